@@ -1,0 +1,33 @@
+//! `docker charon-dkg`: one operator's side of a charon DKG ceremony, from preflight to proof.
+//!
+//! The map, in the order in which a ceremony passes through it. Arrows of dependency point one way:
+//! `{cluster, keys} <- verify <- {plan, report} <- commands`, and `host` is used by `commands` only.
+//!
+//! | module | what | effects |
+//! |---|---|---|
+//! | [`cli`] | the command line as typed | none |
+//! | [`cluster`] | charon's public files as types: definition, cluster lock, deposit data, ENR; their hashes and signatures | none |
+//! | [`keys`] | BLS, secp256k1 and EIP-2335 keystores, behind a few functions each | none |
+//! | [`verify`](mod@verify) | takes the bytes of a data directory, gives findings and, only if all is proved, a [`verify::Verified`] | none |
+//! | [`pins`] | which charon release runs which definition version, and why | none |
+//! | [`charon_log`] | charon's output as events, progress and diagnosis | none |
+//! | [`plan`] | facts and a request, to a plan or all that speaks against it | none |
+//! | [`report`] | findings for people and for programs | none |
+//! | [`simulator`] | a stand-in for charon where there is no registry; it deals genuine files but is no DKG | yes |
+//! | [`host`] | the engine, the file system, guards, signals, the terminal | yes |
+//! | [`commands`] | one file per verb; wiring only | yes |
+//! | [`error`] | what went wrong, the exit code, and the next command to type | none |
+
+pub mod charon_log;
+pub mod cli;
+pub mod cluster;
+pub mod commands;
+pub mod error;
+pub mod finding;
+pub mod host;
+pub mod keys;
+pub mod pins;
+pub mod plan;
+pub mod report;
+pub mod simulator;
+pub mod verify;

@@ -1,0 +1,726 @@
+//! EIP-2335 keystores: parse, decrypt, encrypt.
+//!
+//! Source: EIP-2335; charon `eth2util/keystore/keystore.go`, which writes PBKDF2 only. scrypt is
+//! read too, because the EIP allows it.
+
+use std::num::NonZeroU32;
+use std::sync::Mutex;
+
+use aes::Aes128;
+use aws_lc_rs::pbkdf2;
+use ctr::cipher::{KeyIvInit, StreamCipher};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use zeroize::Zeroizing;
+
+use super::bls::{NotAScalar, PUBLIC_KEY_LEN, ShareSecret};
+
+/// The number of PBKDF2 rounds in every keystore that charon writes for use.
+pub const CHARON_PBKDF2_ROUNDS: u32 = 262_144;
+
+/// The number of PBKDF2 rounds of `create cluster --insecure-keys`.
+pub const INSECURE_PBKDF2_ROUNDS: u32 = 16;
+
+/// Longest keystore file that is read. charon's have 802 bytes; a description may be longer.
+pub const MAX_KEYSTORE_LEN: usize = 64 * 1024;
+
+/// Longest password that is read. charon's have 32 bytes.
+pub const MAX_PASSWORD_LEN: usize = 4 * 1024;
+
+/// Highest PBKDF2 cost that is carried out: 16 times charon's, about half a second per file.
+pub const MAX_PBKDF2_ROUNDS: u32 = 16 * CHARON_PBKDF2_ROUNDS;
+
+/// Highest scrypt memory that is used, in bytes: that of the EIP's own parameters (N = 2^18, r = 8).
+pub const MAX_SCRYPT_MEMORY: u64 = 256 * 1024 * 1024;
+
+/// Highest scrypt parallelisation. It multiplies the time; the EIP's own parameter is 1.
+pub const MAX_SCRYPT_PARALLELISATION: u32 = 4;
+
+/// The derived key's length in bytes: 16 for the cipher and 16 for the checksum.
+const DERIVED_LEN: usize = 32;
+
+/// Salt lengths that are accepted, in bytes. The EIP and charon use 32.
+const MAX_SALT_LEN: usize = 256;
+
+/// Why a keystore could not be read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ParseError {
+    /// More bytes than any keystore has.
+    #[error("{0} bytes long, more than {MAX_KEYSTORE_LEN}")]
+    TooLong(usize),
+    /// Not JSON, a field is missing, given twice or of the wrong type.
+    #[error("{0}")]
+    Shape(String),
+    /// A field that EIP-2335 does not know, by name.
+    #[error("unknown field `{0}`")]
+    UnknownField(String),
+    /// Not version 4.
+    #[error("keystore version {0} instead of 4")]
+    Version(u64),
+    /// A function, or the parameter of one, that is not of EIP-2335.
+    #[error("{what} is `{seen}` instead of {expected}")]
+    Function {
+        /// The JSON path.
+        what: &'static str,
+        /// The value there.
+        seen: String,
+        /// What the EIP allows.
+        expected: &'static str,
+    },
+    /// A field is no hex string of the right length.
+    #[error("{what} is not {expected} of hex")]
+    Hex {
+        /// The JSON path.
+        what: &'static str,
+        /// The length.
+        expected: &'static str,
+    },
+    /// The key stretching would cost more than this program is ready to spend.
+    #[error("{0}")]
+    Cost(String),
+}
+
+/// Why a keystore could not be decrypted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum DecryptError {
+    /// The checksum does not fit: another password, or the file was changed.
+    #[error("the password does not open it, or it was changed")]
+    Checksum,
+    /// What was encrypted is not a key.
+    #[error("the decrypted secret is not a non-zero scalar below the group order")]
+    NotAScalar,
+}
+
+/// The key stretching of one keystore, within the bounds of this module.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Kdf {
+    /// PBKDF2 with HMAC-SHA-256.
+    Pbkdf2 {
+        /// Number of rounds.
+        rounds: NonZeroU32,
+        /// Salt.
+        salt: Vec<u8>,
+    },
+    /// scrypt.
+    Scrypt {
+        /// Base-2 logarithm of the cost N.
+        log_n: u8,
+        /// Block size.
+        r: u32,
+        /// Parallelisation.
+        p: u32,
+        /// Salt.
+        salt: Vec<u8>,
+    },
+}
+
+/// A parsed keystore. Nothing in it is secret without the password.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Keystore {
+    /// The key stretching.
+    pub kdf: Kdf,
+    /// Checksum of the derived key's second half and the cipher text.
+    pub checksum: [u8; 32],
+    /// AES-128-CTR's initial counter block.
+    pub iv: [u8; 16],
+    /// The encrypted secret.
+    pub cipher_text: [u8; 32],
+    /// The public key as written, unchecked. In charon's keystores that of the *share*.
+    pub public_key: [u8; PUBLIC_KEY_LEN],
+}
+
+/// A keystore's password, wiped when dropped.
+#[derive(Clone)]
+pub struct KeystorePassword(Zeroizing<Vec<u8>>);
+
+impl std::fmt::Debug for KeystorePassword {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("KeystorePassword(redacted)")
+    }
+}
+
+impl KeystorePassword {
+    /// A password as it lies in `keystore-N.txt`.
+    pub fn new(bytes: &[u8]) -> Self {
+        Self(Zeroizing::new(bytes.to_vec()))
+    }
+
+    /// Whether it is what charon writes: exactly 32 lower-case hex digits, nothing after them.
+    pub fn is_charon_form(&self) -> bool {
+        self.0.len() == 32
+            && self
+                .0
+                .iter()
+                .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+    }
+
+    /// The bytes that are stretched: without control characters, as EIP-2335 says ("password
+    /// requirements"). Its other rule, NFKD, changes no ASCII text, and passwords that are not ASCII
+    /// are not charon's.
+    fn normalised(&self) -> Zeroizing<Vec<u8>> {
+        Zeroizing::new(
+            self.0
+                .iter()
+                .copied()
+                .filter(|byte| !byte.is_ascii_control())
+                .collect(),
+        )
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawKeystore {
+    crypto: RawCrypto,
+    #[serde(default, rename = "description")]
+    _description: String,
+    pubkey: String,
+    #[serde(rename = "path")]
+    _path: String,
+    #[serde(rename = "uuid")]
+    _uuid: String,
+    version: u64,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawCrypto {
+    kdf: RawModule<RawKdfParams>,
+    checksum: RawModule<Empty>,
+    cipher: RawModule<RawCipherParams>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawModule<P> {
+    function: String,
+    params: P,
+    message: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Empty {}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawCipherParams {
+    iv: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawKdfParams {
+    dklen: u64,
+    salt: String,
+    c: Option<u64>,
+    prf: Option<String>,
+    n: Option<u64>,
+    r: Option<u64>,
+    p: Option<u64>,
+}
+
+impl Keystore {
+    /// Reads a keystore. Strict: every field is present once, no other field is, functions and lengths
+    /// are those of EIP-2335, and the key stretching stays within the bounds of this module.
+    ///
+    /// # Errors
+    /// The first thing that is not so.
+    pub fn parse(bytes: &[u8]) -> Result<Self, ParseError> {
+        if bytes.len() > MAX_KEYSTORE_LEN {
+            return Err(ParseError::TooLong(bytes.len()));
+        }
+        let raw: RawKeystore = serde_json::from_slice(bytes).map_err(|error| {
+            let message = error.to_string();
+            // serde names the unknown field between the first pair of backquotes.
+            match message.strip_prefix("unknown field `") {
+                Some(rest) => {
+                    let name = rest.split('`').next().unwrap_or_default();
+                    ParseError::UnknownField(name.chars().take(64).collect())
+                }
+                None => ParseError::Shape(message),
+            }
+        })?;
+        if raw.version != 4 {
+            return Err(ParseError::Version(raw.version));
+        }
+        let RawCrypto {
+            kdf,
+            checksum,
+            cipher,
+        } = raw.crypto;
+        expect_function("crypto.checksum.function", checksum.function, "sha256")?;
+        expect_function("crypto.cipher.function", cipher.function, "aes-128-ctr")?;
+        if !kdf.message.is_empty() {
+            return Err(ParseError::Function {
+                what: "crypto.kdf.message",
+                seen: short(kdf.message),
+                expected: "empty",
+            });
+        }
+        Ok(Self {
+            kdf: parse_kdf(kdf.function, kdf.params)?,
+            checksum: parse_hex("crypto.checksum.message", "32 bytes", &checksum.message)?,
+            iv: parse_hex("crypto.cipher.params.iv", "16 bytes", &cipher.params.iv)?,
+            cipher_text: parse_hex("crypto.cipher.message", "32 bytes", &cipher.message)?,
+            public_key: parse_hex("pubkey", "48 bytes", &raw.pubkey)?,
+        })
+    }
+
+    /// Stretches the password (slow, as it is meant to be) and decrypts the secret.
+    ///
+    /// # Errors
+    /// Another password, a changed file, or a content that is no key.
+    pub fn decrypt(&self, password: &KeystorePassword) -> Result<ShareSecret, DecryptError> {
+        let derived = derive(&self.kdf, password);
+        let (cipher_key, checksum_key) = derived.split_at(DERIVED_LEN / 2);
+        if checksum(checksum_key, &self.cipher_text) != self.checksum {
+            return Err(DecryptError::Checksum);
+        }
+        let mut secret = Zeroizing::new(self.cipher_text);
+        apply_cipher(cipher_key, &self.iv, secret.as_mut_slice());
+        ShareSecret::parse(secret.as_slice()).map_err(|NotAScalar| DecryptError::NotAScalar)
+    }
+}
+
+fn parse_kdf(function: String, params: RawKdfParams) -> Result<Kdf, ParseError> {
+    if params.dklen != 32 {
+        return Err(ParseError::Function {
+            what: "crypto.kdf.params.dklen",
+            seen: params.dklen.to_string(),
+            expected: "32",
+        });
+    }
+    let salt = decode_hex(&params.salt)
+        .filter(|salt| (1..=MAX_SALT_LEN).contains(&salt.len()))
+        .ok_or(ParseError::Hex {
+            what: "crypto.kdf.params.salt",
+            expected: "1 to 256 bytes",
+        })?;
+    match (function.as_str(), params) {
+        (
+            "pbkdf2",
+            RawKdfParams {
+                c: Some(rounds),
+                prf: Some(prf),
+                n: None,
+                r: None,
+                p: None,
+                ..
+            },
+        ) => {
+            expect_function("crypto.kdf.params.prf", prf, "hmac-sha256")?;
+            let rounds = u32::try_from(rounds)
+                .ok()
+                .filter(|rounds| *rounds <= MAX_PBKDF2_ROUNDS)
+                .and_then(NonZeroU32::new)
+                .ok_or_else(|| {
+                    ParseError::Cost(format!(
+                        "{rounds} rounds of PBKDF2, outside 1 to {MAX_PBKDF2_ROUNDS}"
+                    ))
+                })?;
+            Ok(Kdf::Pbkdf2 { rounds, salt })
+        }
+        (
+            "scrypt",
+            RawKdfParams {
+                c: None,
+                prf: None,
+                n: Some(n),
+                r: Some(r),
+                p: Some(p),
+                ..
+            },
+        ) => parse_scrypt(n, r, p, salt),
+        ("pbkdf2" | "scrypt", _) => Err(ParseError::Shape(format!(
+            "crypto.kdf.params are not those of {function}"
+        ))),
+        _ => Err(ParseError::Function {
+            what: "crypto.kdf.function",
+            seen: short(function),
+            expected: "pbkdf2 or scrypt",
+        }),
+    }
+}
+
+fn parse_scrypt(n: u64, r: u64, p: u64, salt: Vec<u8>) -> Result<Kdf, ParseError> {
+    let cost = || {
+        ParseError::Cost(format!(
+            "scrypt with n={n}, r={r}, p={p}: n must be a power of two, the memory at most {} MiB, p at most \
+             {MAX_SCRYPT_PARALLELISATION}",
+            MAX_SCRYPT_MEMORY / 1024 / 1024
+        ))
+    };
+    // RFC 7914: the memory is 128·N·r bytes.
+    let memory = n.checked_mul(r).and_then(|nr| nr.checked_mul(128));
+    if !n.is_power_of_two()
+        || n < 2
+        || r == 0
+        || memory.is_none_or(|memory| memory > MAX_SCRYPT_MEMORY)
+        || !(1..=u64::from(MAX_SCRYPT_PARALLELISATION)).contains(&p)
+    {
+        return Err(cost());
+    }
+    Ok(Kdf::Scrypt {
+        log_n: u8::try_from(n.trailing_zeros()).map_err(|_| cost())?,
+        r: u32::try_from(r).map_err(|_| cost())?,
+        p: u32::try_from(p).map_err(|_| cost())?,
+        salt,
+    })
+}
+
+/// One scrypt at a time: each may take [`MAX_SCRYPT_MEMORY`], and there is one thread per core.
+static SCRYPT_MEMORY: Mutex<()> = Mutex::new(());
+
+fn derive(kdf: &Kdf, password: &KeystorePassword) -> Zeroizing<[u8; DERIVED_LEN]> {
+    let password = password.normalised();
+    let mut derived = Zeroizing::new([0_u8; DERIVED_LEN]);
+    match kdf {
+        Kdf::Pbkdf2 { rounds, salt } => pbkdf2::derive(
+            pbkdf2::PBKDF2_HMAC_SHA256,
+            *rounds,
+            salt,
+            &password,
+            derived.as_mut_slice(),
+        ),
+        Kdf::Scrypt { log_n, r, p, salt } => {
+            let _memory = SCRYPT_MEMORY
+                .lock()
+                .unwrap_or_else(std::sync::PoisonError::into_inner);
+            // The parameters were bounded when parsed. Should the crate refuse them nevertheless, the
+            // key stays zero and the checksum cannot fit.
+            if let Ok(params) = scrypt::Params::new(*log_n, *r, *p)
+                && scrypt::scrypt(&password, salt, &params, derived.as_mut_slice()).is_err()
+            {
+                derived.fill(0);
+            }
+        }
+    }
+    derived
+}
+
+fn checksum(key: &[u8], cipher_text: &[u8]) -> [u8; 32] {
+    Sha256::new()
+        .chain_update(key)
+        .chain_update(cipher_text)
+        .finalize()
+        .into()
+}
+
+fn apply_cipher(key: &[u8], iv: &[u8; 16], data: &mut [u8]) {
+    type Aes128Ctr = ctr::Ctr128BE<Aes128>;
+    // The only error is a key of another length, and ours is half of the derived key.
+    if let Ok(mut cipher) = Aes128Ctr::new_from_slices(key, iv) {
+        cipher.apply_keystream(data);
+    }
+}
+
+fn expect_function(
+    what: &'static str,
+    seen: String,
+    expected: &'static str,
+) -> Result<(), ParseError> {
+    if seen == expected {
+        Ok(())
+    } else {
+        Err(ParseError::Function {
+            what,
+            seen: short(seen),
+            expected,
+        })
+    }
+}
+
+fn short(text: String) -> String {
+    text.chars().take(64).collect()
+}
+
+/// Hex of either case, with or without `0x`, as charon's own reader takes it.
+fn decode_hex(text: &str) -> Option<Vec<u8>> {
+    hex::decode(text.strip_prefix("0x").unwrap_or(text)).ok()
+}
+
+fn parse_hex<const N: usize>(
+    what: &'static str,
+    expected: &'static str,
+    text: &str,
+) -> Result<[u8; N], ParseError> {
+    decode_hex(text)
+        .and_then(|bytes| bytes.try_into().ok())
+        .ok_or(ParseError::Hex { what, expected })
+}
+
+/// Everything random that goes into a new keystore.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Nonces {
+    /// Salt of the key stretching.
+    pub salt: [u8; 32],
+    /// Initial counter block of the cipher.
+    pub iv: [u8; 16],
+    /// The identifier; charon uses 16 raw random bytes, which are no valid UUIDv4.
+    pub uuid: [u8; 16],
+}
+
+#[derive(Serialize)]
+struct OutKeystore {
+    crypto: OutCrypto,
+    description: &'static str,
+    pubkey: String,
+    path: &'static str,
+    uuid: String,
+    version: u8,
+}
+
+#[derive(Serialize)]
+struct OutCrypto {
+    checksum: OutModule<OutEmpty>,
+    cipher: OutModule<OutCipherParams>,
+    kdf: OutModule<OutKdfParams>,
+}
+
+#[derive(Serialize)]
+struct OutModule<P> {
+    function: &'static str,
+    message: String,
+    params: P,
+}
+
+#[derive(Serialize)]
+struct OutEmpty {}
+
+#[derive(Serialize)]
+struct OutCipherParams {
+    iv: String,
+}
+
+#[derive(Serialize)]
+struct OutKdfParams {
+    c: u32,
+    dklen: u8,
+    prf: &'static str,
+    salt: String,
+}
+
+/// Encrypts a secret and lays it out byte for byte as charon does (`eth2util/keystore`
+/// `storeKeysInternal`: one space of indent, no newline at the end).
+///
+/// # Errors
+/// Only if JSON could not be written, which does not happen.
+pub fn encrypt(
+    secret: &ShareSecret,
+    password: &KeystorePassword,
+    nonces: &Nonces,
+    rounds: NonZeroU32,
+) -> Result<String, serde_json::Error> {
+    let kdf = Kdf::Pbkdf2 {
+        rounds,
+        salt: nonces.salt.to_vec(),
+    };
+    let derived = derive(&kdf, password);
+    let (cipher_key, checksum_key) = derived.split_at(DERIVED_LEN / 2);
+    let mut cipher_text = secret.to_bytes();
+    apply_cipher(cipher_key, &nonces.iv, cipher_text.as_mut_slice());
+    let out = OutKeystore {
+        crypto: OutCrypto {
+            checksum: OutModule {
+                function: "sha256",
+                message: hex::encode(checksum(checksum_key, cipher_text.as_slice())),
+                params: OutEmpty {},
+            },
+            cipher: OutModule {
+                function: "aes-128-ctr",
+                message: hex::encode(cipher_text.as_slice()),
+                params: OutCipherParams {
+                    iv: hex::encode(nonces.iv),
+                },
+            },
+            kdf: OutModule {
+                function: "pbkdf2",
+                message: String::new(),
+                params: OutKdfParams {
+                    c: rounds.get(),
+                    dklen: 32,
+                    prf: "hmac-sha256",
+                    salt: hex::encode(nonces.salt),
+                },
+            },
+        },
+        description: "",
+        pubkey: hex::encode(secret.public_key().to_bytes()),
+        path: "m/12381/3600/0/0/0",
+        uuid: uuid::Uuid::from_bytes(nonces.uuid)
+            .hyphenated()
+            .to_string()
+            .to_uppercase(),
+        version: 4,
+    };
+    let mut text = Vec::new();
+    let formatter = serde_json::ser::PrettyFormatter::with_indent(b" ");
+    out.serialize(&mut serde_json::Serializer::with_formatter(
+        &mut text, formatter,
+    ))?;
+    // serde_json writes UTF-8 only.
+    Ok(String::from_utf8_lossy(&text).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The test vectors of EIP-2335.
+    const EIP_SECRET: &str = "000000000019d6689c085ae165831e934ff763ae46a2a6c172b3f1b60a8ce26f";
+    const EIP_PBKDF2: &str = r#"{
+        "crypto": {
+            "kdf": {"function": "pbkdf2", "params": {"dklen": 32, "c": 262144, "prf": "hmac-sha256",
+                "salt": "d4e56740f876aef8c010b86a40d5f56745a118d0906a34e69aec8c0db1cb8fa3"}, "message": ""},
+            "checksum": {"function": "sha256", "params": {},
+                "message": "8a9f5d9912ed7e75ea794bc5a89bca5f193721d30868ade6f73043c6ea6febf1"},
+            "cipher": {"function": "aes-128-ctr", "params": {"iv": "264daa3f303d7259501c93d997d84fe6"},
+                "message": "cee03fde2af33149775b7223e7845e4fb2c8ae1792e5f99fe9ecf474cc8c16ad"}
+        },
+        "description": "This is a test keystore that uses PBKDF2 to secure the secret.",
+        "pubkey": "9612d7a727c9d0a22e185a1c768478dfe919cada9266988cb32359c11f2b7b27f4ae4040902382ae2910c15e2b420d07",
+        "path": "m/12381/60/0/0", "uuid": "64625def-3331-4eea-ab6f-782f3ed16a83", "version": 4}"#;
+    const EIP_SCRYPT: &str = r#"{
+        "crypto": {
+            "kdf": {"function": "scrypt", "params": {"dklen": 32, "n": 262144, "p": 1, "r": 8,
+                "salt": "d4e56740f876aef8c010b86a40d5f56745a118d0906a34e69aec8c0db1cb8fa3"}, "message": ""},
+            "checksum": {"function": "sha256", "params": {},
+                "message": "d2217fe5f3e9a1e34581ef8a78f7c9928e436d36dacc5e846690a5581e8ea484"},
+            "cipher": {"function": "aes-128-ctr", "params": {"iv": "264daa3f303d7259501c93d997d84fe6"},
+                "message": "06ae90d55fe0a6e9c5c3bc5b170827b2e5cce3929ed3f116c2811e6366dfe20f"}
+        },
+        "description": "This is a test keystore that uses scrypt to secure the secret.",
+        "pubkey": "9612d7a727c9d0a22e185a1c768478dfe919cada9266988cb32359c11f2b7b27f4ae4040902382ae2910c15e2b420d07",
+        "path": "m/12381/60/3141592653/589793238", "uuid": "1d85ae20-35c5-4611-98e8-aa14a633906f", "version": 4}"#;
+
+    fn eip_password() -> KeystorePassword {
+        // "testpassword" with a key symbol, after NFKD.
+        KeystorePassword::new(&hex::decode("7465737470617373776f7264f09f9491").unwrap())
+    }
+
+    #[test]
+    fn the_vectors_of_the_eip_decrypt() {
+        for text in [EIP_PBKDF2, EIP_SCRYPT] {
+            let keystore = Keystore::parse(text.as_bytes()).unwrap();
+            let secret = keystore.decrypt(&eip_password()).unwrap();
+            assert_eq!(hex::encode(secret.to_bytes().as_slice()), EIP_SECRET);
+            assert_eq!(secret.public_key().to_bytes(), keystore.public_key);
+        }
+    }
+
+    #[test]
+    fn another_password_is_told() {
+        let keystore = Keystore::parse(EIP_PBKDF2.as_bytes()).unwrap();
+        assert_eq!(
+            keystore
+                .decrypt(&KeystorePassword::new(b"testpassword"))
+                .err(),
+            Some(DecryptError::Checksum)
+        );
+    }
+
+    #[test]
+    fn what_is_encrypted_decrypts_and_looks_like_charons() {
+        let secret = ShareSecret::from_entropy(&[5; 32]).unwrap();
+        let password = KeystorePassword::new(b"00112233445566778899aabbccddeeff");
+        assert!(password.is_charon_form());
+        let nonces = Nonces {
+            salt: [1; 32],
+            iv: [2; 16],
+            uuid: [0xab; 16],
+        };
+        let text = encrypt(&secret, &password, &nonces, NonZeroU32::new(16).unwrap()).unwrap();
+        assert!(
+            text.starts_with("{\n \"crypto\": {\n  \"checksum\": {\n   \"function\": \"sha256\"")
+        );
+        assert!(text.contains("\"params\": {}\n"));
+        assert!(text.ends_with(
+            "\"path\": \"m/12381/3600/0/0/0\",\n \"uuid\": \"ABABABAB-ABAB-ABAB-ABAB-ABABABABABAB\",\n \"version\": 4\n}"
+        ));
+        let keystore = Keystore::parse(text.as_bytes()).unwrap();
+        let opened = keystore.decrypt(&password).unwrap();
+        assert_eq!(opened.to_bytes(), secret.to_bytes());
+    }
+
+    #[test]
+    fn every_departure_from_the_eip_is_refused() {
+        let cases = [
+            (
+                "\"version\": 4",
+                "\"version\": 3",
+                "keystore version 3 instead of 4",
+            ),
+            (
+                "\"version\": 4",
+                "\"version\": 4, \"version\": 4",
+                "duplicate field `version`",
+            ),
+            (
+                "\"version\": 4",
+                "\"version\": 4, \"extra\": 1",
+                "unknown field `extra`",
+            ),
+            (
+                "\"c\": 262144",
+                "\"c\": 2147483648",
+                "2147483648 rounds of PBKDF2",
+            ),
+            ("\"c\": 262144", "\"c\": 0", "0 rounds of PBKDF2"),
+            ("\"c\": 262144", "\"c\": -1", "invalid value"),
+            ("\"c\": 262144", "\"n\": 262144", "not those of pbkdf2"),
+            (
+                "\"dklen\": 32",
+                "\"dklen\": 1073741824",
+                "crypto.kdf.params.dklen",
+            ),
+            ("hmac-sha256", "hmac-sha512", "crypto.kdf.params.prf"),
+            ("\"pbkdf2\"", "\"argon2\"", "crypto.kdf.function"),
+            ("aes-128-ctr", "aes-128-cbc", "crypto.cipher.function"),
+            ("\"sha256\"", "\"sha512\"", "crypto.checksum.function"),
+            ("264daa3f", "264daa", "crypto.cipher.params.iv"),
+            ("9612d7a7", "9612d7zz", "pubkey"),
+        ];
+        for (from, to, expected) in cases {
+            let text = EIP_PBKDF2.replacen(from, to, 1);
+            let error = Keystore::parse(text.as_bytes()).unwrap_err().to_string();
+            assert!(error.contains(expected), "{to}: {error}");
+        }
+        for (from, to) in [
+            ("\"n\": 262144", "\"n\": 1073741824"),
+            ("\"n\": 262144", "\"n\": 262143"),
+            ("\"n\": 262144", "\"n\": 524288"),
+            ("\"r\": 8", "\"r\": 4294967295"),
+            ("\"r\": 8", "\"r\": 0"),
+            ("\"p\": 1", "\"p\": 1000000"),
+        ] {
+            let text = EIP_SCRYPT.replacen(from, to, 1);
+            assert!(
+                matches!(Keystore::parse(text.as_bytes()), Err(ParseError::Cost(_))),
+                "{to}"
+            );
+        }
+        assert!(matches!(
+            Keystore::parse(&vec![b' '; MAX_KEYSTORE_LEN + 1]),
+            Err(ParseError::TooLong(_))
+        ));
+        let deep = [b'['; 60_000];
+        assert!(Keystore::parse(&deep).is_err());
+    }
+
+    #[test]
+    fn passwords_of_another_form_are_told_apart() {
+        for text in [
+            "00112233445566778899AABBCCDDEEFF",
+            "00112233445566778899aabbccddeeff\n",
+            "0011",
+            "",
+        ] {
+            assert!(!KeystorePassword::new(text.as_bytes()).is_charon_form());
+        }
+        assert_eq!(
+            format!("{:?}", eip_password()),
+            "KeystorePassword(redacted)"
+        );
+    }
+}

@@ -477,7 +477,7 @@ fn find_odd_one(differences: &[G1Projective], threshold: usize, count: usize) ->
             .checked_sub(window)
             .and_then(|k| binomials.get(k).map(|weight| (k, weight)))
         {
-            Some((k, weight)) if (threshold - k) % 2 == 0 => *weight,
+            Some((k, weight)) if (threshold - k).is_multiple_of(2) => *weight,
             Some((_, weight)) => -weight,
             None => Scalar::ZERO,
         }
@@ -510,7 +510,7 @@ fn binomials(threshold: usize) -> Option<Vec<Scalar>> {
     for k in 0..threshold {
         let numerator = Scalar::from(u64::try_from(threshold - k).ok()?);
         let inverse: Option<Scalar> = Scalar::from(u64::try_from(k + 1).ok()?).invert().into();
-        let next = row.last()? * &numerator * inverse?;
+        let next = row.last()? * numerator * inverse?;
         row.push(next);
     }
     Some(row)
@@ -527,7 +527,11 @@ fn recombine_in_exponent(shares: &[PublicKey], threshold: usize) -> Option<Publi
         .enumerate()
         .map(|(position, (share, weight))| {
             let term = share.projective() * weight;
-            if position % 2 == 0 { term } else { -term }
+            if position.is_multiple_of(2) {
+                term
+            } else {
+                -term
+            }
         })
         .fold(G1Projective::identity(), |sum, term| sum + term);
     if is_zero(&sum) {

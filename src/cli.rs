@@ -1,1 +1,428 @@
-//! Under construction in this commit's successor.
+//! The command line as typed, and the four shapes in which it arrives.
+//!
+//! | shape | argv |
+//! |---|---|
+//! | metadata | `docker-charondkg docker-cli-plugin-metadata` |
+//! | plugin | `docker-charondkg [docker's global flags] charondkg VERB …` |
+//! | compose provider | `charon-dkg compose [--project-name=X] up|down|… …` |
+//! | standalone | `charon-dkg VERB …` |
+//!
+//! They are told apart by argv alone: docker's own variables are inherited by every child.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+
+/// The name under which docker's CLI knows this plugin: its rule `^[a-z][a-z0-9]*$` allows no hyphen.
+pub const PLUGIN_NAME: &str = "charondkg";
+
+/// One operator's side of a charon DKG ceremony: run it once, prove its outputs, lose nothing.
+#[derive(Debug, Parser)]
+#[command(version, disable_help_subcommand = true, max_term_width = 100)]
+pub struct Cli {
+    /// Flags that every verb takes.
+    #[command(flatten)]
+    pub common: Common,
+    /// What to do.
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+/// Flags that every verb takes.
+#[derive(Debug, Clone, Args)]
+pub struct Common {
+    /// Project directory
+    #[arg(long, global = true, value_name = "DIR", default_value = ".")]
+    pub dir: PathBuf,
+    /// Data directory of this node [default: <dir>/.charon]
+    #[arg(long, global = true, value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// How results are written to standard output
+    #[arg(long, global = true, value_name = "FORMAT", default_value = "text")]
+    pub format: Format,
+    /// How progress is written to standard error
+    #[arg(long, global = true, value_name = "STYLE", default_value = "auto")]
+    pub progress: ProgressStyle,
+    /// Answer yes to every question
+    #[arg(long, short = 'y', global = true)]
+    pub yes: bool,
+    /// Docker engine to use, as in docker's own --host
+    #[arg(long, global = true, value_name = "HOST", help_heading = "Engine")]
+    pub host: Option<String>,
+    /// Docker context to use, as in docker's own --context
+    #[arg(long, global = true, value_name = "NAME", help_heading = "Engine")]
+    pub context: Option<String>,
+}
+
+/// How results are written to standard output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people.
+    Text,
+    /// One JSON document, stable and documented.
+    Json,
+}
+
+/// How progress is written to standard error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ProgressStyle {
+    /// Bars on a terminal, plain lines elsewhere.
+    Auto,
+    /// Plain lines.
+    Plain,
+    /// One JSON object per line.
+    Json,
+    /// Nothing but errors.
+    Quiet,
+}
+
+/// Every verb.
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// Create the ENR key if there is none, and print the ENR to give to the coordinator
+    Enr(EnrArgs),
+    /// Show everything that `run` would do and all that speaks against it; touches nothing
+    Plan(CeremonyArgs),
+    /// Run the ceremony: guards, preflight, pin, container, proof, promotion
+    Run(CeremonyArgs),
+    /// Prove what is in the data directory, a bare cluster lock, a definition or a deposit file
+    Verify(VerifyArgs),
+    /// Say where this directory stands and the one safe next command
+    Status,
+    /// Move the outputs of an old or failed ceremony aside; never the ENR key
+    Archive(ArchiveArgs),
+    /// Run a whole ceremony on this machine with throw-away keys
+    Rehearse(RehearseArgs),
+    /// Show which charon release runs which cluster definition version, and why
+    Pins,
+    /// Stand in for charon inside a rehearsal's container
+    #[command(hide = true)]
+    Simulator(RawArgs),
+    /// Ask relays from inside a container
+    #[command(hide = true)]
+    InternalProbe(RawArgs),
+}
+
+/// `enr`.
+#[derive(Debug, Args)]
+pub struct EnrArgs {
+    /// `show` prints the ENR of an existing key and creates nothing
+    #[command(subcommand)]
+    pub action: Option<EnrAction>,
+}
+
+/// `enr show`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Subcommand)]
+pub enum EnrAction {
+    /// Print the ENR of the existing key; create nothing
+    Show,
+}
+
+/// `plan` and `run`: what is to be run, and how.
+#[derive(Debug, Clone, Args)]
+pub struct CeremonyArgs {
+    /// Cluster definition: a file or an https URL
+    /// [default: cluster-definition.json in the data directory, or the one kept from an earlier URL]
+    #[arg(long, value_name = "FILE|URL")]
+    pub definition: Option<String>,
+    /// Relay that every operator of the cluster uses; repeat for several [default: charon's own]
+    #[arg(long, value_name = "URL")]
+    pub relay: Vec<String>,
+    /// Docker network of the ceremony's container
+    #[arg(long, value_name = "NAME")]
+    pub network: Option<String>,
+    /// Another charon release than the pinned one; every operator must use the same line
+    #[arg(long, value_name = "VERSION")]
+    pub charon_version: Option<String>,
+    /// Another image repository than obolnetwork/charon, such as a mirror; the tag stays the pin's
+    #[arg(long, value_name = "REPOSITORY")]
+    pub image: Option<String>,
+    /// Accept a pre-release of charon where a definition version has no stable release yet
+    #[arg(long)]
+    pub allow_prerelease: bool,
+    /// Flags for charon itself, after `--`
+    #[arg(last = true, value_name = "CHARON FLAGS")]
+    pub charon_flags: Vec<String>,
+}
+
+/// `verify`.
+#[derive(Debug, Args)]
+pub struct VerifyArgs {
+    /// A directory to prove instead of the data directory
+    #[arg(value_name = "DIR", conflicts_with = "data_dir")]
+    pub target: Option<PathBuf>,
+    /// A bare cluster lock; needs no secrets
+    #[arg(long, value_name = "FILE", conflicts_with = "target")]
+    pub lock: Option<PathBuf>,
+    /// A cluster definition alone
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["target", "lock"])]
+    pub definition: Option<PathBuf>,
+    /// A deposit data file to check against --lock; repeat for several
+    #[arg(long, value_name = "FILE", requires = "lock")]
+    pub deposit: Vec<PathBuf>,
+    /// Print nothing; the exit code tells
+    #[arg(long, short)]
+    pub quiet: bool,
+}
+
+/// `archive`.
+#[derive(Debug, Args)]
+pub struct ArchiveArgs {
+    /// Move the cluster definition aside too
+    #[arg(long)]
+    pub with_definition: bool,
+}
+
+/// `rehearse`.
+#[derive(Debug, Args)]
+pub struct RehearseArgs {
+    /// Number of operators
+    #[arg(long, value_name = "N", default_value_t = 4)]
+    pub operators: u16,
+    /// Number of validators
+    #[arg(long, value_name = "N", default_value_t = 2)]
+    pub validators: u16,
+    /// What plays charon: its image, our simulator, or the image where it can be had
+    #[arg(long, value_name = "WHO", default_value = "auto")]
+    pub engine: RehearsalEngine,
+    /// Keep the operators' directories instead of removing them
+    #[arg(long)]
+    pub keep: bool,
+}
+
+/// What plays charon in a rehearsal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum RehearsalEngine {
+    /// charon's own image; refuse without it.
+    Charon,
+    /// The built-in simulator.
+    Simulated,
+    /// charon's image where present or pullable, the simulator elsewhere.
+    Auto,
+}
+
+/// Arguments handed on as they are.
+#[derive(Debug, Args)]
+pub struct RawArgs {
+    /// As given.
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    pub args: Vec<OsString>,
+}
+
+/// A parsed command line, and how its author spells this program.
+#[derive(Debug)]
+pub struct Invocation {
+    /// What was asked for.
+    pub cli: Cli,
+    /// `docker charon-dkg`, `docker charondkg` or `charon-dkg`: usage lines and advice repeat it.
+    pub spelling: String,
+}
+
+impl Invocation {
+    /// Reads argv; `forwarder` is the spelling that the `docker` forwarder says was typed.
+    ///
+    /// # Errors
+    /// clap's error, which also carries `--help` and `--version`.
+    pub fn from_args(
+        argv: Vec<OsString>,
+        forwarder: Option<String>,
+    ) -> Result<Self, Box<clap::Error>> {
+        let Shape {
+            args,
+            engine_flags,
+            plugin,
+        } = Shape::of(argv);
+        let spelling = match (plugin, forwarder) {
+            (true, Some(typed)) if typed == "docker charon-dkg" => typed,
+            (true, _) => format!("docker {PLUGIN_NAME}"),
+            (false, _) => "charon-dkg".to_owned(),
+        };
+        let command = Cli::command()
+            .name("charon-dkg")
+            .bin_name(spelling.clone())
+            .display_name("charon-dkg");
+        let matches = command.try_get_matches_from(args).map_err(Box::new)?;
+        let mut cli = Cli::from_arg_matches(&matches).map_err(Box::new)?;
+        cli.common.host = cli.common.host.or(engine_flags.host);
+        cli.common.context = cli.common.context.or(engine_flags.context);
+        Ok(Self { cli, spelling })
+    }
+}
+
+/// What docker's own flags before the plugin's name said about the engine.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct EngineFlags {
+    host: Option<String>,
+    context: Option<String>,
+}
+
+/// argv with docker's part taken off.
+struct Shape {
+    args: Vec<OsString>,
+    engine_flags: EngineFlags,
+    plugin: bool,
+}
+
+impl Shape {
+    fn of(argv: Vec<OsString>) -> Self {
+        let mut flags = EngineFlags::default();
+        let mut at = 1;
+        while let Some(word) = argv.get(at).and_then(|word| word.to_str()) {
+            if word == PLUGIN_NAME {
+                let args = argv
+                    .iter()
+                    .take(1)
+                    .chain(argv.iter().skip(at + 1))
+                    .cloned()
+                    .collect();
+                return Self {
+                    args,
+                    engine_flags: flags,
+                    plugin: true,
+                };
+            }
+            let Some(taken) = docker_flag(word, argv.get(at + 1), &mut flags) else {
+                break;
+            };
+            at += taken;
+        }
+        Self {
+            args: argv,
+            engine_flags: EngineFlags::default(),
+            plugin: false,
+        }
+    }
+}
+
+/// How many words a global flag of docker's takes, or `None` if `word` is not one
+/// (docker/cli `cli/flags/options.go`).
+fn docker_flag(word: &str, next: Option<&OsString>, flags: &mut EngineFlags) -> Option<usize> {
+    let value = |inline: Option<&str>| match inline {
+        Some(text) => (Some(text.to_owned()), 1),
+        None => (next.and_then(|text| text.to_str()).map(str::to_owned), 2),
+    };
+    let (name, inline) = match word.strip_prefix("--") {
+        Some(long) => match long.split_once('=') {
+            Some((name, text)) => (name, Some(text)),
+            None => (long, None),
+        },
+        None => {
+            let short = word.strip_prefix('-').filter(|rest| !rest.is_empty())?;
+            let (first, rest) = short.split_at(short.chars().next()?.len_utf8());
+            let inline = (!rest.is_empty()).then(|| rest.trim_start_matches('='));
+            (first, inline)
+        }
+    };
+    match name {
+        "host" | "H" => {
+            let (text, taken) = value(inline);
+            flags.host = text;
+            Some(taken)
+        }
+        "context" | "c" => {
+            let (text, taken) = value(inline);
+            flags.context = text;
+            Some(taken)
+        }
+        "config" | "log-level" | "l" | "tlscacert" | "tlscert" | "tlskey" => Some(value(inline).1),
+        "debug" | "D" | "tls" | "tlsverify" => Some(1),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(argv: &[&str]) -> Invocation {
+        Invocation::from_args(argv.iter().map(Into::into).collect(), None).unwrap()
+    }
+
+    #[test]
+    fn clap_agrees_with_itself() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn dockers_flags_before_the_plugin_name_reach_the_engine_choice() {
+        for argv in [
+            &[
+                "/x/docker-charondkg",
+                "--context",
+                "far",
+                "charondkg",
+                "status",
+            ][..],
+            &[
+                "/x/docker-charondkg",
+                "--context=far",
+                "charondkg",
+                "status",
+            ],
+            &["/x/docker-charondkg", "-c", "far", "charondkg", "status"],
+            &["/x/docker-charondkg", "-cfar", "-D", "charondkg", "status"],
+            &[
+                "/x/docker-charondkg",
+                "-l",
+                "warn",
+                "--tls",
+                "-c=far",
+                "charondkg",
+                "status",
+            ],
+        ] {
+            let parsed = parse(argv);
+            assert_eq!(
+                parsed.cli.common.context.as_deref(),
+                Some("far"),
+                "{argv:?}"
+            );
+            assert_eq!(parsed.spelling, "docker charondkg");
+            assert!(matches!(parsed.cli.verb, Verb::Status));
+        }
+    }
+
+    #[test]
+    fn the_standalone_form_has_flags_of_its_own() {
+        let parsed = parse(&[
+            "charon-dkg",
+            "--host",
+            "unix:///x.sock",
+            "status",
+            "--dir",
+            "a",
+        ]);
+        assert_eq!(parsed.cli.common.host.as_deref(), Some("unix:///x.sock"));
+        assert_eq!(parsed.cli.common.dir, PathBuf::from("a"));
+        assert_eq!(parsed.spelling, "charon-dkg");
+    }
+
+    #[test]
+    fn usage_repeats_the_spelling_that_was_typed() {
+        let argv = ["/x/docker-charondkg", "charondkg", "frobnicate"];
+        let argv = || argv.iter().map(OsString::from).collect::<Vec<_>>();
+        let forwarded = Some("docker charon-dkg".to_owned());
+        let error = Invocation::from_args(argv(), forwarded).unwrap_err();
+        assert!(error.to_string().contains("docker charon-dkg"), "{error}");
+        let error = Invocation::from_args(argv(), None).unwrap_err();
+        assert!(error.to_string().contains("docker charondkg"), "{error}");
+    }
+
+    #[test]
+    fn charon_flags_follow_two_dashes() {
+        let parsed = parse(&[
+            "charon-dkg",
+            "run",
+            "--relay",
+            "http://r",
+            "--",
+            "--timeout=5m",
+        ]);
+        let Verb::Run(args) = parsed.cli.verb else {
+            panic!("not run");
+        };
+        assert_eq!(args.charon_flags, ["--timeout=5m"]);
+        assert_eq!(args.relay, ["http://r"]);
+    }
+}

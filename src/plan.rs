@@ -1,9 +1,70 @@
 //! Facts and a request, to a plan or all that speaks against it.
+//!
+//! `plan` prints the very [`Plan`] that `run` carries out. Nothing here looks at the world: the
+//! facts are gathered by `commands::observe`.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
+
+use crate::cluster::definition::Definition;
+use crate::cluster::hash::DefinitionHash;
+use crate::cluster::index::NodeIndex;
+use crate::cluster::network::Network;
+use crate::cluster::version::CharonVersion;
+use crate::finding::{Finding, Weight};
+use crate::pins;
+
+/// Where the data directory is mounted inside the container (charon's Dockerfile: WORKDIR
+/// `/opt/charon`, default `--data-dir .charon`).
+pub const CONTAINER_DATA_DIR: &str = "/opt/charon/.charon";
+/// File name of the ENR key in a data directory.
+pub const ENR_KEY_FILE: &str = "charon-enr-private-key";
+/// File name of the cluster definition in a data directory.
+pub const DEFINITION_FILE: &str = "cluster-definition.json";
+/// Label that carries the [ENR id](crate::keys::k1::EnrId) of a ceremony's container.
+pub const LABEL_ENR_ID: &str = "charon-dkg.enr-id";
+/// Label that carries the definition hash of a ceremony's container, `0x` and 64 hex digits.
+pub const LABEL_DEFINITION_HASH: &str = "charon-dkg.definition-hash";
+/// Label that carries the absolute path of the attempt's directory.
+pub const LABEL_ATTEMPT: &str = "charon-dkg.attempt";
+
+/// Files that a data directory may hold before a ceremony.
+const ALLOWED_BEFORE: [&str; 3] = [
+    ENR_KEY_FILE,
+    DEFINITION_FILE,
+    // charon's own heartbeat; charon from v1.9 on leaves it behind.
+    "charon-enr-private-key.lock",
+];
+
+/// charon's flags that would break what this program promises, and why.
+const REFUSED_FLAGS: [(&str, &str); 6] = [
+    (
+        "data-dir",
+        "the stage is the container's data directory, so that nothing unverified reaches yours",
+    ),
+    (
+        "definition-file",
+        "the definition that was checked is the one that is run; use --definition before the `--`",
+    ),
+    (
+        "no-verify",
+        "an unverified definition or lock must not produce keys",
+    ),
+    ("zipped", "it deletes the loose files, the ENR key included"),
+    (
+        "keymanager-address",
+        "keys sent away at once cannot be verified before they are used",
+    ),
+    (
+        "keymanager-auth-token",
+        "keys sent away at once cannot be verified before they are used",
+    ),
+];
+
+/// Flags of ours that charon spells differently.
+const OUR_FLAGS: [(&str, &str); 1] = [("p2p-relays", "--relay URL before the `--`")];
 
 /// One bind mount of a container.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -40,4 +101,853 @@ pub struct ContainerPlan {
     pub mounts: Vec<Mount>,
     /// Labels by which a later command recognises the container.
     pub labels: BTreeMap<String, String>,
+}
+
+/// What the operator asked for, resolved from the command line.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// Data directory, absolute.
+    pub data_dir: PathBuf,
+    /// Our own directory beside it, absolute.
+    pub state_dir: PathBuf,
+    /// Relays, as given.
+    pub relays: Vec<String>,
+    /// Docker network.
+    pub network: Option<String>,
+    /// Image repository.
+    pub repository: String,
+    /// Charon release asked for instead of the pin.
+    pub charon_version: Option<CharonVersion>,
+    /// Whether a pre-release may be used.
+    pub allow_prerelease: bool,
+    /// charon's own flags.
+    pub charon_flags: Vec<String>,
+}
+
+/// What kind of thing lies in the data directory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum EntryKind {
+    /// A regular file.
+    File,
+    /// A directory.
+    Directory,
+    /// A symbolic link.
+    Symlink,
+    /// A FIFO, socket or device.
+    Special,
+}
+
+/// One entry of the data directory's top level.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Entry {
+    /// Name within the data directory.
+    pub name: String,
+    /// What it is.
+    pub kind: EntryKind,
+}
+
+/// The data directory as found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DataDirFact {
+    /// It does not exist.
+    Missing,
+    /// It could not be read; the reason.
+    Unreadable(String),
+    /// It exists.
+    Found {
+        /// Owner's user id.
+        uid: u32,
+        /// Owner's group id.
+        gid: u32,
+        /// Top-level entries, sorted by name.
+        entries: Vec<Entry>,
+        /// Whether our state directory is, or would be, on the same file system.
+        same_file_system: bool,
+        /// Bytes that an unprivileged user may still write there.
+        free_bytes: u64,
+    },
+}
+
+/// The ENR key as found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum EnrKeyFact {
+    /// There is no key file.
+    Missing,
+    /// It could not be read or is not a key; the reason.
+    Unusable(String),
+    /// A key.
+    Found {
+        /// Public identifier of the key.
+        enr_id: String,
+        /// Permission bits.
+        mode: u32,
+        /// Owner's user id.
+        uid: u32,
+    },
+}
+
+/// The cluster definition as found.
+#[derive(Debug, Clone)]
+pub enum DefinitionFact {
+    /// There is none; where it was looked for.
+    Missing(String),
+    /// It could not be read, fetched or parsed; the reason.
+    Unusable(String),
+    /// A definition, checked on its own.
+    Found {
+        /// Where it came from, as the operator would say it.
+        source: String,
+        /// The parsed definition.
+        definition: Box<Definition>,
+        /// Hash over terms and signatures, recomputed.
+        definition_hash: DefinitionHash,
+        /// Which operator the ENR key belongs to.
+        node: Option<NodeIndex>,
+        /// What `verify` says of it.
+        findings: Vec<Finding>,
+    },
+}
+
+/// What the engine says of itself, as far as a ceremony needs it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum EngineFact {
+    /// It could not be reached; the reason.
+    Unreachable(String),
+    /// It is not on this machine; its endpoint.
+    Remote(String),
+    /// It answers but cannot give containers this data directory's owner; the reason.
+    WrongOwner {
+        /// What this engine is: `rootless`, …
+        mode: String,
+        /// Why not.
+        reason: String,
+    },
+    /// It can be used.
+    Ready {
+        /// What this engine is: `rootful`, `rootless`, `userns-remap`, …
+        mode: String,
+        /// Version of the engine.
+        version: String,
+        /// `uid:gid` for the container.
+        user: Option<String>,
+        /// `HostConfig.UsernsMode`.
+        userns_mode: Option<String>,
+    },
+}
+
+/// The charon image as found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ImageFact {
+    /// Not asked for, because no release could be chosen or no engine answers.
+    Unknown,
+    /// Neither here nor to be pulled; the reason.
+    Unavailable(String),
+    /// Not here yet; the registry has it under this digest.
+    Pullable(String),
+    /// Here.
+    Present {
+        /// What to run: `repository@sha256:…` or an image id.
+        run_as: String,
+        /// What `charon version` printed inside, or why it could not be asked.
+        version_output: Result<String, String>,
+    },
+}
+
+/// A container or process that works on this data directory or key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OtherUser {
+    /// `container charon-1 (obolnetwork/charon:v1.10.3)` or `process 4711 of alice`.
+    pub who: String,
+    /// What ties it to us: `mounts /x/.charon`, `runs with the same ENR key`, …
+    pub how: String,
+    /// The command that ends it.
+    pub advice: String,
+}
+
+/// What a relay answered from inside the ceremony's network.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RelayFact {
+    /// The relay.
+    pub url: String,
+    /// Why it does not answer, if it does not.
+    pub problem: Option<String>,
+}
+
+/// Everything that was seen before the ceremony.
+#[derive(Debug, Clone)]
+pub struct Facts {
+    /// User id of this process.
+    pub my_uid: u32,
+    /// The data directory.
+    pub data_dir: DataDirFact,
+    /// The ENR key.
+    pub enr_key: EnrKeyFact,
+    /// The definition.
+    pub definition: DefinitionFact,
+    /// The engine.
+    pub engine: EngineFact,
+    /// The image.
+    pub image: ImageFact,
+    /// Others at work here.
+    pub others: Vec<OtherUser>,
+    /// Relays asked.
+    pub relays: Vec<RelayFact>,
+    /// Directory of the attempt that `run` would make.
+    pub attempt_dir: PathBuf,
+}
+
+/// What `run` will do.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Plan {
+    /// Which charon release.
+    pub charon_version: String,
+    /// `repository:tag` as it is pulled.
+    pub image_tag: String,
+    /// Whether the image must be pulled first.
+    pub pull: bool,
+    /// Which operator of the definition this node is.
+    pub node_index: usize,
+    /// Number of operators.
+    pub operators: usize,
+    /// Number of validators to be made.
+    pub validators: u64,
+    /// How many nodes must sign.
+    pub threshold: u64,
+    /// Network of the validators.
+    pub network: String,
+    /// Definition hash, `0x` and 64 hex digits.
+    pub definition_hash: String,
+    /// Where the definition came from.
+    pub definition_source: String,
+    /// Kind of engine.
+    pub engine_mode: String,
+    /// The container.
+    pub container: ContainerPlan,
+    /// What is worth knowing and stops nothing.
+    pub notes: Vec<Finding>,
+}
+
+/// Bytes a ceremony may write: keystores, lock and deposits of one validator, generously.
+const BYTES_PER_VALIDATOR: u64 = 64 * 1024;
+/// Bytes for the log and the fixed files.
+const BYTES_ALWAYS: u64 = 16 * 1024 * 1024;
+
+/// Turns facts into a plan, or into every finding that speaks against the ceremony.
+///
+/// # Errors
+/// All findings, those that only note something included, if at least one stops the ceremony.
+pub fn make(request: &Request, facts: &Facts) -> Result<Plan, Vec<Finding>> {
+    let mut findings = Vec::new();
+    check_flags(request, &mut findings);
+    let owner = check_data_dir(request, facts, &mut findings);
+    let key = check_key(request, facts, &mut findings);
+    let definition = check_definition(request, facts, key.as_ref(), &mut findings);
+    let charon = definition
+        .as_ref()
+        .and_then(|found| choose_release(request, found.definition, &mut findings));
+    check_disk(facts, definition.as_ref(), &mut findings);
+    for other in &facts.others {
+        findings.push(fail(
+            "already-in-use",
+            &other.who,
+            &other.how,
+            "nobody else at work here",
+            &other.advice,
+        ));
+    }
+    let engine = check_engine(facts, &mut findings);
+    let image = charon
+        .as_ref()
+        .and_then(|charon| check_image(request, facts, charon, &mut findings));
+    for relay in &facts.relays {
+        if let Some(problem) = &relay.problem {
+            findings.push(fail(
+                "relay-does-not-answer",
+                &format!("relay {}", relay.url),
+                problem,
+                "an answer over the network that the ceremony will use",
+                "ask the coordinator whether this is the relay of this ceremony, and check this machine's network",
+            ));
+        }
+    }
+    let (Some(_owner), Some(key), Some(found), Some(charon), Some(engine), Some(image), false) = (
+        owner,
+        key,
+        definition,
+        charon,
+        engine,
+        image,
+        findings
+            .iter()
+            .any(|finding| finding.weight != Weight::Note),
+    ) else {
+        return Err(findings);
+    };
+    Ok(assemble(
+        request,
+        facts,
+        Chosen {
+            key,
+            found,
+            charon,
+            engine,
+            image,
+        },
+        findings,
+    ))
+}
+
+/// What the checks let through.
+struct Chosen<'a> {
+    key: KeyChosen<'a>,
+    found: DefinitionChosen<'a>,
+    charon: CharonVersion,
+    engine: EngineChosen<'a>,
+    image: ImageChosen,
+}
+
+struct KeyChosen<'a> {
+    enr_id: &'a str,
+}
+
+struct DefinitionChosen<'a> {
+    source: &'a str,
+    definition: &'a Definition,
+    definition_hash: DefinitionHash,
+    node: Option<NodeIndex>,
+}
+
+struct EngineChosen<'a> {
+    mode: &'a str,
+    user: Option<String>,
+    userns_mode: Option<String>,
+}
+
+struct ImageChosen {
+    run_as: String,
+    pull: bool,
+}
+
+fn assemble(request: &Request, facts: &Facts, chosen: Chosen<'_>, notes: Vec<Finding>) -> Plan {
+    let Chosen {
+        key,
+        found,
+        charon,
+        engine,
+        image,
+    } = chosen;
+    let definition_hash = found.definition_hash.to_string();
+    let stage = facts.attempt_dir.join("stage");
+    let mount = |source: &Path, name: &str, read_only| Mount {
+        source: source.to_owned(),
+        target: if name.is_empty() {
+            CONTAINER_DATA_DIR.to_owned()
+        } else {
+            format!("{CONTAINER_DATA_DIR}/{name}")
+        },
+        read_only,
+    };
+    let mut args = vec![
+        "dkg".to_owned(),
+        format!("--data-dir={CONTAINER_DATA_DIR}"),
+        format!("--definition-file={CONTAINER_DATA_DIR}/{DEFINITION_FILE}"),
+    ];
+    if !request.relays.is_empty() {
+        args.push(format!("--p2p-relays={}", request.relays.join(",")));
+    }
+    args.extend(request.charon_flags.iter().cloned());
+    let container = ContainerPlan {
+        name: container_name(key.enr_id),
+        image: image.run_as,
+        user: engine.user,
+        userns_mode: engine.userns_mode,
+        network: request.network.clone(),
+        entrypoint: None,
+        args,
+        env: Vec::new(),
+        mounts: vec![
+            mount(&stage, "", false),
+            mount(&request.data_dir.join(ENR_KEY_FILE), ENR_KEY_FILE, true),
+            mount(
+                &facts.attempt_dir.join(DEFINITION_FILE),
+                DEFINITION_FILE,
+                true,
+            ),
+        ],
+        labels: BTreeMap::from([
+            (LABEL_ENR_ID.to_owned(), key.enr_id.to_owned()),
+            (LABEL_DEFINITION_HASH.to_owned(), definition_hash.clone()),
+            (
+                LABEL_ATTEMPT.to_owned(),
+                facts.attempt_dir.display().to_string(),
+            ),
+        ]),
+    };
+    Plan {
+        charon_version: charon.to_string(),
+        image_tag: format!("{}:{charon}", request.repository),
+        pull: image.pull,
+        node_index: found.node.map_or(0, NodeIndex::position),
+        operators: found.definition.operators.len(),
+        validators: found.definition.num_validators,
+        threshold: found.definition.threshold,
+        network: Network::by_fork_version(found.definition.fork_version)
+            .map_or("unknown", |network| network.name)
+            .to_owned(),
+        definition_hash,
+        definition_source: found.source.to_owned(),
+        engine_mode: engine.mode.to_owned(),
+        container,
+        notes,
+    }
+}
+
+/// The name under which an engine can run an ENR key only once.
+pub fn container_name(enr_id: &str) -> String {
+    format!("charon-dkg-{enr_id}")
+}
+
+fn fail(check: &'static str, subject: &str, seen: &str, expected: &str, advice: &str) -> Finding {
+    Finding {
+        check,
+        weight: Weight::Fail,
+        subject: subject.to_owned(),
+        seen: seen.to_owned(),
+        expected: expected.to_owned(),
+        advice: advice.to_owned(),
+    }
+}
+
+fn check_flags(request: &Request, findings: &mut Vec<Finding>) {
+    for flag in &request.charon_flags {
+        let Some(name) = flag
+            .strip_prefix("--")
+            .map(|rest| rest.split('=').next().unwrap_or(rest))
+        else {
+            continue;
+        };
+        if let Some((_, reason)) = REFUSED_FLAGS.iter().find(|(refused, _)| *refused == name) {
+            findings.push(fail(
+                "charon-flag-refused",
+                &format!("--{name}"),
+                flag,
+                "no such flag",
+                reason,
+            ));
+        }
+        if let Some((_, instead)) = OUR_FLAGS.iter().find(|(ours, _)| *ours == name) {
+            findings.push(fail(
+                "charon-flag-refused",
+                &format!("--{name}"),
+                flag,
+                "no such flag",
+                &format!("use {instead}"),
+            ));
+        }
+    }
+}
+
+fn check_data_dir(
+    request: &Request,
+    facts: &Facts,
+    findings: &mut Vec<Finding>,
+) -> Option<(u32, u32)> {
+    let subject = format!("data directory {}", request.data_dir.display());
+    match &facts.data_dir {
+        DataDirFact::Missing => {
+            findings.push(fail(
+                "data-directory-missing",
+                &subject,
+                "it does not exist",
+                "a directory with the ENR key in it",
+                "create the key with `enr`, or name the right directory with --dir",
+            ));
+            None
+        }
+        DataDirFact::Unreadable(reason) => {
+            findings.push(fail(
+                "data-directory-unreadable",
+                &subject,
+                reason,
+                "a directory that you can read",
+                "run as the owner of the directory",
+            ));
+            None
+        }
+        DataDirFact::Found {
+            uid,
+            gid,
+            entries,
+            same_file_system,
+            ..
+        } => {
+            if facts.my_uid != 0 && facts.my_uid != *uid {
+                findings.push(fail(
+                    "not-the-owner",
+                    &subject,
+                    &format!("it belongs to uid {uid}; you are uid {}", facts.my_uid),
+                    "its owner, or root",
+                    "run this as the owner of the directory",
+                ));
+            }
+            for entry in entries {
+                check_entry(entry, &subject, findings);
+            }
+            if !same_file_system {
+                findings.push(fail(
+                    "other-file-system",
+                    &subject,
+                    &format!("{} is on another file system", request.state_dir.display()),
+                    "both on one file system, so that promotion is a rename",
+                    "mount the whole project directory, not the data directory alone",
+                ));
+            }
+            Some((*uid, *gid))
+        }
+    }
+}
+
+fn check_entry(entry: &Entry, subject: &str, findings: &mut Vec<Finding>) {
+    let what = |kind| match kind {
+        EntryKind::File => "a file",
+        EntryKind::Directory => "a directory",
+        EntryKind::Symlink => "a symbolic link",
+        EntryKind::Special => "a FIFO, socket or device",
+    };
+    let allowed = ALLOWED_BEFORE.contains(&entry.name.as_str());
+    if matches!(entry.kind, EntryKind::Symlink | EntryKind::Special) {
+        findings.push(fail(
+            "data-directory-special-file",
+            subject,
+            &format!("{} is {}", entry.name, what(entry.kind)),
+            "regular files only",
+            "put the real file there",
+        ));
+    } else if allowed && entry.kind == EntryKind::Directory {
+        findings.push(fail("data-directory-not-clean", subject, &format!("{} is a directory", entry.name),
+            "a file",
+            "docker makes such a directory when a file to mount is missing; remove it if it is empty and put the real file there"));
+    } else if !allowed {
+        let key_material = entry.name == "validator_keys"
+            || entry.name == "cluster-lock.json"
+            || entry.name.starts_with("deposit-data");
+        findings.push(fail("data-directory-not-clean", subject, &format!("{} ({})", entry.name, what(entry.kind)),
+            "nothing but the ENR key and the definition",
+            if key_material {
+                "if these are the keys of a running cluster, stop: this directory has had its ceremony; \
+                 otherwise move them aside with `archive`"
+            } else {
+                "move it out of the data directory"
+            }));
+    }
+}
+
+fn check_key<'a>(
+    request: &Request,
+    facts: &'a Facts,
+    findings: &mut Vec<Finding>,
+) -> Option<KeyChosen<'a>> {
+    let subject = request.data_dir.join(ENR_KEY_FILE).display().to_string();
+    match &facts.enr_key {
+        EnrKeyFact::Missing => {
+            findings.push(fail("enr-key-missing", &subject, "no such file", "this node's ENR key",
+                "restore it from your backup; only if you never gave an ENR to the coordinator, create one with `enr`"));
+            None
+        }
+        EnrKeyFact::Unusable(reason) => {
+            findings.push(fail(
+                "enr-key-unusable",
+                &subject,
+                reason,
+                "64 hex digits of a secp256k1 key",
+                "restore it from your backup",
+            ));
+            None
+        }
+        EnrKeyFact::Found { enr_id, mode, uid } => {
+            if mode & 0o077 != 0 {
+                findings.push(fail(
+                    "enr-key-mode",
+                    &subject,
+                    &format!("mode {mode:04o}"),
+                    "mode 0600: readable by its owner alone",
+                    &format!("chmod 600 {subject}"),
+                ));
+            }
+            if let DataDirFact::Found { uid: owner, .. } = &facts.data_dir
+                && uid != owner
+            {
+                findings.push(fail(
+                    "enr-key-owner",
+                    &subject,
+                    &format!("it belongs to uid {uid}"),
+                    &format!("uid {owner}, the owner of the directory"),
+                    &format!("chown {owner} {subject}"),
+                ));
+            }
+            Some(KeyChosen { enr_id })
+        }
+    }
+}
+
+fn check_definition<'a>(
+    request: &Request,
+    facts: &'a Facts,
+    key: Option<&KeyChosen<'_>>,
+    findings: &mut Vec<Finding>,
+) -> Option<DefinitionChosen<'a>> {
+    match &facts.definition {
+        DefinitionFact::Missing(looked) => {
+            findings.push(fail(
+                "definition-missing",
+                "cluster definition",
+                &format!("none in {looked}"),
+                "the coordinator's definition",
+                "give it with --definition FILE or --definition https://…",
+            ));
+            None
+        }
+        DefinitionFact::Unusable(reason) => {
+            findings.push(fail(
+                "definition-unusable",
+                "cluster definition",
+                reason,
+                "a cluster definition that charon wrote",
+                "ask the coordinator for the file again; every operator needs the same one",
+            ));
+            None
+        }
+        DefinitionFact::Found {
+            source,
+            definition,
+            definition_hash,
+            node,
+            findings: own,
+        } => {
+            findings.extend(own.iter().cloned());
+            if key.is_some() && node.is_none() {
+                findings.push(fail("enr-key-not-in-definition", &request.data_dir.join(ENR_KEY_FILE).display().to_string(),
+                    "the key of none of the definition's operators",
+                    &format!("the key of one of its {} ENRs", definition.operators.len()),
+                    "you have the wrong key or the wrong definition: compare `enr show` with the ENR that you gave to the coordinator"));
+            }
+            Some(DefinitionChosen {
+                source,
+                definition,
+                definition_hash: *definition_hash,
+                node: *node,
+            })
+        }
+    }
+}
+
+fn choose_release(
+    request: &Request,
+    definition: &Definition,
+    findings: &mut Vec<Finding>,
+) -> Option<CharonVersion> {
+    let chosen = pins::choose(
+        definition.version,
+        request.charon_version.as_ref(),
+        request.allow_prerelease,
+    );
+    match chosen {
+        Ok(charon) => {
+            if let Some(network) = Network::by_fork_version(definition.fork_version)
+                && !pins::knows_network(&charon, &network)
+            {
+                findings.push(fail(
+                    "network-unknown-to-charon",
+                    "cluster definition",
+                    &format!(
+                        "network {}, which charon {charon} does not know",
+                        network.name
+                    ),
+                    "a network that the release knows",
+                    "ask the coordinator for a definition made by a newer charon",
+                ));
+                return None;
+            }
+            Some(charon)
+        }
+        Err(error) => {
+            let advice = match &error {
+                pins::PinError::NoStableRelease {
+                    candidate: Some(candidate),
+                    ..
+                } => format!(
+                    "wait for the stable release, or agree with every operator on {candidate} and all pass --allow-prerelease"
+                ),
+                pins::PinError::Prerelease(_) => {
+                    "agree with every operator and all pass --allow-prerelease".to_owned()
+                }
+                pins::PinError::NoStableRelease {
+                    candidate: None, ..
+                }
+                | pins::PinError::Incomplete(_)
+                | pins::PinError::NotAccepted { .. }
+                | pins::PinError::Denied { .. } => {
+                    "leave out --charon-version; `pins` shows the table".to_owned()
+                }
+            };
+            findings.push(fail(
+                "no-charon-release",
+                "charon release",
+                &error.to_string(),
+                "a release that runs this definition",
+                &advice,
+            ));
+            None
+        }
+    }
+}
+
+fn check_disk(
+    facts: &Facts,
+    definition: Option<&DefinitionChosen<'_>>,
+    findings: &mut Vec<Finding>,
+) {
+    let DataDirFact::Found { free_bytes, .. } = &facts.data_dir else {
+        return;
+    };
+    let validators = definition.map_or(1, |found| found.definition.num_validators);
+    let needed = validators
+        .saturating_mul(BYTES_PER_VALIDATOR)
+        .saturating_add(BYTES_ALWAYS);
+    if *free_bytes < needed {
+        findings.push(fail(
+            "disk-full",
+            "file system of the data directory",
+            &format!("{} MiB free", free_bytes >> 20),
+            &format!("{} MiB", needed >> 20),
+            "make room",
+        ));
+    }
+}
+
+fn check_engine<'a>(facts: &'a Facts, findings: &mut Vec<Finding>) -> Option<EngineChosen<'a>> {
+    match &facts.engine {
+        EngineFact::Unreachable(reason) => {
+            findings.push(fail(
+                "engine-unreachable",
+                "docker engine",
+                reason,
+                "an engine that answers",
+                "start docker, or name the engine with --host or --context",
+            ));
+            None
+        }
+        EngineFact::Remote(endpoint) => {
+            findings.push(fail(
+                "engine-remote",
+                "docker engine",
+                &format!("{endpoint} is not a socket of this machine"),
+                "a local engine: the directories to mount are paths of this machine",
+                "log in to the machine that holds the data directory and run this there",
+            ));
+            None
+        }
+        EngineFact::WrongOwner { mode, reason } => {
+            findings.push(fail(
+                "engine-cannot-be-owner",
+                &format!("{mode} docker engine"),
+                reason,
+                "an engine whose containers can own the data directory",
+                "use a data directory of the user who runs the engine, or a rootful engine",
+            ));
+            None
+        }
+        EngineFact::Ready {
+            mode,
+            user,
+            userns_mode,
+            ..
+        } => Some(EngineChosen {
+            mode,
+            user: user.clone(),
+            userns_mode: userns_mode.clone(),
+        }),
+    }
+}
+
+fn check_image(
+    request: &Request,
+    facts: &Facts,
+    charon: &CharonVersion,
+    findings: &mut Vec<Finding>,
+) -> Option<ImageChosen> {
+    let subject = format!("image {}:{charon}", request.repository);
+    match &facts.image {
+        ImageFact::Unknown => None,
+        ImageFact::Unavailable(reason) => {
+            findings.push(fail(
+                "image-unavailable",
+                &subject,
+                reason,
+                "the image here, or a registry that has it",
+                "check this machine's network, or name a mirror with --image",
+            ));
+            None
+        }
+        ImageFact::Pullable(digest) => Some(ImageChosen {
+            run_as: format!("{}@{digest}", request.repository),
+            pull: true,
+        }),
+        ImageFact::Present {
+            run_as,
+            version_output,
+        } => {
+            match version_output {
+                Ok(output) => {
+                    if let Some(finding) = version_disagrees(&subject, output, charon) {
+                        findings.push(finding);
+                        return None;
+                    }
+                }
+                Err(reason) => {
+                    findings.push(fail(
+                        "image-version-unknown",
+                        &subject,
+                        reason,
+                        &format!("`charon version` to say {charon}"),
+                        "pull the official image again",
+                    ));
+                    return None;
+                }
+            }
+            Some(ImageChosen {
+                run_as: run_as.clone(),
+                pull: false,
+            })
+        }
+    }
+}
+
+/// Whether `charon version` inside the image says another release than the tag.
+///
+/// Builds from source print `v0.16-rc` or `v1.10` without a patch number; peers compare
+/// major.minor only, so such an output agrees where these two do.
+pub fn version_disagrees(subject: &str, output: &str, charon: &CharonVersion) -> Option<Finding> {
+    let said = output
+        .split_whitespace()
+        .find_map(|word| word.parse::<CharonVersion>().ok());
+    let agrees = said.as_ref().is_some_and(|said| {
+        said.same_line(charon) && said.patch.is_none_or(|patch| Some(patch) == charon.patch)
+    });
+    (!agrees).then(|| {
+        fail(
+            "image-version-differs",
+            subject,
+            &format!(
+                "`charon version` inside says {}",
+                said.map_or_else(
+                    || "nothing that is a version".to_owned(),
+                    |said| said.to_string()
+                )
+            ),
+            &charon.to_string(),
+            "pull the official image again; this one is mislabelled",
+        )
+    })
 }

@@ -21,6 +21,7 @@ pub use address::Address;
 pub use cluster_lock::{BuilderRegistration, ClusterLock, DistributedValidator};
 pub use definition::{AddressPair, Creator, Definition, Operator, ValidatorAddresses};
 pub use deposit_data::{DepositData, DepositFile, DepositFileEntry, Gwei};
+pub use enr::Enr;
 pub use hash::{ConfigHash, DefinitionHash, LockHash};
 pub use index::{NodeIndex, ShareIndex, ValidatorIndex};
 pub use json::{ParseError, Parsed, Remark, RemarkKind};

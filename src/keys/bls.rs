@@ -198,7 +198,9 @@ const COEFFICIENT_BITS: usize = 128;
 /// of *all* keys, messages and signatures of the chunk (Fiat–Shamir), so they are fixed only after
 /// the forger has fixed his input, and each other input he tries costs him a hash and succeeds with
 /// probability 2^-128. So no random numbers are needed and the answer is reproducible.
-pub fn find_invalid(items: &[Signed]) -> Vec<usize> {
+///
+/// `done` is told how many more were checked, from several threads.
+pub fn find_invalid(items: &[Signed], done: &(dyn Fn(usize) + Sync)) -> Vec<usize> {
     items
         .par_chunks(BATCH)
         .enumerate()
@@ -214,6 +216,7 @@ pub fn find_invalid(items: &[Signed]) -> Vec<usize> {
                     })
                     .collect()
             };
+            done(chunk.len());
             invalid
                 .into_iter()
                 .map(move |position| chunk_number * BATCH + position)
@@ -621,14 +624,14 @@ mod tests {
                 }
             })
             .collect();
-        assert_eq!(find_invalid(&items), Vec::<usize>::new());
+        assert_eq!(find_invalid(&items, &|_| ()), Vec::<usize>::new());
         // Two signatures exchanged: their plain sum is unchanged.
         let (a, b) = (items[3].signature, items[4].signature);
         items[3].signature = b;
         items[4].signature = a;
         items[149].message[0] ^= 1;
-        assert_eq!(find_invalid(&items), vec![3, 4, 149]);
-        assert_eq!(find_invalid(&[]), Vec::<usize>::new());
+        assert_eq!(find_invalid(&items, &|_| ()), vec![3, 4, 149]);
+        assert_eq!(find_invalid(&[], &|_| ()), Vec::<usize>::new());
     }
 
     #[test]

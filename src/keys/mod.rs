@@ -4,4 +4,5 @@
 //! identifier brings the bytes.
 
 pub mod bls;
+pub mod k1;
 pub mod keystore;

@@ -1,0 +1,460 @@
+//! `validator_keys/`: that it holds exactly this node's shares, and that every password opens its keystore.
+
+use std::collections::{BTreeMap, HashMap};
+
+use rayon::prelude::*;
+use sha2::{Digest, Sha256};
+
+use crate::cluster::{ClusterLock, NodeIndex, ValidatorIndex};
+use crate::keys::keystore::{
+    CHARON_PBKDF2_ROUNDS, DecryptError, Kdf, Keystore, KeystorePassword, MAX_PASSWORD_LEN,
+    ParseError,
+};
+
+use super::ledger::Ledger;
+use super::{Check, Context, NamedFile, Phase};
+
+/// What `charon create cluster --insecure-keys` puts into the names.
+const INSECURE: &str = "insecure-";
+
+/// scrypt costs at least as high as PBKDF2 with charon's rounds: N = 2^14 with r = 8, the least in wide use (RFC 7914).
+const MIN_SCRYPT_LOG_N: u8 = 14;
+const MIN_SCRYPT_R: u32 = 8;
+
+/// What came of it.
+#[derive(Default)]
+pub(super) struct Opened {
+    /// Keystores that hold the right share.
+    pub(super) count: usize,
+    /// Those among them that were proved before.
+    pub(super) proved_before: usize,
+    /// One digest per such keystore, by number.
+    pub(super) digests: Vec<[u8; 32]>,
+}
+
+/// The two files of one number.
+#[derive(Default)]
+struct Pair<'a> {
+    keystore: Option<&'a NamedFile>,
+    password: Option<&'a NamedFile>,
+}
+
+/// Where a public share belongs.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Owner {
+    Share(ValidatorIndex, NodeIndex),
+    GroupKey(ValidatorIndex),
+}
+
+pub(super) fn check(
+    context: &Context<'_>,
+    lock: &ClusterLock,
+    node: Option<NodeIndex>,
+    ledger: &mut Ledger,
+) -> Opened {
+    ledger.ran(&[
+        Check::KeystoreSet,
+        Check::KeystoreCost,
+        Check::KeystorePassword,
+        Check::KeystoreDecrypt,
+        Check::KeystorePublicKey,
+        Check::KeystoreShare,
+    ]);
+    let pairs = pair_up(context, lock, ledger);
+    let owners = owners(lock);
+    let progress = context.options.progress;
+    progress.set_total(Phase::Keystores, pairs.len());
+    let opened: Vec<(Option<Proved>, Ledger)> = pairs
+        .par_iter()
+        .map(|(index, pair)| {
+            let mut ledger = Ledger::default();
+            let proved = check_pair(context, &owners, node, *index, pair, &mut ledger);
+            progress.advance(Phase::Keystores, 1);
+            (proved, ledger)
+        })
+        .collect();
+    let mut result = Opened::default();
+    for (proved, part) in opened {
+        ledger.merge(part);
+        if let Some(proved) = proved {
+            result.count += 1;
+            result.proved_before += usize::from(proved.before);
+            result.digests.push(proved.digest);
+        }
+    }
+    result
+}
+
+fn owners(lock: &ClusterLock) -> HashMap<[u8; 48], Owner> {
+    let mut owners = HashMap::new();
+    for (index, validator) in lock.validators() {
+        for (position, share) in validator.public_shares.iter().enumerate() {
+            owners.insert(*share, Owner::Share(index, NodeIndex::new(position)));
+        }
+        owners.insert(validator.public_key, Owner::GroupKey(index));
+    }
+    owners
+}
+
+/// Sorts the files by their number and reports what is missing, too many or misnamed.
+fn pair_up<'a>(
+    context: &Context<'a>,
+    lock: &ClusterLock,
+    ledger: &mut Ledger,
+) -> BTreeMap<ValidatorIndex, Pair<'a>> {
+    let files = &context.material.keystores;
+    let count = lock.validators.len();
+    let mut pairs: BTreeMap<ValidatorIndex, Pair<'a>> = BTreeMap::new();
+    for file in files {
+        let Some((index, kind, insecure)) = parse_name(file.name()) else {
+            if file.name().starts_with("keystore") {
+                ledger.fail_with(
+                    Check::KeystoreSet,
+                    &file.path,
+                    "a name that charon does not give",
+                    "keystore-N.json and keystore-N.txt",
+                    "find out what it is; validator clients may load it",
+                );
+            } else {
+                ledger.note(
+                    Check::KeystoreSet,
+                    &file.path,
+                    "a file that charon does not write",
+                    "keystores and passwords only",
+                    "",
+                );
+            }
+            continue;
+        };
+        if insecure {
+            ledger.fail(
+                Check::KeystoreCost,
+                &file.path,
+                "a name that charon gives to insecure keystores",
+                "keystore-N.json and keystore-N.txt",
+            );
+        }
+        if index.position() >= count {
+            ledger.fail_with(
+                Check::KeystoreSet,
+                &file.path,
+                format!("number {index}"),
+                format!("numbers below {count}, the number of validators"),
+                "it belongs to another cluster or to validators that were added later: find out which",
+            );
+            continue;
+        }
+        let pair = pairs.entry(index).or_default();
+        let place = match kind {
+            Kind::Keystore => &mut pair.keystore,
+            Kind::Password => &mut pair.password,
+        };
+        if let Some(other) = place.replace(file) {
+            ledger.fail(
+                Check::KeystoreSet,
+                &file.path,
+                format!("the same number as {}", other.path),
+                "one file for each validator",
+            );
+        }
+    }
+    report_missing(context, count, &pairs, ledger);
+    pairs
+}
+
+fn report_missing(
+    context: &Context<'_>,
+    count: usize,
+    pairs: &BTreeMap<ValidatorIndex, Pair<'_>>,
+    ledger: &mut Ledger,
+) {
+    // A ceremony of ours never sends keys to a key manager, so after one they must be there.
+    if pairs.is_empty() && count > 0 && context.expectations.definition_hash.is_none() {
+        ledger.could_not_tell(
+            Check::KeystoreSet,
+            "validator_keys",
+            "no keystore",
+            format!("{count} keystores"),
+            "they are in a key manager (`charon dkg --keymanager-address`), which this program cannot look into, or lost",
+        );
+        return;
+    }
+    for index in (0..count).map(ValidatorIndex::new) {
+        let pair = pairs.get(&index);
+        let has = |pick: fn(&Pair<'_>) -> bool| pair.is_some_and(pick);
+        for (present, suffix) in [
+            (has(|pair| pair.keystore.is_some()), "json"),
+            (has(|pair| pair.password.is_some()), "txt"),
+        ] {
+            if !present {
+                ledger.fail(
+                    Check::KeystoreSet,
+                    format!("validator_keys/keystore-{index}.{suffix}"),
+                    "missing",
+                    format!("keystores and passwords for all {count} validators"),
+                );
+            }
+        }
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Kind {
+    Keystore,
+    Password,
+}
+
+/// `keystore-12.json`, `keystore-insecure-0.txt`: number, kind, and whether the name says insecure.
+fn parse_name(name: &str) -> Option<(ValidatorIndex, Kind, bool)> {
+    let rest = name.strip_prefix("keystore-")?;
+    let (rest, insecure) = match rest.strip_prefix(INSECURE) {
+        Some(rest) => (rest, true),
+        None => (rest, false),
+    };
+    let (digits, kind) = match rest.rsplit_once('.')? {
+        (digits, "json") => (digits, Kind::Keystore),
+        (digits, "txt") => (digits, Kind::Password),
+        _ => return None,
+    };
+    let plain = digits.bytes().all(|byte| byte.is_ascii_digit())
+        && (digits == "0" || !digits.starts_with('0'));
+    let number = digits.parse().ok().filter(|_| plain)?;
+    Some((ValidatorIndex::new(number), kind, insecure))
+}
+
+struct Proved {
+    digest: [u8; 32],
+    before: bool,
+}
+
+fn check_pair(
+    context: &Context<'_>,
+    owners: &HashMap<[u8; 48], Owner>,
+    node: Option<NodeIndex>,
+    index: ValidatorIndex,
+    pair: &Pair<'_>,
+    ledger: &mut Ledger,
+) -> Option<Proved> {
+    let password = pair.password.and_then(|file| read_password(file, ledger));
+    let file = pair.keystore?;
+    let keystore = read_keystore(file, ledger)?;
+    check_cost(file, &keystore, ledger);
+    let right = check_share(context, owners, node, index, file, &keystore, ledger);
+    let (password_file, password) = password?;
+    let digest: [u8; 32] = Sha256::new()
+        .chain_update(b"charon-dkg keystore and password")
+        .chain_update(file.sha256())
+        .chain_update(password_file.sha256())
+        .finalize()
+        .into();
+    let before = (context.options.proved_keystores)(&digest);
+    if !before {
+        open(file, &keystore, &password, ledger)?;
+    }
+    right.then_some(Proved { digest, before })
+}
+
+fn read_password<'a>(
+    file: &'a NamedFile,
+    ledger: &mut Ledger,
+) -> Option<(&'a NamedFile, KeystorePassword)> {
+    if file.bytes.len() > MAX_PASSWORD_LEN {
+        ledger.fail(
+            Check::KeystorePassword,
+            &file.path,
+            format!("{} bytes", file.bytes.len()),
+            "32 hexadecimal digits and no newline",
+        );
+        return None;
+    }
+    let password = KeystorePassword::new(&file.bytes);
+    if !password.is_charon_form() {
+        let newline = file.bytes.last() == Some(&b'\n');
+        ledger.fail(
+            Check::KeystorePassword,
+            &file.path,
+            format!(
+                "{} bytes{}",
+                file.bytes.len(),
+                if newline { ", the last a newline" } else { "" }
+            ),
+            "32 lower-case hexadecimal digits and no newline",
+        );
+    }
+    Some((file, password))
+}
+
+fn read_keystore(file: &NamedFile, ledger: &mut Ledger) -> Option<Keystore> {
+    let error = match Keystore::parse(&file.bytes) {
+        Ok(keystore) => return Some(keystore),
+        Err(error) => error,
+    };
+    let expected = "a keystore of EIP-2335 as charon writes it";
+    match &error {
+        ParseError::UnknownField(_) => ledger.could_not_tell(
+            Check::FileUnknownField,
+            &file.path,
+            error,
+            expected,
+            Check::FileUnknownField.advice(),
+        ),
+        ParseError::Cost(_) => ledger.could_not_tell(
+            Check::KeystoreCost,
+            &file.path,
+            error,
+            expected,
+            "charon never writes such a keystore: find out where it comes from",
+        ),
+        ParseError::TooLong(_)
+        | ParseError::Shape(_)
+        | ParseError::Version(_)
+        | ParseError::Function { .. }
+        | ParseError::Hex { .. } => ledger.fail(Check::FileFormat, &file.path, error, expected),
+    }
+    None
+}
+
+fn check_cost(file: &NamedFile, keystore: &Keystore, ledger: &mut Ledger) {
+    let expected = format!("{CHARON_PBKDF2_ROUNDS} rounds of PBKDF2");
+    match &keystore.kdf {
+        Kdf::Pbkdf2 { rounds, .. } if rounds.get() >= CHARON_PBKDF2_ROUNDS => {}
+        Kdf::Pbkdf2 { rounds, .. } => ledger.fail(
+            Check::KeystoreCost,
+            &file.path,
+            format!("{rounds} rounds of PBKDF2"),
+            expected,
+        ),
+        Kdf::Scrypt { log_n, r, .. } if *log_n >= MIN_SCRYPT_LOG_N && *r >= MIN_SCRYPT_R => ledger
+            .note(
+                Check::KeystoreCost,
+                &file.path,
+                "scrypt, which charon never writes",
+                expected,
+                "",
+            ),
+        Kdf::Scrypt { log_n, r, .. } => ledger.fail(
+            Check::KeystoreCost,
+            &file.path,
+            format!("scrypt with N = 2^{log_n} and r = {r}"),
+            expected,
+        ),
+    }
+}
+
+/// Whether the keystore's public key is this node's share of the right validator; if not, says whose it is.
+fn check_share(
+    context: &Context<'_>,
+    owners: &HashMap<[u8; 48], Owner>,
+    node: Option<NodeIndex>,
+    index: ValidatorIndex,
+    file: &NamedFile,
+    keystore: &Keystore,
+    ledger: &mut Ledger,
+) -> bool {
+    let owner = owners.get(&keystore.public_key).copied();
+    // Without a known node the keystores can still be in the right order.
+    if let Some(Owner::Share(validator, holder)) = owner
+        && validator == index
+        && node.is_none_or(|node| node == holder)
+    {
+        return node.is_some();
+    }
+    let expected = match node {
+        Some(node) => format!(
+            "the share of {} of validator {index}",
+            context.operator(node)
+        ),
+        None => format!("a share of validator {index}"),
+    };
+    match owner {
+        Some(Owner::Share(validator, holder)) => ledger.fail(
+            Check::KeystoreShare,
+            &file.path,
+            format!(
+                "the share of {} of validator {validator}",
+                context.operator(holder)
+            ),
+            expected,
+        ),
+        Some(Owner::GroupKey(validator)) => ledger.fail_with(
+            Check::KeystoreShare,
+            &file.path,
+            format!("the undivided key of validator {validator}"),
+            expected,
+            "whoever holds this file controls the validator alone: do not fund it",
+        ),
+        None => ledger.fail(
+            Check::KeystoreShare,
+            &file.path,
+            format!(
+                "a key that is in no validator of this lock (0x{})",
+                hex::encode(keystore.public_key)
+            ),
+            expected,
+        ),
+    }
+    false
+}
+
+fn open(
+    file: &NamedFile,
+    keystore: &Keystore,
+    password: &KeystorePassword,
+    ledger: &mut Ledger,
+) -> Option<()> {
+    match keystore.decrypt(password) {
+        Ok(secret) => {
+            let actual = secret.public_key().to_bytes();
+            if actual == keystore.public_key {
+                return Some(());
+            }
+            ledger.fail(
+                Check::KeystorePublicKey,
+                &file.path,
+                format!("the secret of 0x{}", hex::encode(actual)),
+                format!("of 0x{}, as stated", hex::encode(keystore.public_key)),
+            );
+        }
+        Err(error @ (DecryptError::Checksum | DecryptError::NotAScalar)) => ledger.fail(
+            Check::KeystoreDecrypt,
+            &file.path,
+            error,
+            "a keystore that its password file opens",
+        ),
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_charons_names_are_keystores() {
+        let at = |number| ValidatorIndex::new(number);
+        assert_eq!(
+            parse_name("keystore-0.json"),
+            Some((at(0), Kind::Keystore, false))
+        );
+        assert_eq!(
+            parse_name("keystore-12.txt"),
+            Some((at(12), Kind::Password, false))
+        );
+        assert_eq!(
+            parse_name("keystore-insecure-3.json"),
+            Some((at(3), Kind::Keystore, true))
+        );
+        for name in [
+            "keystore-00.json",
+            "keystore-01.json",
+            "keystore-.json",
+            "keystore-+1.json",
+            "keystore-1.json.bak",
+            "keystore-1",
+            "keystore-99999999999999999999999.json",
+            "README",
+        ] {
+            assert_eq!(parse_name(name), None, "{name}");
+        }
+    }
+}

@@ -1,0 +1,300 @@
+//! Signatures over secp256k1: of operators and creator (EIP-712), and of nodes over the lock hash.
+
+use crate::cluster::eip712::{
+    SignatureCheck, check_signature, creator_config_digest, enr_digest, operator_config_digest,
+};
+use crate::cluster::{
+    Address, ClusterLock, ConfigHash, DefinitionVersion, LockHash, NodeIndex, Operator,
+};
+use crate::keys::k1::{self, EnrPublicKey};
+
+use super::ledger::Ledger;
+use super::{Check, Context};
+
+/// Length of one ECDSA signature R ‖ S ‖ V.
+const SIGNATURE_LEN: usize = 65;
+
+/// What a finding about an unsigned definition advises.
+const UNSIGNED: &str = "legal; but nothing except the ENR keys binds the operators to these terms: compare the definition hash \
+                        with every operator";
+
+/// Checks who signed the definition (charon `Definition.VerifySignatures`).
+pub(super) fn check_definition_signatures(context: &Context<'_>, ledger: &mut Ledger) {
+    let definition = context.definition;
+    if !definition.version.has_eip712_signatures() {
+        ledger.ran(&[Check::LegacySignature]);
+        for node in definition.nodes() {
+            let signed = definition.operator(node).is_some_and(|operator| {
+                !operator.config_signature.is_empty() || !operator.enr_signature.is_empty()
+            });
+            if signed {
+                ledger.fail(
+                    Check::LegacySignature,
+                    context.operator(node),
+                    "a signature",
+                    "none: charon refuses signatures in this format",
+                );
+            }
+        }
+        return;
+    }
+    ledger.ran(&[
+        Check::DefinitionSigned,
+        Check::OperatorConfigSignature,
+        Check::OperatorEnrSignature,
+        Check::CreatorSignature,
+    ]);
+    let unsigned: Vec<NodeIndex> = definition
+        .nodes()
+        .filter(|node| {
+            definition
+                .operator(*node)
+                .is_some_and(Operator::is_unsigned)
+        })
+        .collect();
+    let operators = definition.operators.len();
+    if unsigned.len() == operators {
+        ledger.note(
+            Check::DefinitionSigned,
+            "operators",
+            "an unsigned definition",
+            "signatures of all operators",
+            UNSIGNED,
+        );
+    } else {
+        for node in unsigned {
+            ledger.fail(
+                Check::DefinitionSigned,
+                context.operator(node),
+                "no address and no signatures",
+                "signatures, as other operators signed",
+            );
+        }
+        check_operators(context, ledger);
+    }
+    check_creator(context, operators, ledger);
+}
+
+fn check_operators(context: &Context<'_>, ledger: &mut Ledger) {
+    let definition = context.definition;
+    // What was signed is what the file states; that it is the hash of the content is a check of its own.
+    let config_hash = definition.config_hash;
+    for (node, operator) in definition.nodes().zip(&definition.operators) {
+        if operator.is_unsigned() {
+            continue;
+        }
+        let subject = context.operator(node);
+        let Some(address) = Address::parse(&operator.address) else {
+            ledger.fail(
+                Check::DefinitionSigned,
+                &subject,
+                "signatures without an address",
+                "an address that the signatures are by",
+            );
+            continue;
+        };
+        let config_digest = |chain_id| {
+            config_hash
+                .as_ref()
+                .and_then(|hash| operator_config_digest(definition.version, hash, chain_id))
+        };
+        check_one(
+            context,
+            Check::OperatorConfigSignature,
+            &subject,
+            &address,
+            &operator.config_signature,
+            config_digest,
+            ledger,
+        );
+        check_one(
+            context,
+            Check::OperatorEnrSignature,
+            &subject,
+            &address,
+            &operator.enr_signature,
+            |chain_id| Some(enr_digest(&operator.enr, chain_id)),
+            ledger,
+        );
+    }
+}
+
+fn check_creator(context: &Context<'_>, operators: usize, ledger: &mut Ledger) {
+    let definition = context.definition;
+    if !definition.version.has_creator() {
+        return;
+    }
+    let creator = &definition.creator;
+    if creator.address.is_empty() && creator.config_signature.is_empty() {
+        if operators > 0 && !definition.is_unsigned() {
+            ledger.fail(
+                Check::DefinitionSigned,
+                "creator",
+                "no address and no signature",
+                "a signature, as operators signed",
+            );
+        }
+        return;
+    }
+    let Some(address) = Address::parse(&creator.address) else {
+        ledger.fail(
+            Check::DefinitionSigned,
+            "creator",
+            "a signature without an address",
+            "an address that the signature is by",
+        );
+        return;
+    };
+    let digest = |chain_id| {
+        definition
+            .config_hash
+            .as_ref()
+            .map(|hash: &ConfigHash| creator_config_digest(hash, chain_id))
+    };
+    check_one(
+        context,
+        Check::CreatorSignature,
+        "creator",
+        &address,
+        &creator.config_signature,
+        digest,
+        ledger,
+    );
+}
+
+/// Whether some release that runs ceremonies of this version asks contract wallets (EIP-1271): v1.4.0 does, and it
+/// refuses definitions before v1.6.0.
+fn may_be_contract(version: DefinitionVersion) -> bool {
+    version >= DefinitionVersion::V1_6
+}
+
+fn check_one(
+    context: &Context<'_>,
+    check: Check,
+    subject: &str,
+    address: &Address,
+    signature: &[u8],
+    digest: impl Fn(u64) -> Option<[u8; 32]>,
+    ledger: &mut Ledger,
+) {
+    let version = context.definition.version;
+    let expected = format!("a signature by {address}");
+    if signature.is_empty() {
+        ledger.fail(check, subject, "no signature", expected);
+        return;
+    }
+    let contract = "a contract wallet may have signed; only its own network can tell (EIP-1271)";
+    // Several owners of a Safe signed; no single key is expected.
+    if signature.len() != SIGNATURE_LEN && version.max_signature_pieces() > 1 {
+        ledger.could_not_tell(
+            check,
+            subject,
+            format!("{} signatures in one", signature.len() / SIGNATURE_LEN),
+            expected,
+            contract,
+        );
+        return;
+    }
+    let Some(digest) = context.network.and_then(|network| digest(network.chain_id)) else {
+        ledger.could_not_tell(
+            check,
+            subject,
+            "a signature whose network or config hash is unknown",
+            expected,
+            "see the findings about the network and the config hash",
+        );
+        return;
+    };
+    match check_signature(&digest, signature, address) {
+        SignatureCheck::Valid => {}
+        SignatureCheck::OtherAddress(other) if may_be_contract(version) => ledger.could_not_tell(
+            check,
+            subject,
+            format!("a signature by {other}"),
+            expected,
+            contract,
+        ),
+        SignatureCheck::OtherAddress(other) => {
+            ledger.fail(check, subject, format!("a signature by {other}"), expected);
+        }
+        // From v1.11.0 charon asks the contract about whatever it cannot recover.
+        SignatureCheck::Malformed if version.max_signature_pieces() > 1 => ledger.could_not_tell(
+            check,
+            subject,
+            "a signature that no key made",
+            expected,
+            contract,
+        ),
+        SignatureCheck::Malformed => {
+            ledger.fail(check, subject, "a signature that no key made", expected);
+        }
+    }
+}
+
+/// Checks that every node signed the lock hash with its ENR key (charon `verifyNodeSignatures`).
+pub(super) fn check_node_signatures(
+    context: &Context<'_>,
+    lock: &ClusterLock,
+    enrs: &[Option<EnrPublicKey>],
+    lock_hash: Option<LockHash>,
+    ledger: &mut Ledger,
+) {
+    if !lock.definition.version.has_node_signatures() {
+        return;
+    }
+    let operators = lock.definition.operators.len();
+    if lock.node_signatures.len() != operators {
+        let seen = format!("{} signatures", lock.node_signatures.len());
+        let expected = format!("{operators}, one per operator");
+        if lock.node_signatures.is_empty() && lock.definition.version == DefinitionVersion::V1_7 {
+            ledger.fail_with(
+                Check::NodeSignature,
+                "node_signatures",
+                seen,
+                expected,
+                "charon v0.16.0 could leave them out, and no newer release accepts that: run the ceremony again",
+            );
+        } else {
+            ledger.fail(Check::NodeSignature, "node_signatures", seen, expected);
+        }
+    }
+    let Some(lock_hash) = lock_hash else {
+        return;
+    };
+    ledger.ran(&[Check::NodeSignature]);
+    for ((node, signature), key) in lock.definition.nodes().zip(&lock.node_signatures).zip(enrs) {
+        // An operator without valid ENR has been reported.
+        let Some(key) = key else { continue };
+        let signer =
+            k1::recover(lock_hash.as_bytes(), signature).map(|recovered| recovered.public_key());
+        match signer {
+            Some(signer) if signer == *key => {}
+            Some(signer) => {
+                let seen = enrs
+                    .iter()
+                    .position(|enr| *enr == Some(signer))
+                    .map_or_else(
+                        || "a signature by another key, or of another lock".to_owned(),
+                        |position| {
+                            format!(
+                                "the signature of {}",
+                                context.operator(NodeIndex::new(position))
+                            )
+                        },
+                    );
+                ledger.fail(
+                    Check::NodeSignature,
+                    context.operator(node),
+                    seen,
+                    "a signature of the lock hash by this operator's ENR key",
+                );
+            }
+            None => ledger.fail(
+                Check::NodeSignature,
+                context.operator(node),
+                "a signature that no key made",
+                "a signature of the lock hash by this operator's ENR key",
+            ),
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! Reads the ceremonies under `tests/fixtures` and verifies them.
+
+#![expect(dead_code, reason = "each test binary uses its own part of this")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "only tests call these, and they fail best where they stand"
+)]
+
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+
+use charon_dkg::verify::{Expectations, Material, NamedFile, Options, Outcome, Scope, verify};
+
+/// One ceremony, with the directory of each of its nodes.
+#[derive(Debug, Clone)]
+pub(crate) struct Ceremony {
+    pub(crate) name: String,
+    pub(crate) path: PathBuf,
+    pub(crate) nodes: usize,
+}
+
+/// All ceremonies of the fixtures, by name.
+pub(crate) fn ceremonies() -> impl Iterator<Item = Ceremony> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/ceremonies");
+    let mut paths: Vec<PathBuf> = std::fs::read_dir(root)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
+    paths.sort();
+    paths.into_iter().map(|path| Ceremony {
+        name: path.file_name().unwrap().to_str().unwrap().to_owned(),
+        nodes: std::fs::read_dir(&path).unwrap().count(),
+        path,
+    })
+}
+
+pub(crate) fn ceremony(name: &str) -> Ceremony {
+    ceremonies()
+        .find(|ceremony| ceremony.name == name)
+        .unwrap_or_else(|| panic!("no ceremony {name}"))
+}
+
+impl Ceremony {
+    pub(crate) fn material(&self, node: usize) -> Material {
+        let root = self.path.join(format!("node{node}/.charon"));
+        let mut material = Material::default();
+        for path in files_below(&root) {
+            let name = path
+                .strip_prefix(&root)
+                .unwrap()
+                .to_str()
+                .unwrap()
+                .to_owned();
+            let file = NamedFile::new(name.clone(), std::fs::read(&path).unwrap());
+            if name.starts_with("validator_keys/") {
+                material.keystores.push(file);
+            } else if name.starts_with("deposit-data") {
+                material.deposit_data.push(file);
+            } else if name == "cluster-lock.json" {
+                material.cluster_lock = Some(file);
+            } else if name == "cluster-definition.json" {
+                material.definition = Some(file);
+            } else if name == "charon-enr-private-key" {
+                material.enr_key = Some(file);
+            } else {
+                material.other_names.push(name);
+            }
+        }
+        material
+    }
+}
+
+fn files_below(root: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    let mut directories = vec![root.to_owned()];
+    while let Some(directory) = directories.pop() {
+        for entry in std::fs::read_dir(&directory).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                directories.push(path);
+            } else {
+                files.push(path);
+            }
+        }
+    }
+    files.sort();
+    files
+}
+
+/// Verifies a whole data directory from the beginning.
+pub(crate) fn whole(material: &Material) -> Outcome {
+    verify(
+        material,
+        &Expectations::default(),
+        &Options::new(Scope::WholeDataDirectory),
+    )
+}
+
+/// The same with these keystores proved before.
+pub(crate) fn whole_with_proved(material: &Material, proved: &HashSet<[u8; 32]>) -> Outcome {
+    let is_proved = |digest: &[u8; 32]| proved.contains(digest);
+    let mut options = Options::new(Scope::WholeDataDirectory);
+    options.proved_keystores = &is_proved;
+    verify(material, &Expectations::default(), &options)
+}

@@ -1,0 +1,720 @@
+//! The engine module on a real engine, found as docker finds it.
+//!
+//! All of this runs on an engine of any mode: set `DOCKER_HOST` to the socket of a rootless
+//! engine, one with `userns-remap`, or Podman's. Without an engine the tests fail and say so.
+
+use std::collections::BTreeMap;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use charon_dkg::host::docker::{
+    ContainerState, Engine, EngineError, EngineFacts, LogLine, MAX_LINE_BYTES, Mode, OutputStream,
+    Overlap, Reason, RunImage, user_for,
+};
+use charon_dkg::host::engine::{Address, EngineEnvironment, EngineOptions, find_engine};
+use charon_dkg::host::self_image::{PROGRAM, SelfImage, SelfImageSpec, load_self_image};
+use charon_dkg::plan::{ContainerPlan, Mount};
+use futures_util::StreamExt;
+
+/// The image of these tests is this very test program, told to be [`container_child`].
+const CHILD: [&str; 5] = [
+    PROGRAM,
+    "--ignored",
+    "--exact",
+    "--nocapture",
+    "container_child",
+];
+
+/// What is done inside a container: the first word after `child` says what.
+#[test]
+#[ignore = "the other tests run this inside containers"]
+fn container_child() {
+    let mut words = std::env::args().skip_while(|word| word != "child").skip(1);
+    let what = words
+        .next()
+        .expect("container_child is run by the other tests");
+    let word = words.next();
+    // The test harness has begun a line already.
+    println!();
+    match what.as_str() {
+        "speak" => {
+            println!("to stdout");
+            eprintln!("to stderr");
+            std::process::exit(7);
+        }
+        "lines" => {
+            let count: usize = word.unwrap().parse().unwrap();
+            for number in 0..count {
+                println!("line {number}");
+            }
+            println!("{}", "x".repeat(300_000));
+            print!("no line end");
+        }
+        "sleep" => {
+            println!("sleeping");
+            loop {
+                std::thread::park();
+            }
+        }
+        "obey" => {
+            let mut signals = signal_hook::iterator::Signals::new([signal_hook::consts::SIGTERM])
+                .expect("a handler");
+            println!("ready");
+            assert_eq!(signals.forever().next(), Some(signal_hook::consts::SIGTERM));
+            println!("obeyed");
+        }
+        "write" => std::fs::write(word.unwrap(), "written").unwrap(),
+        "confess" => {
+            println!("{}", std::fs::read_to_string("/proc/self/status").unwrap());
+            println!(
+                "root: {:?}",
+                std::fs::write("/file", "").map_err(|e| e.kind())
+            );
+        }
+        "eat" => {
+            let go = PathBuf::from(word.unwrap());
+            println!("hungry");
+            while !go.exists() {
+                std::thread::yield_now();
+            }
+            let mut eaten: Vec<Vec<u8>> = Vec::new();
+            loop {
+                eaten.push(vec![1; 1 << 20]);
+                std::hint::black_box(&eaten);
+            }
+        }
+        other => panic!("{other}"),
+    }
+    std::process::exit(0);
+}
+
+async fn engine() -> Engine {
+    let found = find_engine(
+        &EngineOptions::default(),
+        &EngineEnvironment::of_this_process(),
+    )
+    .unwrap();
+    match Engine::connect(&found).await {
+        Ok(engine) => engine,
+        Err(error) => panic!(
+            "{error}\nThese tests need a running engine ({} from {}): start dockerd, or set DOCKER_HOST.",
+            found.address, found.source
+        ),
+    }
+}
+
+/// The same engine without the module under test, for what that never does.
+fn raw_docker() -> bollard::Docker {
+    let found = find_engine(
+        &EngineOptions::default(),
+        &EngineEnvironment::of_this_process(),
+    )
+    .unwrap();
+    let Address::Socket(path) = found.address else {
+        panic!("{}", found.address);
+    };
+    let path = path.to_str().unwrap();
+    bollard::Docker::connect_with_unix(path, 60, bollard::API_DEFAULT_VERSION).unwrap()
+}
+
+async fn image(engine: &Engine) -> SelfImage {
+    let spec = SelfImageSpec {
+        entrypoint: CHILD.map(str::to_owned).to_vec(),
+        ..SelfImageSpec::default()
+    };
+    // One at a time, or several tests would load the same image at once.
+    static LOADING: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+    let _one_at_a_time = LOADING.lock().await;
+    load_self_image(engine, &spec).await.unwrap()
+}
+
+async fn plan(engine: &Engine, args: &[&str]) -> ContainerPlan {
+    let image = image(engine).await;
+    ContainerPlan {
+        name: format!("charon-dkg-test-{}", uuid::Uuid::new_v4().simple()),
+        image: image
+            .facts
+            .run_image(&image.reference)
+            .reference()
+            .to_owned(),
+        user: None,
+        userns_mode: None,
+        network: None,
+        entrypoint: None,
+        args: std::iter::once("child")
+            .chain(args.iter().copied())
+            .map(str::to_owned)
+            .collect(),
+        env: Vec::new(),
+        mounts: Vec::new(),
+        labels: BTreeMap::from([("charon-dkg.test".to_owned(), "yes".to_owned())]),
+    }
+}
+
+/// Removes the test's container, also when the test fails half-way.
+struct Cleanup(String);
+
+impl Cleanup {
+    fn after(plan: &ContainerPlan) -> Self {
+        Self(plan.name.clone())
+    }
+}
+
+impl Drop for Cleanup {
+    fn drop(&mut self) {
+        let name = self.0.clone();
+        let removed = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .unwrap();
+            runtime.block_on(async {
+                let engine = engine().await;
+                if engine.find_container(&name).await.unwrap().is_some() {
+                    engine.kill_container(&name).await.unwrap();
+                    engine.wait_exit(&name).await.ok();
+                    engine.remove_container(&name).await.unwrap();
+                }
+            });
+        });
+        if removed.join().is_err() && !std::thread::panicking() {
+            panic!("container {} was left behind", self.0);
+        }
+    }
+}
+
+async fn lines_of(engine: &Engine, id: &str) -> Vec<LogLine> {
+    engine.follow_logs(id).map(Result::unwrap).collect().await
+}
+
+/// Follows a container until it has written this line.
+async fn wait_for_line(engine: &Engine, id: &str, text: &str) {
+    let mut lines = engine.follow_logs(id);
+    while let Some(line) = lines.next().await {
+        if line.unwrap().text == text {
+            return;
+        }
+    }
+    panic!("the container ended without having written {text:?}");
+}
+
+/// A directory of an owner that this engine can act as, with nobody else allowed in; and the
+/// owner's uid and gid.
+fn owned_dir(facts: &EngineFacts) -> (tempfile::TempDir, PathBuf, u32, u32) {
+    let outer = tempfile::tempdir().unwrap();
+    std::fs::set_permissions(outer.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+    let dir = outer.path().join("data");
+    std::fs::create_dir(&dir).unwrap();
+    let own = std::fs::metadata(&dir).unwrap();
+    let (uid, gid) = match facts.mode {
+        Mode::Rootless { uid } | Mode::PodmanRootless { uid } => (uid, uid),
+        Mode::Rootful | Mode::UsernsRemap | Mode::PodmanRootful | Mode::DockerDesktop => {
+            if own.uid() == 0 {
+                (12_345, 23_456)
+            } else {
+                (own.uid(), own.gid())
+            }
+        }
+    };
+    std::os::unix::fs::chown(&dir, Some(uid), Some(gid)).unwrap();
+    std::fs::set_permissions(&dir, std::fs::Permissions::from_mode(0o700)).unwrap();
+    (outer, dir, uid, gid)
+}
+
+fn mount(source: &Path, target: &str, read_only: bool) -> Mount {
+    Mount {
+        source: source.to_owned(),
+        target: target.to_owned(),
+        read_only,
+    }
+}
+
+#[tokio::test]
+async fn an_engine_tells_what_it_is() {
+    let facts = engine().await.facts().await.unwrap();
+    println!("{facts:#?}");
+    assert!(!facts.version.is_empty() && !facts.api_version.is_empty());
+    assert!(facts.os_arch.starts_with("linux/"));
+}
+
+#[tokio::test]
+async fn a_container_is_followed_from_creation_to_removal() {
+    let engine = engine().await;
+    let plan = plan(&engine, &["speak"]).await;
+    let began = Instant::now();
+    let _cleanup = Cleanup::after(&plan);
+    let id = engine.create_container(&plan).await.unwrap();
+    let created = began.elapsed();
+    let facts = engine.inspect_container(&id).await.unwrap();
+    assert_eq!(facts.state, ContainerState::Created);
+    assert_eq!(facts.name, plan.name);
+    assert_eq!(facts.labels.get("charon-dkg.test").unwrap(), "yes");
+    let error = engine.wait_exit(&id).await.unwrap_err();
+    assert!(matches!(error, EngineError::NeverStarted { .. }), "{error}");
+
+    let again = Instant::now();
+    engine.start_container(&id).await.unwrap();
+    let started = again.elapsed();
+    let lines = lines_of(&engine, &id).await;
+    let exit = engine.wait_exit(&id).await.unwrap();
+    let ended = again.elapsed();
+    assert_eq!((exit.code, exit.oom_killed), (7, false));
+    assert!(!exit.started_at.is_empty() && !exit.finished_at.is_empty());
+    let has = |stream, text: &str| {
+        lines
+            .iter()
+            .any(|line| line.stream == stream && line.text == text)
+    };
+    assert!(has(OutputStream::Stdout, "to stdout"), "{lines:?}");
+    assert!(has(OutputStream::Stderr, "to stderr"), "{lines:?}");
+    // Asked again, after the end: the same output, the same exit.
+    assert_eq!(lines_of(&engine, &id).await.len(), lines.len());
+    assert_eq!(engine.wait_exit(&id).await.unwrap(), exit);
+
+    let again = Instant::now();
+    engine.remove_container(&id).await.unwrap();
+    let removed = again.elapsed();
+    engine.remove_container(&id).await.unwrap();
+    assert!(engine.find_container(&plan.name).await.unwrap().is_none());
+    let error = engine.wait_exit(&id).await.unwrap_err();
+    assert!(
+        matches!(error, EngineError::NoSuchContainer { .. }),
+        "{error}"
+    );
+    println!("create {created:?}, start {started:?}, to the end {ended:?}, remove {removed:?}");
+}
+
+#[tokio::test]
+async fn a_container_has_no_rights_beyond_its_user() {
+    let engine = engine().await;
+    let mut plan = plan(&engine, &["confess"]).await;
+    plan.user = Some("12345:12345".to_owned());
+    let run = engine
+        .run_short(&plan, Duration::from_secs(60))
+        .await
+        .unwrap();
+    let text = run.text();
+    assert_eq!(run.exit.code, 0, "{text}");
+    for set in ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"] {
+        assert!(
+            text.contains(&format!("{set}:\t0000000000000000")),
+            "{text}"
+        );
+    }
+    assert!(text.contains("NoNewPrivs:\t1"), "{text}");
+    assert!(text.contains("Uid:\t12345\t12345\t12345\t12345"), "{text}");
+    assert!(text.contains("root: Err(ReadOnlyFilesystem)"), "{text}");
+}
+
+#[tokio::test]
+async fn a_container_writes_as_the_owner_of_the_directory() {
+    let engine = engine().await;
+    let facts = engine.facts().await.unwrap();
+    let (_outer, dir, uid, gid) = owned_dir(&facts);
+    let mapping = user_for(facts.mode, uid, gid).unwrap();
+    let mut plan = plan(&engine, &["write", "/data/file"]).await;
+    plan.user = Some(mapping.user);
+    plan.userns_mode = mapping.userns_mode;
+    plan.mounts = vec![mount(&dir, "/data", false)];
+    let run = engine
+        .run_short(&plan, Duration::from_secs(60))
+        .await
+        .unwrap();
+    assert_eq!(run.exit.code, 0, "{}", run.text());
+    let file = std::fs::metadata(dir.join("file")).unwrap();
+    assert_eq!((file.uid(), file.gid()), (uid, gid), "{:?}", facts.mode);
+}
+
+#[tokio::test]
+async fn a_read_only_mount_cannot_be_written() {
+    let engine = engine().await;
+    let facts = engine.facts().await.unwrap();
+    let (_outer, dir, uid, gid) = owned_dir(&facts);
+    let mapping = user_for(facts.mode, uid, gid).unwrap();
+    let mut plan = plan(&engine, &["write", "/data/file"]).await;
+    plan.user = Some(mapping.user);
+    plan.userns_mode = mapping.userns_mode;
+    plan.mounts = vec![mount(&dir, "/data", true)];
+    let run = engine
+        .run_short(&plan, Duration::from_secs(60))
+        .await
+        .unwrap();
+    assert_ne!(run.exit.code, 0);
+    assert!(!dir.join("file").exists());
+}
+
+#[tokio::test]
+async fn a_missing_path_is_refused_and_not_made() {
+    let engine = engine().await;
+    let dir = tempfile::tempdir().unwrap();
+    let missing = dir.path().join("missing");
+    let mut plan = plan(&engine, &["speak"]).await;
+    plan.mounts = vec![mount(&missing, "/data", false)];
+    // Podman looks only when it starts the container.
+    let error = match engine.run_short(&plan, Duration::from_secs(60)).await {
+        Err(error) => error,
+        Ok(run) => panic!("{run:?}"),
+    };
+    assert!(
+        error.to_string().contains(missing.to_str().unwrap()),
+        "{error}"
+    );
+    assert!(!missing.exists());
+    assert!(engine.find_container(&plan.name).await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn a_name_is_given_once() {
+    let engine = engine().await;
+    let plan = plan(&engine, &["sleep"]).await;
+    let _cleanup = Cleanup::after(&plan);
+    let id = engine.create_container(&plan).await.unwrap();
+    engine.start_container(&id).await.unwrap();
+    let error = engine.create_container(&plan).await.unwrap_err();
+    let EngineError::NameTaken { holder, .. } = error else {
+        panic!("{error}");
+    };
+    assert_eq!(
+        (holder.id.as_str(), holder.state),
+        (id.as_str(), ContainerState::Running)
+    );
+    assert_eq!(holder.labels.get("charon-dkg.test").unwrap(), "yes");
+    let found = engine.find_container(&plan.name).await.unwrap().unwrap();
+    assert_eq!(found.id, id);
+    // An id is no name.
+    assert!(engine.find_container(&id).await.unwrap().is_none());
+    engine.kill_container(&id).await.unwrap();
+    assert_eq!(engine.wait_exit(&id).await.unwrap().code, 137);
+    engine.kill_container(&id).await.unwrap();
+    engine.remove_container(&id).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_running_container_is_not_removed() {
+    let engine = engine().await;
+    let plan = plan(&engine, &["sleep"]).await;
+    let _cleanup = Cleanup::after(&plan);
+    let id = engine.create_container(&plan).await.unwrap();
+    engine.start_container(&id).await.unwrap();
+    assert!(engine.remove_container(&id).await.is_err());
+    engine.kill_container(&id).await.unwrap();
+    engine.wait_exit(&id).await.unwrap();
+    engine.remove_container(&id).await.unwrap();
+}
+
+#[tokio::test]
+async fn all_output_arrives_however_much_and_however_often_it_is_read() {
+    let engine = engine().await;
+    let plan = plan(&engine, &["lines", "5000"]).await;
+    let _cleanup = Cleanup::after(&plan);
+    let id = engine.create_container(&plan).await.unwrap();
+    engine.start_container(&id).await.unwrap();
+    for _ in 0..2 {
+        let lines = lines_of(&engine, &id).await;
+        let numbers = lines
+            .iter()
+            .filter_map(|line| line.text.strip_prefix("line "))
+            .map(|number| number.parse::<usize>().unwrap());
+        assert!(numbers.eq(0..5000));
+        let long: String = lines
+            .iter()
+            .filter(|line| line.text.starts_with("xx"))
+            .map(|line| line.text.as_str())
+            .collect();
+        assert!(long == "x".repeat(300_000), "{} bytes", long.len());
+        assert!(lines.iter().all(|line| line.text.len() <= MAX_LINE_BYTES));
+        let last = lines.last().unwrap();
+        assert_eq!(last.text, "no line end");
+        assert_eq!(engine.wait_exit(&id).await.unwrap().code, 0);
+    }
+    engine.remove_container(&id).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_container_that_obeys_ends_in_order() {
+    let engine = engine().await;
+    let plan = plan(&engine, &["obey"]).await;
+    let _cleanup = Cleanup::after(&plan);
+    let id = engine.create_container(&plan).await.unwrap();
+    engine.start_container(&id).await.unwrap();
+    wait_for_line(&engine, &id, "ready").await;
+    engine
+        .stop_container(&id, Duration::from_secs(60))
+        .await
+        .unwrap();
+    assert_eq!(engine.wait_exit(&id).await.unwrap().code, 0);
+    let last = lines_of(&engine, &id).await.pop().unwrap();
+    assert_eq!(last.text, "obeyed");
+    engine
+        .stop_container(&id, Duration::from_secs(1))
+        .await
+        .unwrap();
+    engine.remove_container(&id).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_container_that_does_not_obey_is_killed() {
+    let engine = engine().await;
+    let plan = plan(&engine, &["sleep"]).await;
+    let _cleanup = Cleanup::after(&plan);
+    let id = engine.create_container(&plan).await.unwrap();
+    engine.start_container(&id).await.unwrap();
+    wait_for_line(&engine, &id, "sleeping").await;
+    engine
+        .stop_container(&id, Duration::from_secs(1))
+        .await
+        .unwrap();
+    let exit = engine.wait_exit(&id).await.unwrap();
+    assert_eq!((exit.code, exit.oom_killed), (137, false));
+    engine.remove_container(&id).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_short_run_leaves_nothing_behind() {
+    let engine = engine().await;
+    let mut plan = plan(&engine, &["sleep"]).await;
+    let error = engine
+        .run_short(&plan, Duration::from_secs(1))
+        .await
+        .unwrap_err();
+    assert!(matches!(error, EngineError::TooSlow { .. }), "{error}");
+    assert!(engine.find_container(&plan.name).await.unwrap().is_none());
+
+    plan.entrypoint = Some(vec!["/no/such/program".to_owned()]);
+    let error = engine
+        .run_short(&plan, Duration::from_secs(60))
+        .await
+        .unwrap_err();
+    assert!(matches!(error, EngineError::Failed { .. }), "{error}");
+    assert!(error.to_string().contains("/no/such/program"), "{error}");
+    assert!(engine.find_container(&plan.name).await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn what_does_not_exist_is_named() {
+    let engine = engine().await;
+    let plan = plan(&engine, &["speak"]).await;
+
+    let mut no_image = plan.clone();
+    no_image.image = "charon-dkg-no-such-image:v0".to_owned();
+    let error = engine.create_container(&no_image).await.unwrap_err();
+    assert!(matches!(error, EngineError::NoSuchImage { .. }), "{error}");
+    let seen = engine.inspect_image(&no_image.image).await.unwrap();
+    assert!(seen.is_none());
+
+    let mut no_network = plan.clone();
+    no_network.network = Some("charon-dkg-no-such-network".to_owned());
+    let error = engine
+        .run_short(&no_network, Duration::from_secs(60))
+        .await
+        .unwrap_err();
+    assert!(
+        error.to_string().contains("charon-dkg-no-such-network"),
+        "{error}"
+    );
+    assert!(engine.find_container(&plan.name).await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn containers_at_work_on_a_directory_are_found() {
+    let engine = engine().await;
+    let facts = engine.facts().await.unwrap();
+    let (outer, dir, uid, gid) = owned_dir(&facts);
+    let mapping = user_for(facts.mode, uid, gid).unwrap();
+    let mut plan = plan(&engine, &["sleep"]).await;
+    plan.user = Some(mapping.user);
+    plan.userns_mode = mapping.userns_mode;
+    plan.mounts = vec![mount(&dir, "/data", false)];
+    plan.labels
+        .insert("charon-dkg.test-run".to_owned(), plan.name.clone());
+    let label = ("charon-dkg.test-run".to_owned(), plan.name.clone());
+
+    let _cleanup = Cleanup::after(&plan);
+    let id = engine.create_container(&plan).await.unwrap();
+    let labelled = engine.find_labelled(&label.0, &label.1).await.unwrap();
+    assert_eq!(labelled.len(), 1);
+    let created_only = engine
+        .containers_touching(std::slice::from_ref(&dir), std::slice::from_ref(&label))
+        .await
+        .unwrap();
+    assert!(created_only.is_empty(), "it does not run");
+
+    engine.start_container(&id).await.unwrap();
+    let link = outer.path().join("link");
+    std::os::unix::fs::symlink(&dir, &link).unwrap();
+    let inside = dir.join("validator_keys");
+    let beside = outer.path().join("data2");
+    for (path, expected) in [
+        (&dir, Some(Overlap::Same)),
+        (&link, Some(Overlap::Same)),
+        (&outer.path().to_owned(), Some(Overlap::Inside)),
+        (&inside, Some(Overlap::Above)),
+        (&beside, None),
+    ] {
+        let found = engine
+            .containers_touching(std::slice::from_ref(path), &[])
+            .await
+            .unwrap();
+        let seen = found.iter().find(|t| t.container.id == id).map(|touching| {
+            let Some(Reason::Mount { overlap, mount, .. }) = touching.reasons.first() else {
+                panic!("{touching:?}");
+            };
+            assert_eq!((mount.target.as_str(), mount.read_only), ("/data", false));
+            *overlap
+        });
+        assert_eq!(seen, expected, "{}", path.display());
+    }
+    let found = engine
+        .containers_touching(&[], std::slice::from_ref(&label))
+        .await
+        .unwrap();
+    assert_eq!(found.len(), 1);
+    assert_eq!(found[0].container.state, ContainerState::Running);
+    engine.kill_container(&id).await.unwrap();
+    engine.wait_exit(&id).await.unwrap();
+    engine.remove_container(&id).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_volume_that_is_a_directory_in_disguise_is_seen_through() {
+    let engine = engine().await;
+    let facts = engine.facts().await.unwrap();
+    let (outer, dir, uid, gid) = owned_dir(&facts);
+    let mapping = user_for(facts.mode, uid, gid).unwrap();
+    let mut plan = plan(&engine, &["sleep"]).await;
+    plan.user = Some(mapping.user);
+    plan.userns_mode = mapping.userns_mode;
+    plan.mounts = vec![mount(outer.path(), "/elsewhere", false)];
+    let volume = plan.name.clone();
+    // Our own plans never have volumes; somebody else's compose file may.
+    let docker = raw_docker();
+    let options = [
+        ("type", "none"),
+        ("o", "bind"),
+        ("device", dir.to_str().unwrap()),
+    ];
+    let request = bollard::models::VolumeCreateRequest {
+        name: Some(volume.clone()),
+        driver_opts: Some(
+            options
+                .map(|(key, value)| (key.to_owned(), value.to_owned()))
+                .into(),
+        ),
+        ..Default::default()
+    };
+    docker.create_volume(request).await.unwrap();
+    let body = bollard::models::ContainerCreateBody {
+        image: Some(plan.image.clone()),
+        cmd: Some(plan.args.clone()),
+        host_config: Some(bollard::models::HostConfig {
+            binds: Some(vec![format!("{volume}:/data")]),
+            ..Default::default()
+        }),
+        ..Default::default()
+    };
+    let options = bollard::query_parameters::CreateContainerOptionsBuilder::default()
+        .name(&plan.name)
+        .build();
+    let _cleanup = Cleanup::after(&plan);
+    let id = docker
+        .create_container(Some(options), body)
+        .await
+        .unwrap()
+        .id;
+    engine.start_container(&id).await.unwrap();
+    let found = engine
+        .containers_touching(std::slice::from_ref(&dir), &[])
+        .await
+        .unwrap();
+    let touching = found.iter().find(|touching| touching.container.id == id);
+    let Some(Reason::Mount { overlap, mount, .. }) = touching.unwrap().reasons.first() else {
+        panic!("{touching:?}");
+    };
+    assert_eq!(*overlap, Overlap::Same);
+    assert_eq!(mount.volume.as_ref(), Some(&volume));
+    engine.kill_container(&id).await.unwrap();
+    engine.wait_exit(&id).await.unwrap();
+    engine.remove_container(&id).await.unwrap();
+    docker
+        .remove_volume(
+            &volume,
+            None::<bollard::query_parameters::RemoveVolumeOptions>,
+        )
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
+#[ignore = "needs an engine that enforces memory limits, which rootless ones often cannot"]
+async fn a_container_killed_for_want_of_memory_says_so() {
+    let engine = engine().await;
+    let facts = engine.facts().await.unwrap();
+    let (_outer, dir, uid, gid) = owned_dir(&facts);
+    let mapping = user_for(facts.mode, uid, gid).unwrap();
+    let mut plan = plan(&engine, &["eat", "/data/go"]).await;
+    plan.user = Some(mapping.user);
+    plan.userns_mode = mapping.userns_mode;
+    plan.mounts = vec![mount(&dir, "/data", true)];
+    let _cleanup = Cleanup::after(&plan);
+    let id = engine.create_container(&plan).await.unwrap();
+    engine.start_container(&id).await.unwrap();
+    wait_for_line(&engine, &id, "hungry").await;
+    let limit = bollard::models::ContainerUpdateBody {
+        memory: Some(64 << 20),
+        memory_swap: Some(64 << 20),
+        ..Default::default()
+    };
+    raw_docker().update_container(&id, limit).await.unwrap();
+    std::fs::write(dir.join("go"), "").unwrap();
+    let exit = engine.wait_exit(&id).await.unwrap();
+    assert_eq!((exit.code, exit.oom_killed), (137, true));
+    engine.remove_container(&id).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_image_of_this_program_is_made_once() {
+    let engine = engine().await;
+    let began = Instant::now();
+    let first = image(&engine).await;
+    println!(
+        "first {:?}, {} bytes, {first:?}",
+        began.elapsed(),
+        first.facts.size
+    );
+    let began = Instant::now();
+    let second = image(&engine).await;
+    println!("again {:?}", began.elapsed());
+    assert!(second.reused);
+    assert_eq!(second.facts.id, first.facts.id);
+
+    let tag = format!("charon-dkg-test:{}", uuid::Uuid::new_v4().simple());
+    let spec = SelfImageSpec {
+        reference: Some(tag.clone()),
+        entrypoint: CHILD.map(str::to_owned).to_vec(),
+        cmd: vec!["child".to_owned(), "speak".to_owned()],
+        labels: BTreeMap::from([("a".to_owned(), "\"quoted\" $text".to_owned())]),
+    };
+    let variant = load_self_image(&engine, &spec).await.unwrap();
+    assert!(!variant.reused);
+    assert_eq!(variant.facts.labels.get("a").unwrap(), "\"quoted\" $text");
+    assert!(
+        matches!(variant.facts.run_image(&tag), RunImage::LocalOnly { .. })
+            || variant
+                .facts
+                .run_image(&tag)
+                .digest()
+                .starts_with("sha256:")
+    );
+    // The tag alone is enough to run it, with the arguments it brings along.
+    let mut plan = plan(&engine, &[]).await;
+    plan.image = tag.clone();
+    plan.args = Vec::new();
+    let run = engine
+        .run_short(&plan, Duration::from_secs(60))
+        .await
+        .unwrap();
+    assert_eq!(run.exit.code, 7, "{}", run.text());
+    engine.remove_image(&tag).await.unwrap();
+    assert!(engine.inspect_image(&tag).await.unwrap().is_none());
+}

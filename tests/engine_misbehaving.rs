@@ -1,0 +1,264 @@
+//! What is made of an engine that answers late, nonsense, or dies in the middle.
+
+#[expect(dead_code, reason = "the part that listens on TCP serves other tests")]
+#[path = "support/http_server.rs"]
+mod http_server;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use charon_dkg::host::docker::{Deadlines, Engine, EngineError, PullFailure};
+use charon_dkg::host::engine::{Address, Endpoint, Source};
+use charon_dkg::plan::ContainerPlan;
+use futures_util::StreamExt;
+use http_server::{Answer, Request, Server, answer, json, unfinished};
+
+const VERSION: &str = r#"{"Version":"99.0","ApiVersion":"1.41","Os":"linux","Arch":"amd64"}"#;
+
+/// Short enough that no test is slow, long enough for a busy machine to answer from memory.
+const DEADLINES: Deadlines = Deadlines {
+    connect: Duration::from_secs(5),
+    call: Duration::from_secs(2),
+    pull_silence: Duration::from_secs(2),
+};
+
+fn endpoint(socket: &Path) -> Endpoint {
+    Endpoint {
+        address: Address::Socket(socket.to_owned()),
+        source: Source::HostOption,
+    }
+}
+
+/// An engine that tells its version and leaves everything else to the test.
+async fn engine_that(
+    rest: impl Fn(&Request) -> Answer + Send + Sync + 'static,
+) -> (Engine, Server, tempfile::TempDir) {
+    let dir = tempfile::tempdir().unwrap();
+    let socket = dir.path().join("engine.sock");
+    let server = Server::on_socket(&socket, move |request| {
+        if request.target.ends_with("/version") {
+            json(200, VERSION)
+        } else {
+            rest(request)
+        }
+    });
+    let engine = Engine::connect_within(&endpoint(&socket), DEADLINES)
+        .await
+        .unwrap();
+    (engine, server, dir)
+}
+
+fn frame(stream: u8, text: &str) -> Vec<u8> {
+    let mut frame = vec![stream, 0, 0, 0];
+    frame.extend_from_slice(&u32::try_from(text.len()).unwrap().to_be_bytes());
+    frame.extend_from_slice(text.as_bytes());
+    frame
+}
+
+fn plan() -> ContainerPlan {
+    ContainerPlan {
+        name: "somebody".to_owned(),
+        image: "some/image:tag".to_owned(),
+        user: None,
+        userns_mode: None,
+        network: None,
+        entrypoint: None,
+        args: Vec::new(),
+        env: Vec::new(),
+        mounts: Vec::new(),
+        labels: BTreeMap::new(),
+    }
+}
+
+#[tokio::test]
+async fn an_engine_that_is_not_there_is_told_apart_from_one_that_is_dead() {
+    let dir = tempfile::tempdir().unwrap();
+    let socket = dir.path().join("engine.sock");
+    let error = Engine::connect(&endpoint(&socket)).await.unwrap_err();
+    assert!(matches!(error, EngineError::NoSocket { .. }), "{error}");
+
+    drop(std::os::unix::net::UnixListener::bind(&socket).unwrap());
+    let error = Engine::connect(&endpoint(&socket)).await.unwrap_err();
+    assert!(matches!(error, EngineError::NotListening { .. }), "{error}");
+
+    let file = dir.path().join("file");
+    std::fs::write(&file, "").unwrap();
+    let error = Engine::connect(&endpoint(&file)).await.unwrap_err();
+    assert!(matches!(error, EngineError::NotASocket { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn an_engine_elsewhere_is_refused() {
+    let elsewhere = Endpoint {
+        address: Address::Remote {
+            transport: charon_dkg::host::engine::Transport::Tcp,
+            url: "tcp://192.0.2.1:2376".to_owned(),
+        },
+        source: Source::HostVariable,
+    };
+    let error = Engine::connect(&elsewhere).await.unwrap_err();
+    assert!(matches!(error, EngineError::Remote { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn an_engine_that_says_nothing_is_given_up() {
+    let dir = tempfile::tempdir().unwrap();
+    let socket = dir.path().join("engine.sock");
+    let _server = Server::on_socket(&socket, |_| Answer::ThenSilence(Vec::new()));
+    let deadlines = Deadlines {
+        connect: Duration::from_millis(200),
+        ..DEADLINES
+    };
+    let began = Instant::now();
+    let error = Engine::connect_within(&endpoint(&socket), deadlines)
+        .await
+        .unwrap_err();
+    assert!(matches!(error, EngineError::NoAnswer { .. }), "{error}");
+    assert!(began.elapsed() < Duration::from_secs(5));
+}
+
+#[tokio::test]
+async fn an_engine_that_stops_in_the_middle_of_an_answer_is_given_up() {
+    let (engine, _server, _dir) =
+        engine_that(|_| Answer::ThenSilence(unfinished(&[b"{\"ID\":"]))).await;
+    let error = engine.facts().await.unwrap_err();
+    assert!(matches!(error, EngineError::NoAnswer { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn the_engines_own_words_are_kept() {
+    let (engine, _server, _dir) =
+        engine_that(|_| json(500, r#"{"message":"the disk is on fire"}"#)).await;
+    let error = engine.facts().await.unwrap_err();
+    let EngineError::Failed {
+        status, message, ..
+    } = error
+    else {
+        panic!("{error}");
+    };
+    assert_eq!((status, message.as_str()), (500, "the disk is on fire"));
+}
+
+#[tokio::test]
+async fn truncated_and_foreign_json_is_nonsense() {
+    let not_json: &[u8] = b"<html>";
+    for body in [&b"{\"ID\": \"x\", "[..], not_json, b"[]", b""] {
+        let (engine, _server, _dir) = engine_that(move |_| answer(200, &[], body)).await;
+        let error = engine.facts().await.unwrap_err();
+        assert!(matches!(error, EngineError::Nonsense { .. }), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_cut_off_is_the_engines_death() {
+    let (engine, _server, _dir) = engine_that(|_| Answer::Bytes(unfinished(&[b"{\"ID\":"]))).await;
+    let error = engine.facts().await.unwrap_err();
+    assert!(matches!(error, EngineError::Died { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn an_engine_that_dies_while_output_is_followed_loses_no_line_before() {
+    let (engine, _server, _dir) = engine_that(|_| {
+        let (first, second) = (frame(1, "one\ntwo\n"), frame(2, "thr"));
+        Answer::Bytes(unfinished(&[&first, &second]))
+    })
+    .await;
+    let mut lines = engine.follow_logs("c");
+    let mut texts = Vec::new();
+    let error = loop {
+        match lines.next().await.unwrap() {
+            Ok(line) => texts.push(line.text),
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(texts, ["one", "two", "thr"]);
+    assert!(matches!(error, EngineError::Died { .. }), "{error}");
+    assert!(lines.next().await.is_none());
+}
+
+#[tokio::test]
+async fn an_engine_that_dies_while_a_container_is_awaited_is_no_exit() {
+    for last in [unfinished(&[]), unfinished(&[b"{\"StatusCode\""])] {
+        let (engine, _server, _dir) = engine_that(move |_| Answer::Bytes(last.clone())).await;
+        let error = engine.wait_exit("c").await.unwrap_err();
+        assert!(matches!(error, EngineError::Died { .. }), "{error}");
+    }
+    // An engine that is told to shut down ends its answers properly, without having answered.
+    let (engine, _server, _dir) = engine_that(|_| answer(200, &[], b"")).await;
+    let error = engine.wait_exit("c").await.unwrap_err();
+    assert!(matches!(error, EngineError::Died { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn a_short_run_whose_container_cannot_be_removed_says_so() {
+    let (engine, server, _dir) = engine_that(|request| match request.method.as_str() {
+        "POST" if request.target.contains("/create") => json(201, r#"{"Id":"c","Warnings":[]}"#),
+        "POST" => json(500, r#"{"message":"cannot start"}"#),
+        _ => json(500, r#"{"message":"cannot remove"}"#),
+    })
+    .await;
+    let error = engine
+        .run_short(&plan(), Duration::from_secs(5))
+        .await
+        .unwrap_err();
+    let text = error.to_string();
+    assert!(matches!(error, EngineError::LeftBehind { .. }), "{text}");
+    assert!(
+        text.contains("cannot start") && text.contains("cannot remove"),
+        "{text}"
+    );
+    let last = server.requests().pop().unwrap();
+    assert!(
+        last.method == "DELETE" && last.target.contains("force=true"),
+        "{last:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_pull_that_falls_silent_is_given_up() {
+    let (engine, _server, _dir) = engine_that(|_| {
+        Answer::ThenSilence(unfinished(&[
+            b"{\"status\":\"Pulling fs layer\",\"id\":\"a\"}\n",
+        ]))
+    })
+    .await;
+    let mut seen = 0;
+    let error = engine
+        .pull_image("some/image:tag", |_| seen += 1)
+        .await
+        .unwrap_err();
+    let EngineError::PullFailed { reason, .. } = error else {
+        panic!("{error}");
+    };
+    assert_eq!((reason, seen), (PullFailure::Stalled, 1));
+}
+
+#[tokio::test]
+async fn a_pull_that_fails_under_way_tells_why() {
+    let full = b"{\"status\":\"Extracting\",\"id\":\"a\"}\n{\"errorDetail\":{\"message\":\"write /x: no space left on device\"},\"error\":\"write /x: no space left on device\"}\n";
+    let (engine, _server, _dir) = engine_that(|_| answer(200, &[], full)).await;
+    let error = engine
+        .pull_image("some/image:tag", |_| {})
+        .await
+        .unwrap_err();
+    let EngineError::PullFailed { reason, .. } = error else {
+        panic!("{error}");
+    };
+    assert_eq!(reason, PullFailure::NoSpace);
+}
+
+#[tokio::test]
+async fn an_engine_that_dies_during_a_pull_is_not_taken_for_the_registry() {
+    let (engine, _server, _dir) = engine_that(|_| {
+        Answer::Bytes(unfinished(&[
+            b"{\"status\":\"Downloading\",\"id\":\"a\"}\n",
+        ]))
+    })
+    .await;
+    let error = engine
+        .pull_image("some/image:tag", |_| {})
+        .await
+        .unwrap_err();
+    assert!(matches!(error, EngineError::Died { .. }), "{error}");
+}

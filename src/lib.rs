@@ -16,6 +16,7 @@
 //! | [`simulator`] | a stand-in for charon where there is no registry; it deals genuine files but is no DKG | yes |
 //! | [`host`] | the engine, the file system, guards, signals, the terminal | yes |
 //! | [`commands`] | one file per verb; wiring only | yes |
+//! | [`metadata`] | what docker and Compose ask about the plugin itself | none |
 //! | [`error`] | what went wrong, the exit code, and the next command to type | none |
 
 pub mod charon_log;
@@ -26,6 +27,7 @@ pub mod error;
 pub mod finding;
 pub mod host;
 pub mod keys;
+pub mod metadata;
 pub mod pins;
 pub mod plan;
 pub mod report;

@@ -1,3 +1,16 @@
 //! argv in, exit code out.
 
-fn main() {}
+use std::{env, ffi::OsString, io::Write as _, process::ExitCode};
+
+use charon_dkg::metadata;
+
+fn main() -> ExitCode {
+    let argv: Vec<OsString> = env::args_os().collect();
+    if metadata::is_metadata_request(&argv) {
+        return match std::io::stdout().write_all(metadata::docker_cli_plugin().as_bytes()) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(_) => ExitCode::FAILURE,
+        };
+    }
+    ExitCode::SUCCESS
+}

@@ -52,7 +52,7 @@ pub enum RemarkKind {
     UnknownKey,
     /// The key is spelled in another case than this; charon accepts it, others may not.
     OtherCase(&'static str),
-    /// A key that charon always writes is absent or null; charon takes it for empty.
+    /// A key that charon always writes is absent; charon takes it for empty.
     MissingKey,
     /// So many more remarks were found and not kept.
     More(usize),
@@ -466,13 +466,11 @@ impl<'a, 'p> Object<'a, 'p> {
             }
             found = Some(node);
         }
-        if let Some(Node::Null) = found {
-            found = None;
-        }
         if found.is_none() && presence == Presence::Always {
             remarks.add(Path::Key(&self.path, name), RemarkKind::MissingKey);
         }
-        found
+        // Go writes null for what it never filled, so that is nothing odd.
+        found.filter(|node| !matches!(node, Node::Null))
     }
 
     /// Remarks on every key that was not taken.

@@ -445,6 +445,12 @@ pub(crate) fn array_or_empty<const N: usize>(
     path: Path<'_>,
     encoding: BytesEncoding,
 ) -> Result<Option<[u8; N]>, ParseError> {
+    // The shares of a large lock are a hundred thousand such texts, so the usual case goes without a detour.
+    if let (BytesEncoding::Hex, Some(Node::Text(text))) = (encoding, &node)
+        && let Some(array) = hex::array_from_0x(text)
+    {
+        return Ok(Some(array));
+    }
     let bytes = bytes_from_node(node, path, encoding)?;
     if bytes.is_empty() {
         return Ok(None);

@@ -1,7 +1,15 @@
 //! Verification of real ceremonies, and of defects that somebody made on purpose.
 
+#[path = "verify/defects.rs"]
+mod defects;
+#[path = "verify/forge.rs"]
+mod forge;
+#[path = "verify/mutants.rs"]
+mod mutants;
 #[path = "verify/support.rs"]
 mod support;
+#[path = "verify/versions.rs"]
+mod versions;
 
 use charon_dkg::finding::Weight;
 use charon_dkg::verify::Verdict;

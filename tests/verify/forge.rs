@@ -1,11 +1,6 @@
 //! An insider: holds all secrets of a fixture's cluster, and so can change anything and sign it again. What such a cluster
 //! gets past verification, a real ceremony with a bug could too.
 
-#![expect(
-    clippy::unwrap_used,
-    reason = "only tests call these, and they fail best where they stand"
-)]
-
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 use std::sync::Mutex;

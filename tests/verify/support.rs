@@ -1,11 +1,5 @@
 //! Reads the ceremonies under `tests/fixtures` and verifies them.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "only tests call these, and they fail best where they stand"
-)]
-
 use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;

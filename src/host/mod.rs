@@ -1,1 +1,26 @@
-//! Under construction in this commit's successor.
+//! The engine, the file system, guards, signals and the terminal: every effect on the machine.
+//!
+//! | module | what |
+//! |---|---|
+//! | [`datadir`] | where things lie, what is in a data directory, the ENR key file, the kept definition |
+//! | [`read`] | reading what strangers wrote, within bounds |
+//! | [`files`] | the file operations that the others are made of |
+//! | [`guard`] | exclusive holds by the kernel: one ENR key per machine, one ceremony per directory |
+//! | [`attempt`] | one container run: its stage, its log, its record |
+//! | [`journal`] | promote, archive, and what a crash left of either |
+//! | [`processes`] | charon processes and charon's own sign of life |
+//! | [`terminal`] | streams, progress, questions |
+//! | [`users`] | names of user ids |
+
+pub mod attempt;
+pub mod datadir;
+pub mod files;
+pub mod guard;
+pub mod journal;
+pub mod processes;
+pub mod read;
+pub mod terminal;
+pub mod users;
+
+#[cfg(test)]
+mod testing;

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
-use super::files::{self, DIR_MODE, EntryKind, FileError, Folder, Owner};
+use super::files::{self, DIR_MODE, EntryKind, FileError, Folder, Owner, Status};
 use super::read::{self, ReadError};
 
 /// charon's name for the ENR key (charon p2p/k1.go).
@@ -113,16 +113,20 @@ impl Layout {
     /// does not exist yet: the owner of the directory that it will lie in if we are root, who may
     /// act for another user, and else ourselves.
     pub fn owner(&self) -> Result<Owner, FileError> {
-        let parent = self.data_dir.parent().unwrap_or(Path::new("/"));
-        match Folder::open(&self.data_dir) {
-            Ok(folder) => Ok(folder.own_status()?.owner),
-            Err(error) if error.is_missing() && files::acting_as_root() => {
-                Ok(Folder::open(parent)?.own_status()?.owner)
-            }
-            Err(error) if error.is_missing() => Ok(files::own_identity()),
-            Err(error) => Err(error),
+        if let Some(status) = Status::of_path(&self.data_dir)? {
+            return Ok(status.owner);
         }
+        if !files::acting_as_root() {
+            return Ok(files::own_identity());
+        }
+        let parent = Status::of_path(parent_of(&self.data_dir))?;
+        Ok(parent.map_or_else(files::own_identity, |status| status.owner))
     }
+}
+
+/// The directory that something lies in; the root directory lies in itself.
+fn parent_of(path: &Path) -> &Path {
+    path.parent().unwrap_or(Path::new("/"))
 }
 
 fn real_path(path: &Path) -> Result<PathBuf, FileError> {
@@ -199,15 +203,13 @@ impl DataDirFacts {
 /// Looks at a data directory. Symbolic links are reported and never followed.
 pub fn observe(layout: &Layout) -> Result<DataDirFacts, FileError> {
     let data_dir = layout.data_dir();
-    let parent_path = data_dir.parent().unwrap_or(Path::new("/"));
-    let parent = Folder::open(parent_path)?;
-    let name = data_dir.file_name().unwrap_or_default();
-    let status = parent.status(name)?;
+    let parent = parent_of(data_dir);
+    let status = Status::of_path(data_dir)?;
     let is_dir = status.is_some_and(|status| status.kind == EntryKind::Directory);
 
     let mut listing = Listing::default();
     if is_dir {
-        match parent.folder(name) {
+        match Folder::open(data_dir) {
             Ok(folder) => listing.gather(&folder, Path::new(""), 0)?,
             Err(error) => listing
                 .unreadable
@@ -219,9 +221,9 @@ pub fn observe(layout: &Layout) -> Result<DataDirFacts, FileError> {
     let state_room = if layout.state_dir().is_dir() {
         layout.state_dir()
     } else {
-        parent_path
+        parent
     };
-    let target = if is_dir { data_dir } else { parent_path };
+    let target = if is_dir { data_dir } else { parent };
     let same_filesystem = mount_of(target)? == mount_of(state_room)?;
     let space = rustix::fs::statvfs(state_room)
         .map_err(|errno| FileError::new("measure free space of", state_room, errno))?;
@@ -351,7 +353,7 @@ pub(crate) fn state_folder(layout: &Layout, name: &str) -> Result<Folder, FileEr
 }
 
 fn create_folder(path: &Path, owner: Owner) -> Result<bool, FileError> {
-    let parent = Folder::open(path.parent().unwrap_or(Path::new("/")))?;
+    let parent = Folder::open(parent_of(path))?;
     match parent.make_folder(path.file_name().unwrap_or_default(), owner) {
         Ok(_) => Ok(true),
         Err(error) if error.is_existing() => Ok(false),
@@ -382,7 +384,7 @@ pub enum KeyFileError {
 /// Writes a new ENR key, 64 lower-case hex digits without line end (charon app/k1util), mode 0600,
 /// on the disk before it has its name, and never over another. The data directory and the state
 /// directory must exist; the half-written file lies in the state directory, so that a crash leaves
-/// the data directory clean.
+/// the data directory clean. The caller holds the directory's guard.
 pub fn create_enr_key_file(layout: &Layout, hex: &Zeroizing<String>) -> Result<(), KeyFileError> {
     let is_hex = hex.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
     if hex.len() != 64 || !is_hex {
@@ -431,7 +433,8 @@ const DEFINITIONS_DIR: &str = "definitions";
 const DEFINITION_NOTE: &str = "definition.json";
 
 /// Keeps a definition in the state directory, which must exist, and notes where it came from. The
-/// source must not carry credentials; it is shown and kept in clear.
+/// source must not carry credentials; it is shown and kept in clear. The caller holds the
+/// directory's guard.
 pub fn store_definition(
     layout: &Layout,
     bytes: &[u8],

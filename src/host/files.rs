@@ -131,6 +131,15 @@ pub(crate) struct Status {
 }
 
 impl Status {
+    /// What lies at a path, itself and not what it may link to; `None` if nothing does.
+    pub(crate) fn of_path(path: &Path) -> Result<Option<Self>, FileError> {
+        match rustix::fs::statat(rustix::fs::CWD, path, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) => Ok(Some(stat.into())),
+            Err(Errno::NOENT) => Ok(None),
+            Err(errno) => Err(FileError::new("look at", path, errno)),
+        }
+    }
+
     pub(crate) fn of_file(file: &File) -> io::Result<Self> {
         let meta = file.metadata()?;
         Ok(Self {

@@ -7,11 +7,13 @@
 //! | [`files`] | the file operations that the others are made of |
 //! | [`guard`] | exclusive holds by the kernel: one ENR key per machine, one ceremony per directory |
 //! | [`attempt`] | one container run: its stage, its log, its record |
-//! | [`journal`] | promote, archive, and what a crash left of either |
+//! | [`journal`] | promote, and what a crash left of it |
+//! | [`archive`] | old outputs aside |
 //! | [`processes`] | charon processes and charon's own sign of life |
 //! | [`terminal`] | streams, progress, questions |
 //! | [`users`] | names of user ids |
 
+pub mod archive;
 pub mod attempt;
 pub mod datadir;
 pub mod files;

@@ -1,10 +1,12 @@
 //! What the tests of this module share: real directories, real processes, real users.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::CommandExt as _;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::OnceLock;
@@ -112,6 +114,43 @@ pub(crate) fn tree(dir: &Path) -> BTreeMap<String, Vec<u8>> {
         }
     }
     found
+}
+
+pub(crate) fn as_tree(files: &[(&str, &[u8])]) -> BTreeMap<String, Vec<u8>> {
+    files
+        .iter()
+        .map(|(path, bytes)| ((*path).to_owned(), bytes.to_vec()))
+        .collect()
+}
+
+/// What the data directory holds beside the key.
+pub(crate) fn outputs(project: &Project) -> BTreeMap<String, Vec<u8>> {
+    let mut found = tree(project.layout.data_dir());
+    assert_eq!(
+        found.remove(datadir::ENR_KEY_FILE).as_deref(),
+        Some(KEY),
+        "the key was touched"
+    );
+    found
+}
+
+/// A crash: the code stops where it is, and no error handling runs.
+struct Crash;
+
+/// Runs something that crashes at its n-th step, from 0. `None` if it crashed.
+pub(crate) fn crashing_at<T>(n: usize, run: impl FnOnce(&dyn Fn(&str)) -> T) -> Option<T> {
+    let steps = Cell::new(0);
+    let reached = |_: &str| {
+        if steps.get() == n {
+            std::panic::resume_unwind(Box::new(Crash));
+        }
+        steps.set(steps.get() + 1);
+    };
+    match catch_unwind(AssertUnwindSafe(|| run(&reached))) {
+        Ok(done) => Some(done),
+        Err(payload) if payload.is::<Crash>() => None,
+        Err(payload) => std::panic::resume_unwind(payload),
+    }
 }
 
 pub(crate) fn need_root() {

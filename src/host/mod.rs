@@ -1,8 +1,40 @@
-//! The engine, the file system, guards, signals, the terminal: all effects outside the commands.
+//! The engine, the file system, guards, signals and the terminal: every effect on the machine.
+//!
+//! | module | what |
+//! |---|---|
+//! | [`engine`] | which engine docker itself would talk to |
+//! | [`docker`] | the only door to the engine: images, containers, their output |
+//! | [`self_image`] | an image made from this very program |
+//! | [`probe`] | asking relays from inside a docker network |
+//! | [`fetch`] | fetching a cluster definition |
+//! | [`signals`] | requests to stop |
+//! | [`datadir`] | where things lie, what is in a data directory, the ENR key file, the kept definition |
+//! | [`read`] | reading what strangers wrote, within bounds |
+//! | [`files`] | the file operations that the others are made of |
+//! | [`guard`] | exclusive holds by the kernel: one ENR key per machine, one ceremony per directory |
+//! | [`attempt`] | one container run: its stage, its log, its record |
+//! | [`journal`] | promote, and what a crash left of a promotion or an archive |
+//! | [`archive`] | moving the outputs of an old ceremony aside |
+//! | [`processes`] | charon processes and charon's own sign of life |
+//! | [`terminal`] | streams, progress, questions |
+//! | [`users`] | names of user ids |
 
+pub mod archive;
+pub mod attempt;
+pub mod datadir;
 pub mod docker;
 pub mod engine;
 pub mod fetch;
+pub mod files;
+pub mod guard;
+pub mod journal;
 pub mod probe;
+pub mod processes;
+pub mod read;
 pub mod self_image;
 pub mod signals;
+pub mod terminal;
+pub mod users;
+
+#[cfg(test)]
+mod testing;

@@ -3,16 +3,24 @@
 //! All of this runs on an engine of any mode: set `DOCKER_HOST` to the socket of a rootless
 //! engine, one with `userns-remap`, or Podman's. Without an engine the tests fail and say so.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test that cannot go on fails, also in its helpers"
+)]
+
 use std::collections::BTreeMap;
+use std::io::{Read, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use charon_dkg::host::docker::{
     ContainerState, Engine, EngineError, EngineFacts, LogLine, MAX_LINE_BYTES, Mode, OutputStream,
-    Overlap, Reason, RunImage, user_for,
+    Overlap, Reason, RunImage, UserMapping, user_for,
 };
 use charon_dkg::host::engine::{Address, EngineEnvironment, EngineOptions, find_engine};
+use charon_dkg::host::probe::{self, Outcome, ask_relays};
 use charon_dkg::host::self_image::{PROGRAM, SelfImage, SelfImageSpec, load_self_image};
 use charon_dkg::plan::{ContainerPlan, Mount};
 use futures_util::StreamExt;
@@ -30,6 +38,17 @@ const CHILD: [&str; 5] = [
 #[test]
 #[ignore = "the other tests run this inside containers"]
 fn container_child() {
+    let mut urls = std::env::args().skip_while(|word| word != probe::VERB);
+    if urls.next().is_some() {
+        let urls: Vec<String> = urls.collect();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        let served = runtime.block_on(probe::serve(&urls));
+        println!("\n{}", served.lines);
+        std::process::exit(served.exit_code.into());
+    }
     let mut words = std::env::args().skip_while(|word| word != "child").skip(1);
     let what = words
         .next()
@@ -71,6 +90,21 @@ fn container_child() {
                 "root: {:?}",
                 std::fs::write("/file", "").map_err(|e| e.kind())
             );
+        }
+        "relay" => {
+            let listener = std::net::TcpListener::bind("0.0.0.0:3640").unwrap();
+            println!("listening");
+            loop {
+                let (mut connection, _) = listener.accept().unwrap();
+                let mut request = [0; 4096];
+                assert!(connection.read(&mut request).unwrap() > 0);
+                let body = r#"["/ip4/10.0.0.1/tcp/3641/p2p/16Uiu2HAm"]"#;
+                let head = format!(
+                    "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {}\r\n\r\n",
+                    body.len()
+                );
+                connection.write_all((head + body).as_bytes()).unwrap();
+            }
         }
         "eat" => {
             let go = PathBuf::from(word.unwrap());
@@ -670,6 +704,76 @@ async fn a_container_killed_for_want_of_memory_says_so() {
     let exit = engine.wait_exit(&id).await.unwrap();
     assert_eq!((exit.code, exit.oom_killed), (137, true));
     engine.remove_container(&id).await.unwrap();
+}
+
+#[tokio::test]
+async fn relays_are_asked_from_inside_a_network() {
+    let engine = engine().await;
+    let facts = engine.facts().await.unwrap();
+    let mapping = match facts.mode {
+        Mode::Rootless { uid } | Mode::PodmanRootless { uid } => user_for(facts.mode, uid, uid),
+        Mode::Rootful | Mode::UsernsRemap | Mode::PodmanRootful | Mode::DockerDesktop => {
+            user_for(facts.mode, 12_345, 12_345)
+        }
+    };
+    let mapping = mapping.unwrap();
+    let image = image(&engine).await.reference;
+    let urls = [
+        "http://127.0.0.1:1".to_owned(),
+        "http://relay.invalid:3640".to_owned(),
+        "/ip4/127.0.0.1/tcp/1".to_owned(),
+    ];
+    let began = Instant::now();
+    let answers = ask_relays(&engine, &image, Some("none"), &mapping, &urls)
+        .await
+        .unwrap();
+    println!("{:?}: {answers:?}", began.elapsed());
+    assert!(answers.iter().map(|answer| &answer.url).eq(&urls));
+    assert_eq!(answers[0].outcome, Outcome::Refused);
+    assert!(
+        matches!(answers[1].outcome, Outcome::Unresolved { .. }),
+        "{answers:?}"
+    );
+    assert!(
+        matches!(answers[2].outcome, Outcome::NotAsked { .. }),
+        "{answers:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_relay_with_a_name_in_its_network_only_is_found_there() {
+    let engine = engine().await;
+    let mut plan = plan(&engine, &["relay"]).await;
+    plan.network = Some(plan.name.clone());
+    let mapping = UserMapping {
+        user: "0:0".to_owned(),
+        userns_mode: None,
+    };
+    let docker = raw_docker();
+    let request = bollard::models::NetworkCreateRequest {
+        name: plan.name.clone(),
+        ..Default::default()
+    };
+    docker.create_network(request).await.unwrap();
+    let cleanup = Cleanup::after(&plan);
+    let id = engine.create_container(&plan).await.unwrap();
+    engine.start_container(&id).await.unwrap();
+    wait_for_line(&engine, &id, "listening").await;
+    let urls = [format!("http://{}:3640", plan.name)];
+    for network in [Some(plan.name.as_str()), None] {
+        let began = Instant::now();
+        let answers = ask_relays(&engine, &plan.image, network, &mapping, &urls)
+            .await
+            .unwrap();
+        println!("{:?}: {answers:?}", began.elapsed());
+        let outcome = &answers[0].outcome;
+        match network {
+            Some(_) => assert_eq!(*outcome, Outcome::Addresses { count: 1 }),
+            None => assert!(matches!(outcome, Outcome::Unresolved { .. }), "{outcome:?}"),
+        }
+    }
+    drop(cleanup);
+    docker.remove_network(&plan.name).await.unwrap();
 }
 
 #[tokio::test]

@@ -1,5 +1,10 @@
 //! What is made of an engine that answers late, nonsense, or dies in the middle.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that cannot go on fails, also in its helpers"
+)]
+
 #[expect(dead_code, reason = "the part that listens on TCP serves other tests")]
 #[path = "support/http_server.rs"]
 mod http_server;

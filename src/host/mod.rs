@@ -21,6 +21,7 @@
 
 pub mod archive;
 pub mod attempt;
+mod causes;
 pub mod datadir;
 pub mod docker;
 pub mod engine;

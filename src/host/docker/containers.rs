@@ -304,10 +304,15 @@ impl Engine {
             .signal("SIGKILL")
             .build();
         let killed = self.docker.kill_container(id, Some(options));
-        match self.call("kill a container", killed).await {
-            // Conflict: it is not running.
-            Ok(()) | Err(EngineError::Failed { status: 409, .. }) => Ok(()),
-            Err(error) => Err(error.about_container(id)),
+        let Err(error) = self.call("kill a container", killed).await else {
+            return Ok(());
+        };
+        // Docker and Podman refuse in different ways to kill what does not run.
+        match self.inspect_container(id).await {
+            Ok(container) if !container.state.may_run() => Ok(()),
+            Ok(_) => Err(error),
+            Err(gone @ EngineError::NoSuchContainer { .. }) => Err(gone),
+            Err(_) => Err(error),
         }
     }
 
@@ -589,8 +594,12 @@ fn body_of(plan: &ContainerPlan) -> ContainerCreateBody {
             init: Some(false),
             log_config: Some(HostConfigLogConfig {
                 typ: Some("json-file".to_owned()),
-                // An engine's defaults for this driver may keep less than one ceremony writes.
-                config: Some(HashMap::from([("max-size".to_owned(), "100m".to_owned())])),
+                // An engine may be told to keep less than one ceremony writes, or to drop lines
+                // rather than wait.
+                config: Some(HashMap::from([
+                    ("max-size".to_owned(), "100m".to_owned()),
+                    ("mode".to_owned(), "blocking".to_owned()),
+                ])),
             }),
             ..HostConfig::default()
         }),

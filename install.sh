@@ -122,10 +122,10 @@ fi
 # The next docker: the first one behind this forwarder on PATH, or the first of all if this one is not
 # on PATH. No forwarder is ever called by another, so there is no loop.
 charondkg_next='' charondkg_seen='' charondkg_path=$PATH:
-IFS=:
-set -f
-for charondkg_dir in $charondkg_path; do
-  charondkg_file=${charondkg_dir:-.}/docker
+while [ -n "$charondkg_path" ]; do
+  charondkg_file=${charondkg_path%%:*}
+  charondkg_file=${charondkg_file:-.}/docker
+  charondkg_path=${charondkg_path#*:}
   # shellcheck disable=SC3013 # dash, bash, ksh, busybox and POSIX 2024 all know -ef.
   if [ "$charondkg_file" -ef "$0" ]; then
     [ -n "$charondkg_seen" ] || charondkg_next=''
@@ -138,8 +138,6 @@ for charondkg_dir in $charondkg_path; do
     2>/dev/null <"$charondkg_file"
   [ "$charondkg_two" = "$charondkg_mark" ] || charondkg_next=$charondkg_file
 done
-set +f
-unset IFS
 
 if [ -z "$charondkg_next" ]; then
   echo "docker: not found: $0 only forwards, and there is no other docker behind it on PATH" >&2
@@ -233,8 +231,6 @@ apt_install() {
 
 # The version of a package that apt would install; nothing if there is none.
 candidate() { apt-cache policy "$1" 2>/dev/null | sed -n 's/^  Candidate: \([0-9].*\)/\1/p' | sed 's/^[0-9]*://'; }
-
-have_lists() { [ -n "$(candidate libc6-dev)" ]; }
 
 # is_forwarder FILE: one of ours, of whatever install.
 is_forwarder() { [ -f "$1" ] && [ "$(sed -n 2p "$1" 2>/dev/null | head -c 200 | tr -d '\0')" = "$FORWARDER_MARK" ]; }
@@ -339,8 +335,8 @@ prepare_build() {
   find_rust || want_rust=1
   [ -n "$want_packages$want_rust" ] || return 0
 
-  # Looking into the lists is all that is done before there is a yes.
-  if has_apt && can_be_root && ! have_lists && { is_root || [ "$yes" = 1 ] || is_interactive; }; then
+  # Looking into fresh lists is all that is done before there is a yes.
+  if has_apt && can_be_root && { is_root || [ "$yes" = 1 ] || is_interactive; }; then
     apt_update || say "apt-get update failed; going on without"
   fi
   distribution=''
@@ -395,9 +391,8 @@ prepare_build() {
   if [ -n "$want_packages" ]; then
     can_be_root || die 3 "packages are missing and there is no way to become root here. Ask for:" "apt-get install -y $want_packages"
     # shellcheck disable=SC2086 # A list of package names.
-    apt_install --no-install-recommends $want_packages || {
-      apt_update && apt_install --no-install-recommends $want_packages
-    } || die 1 "the packages could not be installed: $want_packages"
+    apt_install --no-install-recommends $want_packages ||
+      die 1 "the packages could not be installed: $want_packages"
   fi
   case $rust_how in
     toolchain)
@@ -472,13 +467,16 @@ add_compose_suite() {
   mirror=$(apt-get indextargets --format '$(CODENAME)|$(COMPONENT)|$(REPO_URI)|$(SIGNED_BY)' 'Created-By: Packages' |
     sed -n "s/^$suite|main|//p" | head -n 1)
   [ -n "$mirror" ] || return 1
+  # apt leaves what it does not know as it is.
+  key=${mirror#*|}
+  case $key in /*) ;; *) key='' ;; esac
   {
     out "# Placed by charon-dkg's install.sh for docker-compose alone; see preferences.d/charon-dkg-compose."
     out "Types: deb"
     out "URIs: ${mirror%%|*}"
     out "Suites: $COMPOSE_SUITE"
     out "Components: main"
-    [ -z "${mirror#*|}" ] || out "Signed-By: ${mirror#*|}"
+    [ -z "$key" ] || out "Signed-By: $key"
   } >"$work/compose.sources"
   {
     out "# Placed by charon-dkg's install.sh: nothing of $COMPOSE_SUITE but docker-compose."
@@ -534,7 +532,7 @@ with_docker() {
   compose=$(compose_version) || compose=''
   if ! version_ge "$compose" "$COMPOSE_MINIMUM"; then
     has_apt || die 1 "--with-docker needs apt-get (Debian, Ubuntu)"
-    have_lists || apt_update || die 1 "apt-get update failed"
+    apt_update || die 1 "apt-get update failed"
     install_compose || die 1 "no package of Compose $COMPOSE_MINIMUM or newer was found for this distribution"
     compose=$(compose_version) || compose=''
     version_ge "$compose" "$COMPOSE_MINIMUM" ||
@@ -559,11 +557,11 @@ is_recorded() { recorded "$1" "$3" | grep -qxF -e "$2"; }
 # The docker that a call reaches now, not counting forwarders; and whether our directory comes first.
 look_at_path() {
   real_docker='' bin_on_path=0 bin_first=0
-  look_path=$PATH: look_ifs=$IFS
-  IFS=:
-  set -f
-  for look_dir in $look_path; do
+  look_path=$PATH:
+  while [ -n "$look_path" ]; do
+    look_dir=${look_path%%:*}
     look_dir=${look_dir:-.}
+    look_path=${look_path#*:}
     # shellcheck disable=SC3013 # Known to every sh this runs on.
     if [ "${look_dir%/}" = "$bin" ] || [ "$look_dir" -ef "$bin" ]; then
       bin_on_path=1
@@ -573,8 +571,6 @@ look_at_path() {
       real_docker=$look_dir/docker
     fi
   done
-  set +f
-  IFS=$look_ifs
 }
 
 choose_way() {
@@ -708,16 +704,23 @@ is_recorded_block() {
 # Placing, and taking back
 # ---------------------------------------------------------------------------------------------------
 
+# alone: no other install.sh places or takes back anything there until this one is done.
+alone() {
+  exec 9<"$share"
+  flock -w 60 9 || die 3 "another install.sh is at work on $prefix"
+}
+
 # make_dir DIR: with all that is missing above it; remembers what it made.
 make_dir() {
   [ ! -d "$1" ] || return 0
   make_dir "$(dirname -- "$1")"
-  case $1 in
-    # docker's own choice of mode for its configuration.
-    */.docker) mkdir -m 700 -- "$1" ;;
-    *) mkdir -- "$1" ;;
-  esac || die 1 "cannot make $1; nothing was installed"
-  printf 'dir\t-\t%s\n' "$1" >>"$work/made"
+  # docker's own choice of mode for its configuration.
+  case $1 in */.docker) make_mode=700 ;; *) make_mode=755 ;; esac
+  if mkdir -m "$make_mode" -- "$1" 2>/dev/null; then
+    printf 'dir\t-\t%s\n' "$1" >>"$work/made"
+  else
+    [ -d "$1" ] || die 1 "cannot make the directory $1; nothing was installed"
+  fi
 }
 
 # stage DIR: a temporary file there, so that the last step is a rename.
@@ -789,7 +792,6 @@ stage_plan() {
 }
 
 commit_plan() {
-  make_dir "$share"
   touch "$work/made" "$work/old"
   [ ! -f "$manifest" ] || cat <"$manifest" >"$work/old"
   # While the renames go on, the manifest knows both what was and what will be: whatever ends this, the
@@ -876,6 +878,7 @@ take_back_block() {
 uninstall() {
   [ -f "$manifest" ] || die 3 "nothing is installed there: $manifest does not exist" \
     "Give the --prefix or --user of the install."
+  alone
   : >"$work/left"
   tac "$manifest" >"$work/backwards"
   while IFS=$TAB read -r old_kind old_mark old_path; do
@@ -921,9 +924,10 @@ cleanup() {
 # ---------------------------------------------------------------------------------------------------
 
 # answers COMMAND...: it gives the same version as the program itself. Without a terminal, because an
-# interactive shell would otherwise wait for one; and fish makes a directory for its history.
+# interactive shell would otherwise wait for one; and fish makes directories of its own wherever it is.
 answers() {
-  answer=$(XDG_DATA_HOME=$work setsid -w timeout 30 "$@" </dev/null 2>/dev/null) && [ "${answer##* }" = "${expected##* }" ]
+  if [ "$scope" = user ]; then fish_home=${XDG_CONFIG_HOME:-$HOME/.config}; else fish_home=$work; fi
+  answer=$(XDG_CONFIG_HOME=$fish_home XDG_DATA_HOME=$work setsid -w timeout 30 "$@" </dev/null 2>/dev/null) && [ "${answer##* }" = "${expected##* }" ]
 }
 
 tell() { printf '  %-18s %s\n' "$1" "$2"; }
@@ -1135,15 +1139,19 @@ main() {
   print_sh_function >"$work/docker.sh"
   print_fish_function >"$work/docker.fish"
   print_block >"$work/block"
-  make_plan
-  check_plan
   if [ "$docker_too" = 1 ]; then
-    with_docker
+    # What stands in the way is better said before an engine is installed.
     make_plan
     check_plan
+    with_docker
   fi
+  make_dir "$share"
+  alone
+  make_plan
+  check_plan
   stage_plan
   commit_plan
+  exec 9<&-
   report
 }
 

@@ -22,6 +22,8 @@ mkdir "$place/upper" "$place/work" "$place/root"
 mount -t overlay -o "lowerdir=/,upperdir=$place/upper,workdir=$place/work" none "$place/root"
 for dir in proc dev sys; do mount --rbind "/$dir" "$place/root/$dir"; done
 mount -t tmpfs -o mode=1777 none "$place/root/tmp"
+# Homes as on a new machine.
+for home in root home; do mount -t tmpfs -o mode=755 none "$place/root/$home"; done
 mkdir "$place/root/checkout"
 cp "$tests/../../install.sh" "$tests"/*.sh "$place/root/checkout/"
 cp "$binary" "$place/root/checkout/charon-dkg"

@@ -14,6 +14,7 @@ use std::time::Duration;
 use charon_dkg::charon_log::{
     ClusterSize, Diagnosis, End, Event, Phase, Transcript, Waiting, Whose, diagnose,
 };
+use charon_dkg::cluster::CharonVersion;
 use proptest::prelude::*;
 
 const SIZE: ClusterSize = ClusterSize {
@@ -243,7 +244,7 @@ fn a_clash_of_releases_is_told_from_both_sides() {
         let found = diagnose(
             &recorded.output,
             SIZE,
-            Some("v1.10.3"),
+            Some(&CharonVersion::release(1, 10, 3)),
             recorded.end,
             Duration::ZERO,
         )
@@ -703,7 +704,7 @@ proptest! {
         stopped: bool,
         later in 0_u64..100_000,
     ) {
-        let mut transcript = Transcript::new(SIZE, Some("v1.10.3"));
+        let mut transcript = Transcript::new(SIZE, Some(&CharonVersion::release(1, 10, 3)));
         for (at, chunk) in output.chunks(cut).enumerate() {
             transcript.push(chunk, Duration::from_millis(at as u64));
         }
@@ -711,7 +712,7 @@ proptest! {
         transcript.finish(now);
         transcript.progress().waiting(now);
         let end = End { exit_code, oom_killed: false, stopped };
-        let whole = diagnose(&output, SIZE, Some("v1.10.3"), end, now);
+        let whole = diagnose(&output, SIZE, Some(&CharonVersion::release(1, 10, 3)), end, now);
         for found in transcript.diagnose(end, now).into_iter().chain(whole) {
             let shown = format!("{}{}{:?}", found.cause, found.next_step, found.evidence);
             prop_assert!(!shown.contains(|c: char| c.is_control() && c != '\t'), "{:?}", shown);

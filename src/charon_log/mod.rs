@@ -14,6 +14,8 @@ pub mod progress;
 
 use std::time::Duration;
 
+use crate::cluster::CharonVersion;
+
 pub use diagnosis::{Diagnosis, End, Who, Whose};
 pub use event::{Event, Round};
 pub use line::{ClockTime, Entry, Level, Line, LineBuffer};
@@ -30,9 +32,9 @@ pub struct Transcript {
 }
 
 impl Transcript {
-    /// A run of which nothing was read yet. `pinned` is the release that this ceremony should run, such as
-    /// `v1.10.3`: with it a clash of releases is blamed on whoever does not run it.
-    pub fn new(size: ClusterSize, pinned: Option<&str>) -> Self {
+    /// A run of which nothing was read yet. `pinned` is the release that this ceremony should run: with it a clash of
+    /// releases is blamed on whoever does not run it.
+    pub fn new(size: ClusterSize, pinned: Option<&CharonVersion>) -> Self {
         Self {
             buffer: LineBuffer::new(),
             progress: Progress::new(size),
@@ -80,7 +82,7 @@ impl Transcript {
 pub fn diagnose(
     output: &[u8],
     size: ClusterSize,
-    pinned: Option<&str>,
+    pinned: Option<&CharonVersion>,
     end: End,
     idle: Duration,
 ) -> Option<Diagnosis> {

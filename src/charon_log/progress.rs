@@ -410,7 +410,8 @@ impl Progress {
         now: Duration,
     ) {
         self.last_progress = now;
-        if self.peer(name).is_some() || self.peers.len() >= MAX_PEERS {
+        // Two nodes may have the same name, but not the same place.
+        if self.peer_at(index).is_some() || self.peers.len() >= MAX_PEERS {
             return;
         }
         self.peers.push(Peer {
@@ -432,7 +433,11 @@ impl Progress {
     ) {
         self.last_progress = now;
         let link = Link::Connected { since: now };
-        if let Some(peer) = self.peers.iter_mut().find(|peer| peer.name == name) {
+        let others = || self.peers.iter().enumerate().filter(|(_, peer)| !peer.you);
+        let mut named = others().filter(|(_, peer)| peer.name == name);
+        let absent = named.clone().find(|(_, peer)| peer.is_absent());
+        let found = absent.or_else(|| named.next()).map(|(at, _)| at);
+        if let Some(peer) = found.and_then(|at| self.peers.get_mut(at)) {
             peer.link = link;
             peer.nickname = nickname.map(str::to_owned);
         } else if self.peers.len() < MAX_PEERS && self.roster_is_missing() {
@@ -579,6 +584,20 @@ mod tests {
             })
         );
         assert_eq!(progress.local_peer(), Some("me"));
+    }
+
+    #[test]
+    fn two_nodes_of_the_same_name_are_two_nodes() {
+        let mut progress = Progress::new(SIZE);
+        progress.observe(&roster("a", 0, true), at(1));
+        progress.observe(&roster("b", 1, false), at(1));
+        progress.observe(&roster("b", 2, false), at(1));
+        progress.observe(&Event::WaitingForPeers, at(1));
+        assert_eq!(progress.peers().len(), 3);
+        progress.observe(&connected("b", 1), at(2));
+        assert_eq!(progress.connected_peers(), (1, 2));
+        progress.observe(&connected("b", 2), at(3));
+        assert_eq!(progress.connected_peers(), (2, 2));
     }
 
     #[test]

@@ -12,7 +12,7 @@ mod terms;
 
 use std::time::Duration;
 
-use crate::cluster::NodeIndex;
+use crate::cluster::{CharonVersion, NodeIndex};
 
 use self::chain::{Chain, shorten};
 use self::local::Local;
@@ -172,7 +172,7 @@ impl Cause {
 /// What was said about the cause so far.
 #[derive(Debug)]
 pub(super) struct Evidence {
-    pinned: Option<String>,
+    pinned: Option<CharonVersion>,
     best: Option<(Cause, String)>,
     ours: Option<String>,
     /// Peers that run another release, and which.
@@ -184,9 +184,9 @@ pub(super) struct Evidence {
 }
 
 impl Evidence {
-    pub(super) fn new(pinned: Option<&str>) -> Self {
+    pub(super) fn new(pinned: Option<&CharonVersion>) -> Self {
         Self {
-            pinned: pinned.map(str::to_owned),
+            pinned: pinned.cloned(),
             best: None,
             ours: None,
             versions: Vec::new(),
@@ -426,11 +426,11 @@ impl Case<'_> {
             .collect();
         let dissenters: Vec<String> = evidence.versions.iter().map(|(p, _)| p.clone()).collect();
         let whose = match &evidence.pinned {
-            Some(pinned) if same_line(pinned, ours) => self.operators(&dissenters),
+            Some(pinned) if is_of_line(ours, pinned) => self.operators(&dissenters),
             Some(_) => Whose::You,
             None => self.blame(&dissenters),
         };
-        let wanted = evidence.pinned.as_deref().map_or_else(
+        let wanted = evidence.pinned.as_ref().map_or_else(
             || "the release that belongs to the definition".to_owned(),
             |pinned| format!("charon {pinned}, the release that belongs to the definition,"),
         );
@@ -651,7 +651,11 @@ impl Case<'_> {
     /// v0.13 and v0.14 run with any other release, until they hang.
     fn compares_no_versions(&self) -> bool {
         let version = self.progress.version().unwrap_or_default();
-        same_line(version, "v0.13") || same_line(version, "v0.14")
+        let lines = [
+            CharonVersion::release(0, 13, 0),
+            CharonVersion::release(0, 14, 0),
+        ];
+        lines.iter().any(|line| is_of_line(version, line))
     }
 
     /// Who is of another opinion than the rest: the dissenters, if somebody agrees with this node; this node, if
@@ -725,13 +729,8 @@ fn who(peer: &Peer) -> Who {
     }
 }
 
-/// Whether two releases share major and minor number, which is what charon compares (`app/version`, Minor).
-fn same_line(left: &str, right: &str) -> bool {
-    let line = |version: &str| {
-        let numbers = version.strip_prefix('v')?;
-        let numbers = numbers.split('-').next()?;
-        let mut numbers = numbers.split('.').map(|n| n.parse::<u32>().ok());
-        Some((numbers.next()??, numbers.next()??))
-    };
-    matches!((line(left), line(right)), (Some(left), Some(right)) if left == right)
+/// Whether a release, as printed, runs with another.
+fn is_of_line(printed: &str, line: &CharonVersion) -> bool {
+    let printed = printed.parse::<CharonVersion>();
+    printed.is_ok_and(|printed| printed.same_line(line))
 }

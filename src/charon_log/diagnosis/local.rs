@@ -1,0 +1,161 @@
+//! What is wrong on this machine: the data directory, the ENR key, the disk.
+
+use super::chain::Chain;
+use super::{Diagnosis, Whose, said};
+
+/// One cause per advice.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Local {
+    DataDirectoryNotClean { entity: Option<String> },
+    DataDirectoryMissing { path: Option<String> },
+    EnrKeyMissing { path: Option<String> },
+    EnrKeyUnreadable,
+    EnrKeyNotInDefinition,
+    OtherCharonRunning { command: Option<String> },
+    GracePeriod,
+    DiskFull { path: Option<String> },
+    PermissionDenied { path: Option<String> },
+    InputOutput,
+}
+
+pub(super) fn recognise(chain: Chain<'_>) -> Option<Local> {
+    Some(
+        if chain.has(&["no space left on device", "disk quota exceeded"]) {
+            Local::DiskFull { path: chain.path() }
+        } else if chain.has(&[
+            "permission denied",
+            "operation not permitted",
+            "read-only file system",
+            "parent directory is not writable",
+        ]) {
+            Local::PermissionDenied { path: chain.path() }
+        } else if chain.has(&["input/output error", "too many open files"]) {
+            Local::InputOutput
+        } else if chain.has(&["data directory not clean"]) {
+            Local::DataDirectoryNotClean {
+                entity: chain.field("disallowed_entity"),
+            }
+        } else if chain.has(&[
+            "data directory doesn't exist",               // v0.15 to v1.7.
+            "data directory does not exist",              // v1.8 and later.
+            "data directory is a file",                   // v1.8 and later.
+            "already exists and is a file",               // v0.15 to v1.7.
+            "cannot write private key lock file", // v0.16 to v1.8 notice it first while they write the heartbeat.
+            "private key lock file path, does not exist", // v1.9 and later.
+        ]) {
+            Local::DataDirectoryMissing { path: chain.path() }
+        } else if chain.has(&[
+            "private key file does not exist", // v1.9 and later.
+            "private key file path is a directory",
+            "missing required files", // v0.15 to v1.8.
+        ]) || (chain.has(&["read private key from disk"]) && chain.has(&["no such file"]))
+        {
+            Local::EnrKeyMissing { path: chain.path() }
+        } else if chain.has(&["another charon instance may be running"]) {
+            Local::OtherCharonRunning {
+                command: chain.field("command"),
+            }
+        } else if chain.has(&["different cluster lock hash, for safety reasons"]) {
+            Local::GracePeriod
+        } else if chain.has(&[
+            "unknown private key provided",
+            "private key not matching definition file",
+        ]) {
+            Local::EnrKeyNotInDefinition
+        } else if chain.has(&[
+            "load priv key",
+            "load private key",
+            "decode private key hex",
+        ]) {
+            Local::EnrKeyUnreadable
+        } else {
+            return None;
+        },
+    )
+}
+
+impl Local {
+    pub(super) fn explain(&self) -> Diagnosis {
+        let or = |value: &Option<String>, other: &str| value.clone().unwrap_or(other.to_owned());
+        match self {
+            Self::DataDirectoryNotClean { entity } => said(
+                "data-directory-not-clean",
+                Whose::You,
+                format!(
+                    "the data directory holds {} of an earlier ceremony",
+                    or(entity, "outputs")
+                ),
+                "Move the old outputs aside with the archive command; never delete them. Then run again.",
+            ),
+            Self::DataDirectoryMissing { path } => said(
+                "data-directory-missing",
+                Whose::You,
+                format!(
+                    "the data directory is not there: {}",
+                    or(path, "charon found none")
+                ),
+                "Check the path of the data directory, and that it is a directory on this machine.",
+            ),
+            Self::EnrKeyMissing { path } => said(
+                "enr-key-missing",
+                Whose::You,
+                format!(
+                    "there is no ENR key: {}",
+                    or(path, "charon-enr-private-key was not found")
+                ),
+                "Restore charon-enr-private-key from the backup. A new key would not belong to the definition.",
+            ),
+            Self::EnrKeyUnreadable => said(
+                "enr-key-unreadable",
+                Whose::You,
+                "the file charon-enr-private-key does not hold a key",
+                "Restore it from the backup: it holds exactly 64 hexadecimal digits.",
+            ),
+            Self::EnrKeyNotInDefinition => said(
+                "enr-key-not-in-definition",
+                Whose::You,
+                "the ENR key of this node belongs to no operator of the definition",
+                "Check that this is the data directory whose ENR you gave to the coordinator, and that the definition \
+                 is the one of this ceremony.",
+            ),
+            Self::OtherCharonRunning { command } => said(
+                "other-charon-running",
+                Whose::You,
+                format!(
+                    "another charon uses this ENR key: {} wrote its heartbeat less than five seconds ago",
+                    or(command, "a charon")
+                ),
+                "Stop the other charon, on every machine that has a copy of this key, wait ten seconds and run again.",
+            ),
+            Self::GracePeriod => said(
+                "edit-grace-period",
+                Whose::You,
+                "this ENR key served another cluster lock less than 768 seconds ago",
+                "Make sure that no other charon runs with this key, wait 13 minutes and run again.",
+            ),
+            Self::DiskFull { path } => said(
+                "disk-full",
+                Whose::Machine,
+                format!("the disk is full: {}", or(path, "charon could not write")),
+                "Free some space, tell the other operators, whose nodes wait for this one, and start again together, \
+                 each with a clean directory.",
+            ),
+            Self::PermissionDenied { path } => said(
+                "permission-denied",
+                Whose::Machine,
+                format!(
+                    "charon may not read or write {}",
+                    or(path, "its data directory")
+                ),
+                "Give the data directory back to its owner with the repair command. Rights for everybody (chmod 777) \
+                 are never needed.",
+            ),
+            Self::InputOutput => said(
+                "input-output-error",
+                Whose::Machine,
+                "the machine failed to read or write",
+                "Look into the machine's kernel log before anything else; the disk may be dying.",
+            ),
+        }
+    }
+}

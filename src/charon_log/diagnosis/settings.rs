@@ -1,0 +1,90 @@
+//! What is wrong with charon's flags and with what they point to.
+
+use super::chain::{Chain, shorten};
+use super::{Diagnosis, Whose, said};
+
+/// One cause per advice.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Settings {
+    KeymanagerUnreachable { address: Option<String> },
+    KeymanagerFlags,
+    KeymanagerRefused,
+    RelayUrlInvalid,
+    AddressInUse,
+    FlagsWrong,
+}
+
+pub(super) fn recognise(chain: Chain<'_>) -> Option<Settings> {
+    Some(if chain.has(&["verify keymanager address"]) {
+        Settings::KeymanagerUnreachable {
+            address: chain.field("addr"),
+        }
+    } else if chain.has(&["--keymanager-"]) {
+        Settings::KeymanagerFlags
+    } else if chain.has(&["keymanager", "failed posting keys"]) {
+        Settings::KeymanagerRefused
+    } else if chain.has(&["parse relay url", "relay url scheme", "invalid relay "]) {
+        Settings::RelayUrlInvalid
+    } else if chain.has(&["address already in use"]) {
+        Settings::AddressInUse
+    } else if chain.has(&[
+        "unknown flag",
+        "unknown shorthand flag",
+        "unknown command",
+        "flag needs an argument",
+        "invalid argument \"",
+        "--nickname exceeds",
+        "--log-color value",
+        "parse level",
+        "invalid logger format",
+    ]) {
+        Settings::FlagsWrong
+    } else {
+        return None;
+    })
+}
+
+impl Settings {
+    pub(super) fn explain(&self, words: &str) -> Diagnosis {
+        let you = |id, cause: String, next_step: &str| said(id, Whose::You, cause, next_step);
+        match self {
+            Self::KeymanagerUnreachable { address } => you(
+                "keymanager-unreachable",
+                format!(
+                    "the keymanager {} does not answer",
+                    address.as_deref().unwrap_or("given")
+                ),
+                "Start the keymanager, or run without it and import the keystores afterwards.",
+            ),
+            Self::KeymanagerFlags => you(
+                "keymanager-flags",
+                "charon's two keymanager flags belong together".to_owned(),
+                "Give both --keymanager-address and --keymanager-auth-token, or neither.",
+            ),
+            Self::KeymanagerRefused => you(
+                "keymanager-refused",
+                format!("the keymanager did not take the keys: {}", shorten(words)),
+                "The ceremony has to be repeated by all operators, better without a keymanager: keystores can be \
+                 imported afterwards.",
+            ),
+            Self::RelayUrlInvalid => you(
+                "relay-url-invalid",
+                format!("a relay's address is not a URL: {}", shorten(words)),
+                "Give the relay as https://… as the coordinator wrote it.",
+            ),
+            Self::AddressInUse => you(
+                "address-in-use",
+                format!(
+                    "another program listens where charon should: {}",
+                    shorten(words)
+                ),
+                "Choose another port, or leave the p2p address flags out: a ceremony over a relay needs none.",
+            ),
+            Self::FlagsWrong => you(
+                "flags-wrong",
+                format!("this charon does not take these flags: {}", shorten(words)),
+                "Correct the flags after --; each release has its own.",
+            ),
+        }
+    }
+}

@@ -1,0 +1,188 @@
+//! What is wrong with the definition.
+
+use super::chain::{Chain, shorten};
+use super::{Diagnosis, Whose, said};
+
+/// One cause per advice.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Terms {
+    VersionUnknown { version: Option<String> },
+    VersionTooOld,
+    HashMismatch { which: &'static str },
+    SignatureInvalid,
+    ExecutionClientNeeded,
+    DuplicateEnr,
+    EnrInvalid { enr: Option<String> },
+    DepositAmountsInvalid,
+    ThresholdInvalid,
+    NetworkUnknown { fork_version: Option<String> },
+    AlgorithmUnsupported,
+    Malformed,
+    Unreadable,
+}
+
+pub(super) fn recognise(chain: Chain<'_>) -> Option<Terms> {
+    Some(if chain.has(&["unsupported definition version"]) {
+        Terms::VersionUnknown {
+            version: chain.field("version"),
+        }
+    } else if chain.has(&["only v1.6.0"]) && chain.has(&["cluster definition version"]) {
+        // Three wordings: v0.17 to v0.19, v1.0 to v1.6, v1.7 and later.
+        Terms::VersionTooOld
+    } else if chain.has(&[
+        "cluster definition hashes verification failed", // up to v1.7.
+        "verify cluster definition hashes",              // v1.8 and later.
+    ]) {
+        let which = if chain.has(&["invalid config hash"]) {
+            "config hash"
+        } else {
+            "definition hash"
+        };
+        Terms::HashMismatch { which }
+    } else if chain.has(&[
+        "execution engine endpoint is not set",
+        "eth1 client is not connected",
+    ]) {
+        Terms::ExecutionClientNeeded
+    } else if chain.has(&[
+        "cluster definition signature verification failed", // up to v1.7.
+        "verify cluster definition signatures",             // v1.8 and later.
+    ]) {
+        Terms::SignatureInvalid
+    } else if chain.has(&[
+        "duplicate peer enrs",
+        "duplicate peer ids",
+        "duplicate peer ID",
+    ]) {
+        Terms::DuplicateEnr
+    } else if chain.has(&[
+        "decode enr",
+        "parse enr",
+        "parse ENR",
+        "'enr:' prefix",
+        "invalid enr ",
+    ]) {
+        Terms::EnrInvalid {
+            enr: chain.field("enr"),
+        }
+    } else if chain.has(&["deposit amount", "deposit message m"]) {
+        Terms::DepositAmountsInvalid
+    } else if chain.has(&[
+        "threshold below minimum",
+        "threshold exceeds",
+        "invalid threshold",
+        "threshold has to be greater",
+    ]) {
+        Terms::ThresholdInvalid
+    } else if chain.has(&["invalid fork version", "invalid network name"]) {
+        Terms::NetworkUnknown {
+            fork_version: chain.field("fork_version"),
+        }
+    } else if chain.has(&["unsupported dkg algorithm"]) {
+        Terms::AlgorithmUnsupported
+    } else if chain.has(&[
+        "unmarshal definition",
+        "num_validators",
+        "definition file too large",
+    ]) {
+        Terms::Malformed
+    } else if chain.has(&["read definition"]) {
+        Terms::Unreadable
+    } else {
+        return None;
+    })
+}
+
+impl Terms {
+    pub(super) fn explain(&self, words: &str) -> Diagnosis {
+        let coordinator = |id, cause: String| {
+            said(
+                id,
+                Whose::Coordinator,
+                cause,
+                "Ask the coordinator for a new definition; all operators need the new one.",
+            )
+        };
+        let value = |value: &Option<String>| value.clone().unwrap_or("not stated".to_owned());
+        match self {
+            Self::VersionUnknown { version } => said(
+                "definition-version-unknown",
+                Whose::You,
+                format!(
+                    "this charon does not know definitions of version {}",
+                    value(version)
+                ),
+                "Run the release that belongs to this definition, as the pins command tells; all operators need the \
+                 same one.",
+            ),
+            Self::VersionTooOld => said(
+                "definition-version-too-old",
+                Whose::You,
+                "this charon no longer accepts definitions as old as this one (v1.6.0 is the oldest)",
+                "Run the release that belongs to this definition, as the pins command tells; all operators need the \
+                 same one.",
+            ),
+            Self::HashMismatch { which } => said(
+                "definition-hash-mismatch",
+                Whose::Coordinator,
+                format!(
+                    "the definition was changed after it was made: its {which} does not fit its content"
+                ),
+                "Get the definition again from where the coordinator published it, and compare the definition hash \
+                 with the other operators. If theirs is the same, the coordinator must make a new one.",
+            ),
+            Self::SignatureInvalid => coordinator(
+                "definition-signature-invalid",
+                format!(
+                    "a signature in the definition is missing or wrong: {}",
+                    shorten(words)
+                ),
+            ),
+            Self::ExecutionClientNeeded => said(
+                "execution-client-needed",
+                Whose::You,
+                "an operator signed with a contract wallet, and charon needs an execution client to check that",
+                "Run again with charon's flag --execution-client-rpc-endpoint and the URL of an execution client.",
+            ),
+            Self::DuplicateEnr => coordinator(
+                "duplicate-enr",
+                "two operators of the definition have the same ENR key".to_owned(),
+            ),
+            Self::EnrInvalid { enr } => coordinator(
+                "enr-invalid",
+                format!("an ENR in the definition is broken: {}", value(enr)),
+            ),
+            Self::DepositAmountsInvalid => coordinator(
+                "deposit-amounts-invalid",
+                format!("the deposit amounts are impossible: {}", shorten(words)),
+            ),
+            Self::ThresholdInvalid => coordinator(
+                "threshold-invalid",
+                format!("the threshold is impossible: {}", shorten(words)),
+            ),
+            Self::NetworkUnknown { fork_version } => coordinator(
+                "network-unknown",
+                format!(
+                    "this charon does not know the definition's network; its fork version is {}",
+                    value(fork_version)
+                ),
+            ),
+            Self::AlgorithmUnsupported => coordinator(
+                "dkg-algorithm-unsupported",
+                "this charon does not know the definition's DKG algorithm".to_owned(),
+            ),
+            Self::Malformed => said(
+                "definition-malformed",
+                Whose::You,
+                format!("the definition file is damaged: {}", shorten(words)),
+                "Get the definition again from the coordinator and compare the definition hash.",
+            ),
+            Self::Unreadable => said(
+                "definition-unreadable",
+                Whose::You,
+                format!("the definition could not be read: {}", shorten(words)),
+                "Check the path or URL of the definition.",
+            ),
+        }
+    }
+}

@@ -2,7 +2,7 @@
 
 use std::{env, ffi::OsString, io::Write as _, process::ExitCode};
 
-use charon_dkg::metadata;
+use charon_dkg::{commands, metadata};
 
 fn main() -> ExitCode {
     let argv: Vec<OsString> = env::args_os().collect();
@@ -12,5 +12,5 @@ fn main() -> ExitCode {
             Err(_) => ExitCode::FAILURE,
         };
     }
-    ExitCode::SUCCESS
+    ExitCode::from(commands::main(argv))
 }

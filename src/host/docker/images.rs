@@ -175,6 +175,31 @@ impl Engine {
         }
     }
 
+    /// The digest, `sha256:…`, that the registry has for a tag; pulls nothing.
+    ///
+    /// # Errors
+    /// [`EngineError::PullFailed`] with the reason, and what every call may answer.
+    pub async fn registry_digest(&self, reference: &str) -> Result<String, EngineError> {
+        let asked = self.docker.inspect_registry_image(reference, None);
+        let failed = |reason, message: String| EngineError::PullFailed {
+            reference: reference.to_owned(),
+            reason,
+            message,
+        };
+        match self.call("ask the registry for an image", asked).await {
+            Ok(image) => image.descriptor.digest.ok_or_else(|| {
+                failed(
+                    PullFailure::Unclassified,
+                    "the registry names no digest".to_owned(),
+                )
+            }),
+            Err(EngineError::Failed { message, .. }) => {
+                Err(failed(PullFailure::of(&message), message))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
     /// Pulls an image by tag or digest; without either, `latest`. Nobody's registry credentials
     /// are used: an image that needs a login must be pulled with `docker pull` beforehand.
     ///

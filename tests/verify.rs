@@ -1,7 +1,23 @@
 //! Verification of real ceremonies, and of defects that somebody made on purpose.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "helpers of tests fail best where they stand"
+)]
+
+#[path = "verify/defects.rs"]
+mod defects;
+#[path = "verify/documentation.rs"]
+mod documentation;
+#[path = "verify/forge.rs"]
+mod forge;
+#[path = "verify/mutants.rs"]
+mod mutants;
 #[path = "verify/support.rs"]
 mod support;
+#[path = "verify/versions.rs"]
+mod versions;
 
 use charon_dkg::finding::Weight;
 use charon_dkg::verify::Verdict;

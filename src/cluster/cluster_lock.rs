@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::definition::{
     Definition, MAX_OPERATORS, MAX_VALIDATORS, SIGNATURE_LEN, array_or_empty, array_or_null,
-    bytes_from_node, bytes_to_text, take_hash,
+    bytes_from_node, bytes_to_value, take_hash,
 };
 use super::deposit_data::DepositData;
 use super::hash::LockHash;
@@ -145,7 +145,7 @@ impl ClusterLock {
     /// The file as charon writes it, byte for byte; hashes as they are in `self`.
     pub fn to_json(&self) -> String {
         let version = self.definition.version;
-        let bytes = |bytes: &[u8]| Value::from(bytes_to_text(bytes, version.bytes_encoding()));
+        let bytes = |bytes: &[u8]| bytes_to_value(bytes, version.bytes_encoding());
         let mut map = Map::new();
         let mut put = |key: &str, value: Value| {
             map.insert(key.to_owned(), value);
@@ -298,7 +298,7 @@ impl DistributedValidator {
                 "public_shares",
                 self.public_shares
                     .iter()
-                    .map(|share| bytes_to_text(share, version.bytes_encoding()))
+                    .map(|share| bytes_to_value(share, version.bytes_encoding()))
                     .collect(),
             );
         }

@@ -335,3 +335,64 @@ impl DepositData {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ETH: u64 = 1_000_000_000;
+
+    #[test]
+    fn files_are_named_by_their_amount() {
+        for (gwei, name) in [
+            (32 * ETH, "deposit-data.json"),
+            (ETH, "deposit-data-1eth.json"),
+            (31 * ETH + ETH / 2, "deposit-data-31.5eth.json"),
+            (256 * ETH, "deposit-data-256eth.json"),
+            (ETH + 1, "deposit-data-1.000000001eth.json"),
+        ] {
+            assert_eq!(deposit_file_name(Gwei(gwei)), name);
+        }
+    }
+
+    #[test]
+    fn chosen_amounts_keep_to_the_rule() {
+        let check = |eth: &[u64], compounding| {
+            let amounts: Vec<Gwei> = eth.iter().map(|&eth| Gwei::from_eth(eth)).collect();
+            check_chosen_amounts(&amounts, compounding)
+        };
+        assert_eq!(check(&[], false), Ok(()));
+        assert_eq!(check(&[32], false), Ok(()));
+        assert_eq!(check(&[8, 16, 8], false), Ok(()));
+        assert_eq!(check(&[1, 32], false), Ok(()));
+        assert_eq!(check(&[2048, 1], true), Ok(()));
+        assert_eq!(
+            check(&[8, 16], false),
+            Err(AmountError::SumTooSmall(Gwei::from_eth(24)))
+        );
+        assert_eq!(check(&[32, 0], false), Err(AmountError::TooSmall(Gwei(0))));
+        assert!(matches!(
+            check(&[33], false),
+            Err(AmountError::TooLarge { .. })
+        ));
+        assert!(matches!(
+            check(&[2049], true),
+            Err(AmountError::TooLarge { .. })
+        ));
+        assert_eq!(
+            check_chosen_amounts(&[Gwei(u64::MAX)], true)
+                .unwrap_err()
+                .seen(),
+            "18446744073.709551615 ETH"
+        );
+    }
+
+    #[test]
+    fn deposits_are_made_once_per_amount_smallest_first() {
+        let amounts = [8, 16, 8, 1].map(Gwei::from_eth);
+        assert_eq!(
+            sorted_unique_amounts(&amounts),
+            [1, 8, 16].map(Gwei::from_eth)
+        );
+    }
+}

@@ -7,7 +7,7 @@ use sha3::{Digest, Keccak256};
 use super::address::Address;
 use super::hash::ConfigHash;
 use super::version::DefinitionVersion;
-use crate::keys::k1;
+use crate::keys::k1::{self, EnrKey, EnrKeyError};
 
 /// What a signature says about who made it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,6 +19,30 @@ pub enum SignatureCheck {
     OtherAddress(Address),
     /// No signature that any single key could have made: not 65 bytes, V not one of 0, 1, 27 and 28, or R, S out of range.
     Malformed,
+}
+
+/// A throw-away wallet for rehearsals and tests, which sign what a launchpad would ask of real ones.
+#[derive(Debug)]
+pub struct Wallet(EnrKey);
+
+impl Wallet {
+    /// The wallet with this secret.
+    ///
+    /// # Errors
+    /// As [`EnrKey::from_secret_bytes`].
+    pub fn from_secret_bytes(secret: &[u8; 32]) -> Result<Self, EnrKeyError> {
+        EnrKey::from_secret_bytes(secret).map(Self)
+    }
+
+    /// The wallet's address.
+    pub fn address(&self) -> Address {
+        self.0.address()
+    }
+
+    /// Signs a digest: R ‖ S ‖ V, V 0 or 1.
+    pub fn sign(&self, digest: &[u8; 32]) -> [u8; 65] {
+        self.0.sign_digest(digest)
+    }
 }
 
 /// What an operator signs to agree to the terms; `None` before v1.3.0, when there were no such signatures.
@@ -87,4 +111,59 @@ fn keccak(parts: &[&[u8]]) -> [u8; 32] {
         hasher.update(part);
     }
     hasher.finalize().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CHAIN_ID: u64 = 560_048;
+
+    #[test]
+    fn a_wallet_signs_for_its_own_address() {
+        // A well-known pair: the secret is 1.
+        let mut secret = [0; 32];
+        secret[31] = 1;
+        let wallet = Wallet::from_secret_bytes(&secret).unwrap();
+        let address = wallet.address();
+        assert_eq!(
+            address.to_string(),
+            "0x7E5F4552091A69125d5DfCb7b8C2659029395Bdf"
+        );
+        let digest = enr_digest("enr:-", CHAIN_ID);
+        let signature = wallet.sign(&digest);
+        let check = |signature: &[u8], expected| check_signature(&digest, signature, expected);
+        assert_eq!(check(&signature, &address), SignatureCheck::Valid);
+        assert_eq!(
+            check(&signature, &Address::ZERO),
+            SignatureCheck::OtherAddress(address)
+        );
+        for malformed in [
+            &signature[..64],
+            &[signature, signature].concat(),
+            &[],
+            &[0; 65],
+        ] {
+            assert_eq!(check(malformed, &address), SignatureCheck::Malformed);
+        }
+    }
+
+    #[test]
+    fn every_statement_and_chain_has_its_own_digest() {
+        use DefinitionVersion::{V1_2, V1_3, V1_4, V1_11};
+        let hash = ConfigHash::new([5; 32]);
+        let operator = |version, chain| operator_config_digest(version, &hash, chain);
+        assert_eq!(operator(V1_2, CHAIN_ID), None);
+        assert_eq!(operator(V1_4, CHAIN_ID), operator(V1_11, CHAIN_ID));
+        let digests = [
+            operator(V1_3, CHAIN_ID).unwrap(),
+            operator(V1_4, CHAIN_ID).unwrap(),
+            operator(V1_4, 1).unwrap(),
+            creator_config_digest(&hash, CHAIN_ID),
+            enr_digest(&hash.to_string(), CHAIN_ID),
+        ];
+        for (position, digest) in digests.iter().enumerate() {
+            assert!(!digests[..position].contains(digest));
+        }
+    }
 }

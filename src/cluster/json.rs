@@ -52,7 +52,7 @@ pub enum RemarkKind {
     UnknownKey,
     /// The key is spelled in another case than this; charon accepts it, others may not.
     OtherCase(&'static str),
-    /// A key that charon always writes is absent or null; charon takes it for empty.
+    /// A key that charon always writes is absent; charon takes it for empty.
     MissingKey,
     /// So many more remarks were found and not kept.
     More(usize),
@@ -466,13 +466,11 @@ impl<'a, 'p> Object<'a, 'p> {
             }
             found = Some(node);
         }
-        if let Some(Node::Null) = found {
-            found = None;
-        }
         if found.is_none() && presence == Presence::Always {
             remarks.add(Path::Key(&self.path, name), RemarkKind::MissingKey);
         }
-        found
+        // Go writes null for what it never filled, so that is nothing odd.
+        found.filter(|node| !matches!(node, Node::Null))
     }
 
     /// Remarks on every key that was not taken.
@@ -647,4 +645,31 @@ fn write_value(out: &mut String, value: &Value, depth: usize) {
 fn new_line(out: &mut String, depth: usize) {
     out.push('\n');
     out.extend(std::iter::repeat_n(' ', depth));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_are_written_as_go_writes_them() {
+        let value = serde_json::json!({
+            "name": "<a> & \"b\" \\ \u{2028}\u{2029} é \n\u{1}",
+            "empty": [[], {}, null, true],
+        });
+        assert_eq!(
+            to_go_json(&value),
+            "{\n \"name\": \"\\u003ca\\u003e \\u0026 \\\"b\\\" \\\\ \\u2028\\u2029 é \\n\\u0001\",\n \"empty\": \
+             [\n  [],\n  {},\n  null,\n  true\n ]\n}"
+        );
+    }
+
+    #[test]
+    fn paths_read_like_code() {
+        let operators = Path::Key(&Path::File, "operators");
+        let second = Path::Element(&operators, 1);
+        assert_eq!(Path::Key(&second, "enr").to_string(), "operators[1].enr");
+        let entry = Path::Element(&Path::File, 0);
+        assert_eq!(Path::Key(&entry, "amount").to_string(), "[0].amount");
+    }
 }

@@ -81,6 +81,11 @@ impl EnrKey {
         self.public_key().id()
     }
 
+    /// The Ethereum address of the key, if it were a wallet's.
+    pub(crate) fn address(&self) -> Address {
+        Recovered(*self.0.verifying_key()).address()
+    }
+
     /// The record that charon prints for this key (`charon enr`); always the same text, since signatures are
     /// deterministic (RFC 6979).
     pub fn enr(&self) -> Enr {

@@ -1,15 +1,10 @@
 //! Reads the ceremonies under `tests/fixtures` and verifies them.
 
-#![expect(dead_code, reason = "each test binary uses its own part of this")]
-#![expect(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "only tests call these, and they fail best where they stand"
-)]
-
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 
+use charon_dkg::finding::Weight;
 use charon_dkg::verify::{Expectations, Material, NamedFile, Options, Outcome, Scope, verify};
 
 /// One ceremony, with the directory of each of its nodes.
@@ -103,4 +98,32 @@ pub(crate) fn whole_with_proved(material: &Material, proved: &HashSet<[u8; 32]>)
     let mut options = Options::new(Scope::WholeDataDirectory);
     options.proved_keystores = &is_proved;
     verify(material, &Expectations::default(), &options)
+}
+
+/// The digests of all keystores of a ceremony, proved the slow way once per process.
+pub(crate) fn proved(ceremony: &Ceremony) -> HashSet<[u8; 32]> {
+    static KNOWN: Mutex<BTreeMap<String, HashSet<[u8; 32]>>> = Mutex::new(BTreeMap::new());
+    let mut known = KNOWN.lock().unwrap();
+    known
+        .entry(ceremony.name.clone())
+        .or_insert_with(|| {
+            (0..ceremony.nodes)
+                .flat_map(|node| {
+                    let verified = whole(&ceremony.material(node)).verified.unwrap();
+                    verified.keystore_digests().to_vec()
+                })
+                .collect()
+        })
+        .clone()
+}
+
+/// The checks that failed or could not tell, without repetitions, in the order of the report.
+pub(crate) fn serious(outcome: &Outcome) -> Vec<&'static str> {
+    let mut checks: Vec<&'static str> = Vec::new();
+    for finding in &outcome.report.findings {
+        if finding.weight != Weight::Note && !checks.contains(&finding.check) {
+            checks.push(finding.check);
+        }
+    }
+    checks
 }

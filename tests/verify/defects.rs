@@ -1,0 +1,1323 @@
+//! One defect at a time, each made by an insider who signs everything else again, and each caught by the check that is
+//! meant for it and by no other.
+
+use charon_dkg::cluster::eip712::enr_digest;
+use charon_dkg::cluster::{
+    DefinitionHash, DefinitionVersion, DepositFile, Gwei, ValidatorAddresses,
+};
+use charon_dkg::finding::Weight;
+use charon_dkg::keys::bls::{self, ShareSecret};
+use charon_dkg::keys::k1::EnrKey;
+use charon_dkg::verify::{
+    Expectations, FileKind, FileMode, Material, Modes, NamedFile, Options, Outcome, Scope, Verdict,
+    verify,
+};
+
+use crate::forge::{Cluster, keystore_files, wallet};
+use crate::support::{ceremony, proved, serious, whole_with_proved};
+
+const TODAY: &str = "charon-v1.10.3-def-v1.10.0-n4-v2";
+const ONE_DEPOSIT: &str = "charon-v0.19.2-def-v1.7.0-n4-v2";
+const FLAT_DEPOSIT: &str = "charon-v0.16.0-def-v1.6.0-n4-v2";
+const NO_DEPOSIT: &str = "charon-v0.14.4-def-v1.5.0-n4-v2";
+
+fn stranger() -> ShareSecret {
+    ShareSecret::from_entropy(&[0xaa; 32]).unwrap()
+}
+
+/// Changes the cluster, and expects exactly these checks to speak for node 0.
+fn cluster_case(base: &str, edit: impl FnOnce(&mut Cluster), expected: &[&str]) -> Outcome {
+    let source = ceremony(base);
+    let mut cluster = Cluster::of(&source);
+    edit(&mut cluster);
+    let outcome = whole_with_proved(&cluster.material(0), &proved(&source));
+    assert_caught(&outcome, expected);
+    outcome
+}
+
+/// Changes the files of node 0 only.
+fn file_case(base: &str, edit: impl FnOnce(&mut Material), expected: &[&str]) -> Outcome {
+    let source = ceremony(base);
+    let mut material = source.material(0);
+    edit(&mut material);
+    let outcome = whole_with_proved(&material, &proved(&source));
+    assert_caught(&outcome, expected);
+    outcome
+}
+
+fn assert_caught(outcome: &Outcome, expected: &[&str]) {
+    let mut seen = serious(outcome);
+    let mut expected = expected.to_vec();
+    seen.sort_unstable();
+    expected.sort_unstable();
+    assert_eq!(seen, expected, "{:#?}", outcome.report.findings);
+    assert_ne!(outcome.report.verdict, Verdict::Pass);
+    assert!(outcome.verified.is_none());
+}
+
+fn says(outcome: &Outcome, text: &str) {
+    let found = outcome.report.findings.iter().any(|finding| {
+        [
+            &finding.subject,
+            &finding.seen,
+            &finding.expected,
+            &finding.advice,
+        ]
+        .iter()
+        .any(|part| part.contains(text))
+    });
+    assert!(found, "{text:?} is not in {:#?}", outcome.report.findings);
+}
+
+fn could_not_tell(outcome: &Outcome) {
+    assert_eq!(outcome.report.verdict, Verdict::CouldNotTell);
+}
+
+fn keystore(material: &mut Material, name: &str) -> usize {
+    let path = format!("validator_keys/{name}");
+    material
+        .keystores
+        .iter()
+        .position(|file| file.path == path)
+        .unwrap()
+}
+
+fn replace(file: &mut NamedFile, from: &str, to: &str) {
+    let text = String::from_utf8(file.bytes.to_vec()).unwrap();
+    assert!(text.contains(from), "{from}");
+    *file = NamedFile::new(file.path.clone(), text.replacen(from, to, 1).into_bytes());
+}
+
+// Keys and shares.
+
+#[test]
+fn a_share_that_is_not_on_the_polynomial() {
+    let outcome = cluster_case(
+        TODAY,
+        |cluster| {
+            let mut shares = cluster.shares[0].clone();
+            shares[2] = stranger();
+            cluster.set_shares(0, shares);
+            cluster.seal();
+        },
+        &["share-polynomial"],
+    );
+    says(&outcome, "operator 3 of 4");
+    says(&outcome, "validator 0");
+}
+
+#[test]
+fn shares_of_another_key_which_charon_accepts_up_to_v1_10_3() {
+    cluster_case(
+        TODAY,
+        |cluster| {
+            let shares = bls::split(&stranger(), 3, 4, &[1; 32]).unwrap();
+            cluster.set_shares(1, shares);
+            cluster.seal();
+        },
+        &["group-key-shares"],
+    );
+}
+
+#[test]
+fn a_polynomial_of_lower_degree() {
+    let outcome = cluster_case(
+        TODAY,
+        |cluster| {
+            cluster.deal(0, 2, 7);
+            cluster.sign_validators();
+            cluster.sign_deposit_files();
+            cluster.seal();
+        },
+        &["share-threshold"],
+    );
+    says(&outcome, "fewer than 3 shares already make the group key");
+}
+
+#[test]
+fn a_polynomial_of_higher_degree() {
+    cluster_case(
+        TODAY,
+        |cluster| {
+            cluster.deal(0, 4, 7);
+            cluster.sign_validators();
+            cluster.sign_deposit_files();
+            cluster.seal();
+        },
+        &["share-polynomial"],
+    );
+}
+
+#[test]
+fn a_threshold_other_than_the_shares_have() {
+    cluster_case(
+        TODAY,
+        |cluster| {
+            cluster.lock.definition.threshold = 2;
+            cluster.seal();
+        },
+        &["share-polynomial"],
+    );
+    cluster_case(
+        TODAY,
+        |cluster| {
+            cluster.lock.definition.threshold = 4;
+            cluster.seal();
+        },
+        &["share-threshold"],
+    );
+}
+
+#[test]
+fn impossible_thresholds() {
+    for threshold in [5, u64::MAX >> 1] {
+        cluster_case(
+            TODAY,
+            |cluster| {
+                cluster.lock.definition.threshold = threshold;
+                cluster.seal();
+            },
+            &["threshold-range", "share-polynomial"],
+        );
+    }
+    cluster_case(
+        TODAY,
+        |cluster| {
+            cluster.lock.definition.threshold = 0;
+            cluster.seal();
+        },
+        &["threshold-range", "share-polynomial"],
+    );
+}
+
+#[test]
+fn two_validators_that_are_one() {
+    cluster_case(
+        TODAY,
+        |cluster| {
+            cluster.lock.validators[1] = cluster.lock.validators[0].clone();
+            let shares = cluster.shares[0].clone();
+            cluster.set_shares(1, shares);
+            cluster.write_deposit_files();
+            cluster.seal();
+        },
+        &["key-duplicate", "deposit-file-validators", "keystore-share"],
+    );
+}
+
+#[test]
+fn points_that_are_no_keys() {
+    let mut infinity = [0; 48];
+    infinity[0] = 0xc0;
+    cluster_case(
+        TODAY,
+        |cluster| {
+            cluster.lock.validators[0].public_key = infinity;
+            cluster.seal();
+        },
+        &[
+            "group-key",
+            "registration",
+            "lock-deposit",
+            "deposit-file-validators",
+        ],
+    );
+    cluster_case(
+        TODAY,
+        |cluster| {
+            cluster.lock.validators[0].public_shares[3] = infinity;
+            cluster.seal();
+        },
+        &["public-share"],
+    );
+}
+
+#[test]
+fn too_few_and_too_many_shares() {
+    cluster_case(
+        TODAY,
+        |cluster| {
+            cluster.lock.validators[0].public_shares.pop();
+            cluster.shares[0].pop();
+            cluster.seal();
+        },
+        &["share-count"],
+    );
+    cluster_case(
+        TODAY,
+        |cluster| {
+            cluster.shares[0].push(stranger());
+            cluster.lock.validators[0]
+                .public_shares
+                .push(stranger().public_key().to_bytes());
+            cluster.seal();
+        },
+        &["share-count", "share-polynomial"],
+    );
+}
+
+#[test]
+fn swapped_validators_and_swapped_operators() {
+    cluster_case(
+        TODAY,
+        |cluster| {
+            cluster.lock.validators.swap(0, 1);
+            cluster.seal();
+        },
+        &["keystore-share"],
+    );
+    cluster_case(
+        TODAY,
+        |cluster| {
+            cluster.lock.definition.operators.swap(1, 2);
+            cluster.seal();
+        },
+        &["node-signature"],
+    );
+    let outcome = cluster_case(
+        TODAY,
+        |cluster| {
+            cluster.lock.definition.operators.swap(0, 2);
+            cluster.enr_keys.swap(0, 2);
+            cluster.seal();
+            cluster.enr_keys.swap(0, 2);
+        },
+        &["keystore-share"],
+    );
+    assert_eq!(outcome.report.node.unwrap().operator, 3);
+}
+
+// Who signed the lock.
+
+#[test]
+fn an_aggregate_that_lacks_a_share() {
+    cluster_case(
+        TODAY,
+        |cluster| {
+            let last = cluster.shares[1].pop().unwrap();
+            cluster.seal();
+            cluster.shares[1].push(last);
+        },
+        &["lock-aggregate"],
+    );
+}
+
+#[test]
+fn a_lock_that_was_appended_to_without_the_old_keys() {
+    let outcome = cluster_case(
+        TODAY,
+        |cluster| cluster.lock.signature_aggregate = None,
+        &["lock-aggregate"],
+    );
+    says(&outcome, "--unverified");
+}
+
+#[test]
+fn a_first_format_lock_without_aggregate_proves_nothing() {
+    let outcome = cluster_case(
+        TODAY,
+        |cluster| {
+            cluster.convert(DefinitionVersion::V1_1);
+            cluster.lock.signature_aggregate = None;
+        },
+        &["lock-aggregate"],
+    );
+    could_not_tell(&outcome);
+}
+
+#[test]
+fn node_signatures_of_somebody_else() {
+    let outcome = cluster_case(
+        TODAY,
+        |cluster| cluster.lock.node_signatures.swap(0, 1),
+        &["node-signature"],
+    );
+    says(&outcome, "the signature of operator 2 of 4");
+    cluster_case(
+        TODAY,
+        |cluster| {
+            cluster.lock.node_signatures.pop();
+        },
+        &["node-signature"],
+    );
+    let outcome = cluster_case(
+        ONE_DEPOSIT,
+        |cluster| cluster.lock.node_signatures.clear(),
+        &["node-signature"],
+    );
+    says(&outcome, "v0.16.0");
+}
+
+#[test]
+fn one_enr_for_two_operators() {
+    cluster_case(
+        TODAY,
+        |cluster| {
+            let enr = cluster.lock.definition.operators[0].enr.clone();
+            cluster.lock.definition.operators[1].enr = enr;
+            let text = cluster.enr_keys[0].to_file_text();
+            cluster.enr_keys[1] = EnrKey::parse(text.as_bytes()).unwrap();
+            cluster.seal();
+        },
+        &["operator-enr-duplicate"],
+    );
+}
+
+#[test]
+fn an_enr_that_was_not_signed_by_its_key() {
+    cluster_case(
+        TODAY,
+        |cluster| {
+            // A letter in the middle of the record's signature.
+            cluster.lock.definition.operators[3]
+                .enr
+                .replace_range(30..31, "_");
+            cluster.seal();
+        },
+        &["operator-enr"],
+    );
+}
+
+// Who signed the definition.
+
+#[test]
+fn operators_of_whom_only_some_signed() {
+    cluster_case(
+        TODAY,
+        |cluster| {
+            cluster.sign_definition();
+            let operator = &mut cluster.lock.definition.operators[2];
+            // The address is part of the terms, so only the signatures can go.
+            operator.config_signature.clear();
+            operator.enr_signature.clear();
+            cluster.seal();
+        },
+        &["operator-config-signature", "operator-enr-signature"],
+    );
+    cluster_case(
+        TODAY,
+        |cluster| {
+            cluster.sign_definition();
+            cluster.lock.definition.creator = Default::default();
+            cluster.lock.definition.config_hash =
+                Some(cluster.lock.definition.config_hash().unwrap());
+            cluster.seal();
+        },
+        // The creator's address is part of the terms that the operators signed.
+        &["definition-signed", "operator-config-signature"],
+    );
+}
+
+#[test]
+fn a_signature_by_another_key_may_be_a_contracts() {
+    let sign_by_another = |cluster: &mut Cluster| {
+        cluster.sign_definition();
+        let operator = &mut cluster.lock.definition.operators[1];
+        let digest = enr_digest(&operator.enr, 560_048);
+        operator.enr_signature = wallet(3).sign_digest(&digest).to_vec();
+        cluster.seal();
+    };
+    let outcome = cluster_case(TODAY, sign_by_another, &["operator-enr-signature"]);
+    could_not_tell(&outcome);
+    says(&outcome, "operator 2 of 4");
+    says(&outcome, "EIP-1271");
+    // No release that runs such old definitions asks contracts.
+    let outcome = cluster_case(NO_DEPOSIT, sign_by_another, &["operator-enr-signature"]);
+    assert_eq!(outcome.report.verdict, Verdict::Fail);
+}
+
+#[test]
+fn several_owners_of_a_contract_from_v1_11() {
+    let outcome = cluster_case(
+        "charon-v1.11.0-rc3-def-v1.11.0-n4-v2",
+        |cluster| {
+            cluster.sign_definition();
+            let operator = &mut cluster.lock.definition.operators[0];
+            operator.config_signature.extend([1; 65]);
+            cluster.seal();
+        },
+        &["operator-config-signature"],
+    );
+    could_not_tell(&outcome);
+}
+
+#[test]
+fn signatures_in_formats_that_have_none() {
+    cluster_case(
+        TODAY,
+        |cluster| {
+            cluster.convert(DefinitionVersion::V1_2);
+            cluster.lock.definition.operators[0].enr_signature = vec![1; 65];
+            cluster.seal();
+        },
+        &["legacy-signature"],
+    );
+}
+
+// Money.
+
+#[test]
+fn a_deposit_file_with_another_withdrawal_address_and_a_valid_signature() {
+    let edit = |cluster: &mut Cluster| {
+        let entry = &mut cluster.deposit_files[0].1.entries[0];
+        entry.data.withdrawal_credentials[12..].fill(0x66);
+        cluster.sign_deposit_files();
+    };
+    for base in [TODAY, ONE_DEPOSIT, FLAT_DEPOSIT] {
+        let outcome = cluster_case(
+            base,
+            edit,
+            &["deposit-file-credentials", "deposit-file-against-lock"],
+        );
+        says(&outcome, "0x6666666666666666666666666666666666666666");
+    }
+    cluster_case(NO_DEPOSIT, edit, &["deposit-file-credentials"]);
+}
+
+#[test]
+fn a_lock_with_another_withdrawal_address_and_valid_signatures() {
+    for base in [TODAY, ONE_DEPOSIT, FLAT_DEPOSIT] {
+        cluster_case(
+            base,
+            |cluster| {
+                for deposit in &mut cluster.lock.validators[1].deposits {
+                    deposit.withdrawal_credentials[12..].fill(0x66);
+                }
+                cluster.sign_validators();
+                cluster.write_deposit_files();
+                cluster.seal();
+            },
+            &["lock-deposit-credentials", "deposit-file-credentials"],
+        );
+    }
+}
+
+#[test]
+fn compounding_credentials_that_nobody_asked_for() {
+    cluster_case(
+        TODAY,
+        |cluster| {
+            for validator in &mut cluster.lock.validators {
+                for deposit in &mut validator.deposits {
+                    deposit.withdrawal_credentials[0] = 2;
+                }
+            }
+            cluster.sign_validators();
+            cluster.write_deposit_files();
+            cluster.seal();
+        },
+        &["lock-deposit-credentials", "deposit-file-credentials"],
+    );
+}
+
+#[test]
+fn a_lock_with_empty_deposit_data() {
+    for base in [ONE_DEPOSIT, FLAT_DEPOSIT] {
+        let outcome = cluster_case(
+            base,
+            |cluster| {
+                for validator in &mut cluster.lock.validators {
+                    validator.deposits.clear();
+                }
+                cluster.seal();
+            },
+            &["lock-deposit", "deposit-file-against-lock"],
+        );
+        says(&outcome, "charon does not notice");
+    }
+}
+
+#[test]
+fn other_amounts_than_agreed() {
+    cluster_case(
+        TODAY,
+        |cluster| {
+            for validator in &mut cluster.lock.validators {
+                validator.deposits[1].amount = Gwei::from_eth(31);
+            }
+            cluster.sign_validators();
+            cluster.write_deposit_files();
+            cluster.seal();
+        },
+        &["lock-deposit-amounts"],
+    );
+    cluster_case(
+        "charon-v1.10.3-def-v1.10.0-n10-v3-gnosis-deposits-8-24",
+        |cluster| {
+            for validator in &mut cluster.lock.validators {
+                validator.deposits.pop();
+            }
+            cluster.write_deposit_files();
+            cluster.seal();
+        },
+        &["lock-deposit-amounts"],
+    );
+    // One validator with other deposits than the rest.
+    cluster_case(
+        "charon-v1.2.0-def-v1.8.0-n4-v2",
+        |cluster| {
+            let mut small = cluster.lock.validators[0].deposits[0].clone();
+            small.amount = Gwei::ONE_ETH;
+            cluster.lock.validators[0].deposits.insert(0, small);
+            cluster.sign_validators();
+            cluster.seal();
+        },
+        &["lock-deposit-amounts", "deposit-file-set"],
+    );
+}
+
+#[test]
+fn a_release_is_held_to_its_own_amounts() {
+    let source = ceremony(TODAY);
+    let proved = proved(&source);
+    let is_proved = |digest: &[u8; 32]| proved.contains(digest);
+    for (release, pass) in [("v1.10.3", true), ("v1.3.0", true), ("v1.2.0", false)] {
+        let mut options = Options::new(Scope::WholeDataDirectory);
+        options.proved_keystores = &is_proved;
+        let expectations = Expectations {
+            charon_version: Some(release.parse().unwrap()),
+            ..Expectations::default()
+        };
+        let outcome = verify(&source.material(0), &expectations, &options);
+        assert_eq!(outcome.report.verdict == Verdict::Pass, pass, "{release}");
+        assert_eq!(
+            outcome.report.failed("lock-deposit-amounts"),
+            !pass,
+            "{release}"
+        );
+    }
+}
+
+#[test]
+fn deposits_signed_for_another_network() {
+    cluster_case(
+        TODAY,
+        |cluster| {
+            let actual = cluster.lock.definition.fork_version;
+            cluster.lock.definition.fork_version = [0; 4];
+            cluster.sign_validators();
+            cluster.lock.definition.fork_version = actual;
+            cluster.write_deposit_files();
+            cluster.seal();
+        },
+        &[
+            "lock-deposit-signature",
+            "deposit-file-signature",
+            "registration-signature",
+        ],
+    );
+}
+
+#[test]
+fn registrations_of_charon_v0_16_0() {
+    let outcome = cluster_case(
+        TODAY,
+        |cluster| {
+            // On mainnet, whose fork version is 0, there is no difference.
+            cluster.convert(DefinitionVersion::V1_7);
+            for (validator, group) in cluster.lock.validators.iter_mut().zip(&cluster.groups) {
+                let registration = validator.builder_registration.as_mut().unwrap();
+                let root = registration.signing_root_of_charon_v0_16_0();
+                registration.signature = group.sign(&root).to_bytes();
+            }
+            cluster.seal();
+        },
+        &["registration-signature"],
+    );
+    says(&outcome, "as charon v0.16.0 made it");
+}
+
+#[test]
+fn registrations_for_somebody_else() {
+    cluster_case(
+        TODAY,
+        |cluster| {
+            let registration = cluster.lock.validators[0].builder_registration.as_mut();
+            registration.unwrap().fee_recipient = [0x66; 20];
+            cluster.sign_validators();
+            cluster.seal();
+        },
+        &["registration"],
+    );
+    let outcome = cluster_case(
+        ONE_DEPOSIT,
+        |cluster| {
+            for validator in &mut cluster.lock.validators {
+                let withdrawal = validator.deposits[0].withdrawal_credentials[12..].to_vec();
+                let registration = validator.builder_registration.as_mut().unwrap();
+                registration.fee_recipient.copy_from_slice(&withdrawal);
+            }
+            cluster.sign_validators();
+            cluster.seal();
+        },
+        &["registration"],
+    );
+    says(&outcome, "v0.17.1");
+    cluster_case(
+        TODAY,
+        |cluster| {
+            cluster.lock.validators[1].builder_registration = None;
+            cluster.seal();
+        },
+        &["registration"],
+    );
+}
+
+#[test]
+fn registrations_with_another_gas_limit_or_time() {
+    let with = |gas_limit: u64, time_shift: i64| {
+        move |cluster: &mut Cluster| {
+            for validator in &mut cluster.lock.validators {
+                let registration = validator.builder_registration.as_mut().unwrap();
+                if gas_limit > 0 {
+                    registration.gas_limit = gas_limit;
+                }
+                registration.timestamp = registration
+                    .timestamp
+                    .checked_add_signed(time_shift)
+                    .unwrap();
+            }
+            cluster.sign_validators();
+            cluster.seal();
+        }
+    };
+    cluster_case(TODAY, with(1_000_000, 0), &["registration-gas-limit"]);
+    cluster_case(TODAY, with(0, -1), &["registration-time"]);
+
+    // What `create cluster` is known to do is worth a note only.
+    for edit in [with(30_000_000, 0), with(0, 1000)] {
+        let source = ceremony(TODAY);
+        let mut cluster = Cluster::of(&source);
+        edit(&mut cluster);
+        let outcome = whole_with_proved(&cluster.material(0), &proved(&source));
+        assert_eq!(outcome.report.verdict, Verdict::Pass);
+        assert_eq!(
+            outcome.report.findings.len(),
+            3,
+            "unsigned, and one per validator"
+        );
+    }
+}
+
+#[test]
+fn a_stake_that_could_never_be_withdrawn() {
+    let burn = |network: [u8; 4]| {
+        move |cluster: &mut Cluster| {
+            let definition = &mut cluster.lock.definition;
+            definition.fork_version = network;
+            if let ValidatorAddresses::PerValidator(pairs) = &mut definition.validators {
+                for pair in pairs {
+                    pair.withdrawal_address = format!("0x{}", "0".repeat(40));
+                }
+            }
+            cluster.convert(DefinitionVersion::V1_10);
+        }
+    };
+    cluster_case(TODAY, burn([0; 4]), &["withdrawal-address"]);
+    cluster_case(TODAY, burn([0, 0, 0, 0x64]), &["withdrawal-address"]);
+}
+
+#[test]
+fn an_unknown_network_cannot_be_judged() {
+    let outcome = cluster_case(
+        TODAY,
+        |cluster| {
+            cluster.lock.definition.fork_version = [1, 2, 3, 4];
+            for (_, file) in &mut cluster.deposit_files {
+                for entry in &mut file.entries {
+                    entry.fork_version = [1, 2, 3, 4];
+                }
+            }
+            cluster.sign_validators();
+            cluster.sign_deposit_files();
+            cluster.seal();
+        },
+        &["network"],
+    );
+    could_not_tell(&outcome);
+    assert_eq!(outcome.report.network.as_deref(), Some("0x01020304"));
+}
+
+// Deposit data files as files.
+
+#[test]
+fn deposit_files_that_charon_would_not_write() {
+    let edit = |edit: fn(&mut Vec<(String, DepositFile)>)| {
+        move |cluster: &mut Cluster| edit(&mut cluster.deposit_files)
+    };
+    for (change, expected) in [
+        (
+            edit(|files| files[0].0 = "deposit-data-2eth.json".to_owned()),
+            &["deposit-file-name"][..],
+        ),
+        (
+            edit(|files| files.swap_remove(0).0.clear()),
+            &["deposit-file-set"],
+        ),
+        (
+            edit(|files| {
+                let copy = files[0].1.clone();
+                files.push(("deposit-data-1.0eth.json".to_owned(), copy));
+            }),
+            &["deposit-file-set", "deposit-file-name"],
+        ),
+        (
+            edit(|files| files[0].1.entries.swap(0, 1)),
+            &["deposit-file-order"],
+        ),
+        (
+            edit(|files| {
+                files[1].1.entries.pop();
+            }),
+            &["deposit-file-validators"],
+        ),
+        (
+            edit(|files| {
+                let copy = files[1].1.entries[0].clone();
+                files[1].1.entries.insert(0, copy);
+            }),
+            &["deposit-file-validators"],
+        ),
+        (
+            edit(|files| {
+                let other = files[0].1.entries[0].clone();
+                files[1].1.entries[0] = other;
+            }),
+            &[
+                "deposit-file-amounts",
+                "deposit-file-name",
+                "deposit-file-set",
+            ],
+        ),
+        (
+            edit(|files| files[0].1.entries[0].network_name = "mainnet".to_owned()),
+            &["deposit-file-network"],
+        ),
+        (
+            edit(|files| files[0].1.entries[0].fork_version = [0; 4]),
+            &["deposit-file-network"],
+        ),
+        (
+            edit(|files| files[0].1.entries[0].deposit_message_root[5] ^= 1),
+            &["deposit-file-roots"],
+        ),
+        (
+            edit(|files| files[0].1.entries[0].deposit_data_root[5] ^= 1),
+            &["deposit-file-roots"],
+        ),
+        (
+            edit(|files| files[0].1.entries[0].deposit_cli_version = "1.0.0".to_owned()),
+            &["deposit-file-tool"],
+        ),
+        (
+            edit(|files| files[0].0 = "deposit-data-20230301120000.json".to_owned()),
+            &["deposit-file-name"],
+        ),
+    ] {
+        cluster_case(TODAY, change, expected);
+    }
+}
+
+#[test]
+fn a_deposit_file_of_another_cluster() {
+    let other = ceremony("charon-v1.3.3-def-v1.10.0-n4-v2").material(0);
+    file_case(
+        TODAY,
+        |material| material.deposit_data = other.deposit_data,
+        &["deposit-file-validators"],
+    );
+}
+
+#[test]
+fn a_funder_needs_no_secrets_and_may_hold_one_file_only() {
+    let source = ceremony(TODAY);
+    let mut material = Material {
+        cluster_lock: source.material(0).cluster_lock,
+        deposit_data: source.material(3).deposit_data,
+        ..Material::default()
+    };
+    let judge = |material: &Material| {
+        verify(
+            material,
+            &Expectations::default(),
+            &Options::new(Scope::DepositsAgainstLock),
+        )
+    };
+    assert_eq!(judge(&material).report.verdict, Verdict::Pass);
+    material.deposit_data.remove(0);
+    assert_eq!(judge(&material).report.verdict, Verdict::Pass);
+    material.deposit_data.clear();
+    assert_caught(&judge(&material), &["deposit-file-set"]);
+}
+
+// The node's own files.
+
+#[test]
+fn keystores_swapped_or_of_another_operator() {
+    let outcome = file_case(
+        TODAY,
+        |material| {
+            for suffix in ["json", "txt"] {
+                let first = keystore(material, &format!("keystore-0.{suffix}"));
+                let second = keystore(material, &format!("keystore-1.{suffix}"));
+                let path = material.keystores[first].path.clone();
+                material.keystores[first].path = material.keystores[second].path.clone();
+                material.keystores[second].path = path;
+            }
+        },
+        &["keystore-share"],
+    );
+    says(&outcome, "the share of operator 1 of 4 of validator 1");
+
+    let other = ceremony(TODAY).material(1).keystores;
+    let outcome = file_case(
+        TODAY,
+        |material| {
+            material
+                .keystores
+                .retain(|file| !file.path.contains("keystore-0"));
+            let moved = other.iter().filter(|file| file.path.contains("keystore-0"));
+            material.keystores.extend(moved.cloned());
+        },
+        &["keystore-share"],
+    );
+    says(&outcome, "the share of operator 2 of 4 of validator 0");
+
+    let other = ceremony(ONE_DEPOSIT).material(0).keystores;
+    let outcome = file_case(
+        TODAY,
+        |material| material.keystores = other,
+        &["keystore-share"],
+    );
+    says(&outcome, "in no validator of this lock");
+}
+
+#[test]
+fn an_undivided_key_in_a_keystore() {
+    let outcome = cluster_case(
+        TODAY,
+        |cluster| {
+            let group = cluster.groups[1].clone();
+            cluster.put_keystore(0, 1, &group);
+        },
+        &["keystore-share"],
+    );
+    says(&outcome, "the undivided key of validator 1");
+}
+
+#[test]
+fn a_keystore_that_holds_another_secret_than_it_says() {
+    cluster_case(
+        TODAY,
+        |cluster| {
+            let (mut json, password) = keystore_files(0, &stranger(), 262_144);
+            let stated = hex::encode(stranger().public_key().to_bytes());
+            let right = hex::encode(cluster.lock.validators[0].public_shares[0]);
+            replace(&mut json, &stated, &right);
+            let files = &mut cluster.keystores[0];
+            files.retain(|file| !file.path.contains("keystore-0"));
+            files.extend([json, password]);
+        },
+        &["keystore-public-key"],
+    );
+}
+
+#[test]
+fn keystores_and_passwords_that_do_not_fit() {
+    let edit_file = |name: &'static str, edit: fn(&mut NamedFile)| {
+        move |material: &mut Material| {
+            let position = keystore(material, name);
+            edit(&mut material.keystores[position]);
+        }
+    };
+    let password = "keystore-1.txt";
+    file_case(
+        TODAY,
+        edit_file(password, |file| {
+            file.bytes[0] = if file.bytes[0] == b'0' { b'1' } else { b'0' };
+        }),
+        &["keystore-decrypt"],
+    );
+    let outcome = file_case(
+        TODAY,
+        edit_file(password, |file| file.bytes.push(b'\n')),
+        &["keystore-password"],
+    );
+    says(&outcome, "the last a newline");
+    file_case(
+        TODAY,
+        edit_file(password, |file| file.bytes.clear()),
+        &["keystore-password", "keystore-decrypt"],
+    );
+    file_case(
+        TODAY,
+        edit_file("keystore-0.json", |file| file.bytes.truncate(400)),
+        &["file-format"],
+    );
+    let outcome = file_case(
+        TODAY,
+        edit_file("keystore-0.json", |file| {
+            replace(file, "262144", "2147483648");
+        }),
+        &["keystore-cost"],
+    );
+    could_not_tell(&outcome);
+}
+
+#[test]
+fn insecure_keystores() {
+    cluster_case(
+        TODAY,
+        |cluster| {
+            let (json, text) = keystore_files(0, &cluster.shares[0][0], 16);
+            let files = &mut cluster.keystores[0];
+            files.retain(|file| !file.path.contains("keystore-0"));
+            files.extend([json, text]);
+        },
+        &["keystore-cost"],
+    );
+    file_case(
+        TODAY,
+        |material| {
+            for file in &mut material.keystores {
+                file.path = file.path.replace("keystore-", "keystore-insecure-");
+            }
+        },
+        &["keystore-cost"],
+    );
+}
+
+#[test]
+fn keystores_missing_and_too_many() {
+    for name in ["keystore-0.json", "keystore-1.txt"] {
+        let outcome = file_case(
+            TODAY,
+            |material| {
+                let position = keystore(material, name);
+                material.keystores.remove(position);
+            },
+            &["keystore-set"],
+        );
+        says(&outcome, name);
+    }
+    for name in [
+        "keystore-2.json",
+        "keystore-2.txt",
+        "keystore-00.json",
+        "keystore-0.json.bak",
+    ] {
+        file_case(
+            TODAY,
+            |material| {
+                let bytes = material.keystores[0].bytes.to_vec();
+                material
+                    .keystores
+                    .push(NamedFile::new(format!("validator_keys/{name}"), bytes));
+            },
+            &["keystore-set"],
+        );
+    }
+    let outcome = file_case(
+        TODAY,
+        |material| material.keystores.clear(),
+        &["keystore-set"],
+    );
+    could_not_tell(&outcome);
+    says(&outcome, "key manager");
+}
+
+#[test]
+fn after_a_ceremony_everything_must_be_there() {
+    let source = ceremony(TODAY);
+    let definition_hash = verify(
+        &source.material(0),
+        &Expectations::default(),
+        &Options::new(Scope::DefinitionOnly),
+    )
+    .report
+    .definition_hash
+    .unwrap();
+    let expect = |hash: &str| Expectations {
+        definition_hash: DefinitionHash::parse(hash),
+        charon_version: Some("v1.10.3".parse().unwrap()),
+    };
+    let options = Options::new(Scope::WholeDataDirectory);
+    let mut material = source.material(0);
+    let outcome = verify(&material, &expect(&definition_hash), &options);
+    assert_eq!(outcome.report.verdict, Verdict::Pass);
+    let outcome = verify(&material, &expect(&"00".repeat(32)), &options);
+    assert_caught(&outcome, &["definition-expected"]);
+    material.keystores.clear();
+    material.deposit_data.clear();
+    material.definition = None;
+    let outcome = verify(&material, &expect(&definition_hash), &options);
+    assert_caught(&outcome, &["keystore-set", "deposit-file-set"]);
+    assert_eq!(outcome.report.verdict, Verdict::Fail);
+}
+
+#[test]
+fn enr_keys_of_another_cluster_or_none() {
+    let other = ceremony(ONE_DEPOSIT).material(0).enr_key;
+    file_case(
+        TODAY,
+        |material| material.enr_key = other,
+        &["enr-key-operator"],
+    );
+    file_case(TODAY, |material| material.enr_key = None, &["enr-key"]);
+    file_case(
+        TODAY,
+        |material| material.enr_key.as_mut().unwrap().bytes.truncate(63),
+        &["enr-key"],
+    );
+    // Another operator's key makes it another operator's directory.
+    let other = ceremony(TODAY).material(1).enr_key;
+    file_case(
+        TODAY,
+        |material| material.enr_key = other,
+        &["keystore-share"],
+    );
+}
+
+#[test]
+fn another_definition_beside_the_lock() {
+    let other = ceremony("charon-v1.3.3-def-v1.10.0-n4-v2")
+        .material(0)
+        .definition;
+    file_case(
+        TODAY,
+        |material| material.definition = other,
+        &["definition-file"],
+    );
+}
+
+#[test]
+fn manifests_and_archives_are_said_to_be_beyond_this_program() {
+    let outcome = file_case(
+        TODAY,
+        |material| material.other_names.push("cluster-manifest.pb".to_owned()),
+        &["data-directory"],
+    );
+    could_not_tell(&outcome);
+    let source = ceremony(TODAY);
+    let material = Material {
+        definition: source.material(0).definition,
+        other_names: vec!["dkg.tar.gz".to_owned()],
+        ..Material::default()
+    };
+    let outcome = whole_with_proved(&material, &proved(&source));
+    says(&outcome, "tar -xzf dkg.tar.gz");
+    assert_caught(&outcome, &["data-directory", "enr-key"]);
+}
+
+#[test]
+fn files_with_more_than_one_meaning() {
+    let lock = |from: &'static str, to: &'static str| {
+        move |material: &mut Material| {
+            replace(material.cluster_lock.as_mut().unwrap(), from, to);
+        }
+    };
+    file_case(
+        TODAY,
+        lock("\"threshold\": 3", "\"threshold\": 2, \"threshold\": 3"),
+        &["file-ambiguous"],
+    );
+    file_case(
+        TODAY,
+        lock("\"threshold\": 3", "\"Threshold\": 3"),
+        &["file-ambiguous"],
+    );
+    let outcome = file_case(
+        TODAY,
+        lock("\"threshold\": 3", "\"threshold\": 3, \"extra\": 1"),
+        &["file-unknown-field"],
+    );
+    could_not_tell(&outcome);
+    let outcome = file_case(TODAY, lock("v1.10.0", "v1.12.0"), &["definition-version"]);
+    could_not_tell(&outcome);
+    file_case(
+        TODAY,
+        |material| {
+            let position = keystore(material, "keystore-0.json");
+            replace(
+                &mut material.keystores[position],
+                "\"version\": 4",
+                "\"version\": 4, \"version\": 4",
+            );
+        },
+        &["file-format"],
+    );
+}
+
+#[test]
+fn owners_kinds_and_modes() {
+    let entry = |path: &str, mode: u32, kind: FileKind| FileMode {
+        path: path.to_owned(),
+        uid: 1000,
+        gid: 1000,
+        mode,
+        kind,
+    };
+    let regular = FileKind::Regular;
+    let source = ceremony(TODAY);
+    let proved = proved(&source);
+    let is_proved = |digest: &[u8; 32]| proved.contains(digest);
+    let judge = |entries: Vec<FileMode>, modes: Modes, owner: Option<(u32, u32)>| {
+        let mut material = source.material(0);
+        material.ownership = entries;
+        material.expected_owner = owner;
+        let mut options = Options::new(Scope::WholeDataDirectory);
+        options.modes = modes;
+        options.proved_keystores = &is_proved;
+        verify(&material, &Expectations::default(), &options)
+    };
+    let good = || {
+        vec![
+            entry(".", 0o700, FileKind::Directory),
+            entry("validator_keys", 0o700, FileKind::Directory),
+            entry("cluster-lock.json", 0o444, regular),
+            entry("charon-enr-private-key", 0o600, regular),
+            entry("validator_keys/keystore-0.txt", 0o400, regular),
+        ]
+    };
+    let owner = Some((1000, 1000));
+    let outcome = judge(good(), Modes::Private, owner);
+    assert_eq!(outcome.report.verdict, Verdict::Pass);
+    assert_caught(
+        &judge(good(), Modes::Private, Some((0, 0))),
+        &["file-owner"],
+    );
+    for bad in [
+        entry("validator_keys/keystore-1.txt", 0o440, regular),
+        entry("charon-enr-private-key", 0o604, regular),
+        entry("cluster-lock.json", 0o666, regular),
+        entry(".", 0o777, FileKind::Directory),
+    ] {
+        let mut entries = good();
+        entries.push(bad);
+        assert_caught(
+            &judge(entries.clone(), Modes::Private, owner),
+            &["file-mode"],
+        );
+        let lenient = judge(entries, Modes::AsCharonLeavesThem, owner);
+        assert_eq!(lenient.report.verdict, Verdict::Pass);
+    }
+    let link = vec![entry("cluster-lock.json", 0o777, FileKind::Other)];
+    assert_caught(
+        &judge(link, Modes::AsCharonLeavesThem, None),
+        &["file-kind"],
+    );
+}
+
+// What must pass although it looks unusual.
+
+#[test]
+fn edited_clusters_pass_and_are_recognised() {
+    let source = ceremony(TODAY);
+    let mut cluster = Cluster::of(&source);
+    // `charon alpha edit recreate-private-keys`: the same group keys, all shares new.
+    for validator in 0..2 {
+        let group = cluster.groups[validator].clone();
+        let shares = bls::split(&group, 3, 4, &[0x77; 32]).unwrap();
+        cluster.set_shares(validator, shares);
+    }
+    cluster.seal();
+    let edited = |cluster: &Cluster| {
+        let mut material = cluster.material(0);
+        material.definition = None;
+        material.deposit_data.clear();
+        material
+    };
+    let outcome = whole_with_proved(&edited(&cluster), &proved(&source));
+    assert_eq!(
+        outcome.report.verdict,
+        Verdict::Pass,
+        "{:#?}",
+        outcome.report.findings
+    );
+    says(&outcome, "a cluster that was edited");
+
+    // `add-operators`: a fifth operator, and the threshold stays at three.
+    let newcomer = EnrKey::from_secret_bytes(&[0x42; 32]).unwrap();
+    let enr = newcomer.enr().text().to_owned();
+    cluster
+        .lock
+        .definition
+        .operators
+        .push(charon_dkg::cluster::Operator {
+            enr,
+            ..Default::default()
+        });
+    cluster.enr_keys.push(newcomer);
+    cluster.keystores.push(Vec::new());
+    for validator in 0..2 {
+        let group = cluster.groups[validator].clone();
+        let shares = bls::split(&group, 3, 5, &[0x78; 32]).unwrap();
+        cluster.set_shares(validator, shares);
+    }
+    cluster.seal();
+    let outcome = whole_with_proved(&edited(&cluster), &proved(&source));
+    assert_eq!(
+        outcome.report.verdict,
+        Verdict::Pass,
+        "{:#?}",
+        outcome.report.findings
+    );
+    says(&outcome, "3 of 5");
+
+    // An old keystore beside the new lock.
+    let mut material = edited(&cluster);
+    material.keystores = source.material(0).keystores;
+    let outcome = whole_with_proved(&material, &proved(&source));
+    assert_caught(&outcome, &["keystore-share"]);
+}
+
+#[test]
+fn one_wallet_for_two_nodes_is_worth_a_note() {
+    let source = ceremony(TODAY);
+    let mut cluster = Cluster::of(&source);
+    cluster.sign_definition();
+    // Operator 4 signs with the wallet of operator 1.
+    let first = cluster.lock.definition.operators[0].address.clone();
+    cluster.lock.definition.operators[3].address = first;
+    cluster.resign_with(&[0, 1, 2, 0]);
+    cluster.seal();
+    let outcome = whole_with_proved(&cluster.material(0), &proved(&source));
+    assert_eq!(
+        outcome.report.verdict,
+        Verdict::Pass,
+        "{:#?}",
+        outcome.report.findings
+    );
+    assert_eq!(outcome.report.findings.len(), 1);
+    assert_eq!(
+        outcome.report.findings[0].check,
+        "operator-address-duplicate"
+    );
+    assert_eq!(outcome.report.findings[0].weight, Weight::Note);
+}
+
+#[test]
+fn what_means_the_same_still_passes() {
+    let source = ceremony("charon-v1.10.3-def-v1.10.0-n4-v2-signed");
+    let proved = proved(&source);
+    let mut material = source.material(2);
+    for file in [&mut material.cluster_lock, &mut material.definition] {
+        let file = file.as_mut().unwrap();
+        let value: serde_json::Value = serde_json::from_slice(&file.bytes).unwrap();
+        let text = crate::mutants::reversed_and_shouted(&value);
+        *file = NamedFile::new(file.path.clone(), format!("\n\t{text}\r\n ").into_bytes());
+    }
+    for file in &mut material.deposit_data {
+        let value: serde_json::Value = serde_json::from_slice(&file.bytes).unwrap();
+        let text = crate::mutants::reversed_and_shouted(&value);
+        *file = NamedFile::new(file.path.clone(), text.into_bytes());
+    }
+    let outcome = whole_with_proved(&material, &proved);
+    assert_eq!(
+        outcome.report.verdict,
+        Verdict::Pass,
+        "{:#?}",
+        outcome.report.findings
+    );
+    assert!(outcome.report.findings.is_empty());
+}

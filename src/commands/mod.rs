@@ -9,6 +9,7 @@ mod observe;
 mod pins;
 mod plan;
 mod probe;
+mod rehearse;
 mod run;
 mod status;
 mod verify;
@@ -16,6 +17,7 @@ mod watch;
 
 use std::ffi::OsString;
 use std::future::Future;
+use std::process::ExitCode;
 
 use serde::Serialize;
 
@@ -26,7 +28,7 @@ use crate::host::engine::{self, Endpoint, EngineEnvironment, EngineLookupError, 
 use crate::host::journal::Recovery;
 use crate::host::signals::Interrupt;
 use crate::host::terminal::{Progress, ProgressMode, Terminal};
-use crate::report;
+use crate::{report, simulator};
 
 /// What every verb has at hand.
 pub(crate) struct Context {
@@ -167,32 +169,34 @@ impl Context {
 }
 
 /// Runs a command line and gives the process exit code.
-pub fn main(argv: Vec<OsString>) -> u8 {
+pub fn main(argv: Vec<OsString>) -> ExitCode {
     let typed = std::env::var("CHARON_DKG_SPELLING").ok();
     let Invocation { cli, spelling } = match Invocation::from_args(argv, typed) {
         Ok(invocation) => invocation,
         Err(error) => {
             // A closed standard output changes nothing about what was asked for.
-            let code = if error.print().is_ok() && !error.use_stderr() {
+            let is_answer = error.print().is_ok() && !error.use_stderr();
+            return ExitCode::from(if is_answer {
                 0
             } else {
                 Kind::Usage.exit_code()
-            };
-            return code;
+            });
         }
     };
     let context = Context::new(&cli, spelling);
     match dispatch(&context, cli.verb) {
-        Ok(()) => 0,
+        Ok(code) => code,
         Err(failure) => {
             context.fail(&failure);
-            failure.kind.exit_code()
+            ExitCode::from(failure.kind.exit_code())
         }
     }
 }
 
-fn dispatch(context: &Context, verb: Verb) -> Result<(), Failure> {
-    match verb {
+fn dispatch(context: &Context, verb: Verb) -> Result<ExitCode, Failure> {
+    let done = match verb {
+        // It has charon's exit codes, not ours.
+        Verb::Simulator(args) => return Ok(simulator::main(args.args)),
         Verb::Enr(args) => enr::enr(context, &args),
         Verb::Plan(args) => block_on(plan::show(context, &args)),
         Verb::Run(args) => {
@@ -207,13 +211,10 @@ fn dispatch(context: &Context, verb: Verb) -> Result<(), Failure> {
         Verb::Status => block_on(status::show(context)),
         Verb::Archive(args) => archive::archive(context, &args),
         Verb::Pins => pins::show(context),
-        Verb::Rehearse(args) => {
-            drop(args);
-            Err(Failure::new(Kind::Usage, "not yet"))
-        }
+        Verb::Rehearse(args) => block_on(rehearse::rehearse(context, &args)),
         Verb::InternalProbe(args) => block_on(probe::serve(context, &args)),
-        Verb::Simulator(_) => Err(Failure::new(Kind::Usage, "not yet")),
-    }
+    };
+    done.map(|()| ExitCode::SUCCESS)
 }
 
 /// Runs what waits for the engine, the network or signals.

@@ -325,6 +325,14 @@ impl Engine {
         self.remove(id, false).await
     }
 
+    /// Removes a container of no further use, running or not.
+    ///
+    /// # Errors
+    /// As [`Engine::remove_container`].
+    pub async fn discard_container(&self, id: &str) -> Result<(), EngineError> {
+        self.remove(id, true).await
+    }
+
     async fn remove(&self, id: &str, force: bool) -> Result<(), EngineError> {
         let options = RemoveContainerOptionsBuilder::default()
             .force(force)

@@ -391,10 +391,6 @@ impl Engine {
         value: &str,
     ) -> Result<Vec<ContainerFacts>, EngineError> {
         let filters = HashMap::from([("label", vec![format!("{key}={value}")])]);
-        let filters: HashMap<&str, Vec<&str>> = filters
-            .iter()
-            .map(|(key, values)| (*key, values.iter().map(String::as_str).collect()))
-            .collect();
         let options = ListContainersOptionsBuilder::default()
             .all(true)
             .filters(&filters);

@@ -1,6 +1,7 @@
 //! One file per verb; wiring only.
 
 mod archive;
+mod ceremony;
 mod checked;
 mod definition_source;
 mod enr;
@@ -10,6 +11,7 @@ mod pins;
 mod plan;
 mod probe;
 mod rehearse;
+mod resume;
 mod run;
 mod status;
 mod verify;
@@ -18,6 +20,7 @@ mod watch;
 use std::ffi::OsString;
 use std::future::Future;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use serde::Serialize;
 
@@ -183,7 +186,7 @@ pub fn main(argv: Vec<OsString>) -> ExitCode {
             });
         }
     };
-    let context = Context::new(&cli, spelling);
+    let context = Arc::new(Context::new(&cli, spelling));
     match dispatch(&context, cli.verb) {
         Ok(code) => code,
         Err(failure) => {
@@ -193,7 +196,7 @@ pub fn main(argv: Vec<OsString>) -> ExitCode {
     }
 }
 
-fn dispatch(context: &Context, verb: Verb) -> Result<ExitCode, Failure> {
+fn dispatch(context: &Arc<Context>, verb: Verb) -> Result<ExitCode, Failure> {
     let done = match verb {
         // It has charon's exit codes, not ours.
         Verb::Simulator(args) => return Ok(simulator::main(args.args)),
@@ -219,11 +222,14 @@ fn dispatch(context: &Context, verb: Verb) -> Result<ExitCode, Failure> {
 
 /// Runs what waits for the engine, the network or signals.
 fn block_on<T>(future: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
-    tokio::runtime::Builder::new_current_thread()
+    let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .map_err(|error| Failure::new(Kind::Unexpected, format!("cannot start: {error}")))?
-        .block_on(future)
+        .map_err(|error| Failure::new(Kind::Unexpected, format!("cannot start: {error}")))?;
+    let result = runtime.block_on(future);
+    // Whoever was told to stop does not wait for a verification or a name to be resolved.
+    runtime.shutdown_background();
+    result
 }
 
 fn mode(style: ProgressStyle) -> ProgressMode {

@@ -466,15 +466,9 @@ async fn relays(
 /// Whether a container could not be had for want of its network. Engines say so when it is created
 /// or when it is started.
 pub(super) fn is_about_network(error: &EngineError) -> bool {
-    match error {
-        EngineError::NoSuchNetwork { .. } => true,
-        EngineError::Failed {
-            status: 404,
-            message,
-            ..
-        } => message.contains("network"),
-        _ => false,
-    }
+    let says_so = |message: &str| message.contains("network");
+    matches!(error, EngineError::NoSuchNetwork { .. })
+        || matches!(error, EngineError::Failed { status: 404, message, .. } if says_so(message))
 }
 
 /// Why relays could not be asked.

@@ -200,6 +200,12 @@ pub fn verify_recoverable(key: &EnrPublicKey, digest: &[u8; 32], signature: &[u8
     recover(digest, signature).is_some_and(|recovered| recovered.public_key() == *key)
 }
 
+/// Whether a signature (R ‖ S) is one that [`EnrKey::sign_digest`] may have made: scalars in range and S in the lower half.
+/// Of the two signatures that anybody can make out of one, only one is canonical.
+pub fn is_canonical(signature: &[u8; 64]) -> bool {
+    Signature::from_slice(signature).is_ok_and(|signature| signature.normalize_s() == signature)
+}
+
 /// Whether this key made the signature (R ‖ S) of 32 bytes as they are. High S is accepted, as charon does.
 pub fn verify(key: &EnrPublicKey, digest: &[u8; 32], signature: &[u8]) -> bool {
     let (Ok(key), Ok(signature)) = (
@@ -304,6 +310,10 @@ mod tests {
         bytes[64] = signature[64] ^ 1;
         assert!(verify(&key().public_key(), &digest, &bytes[..64]));
         assert!(verify_recoverable(&key().public_key(), &digest, &bytes));
+        let r_and_s = |bytes: &[u8; 65]| *bytes.first_chunk::<64>().unwrap();
+        assert!(is_canonical(&r_and_s(&signature)));
+        assert!(!is_canonical(&r_and_s(&bytes)));
+        assert!(!is_canonical(&[0; 64]));
     }
 
     #[test]

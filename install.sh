@@ -225,7 +225,8 @@ apt_update() {
 
 apt_install() {
   say "Installing packages: $*"
-  as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq -y -o DPkg::Lock::Timeout=120 \
+  # Without a restart of services that have nothing to do with ours (Ubuntu's needrestart).
+  as_root env DEBIAN_FRONTEND=noninteractive NEEDRESTART_SUSPEND=1 apt-get -qq -y -o DPkg::Lock::Timeout=120 \
     -o Dpkg::Use-Pty=0 install "$@" >&2
 }
 
@@ -233,7 +234,7 @@ apt_install() {
 candidate() { apt-cache policy "$1" 2>/dev/null | sed -n 's/^  Candidate: \([0-9].*\)/\1/p' | sed 's/^[0-9]*://'; }
 
 # is_forwarder FILE: one of ours, of whatever install.
-is_forwarder() { [ -f "$1" ] && [ "$(sed -n 2p "$1" 2>/dev/null | head -c 200 | tr -d '\0')" = "$FORWARDER_MARK" ]; }
+is_forwarder() { [ -f "$1" ] && [ "$(head -c 300 "$1" 2>/dev/null | tr -d '\0' | sed -n 2p)" = "$FORWARDER_MARK" ]; }
 
 # ---------------------------------------------------------------------------------------------------
 # Building
@@ -391,7 +392,7 @@ prepare_build() {
   if [ -n "$want_packages" ]; then
     can_be_root || die 3 "packages are missing and there is no way to become root here. Ask for:" "apt-get install -y $want_packages"
     # shellcheck disable=SC2086 # A list of package names.
-    apt_install --no-install-recommends $want_packages ||
+    apt_install $want_packages ||
       die 1 "the packages could not be installed: $want_packages"
   fi
   case $rust_how in
@@ -762,11 +763,12 @@ stage_plan() {
             fi
           fi
           stage "$(dirname -- "$rc_real")"
+          rc_break=''
+          if [ "$block_length" = 0 ] && [ "${plan_mark%%:*}" = newline ]; then rc_break=$NEWLINE; fi
+          # A full disk must not pass for a short file.
           cp -p -- "$rc_real" "$staged" && {
-            head -c "$block_start" -- "$rc_real"
-            if [ "$block_length" = 0 ] && [ "${plan_mark%%:*}" = newline ]; then echo; fi
-            cat <"$plan_source"
-            tail -c "+$((block_start + block_length + 1))" -- "$rc_real"
+            head -c "$block_start" -- "$rc_real" && printf %s "$rc_break" && cat <"$plan_source" &&
+              tail -c "+$((block_start + block_length + 1))" -- "$rc_real"
           } >"$staged" || die 1 "cannot write $staged; nothing was installed"
         else
           plan_mark=created:${plan_mark#*:}
@@ -783,9 +785,10 @@ stage_plan() {
     printf '%s\t%s\n' "$staged" "$plan_path" >>"$work/renames"
     printf '%s\t%s\t%s\n' "$plan_kind" "$plan_mark" "$plan_path" >>"$work/new"
   done <"$work/plan"
-  # Files that are placed already, but are ours to take back.
+  # Placed already, by this run's --with-docker or an earlier one's, and to be taken back with the rest.
   for compose_file in "$compose_sources" "$compose_preferences"; do
-    if [ "$scope" = system ] && [ -f "$compose_file" ] && grep -q "charon-dkg's install.sh" "$compose_file"; then
+    if is_root && [ -f "$compose_file" ] && { [ "$docker_too" = 1 ] || [ -n "$(recorded file "$compose_file")" ]; } &&
+      grep -q "charon-dkg's install.sh" "$compose_file"; then
       printf 'file\t%s\t%s\n' "$(digest "$compose_file")" "$compose_file" >>"$work/new"
     fi
   done
@@ -867,11 +870,9 @@ take_back_block() {
   fi
   staged=$(mktemp "$(dirname -- "$rc_real")/.charon-dkg.XXXXXX")
   out "$staged" >>"$work/staged"
-  cp -p -- "$rc_real" "$staged"
-  {
-    head -c "$rc_before" -- "$rc_real"
-    tail -c "+$((rc_after + 1))" -- "$rc_real"
-  } >"$staged"
+  cp -p -- "$rc_real" "$staged" && {
+    head -c "$rc_before" -- "$rc_real" && tail -c "+$((rc_after + 1))" -- "$rc_real"
+  } >"$staged" || die 1 "cannot write beside $rc_real; it was left as it is"
   mv -fT -- "$staged" "$rc_real"
 }
 

@@ -99,6 +99,21 @@ pub fn knows_network(charon: &CharonVersion, network: &Network) -> bool {
     }
 }
 
+/// The relays that `charon dkg` of a release uses when it is told none (charon `cmd/dkg.go`,
+/// `cmd/run.go`). Operators of one ceremony meet only at a common relay.
+pub fn default_relays(charon: &CharonVersion) -> &'static [&'static str] {
+    match (charon.major, charon.minor) {
+        (0, 0..=18) => &["https://0.relay.obol.tech"],
+        (0, _) | (1, 0..=1) => &["https://0.relay.obol.tech", "https://1.relay.obol.tech"],
+        (1, 2..=8) => &[
+            "https://0.relay.obol.tech",
+            "https://2.relay.obol.dev",
+            "https://1.relay.obol.tech",
+        ],
+        _ => &["https://4.relay.obol.dev"],
+    }
+}
+
 /// Why no release could be chosen.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PinError {

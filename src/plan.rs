@@ -23,6 +23,8 @@ pub const CONTAINER_DATA_DIR: &str = "/opt/charon/.charon";
 pub const ENR_KEY_FILE: &str = "charon-enr-private-key";
 /// File name of the cluster definition in a data directory.
 pub const DEFINITION_FILE: &str = "cluster-definition.json";
+/// File name of the cluster lock in a data directory.
+pub const LOCK_FILE: &str = "cluster-lock.json";
 /// Label that carries the [ENR id](crate::keys::k1::EnrId) of a ceremony's container.
 pub const LABEL_ENR_ID: &str = "charon-dkg.enr-id";
 /// Label that carries the definition hash of a ceremony's container, `0x` and 64 hex digits.
@@ -101,6 +103,24 @@ pub struct ContainerPlan {
     pub mounts: Vec<Mount>,
     /// Labels by which a later command recognises the container.
     pub labels: BTreeMap<String, String>,
+}
+
+impl ContainerPlan {
+    /// A container of this name and image, with nothing else given.
+    pub fn named(name: &str, image: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            image: image.to_owned(),
+            user: None,
+            userns_mode: None,
+            network: None,
+            entrypoint: None,
+            args: Vec::new(),
+            env: Vec::new(),
+            mounts: Vec::new(),
+            labels: BTreeMap::new(),
+        }
+    }
 }
 
 /// What the operator asked for, resolved from the command line.
@@ -198,6 +218,8 @@ pub enum DefinitionFact {
     Found {
         /// Where it came from, as the operator would say it.
         source: String,
+        /// The file in our state directory that holds, or will hold, the very bytes.
+        kept_as: PathBuf,
         /// The parsed definition.
         definition: Box<Definition>,
         /// Hash over terms and signatures, recomputed.
@@ -360,17 +382,7 @@ pub fn make(request: &Request, facts: &Facts) -> Result<Plan, Vec<Finding>> {
     let image = charon
         .as_ref()
         .and_then(|charon| check_image(request, facts, charon, &mut findings));
-    for relay in &facts.relays {
-        if let Some(problem) = &relay.problem {
-            findings.push(fail(
-                "relay-does-not-answer",
-                &format!("relay {}", relay.url),
-                problem,
-                "an answer over the network that the ceremony will use",
-                "ask the coordinator whether this is the relay of this ceremony, and check this machine's network",
-            ));
-        }
-    }
+    check_relays(facts, &mut findings);
     let (Some(_owner), Some(key), Some(found), Some(charon), Some(engine), Some(image), false) = (
         owner,
         key,
@@ -413,6 +425,7 @@ struct KeyChosen<'a> {
 
 struct DefinitionChosen<'a> {
     source: &'a str,
+    kept_as: &'a Path,
     definition: &'a Definition,
     definition_hash: DefinitionHash,
     node: Option<NodeIndex>,
@@ -469,11 +482,7 @@ fn assemble(request: &Request, facts: &Facts, chosen: Chosen<'_>, notes: Vec<Fin
         mounts: vec![
             mount(&stage, "", false),
             mount(&request.data_dir.join(ENR_KEY_FILE), ENR_KEY_FILE, true),
-            mount(
-                &facts.attempt_dir.join(DEFINITION_FILE),
-                DEFINITION_FILE,
-                true,
-            ),
+            mount(found.kept_as, DEFINITION_FILE, true),
         ],
         labels: BTreeMap::from([
             (LABEL_ENR_ID.to_owned(), key.enr_id.to_owned()),
@@ -720,6 +729,7 @@ fn check_definition<'a>(
         }
         DefinitionFact::Found {
             source,
+            kept_as,
             definition,
             definition_hash,
             node,
@@ -734,6 +744,7 @@ fn check_definition<'a>(
             }
             Some(DefinitionChosen {
                 source,
+                kept_as,
                 definition,
                 definition_hash: *definition_hash,
                 node: *node,
@@ -920,6 +931,26 @@ fn check_image(
                 run_as: run_as.clone(),
                 pull: false,
             })
+        }
+    }
+}
+
+/// One relay that answers is enough to meet; the others are only worth knowing.
+fn check_relays(facts: &Facts, findings: &mut Vec<Finding>) {
+    let any_answers = facts.relays.iter().any(|relay| relay.problem.is_none());
+    for relay in &facts.relays {
+        if let Some(problem) = &relay.problem {
+            let mut finding = fail(
+                "relay-does-not-answer",
+                &format!("relay {}", relay.url),
+                problem,
+                "an answer over the network that the ceremony will use",
+                "ask the coordinator whether this is the relay of this ceremony, and check this machine's network",
+            );
+            if any_answers {
+                finding.weight = Weight::Note;
+            }
+            findings.push(finding);
         }
     }
 }

@@ -1,7 +1,9 @@
 //! The engine module on a real engine, found as docker finds it.
 //!
 //! All of this runs on an engine of any mode: set `DOCKER_HOST` to the socket of a rootless
-//! engine, one with `userns-remap`, or Podman's. Without an engine the tests fail and say so.
+//! engine, one with `userns-remap`, or Podman's. Without an engine the tests fail and say so. The
+//! engine must manage its networks itself (not `--iptables=false`), and give containers names in
+//! them (Podman: not without its DNS plugin).
 
 #![expect(
     clippy::unwrap_used,
@@ -186,7 +188,8 @@ async fn plan(engine: &Engine, args: &[&str]) -> ContainerPlan {
     }
 }
 
-/// Removes the test's container, also when the test fails half-way.
+/// Removes the test's container, and a network or volume of the same name, also when the test
+/// fails half-way.
 struct Cleanup(String);
 
 impl Cleanup {
@@ -210,6 +213,11 @@ impl Drop for Cleanup {
                     engine.wait_exit(&name).await.ok();
                     engine.remove_container(&name).await.unwrap();
                 }
+                // Most tests have neither.
+                let docker = raw_docker();
+                docker.remove_network(&name).await.ok();
+                let options = None::<bollard::query_parameters::RemoveVolumeOptions>;
+                docker.remove_volume(&name, options).await.ok();
             });
         });
         if removed.join().is_err() && !std::thread::panicking() {
@@ -670,13 +678,6 @@ async fn a_volume_that_is_a_directory_in_disguise_is_seen_through() {
     engine.kill_container(&id).await.unwrap();
     engine.wait_exit(&id).await.unwrap();
     engine.remove_container(&id).await.unwrap();
-    docker
-        .remove_volume(
-            &volume,
-            None::<bollard::query_parameters::RemoveVolumeOptions>,
-        )
-        .await
-        .unwrap();
 }
 
 #[tokio::test]
@@ -754,8 +755,8 @@ async fn a_relay_with_a_name_in_its_network_only_is_found_there() {
         name: plan.name.clone(),
         ..Default::default()
     };
+    let _cleanup = Cleanup::after(&plan);
     docker.create_network(request).await.unwrap();
-    let cleanup = Cleanup::after(&plan);
     let id = engine.create_container(&plan).await.unwrap();
     engine.start_container(&id).await.unwrap();
     wait_for_line(&engine, &id, "listening").await;
@@ -772,8 +773,6 @@ async fn a_relay_with_a_name_in_its_network_only_is_found_there() {
             None => assert!(matches!(outcome, Outcome::Unresolved { .. }), "{outcome:?}"),
         }
     }
-    drop(cleanup);
-    docker.remove_network(&plan.name).await.unwrap();
 }
 
 #[tokio::test]

@@ -1,1 +1,236 @@
-//! Under construction in this commit's successor.
+//! One file per verb; wiring only.
+
+mod archive;
+mod checked;
+mod definition_source;
+mod enr;
+mod failures;
+mod observe;
+mod pins;
+mod plan;
+mod probe;
+mod rehearse;
+mod run;
+mod status;
+mod verify;
+mod watch;
+
+use std::ffi::OsString;
+use std::future::Future;
+use std::process::ExitCode;
+
+use serde::Serialize;
+
+use crate::cli::{Cli, Common, Format, Invocation, ProgressStyle, Verb};
+use crate::error::{Failure, Kind};
+use crate::host::datadir::Layout;
+use crate::host::engine::{self, Endpoint, EngineEnvironment, EngineLookupError, EngineOptions};
+use crate::host::journal::Recovery;
+use crate::host::signals::Interrupt;
+use crate::host::terminal::{Progress, ProgressMode, Terminal};
+use crate::{report, simulator};
+
+/// What every verb has at hand.
+pub(crate) struct Context {
+    common: Common,
+    terminal: Terminal,
+    /// How the operator spells this program; advice repeats it.
+    pub(crate) spelling: String,
+}
+
+impl Context {
+    fn new(cli: &Cli, spelling: String) -> Self {
+        Self {
+            common: cli.common.clone(),
+            terminal: Terminal::of_process(mode(cli.common.progress), cli.common.yes),
+            spelling,
+        }
+    }
+
+    /// Something that needs attention, on standard error.
+    pub(crate) fn warn(&self, text: &str) {
+        self.terminal.warning(text);
+    }
+
+    /// The flags by which a child of ours finds the same engine.
+    fn engine_flags(&self) -> Vec<String> {
+        let flag = |name: &str, value: &Option<String>| {
+            value
+                .iter()
+                .map(|value| format!("--{name}={value}"))
+                .collect::<Vec<_>>()
+        };
+        [
+            flag("host", &self.common.host),
+            flag("context", &self.common.context),
+        ]
+        .concat()
+    }
+
+    /// One line of progress or advice, on standard error.
+    pub(crate) fn say(&self, text: &str) {
+        self.terminal.note(text);
+    }
+
+    /// Something that takes a while, shown as a bar or as lines on standard error.
+    pub(crate) fn task(&self, name: &str, total: u64) -> Progress<'_> {
+        self.terminal.progress(name, total)
+    }
+
+    /// A result: the text for people or the document for programs, on standard output.
+    ///
+    /// # Errors
+    /// When standard output cannot be written.
+    pub(crate) fn result<T: Serialize>(&self, text: &str, document: &T) -> Result<(), Failure> {
+        match self.common.format {
+            Format::Text => self.print(text),
+            Format::Json => self.print(&report::to_json(document)),
+        }
+    }
+
+    /// A result that people read from the failure that goes with it.
+    ///
+    /// # Errors
+    /// When standard output cannot be written.
+    pub(crate) fn result_for_programs<T: Serialize>(&self, document: &T) -> Result<(), Failure> {
+        match self.common.format {
+            Format::Text => Ok(()),
+            Format::Json => self.print(&report::to_json(document)),
+        }
+    }
+
+    fn print(&self, text: &str) -> Result<(), Failure> {
+        self.terminal.result(text.trim_end()).map_err(|error| {
+            Failure::new(
+                Kind::Unexpected,
+                format!("cannot write the result: {error}"),
+            )
+        })
+    }
+
+    /// Says what became of a change that was cut short.
+    pub(crate) fn recovered(&self, recovery: &Recovery) {
+        let text = match recovery {
+            Recovery::PromotionFinished { attempt, names } => format!(
+                "the promotion of attempt {attempt} had been cut short; it is finished now: {}",
+                names.join(", ")
+            ),
+            Recovery::PromotionUndone { attempt, problems } => format!(
+                "the promotion of attempt {attempt} had been cut short and could not be finished; it is undone:\n{}",
+                report::findings_text(problems).trim_end()
+            ),
+            Recovery::ArchiveFinished { dir, names } => format!(
+                "an archive had been cut short; it is finished now: {} in {}",
+                names.join(", "),
+                dir.display()
+            ),
+            Recovery::ArchiveUndone => {
+                "an archive had been cut short before anything was moved; nothing changed"
+                    .to_owned()
+            }
+        };
+        self.terminal.warning(&text);
+    }
+
+    /// Asks before something that cannot be taken back lightly.
+    ///
+    /// # Errors
+    /// [`Kind::Refused`] where nobody can be asked.
+    pub(crate) fn agree(&self, question: &str) -> Result<bool, Failure> {
+        self.terminal.confirm(question).map_err(|error| {
+            Failure::new(Kind::Refused, error.to_string()).hint("pass --yes to answer in advance")
+        })
+    }
+
+    fn layout(&self) -> Result<Layout, Failure> {
+        Layout::resolve(&self.common.dir, self.common.data_dir.as_deref()).map_err(failures::layout)
+    }
+
+    /// The engine that docker itself would talk to.
+    pub(crate) fn endpoint(&self) -> Result<Endpoint, EngineLookupError> {
+        let options = EngineOptions {
+            host: self.common.host.clone(),
+            context: self.common.context.clone(),
+            ..EngineOptions::default()
+        };
+        engine::find_engine(&options, &EngineEnvironment::of_this_process())
+    }
+
+    fn fail(&self, failure: &Failure) {
+        if !failure.findings.is_empty() {
+            self.terminal
+                .text(report::findings_text(&failure.findings).trim_end());
+        }
+        self.terminal.error(&report::clean(&failure.message));
+        for hint in &failure.hints {
+            self.terminal.hint(&report::clean(hint));
+        }
+    }
+}
+
+/// Runs a command line and gives the process exit code.
+pub fn main(argv: Vec<OsString>) -> ExitCode {
+    let typed = std::env::var("CHARON_DKG_SPELLING").ok();
+    let Invocation { cli, spelling } = match Invocation::from_args(argv, typed) {
+        Ok(invocation) => invocation,
+        Err(error) => {
+            // A closed standard output changes nothing about what was asked for.
+            let is_answer = error.print().is_ok() && !error.use_stderr();
+            return ExitCode::from(if is_answer {
+                0
+            } else {
+                Kind::Usage.exit_code()
+            });
+        }
+    };
+    let context = Context::new(&cli, spelling);
+    match dispatch(&context, cli.verb) {
+        Ok(code) => code,
+        Err(failure) => {
+            context.fail(&failure);
+            ExitCode::from(failure.kind.exit_code())
+        }
+    }
+}
+
+fn dispatch(context: &Context, verb: Verb) -> Result<ExitCode, Failure> {
+    let done = match verb {
+        // It has charon's exit codes, not ours.
+        Verb::Simulator(args) => return Ok(simulator::main(args.args)),
+        Verb::Enr(args) => enr::enr(context, &args),
+        Verb::Plan(args) => block_on(plan::show(context, &args)),
+        Verb::Run(args) => {
+            let layout = context.layout()?;
+            block_on(async {
+                let mut interrupt = Interrupt::listen().map_err(failures::signals)?;
+                let done = run::run(context, &layout, &args, &mut interrupt).await?;
+                run::show(context, &layout, &done)
+            })
+        }
+        Verb::Verify(args) => verify::verify(context, &args),
+        Verb::Status => block_on(status::show(context)),
+        Verb::Archive(args) => archive::archive(context, &args),
+        Verb::Pins => pins::show(context),
+        Verb::Rehearse(args) => block_on(rehearse::rehearse(context, &args)),
+        Verb::InternalProbe(args) => block_on(probe::serve(context, &args)),
+    };
+    done.map(|()| ExitCode::SUCCESS)
+}
+
+/// Runs what waits for the engine, the network or signals.
+fn block_on<T>(future: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::new(Kind::Unexpected, format!("cannot start: {error}")))?
+        .block_on(future)
+}
+
+fn mode(style: ProgressStyle) -> ProgressMode {
+    match style {
+        ProgressStyle::Auto => ProgressMode::Auto,
+        ProgressStyle::Plain => ProgressMode::Plain,
+        ProgressStyle::Json => ProgressMode::Json,
+        ProgressStyle::Quiet => ProgressMode::Quiet,
+    }
+}

@@ -432,6 +432,12 @@ struct DefinitionNote {
 const DEFINITIONS_DIR: &str = "definitions";
 const DEFINITION_NOTE: &str = "definition.json";
 
+/// Where a definition of these bytes is, or will be, kept: a name that never gets other content.
+pub fn definition_path(layout: &Layout, bytes: &[u8]) -> PathBuf {
+    let name = format!("{}.json", hex::encode(Sha256::digest(bytes)));
+    layout.state_dir().join(DEFINITIONS_DIR).join(name)
+}
+
 /// Keeps a definition in the state directory, which must exist, and notes where it came from. The
 /// source must not carry credentials; it is shown and kept in clear. The caller holds the
 /// directory's guard.

@@ -7,6 +7,7 @@ mod containers;
 mod images;
 mod logs;
 mod mode;
+mod networks;
 
 pub use containers::{
     ContainerFacts, ContainerMount, ContainerState, Exit, Overlap, Reason, ShortRun, Touching,

@@ -584,6 +584,11 @@ impl Moves<'_> {
     }
 }
 
+/// Whether an earlier promote or archive was cut short, so that [`recover`] has something to do.
+pub fn is_pending(layout: &Layout) -> bool {
+    std::fs::symlink_metadata(layout.state_dir().join(JOURNAL_FILE)).is_ok()
+}
+
 pub(super) fn check_no_journal(state: &Folder) -> Result<(), JournalError> {
     match state.status(JOURNAL_FILE)? {
         None => Ok(()),

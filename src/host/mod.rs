@@ -39,3 +39,11 @@ pub mod users;
 
 #[cfg(test)]
 mod testing;
+
+#[cfg(test)]
+#[expect(
+    dead_code,
+    reason = "the part that listens on a Unix socket serves other tests"
+)]
+#[path = "../../tests/support/http_server.rs"]
+mod http_server;

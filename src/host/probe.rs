@@ -113,6 +113,25 @@ impl Outcome {
     }
 }
 
+impl std::fmt::Display for Outcome {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Outcome::Addresses { count } => write!(f, "it told {count} addresses"),
+            Outcome::Enr { .. } => f.write_str("it told its ENR"),
+            Outcome::Unresolved { detail } => write!(f, "its name cannot be resolved: {detail}"),
+            Outcome::Refused => f.write_str("nothing listens there"),
+            Outcome::Unreachable { detail } => write!(f, "it cannot be reached: {detail}"),
+            Outcome::TimedOut => f.write_str("it did not answer in time"),
+            Outcome::Untrusted { detail } => write!(f, "its certificate is not trusted: {detail}"),
+            Outcome::Status { status, excerpt } => {
+                write!(f, "it answered with status {status}: {excerpt}")
+            }
+            Outcome::NotARelay { detail } => write!(f, "what answers is no relay: {detail}"),
+            Outcome::NotAsked { detail } => write!(f, "it could not be asked: {detail}"),
+        }
+    }
+}
+
 /// Why the relays could not even be asked.
 #[derive(Debug, thiserror::Error)]
 pub enum ProbeError {

@@ -12,6 +12,9 @@ use serde_json::{Map, Value, json};
 /// enough to read the rest of it.
 const PLAIN_INTERVAL: Duration = Duration::from_secs(5);
 
+/// How long work may take before plain lines tell of it at all.
+const PLAIN_PATIENCE: Duration = Duration::from_secs(1);
+
 /// How often a JSON progress line is repeated at most; a program draws its own bar from it.
 const JSON_INTERVAL: Duration = Duration::from_millis(250);
 
@@ -200,6 +203,15 @@ impl Terminal {
         self.labelled("warning", Tone::Warn, text);
     }
 
+    /// Writes prepared text to stderr, always.
+    pub fn text(&self, text: &str) {
+        if matches!(self.shown, Shown::Json) {
+            self.event("text", &json!({ "text": text }));
+        } else {
+            self.line(text);
+        }
+    }
+
     /// Says why the command did not succeed, always.
     pub fn error(&self, text: &str) {
         self.labelled("error", Tone::Bad, text);
@@ -281,6 +293,7 @@ impl Terminal {
                 done: 0,
                 total,
                 message: String::new(),
+                begun: Instant::now(),
                 told: None,
             }),
         };
@@ -350,6 +363,7 @@ struct Line {
     done: u64,
     total: u64,
     message: String,
+    begun: Instant,
     told: Option<(Instant, u64)>,
 }
 
@@ -364,6 +378,17 @@ impl Progress<'_> {
     /// So many pieces are done.
     pub fn set(&self, done: u64) {
         self.tell(Instant::now(), |line| line.done = done);
+    }
+
+    /// So many pieces are done, of a number that is learnt on the way.
+    pub fn set_of(&self, done: u64, total: u64) {
+        if let Some(bar) = &self.bar {
+            bar.set_length(total);
+        }
+        self.tell(Instant::now(), |line| {
+            line.done = done;
+            line.total = total;
+        });
     }
 
     /// What is being done right now, such as who is waited for.
@@ -383,7 +408,7 @@ impl Progress<'_> {
             return;
         }
         match &self.terminal.shown {
-            Shown::Plain if line.is_due(now, PLAIN_INTERVAL) => {
+            Shown::Plain if line.is_due(now, PLAIN_PATIENCE, PLAIN_INTERVAL) => {
                 let Line {
                     done,
                     total,
@@ -395,7 +420,7 @@ impl Progress<'_> {
                 self.terminal
                     .line(&format!("{label}: {done} of {total}{gap}{message}"));
             }
-            Shown::Json if line.is_due(now, JSON_INTERVAL) => {
+            Shown::Json if line.is_due(now, Duration::ZERO, JSON_INTERVAL) => {
                 let fields = json!({
                     "label": self.label,
                     "done": line.done,
@@ -410,10 +435,10 @@ impl Progress<'_> {
 }
 
 impl Line {
-    /// Whether to say it again: at the start, at the end, and seldom in between.
-    fn is_due(&mut self, now: Instant, interval: Duration) -> bool {
+    /// Whether to say it again: when it lasts, at the end, and seldom in between.
+    fn is_due(&mut self, now: Instant, patience: Duration, interval: Duration) -> bool {
         let due = match self.told {
-            None => true,
+            None => now.saturating_duration_since(self.begun) >= patience,
             Some((_, done)) if self.done >= self.total => done < self.total,
             Some((told, _)) => now.saturating_duration_since(told) >= interval,
         };

@@ -101,4 +101,44 @@ report=$(./install.sh --binary recorder --prefix /opt/charon-dkg 2>&1) || fail "
 has 'does not look in /opt/charon-dkg/lib/docker/cli-plugins'
 ./install.sh --uninstall --prefix /opt/charon-dkg >/dev/null 2>&1 || fail "uninstall"
 [ ! -e /opt/charon-dkg ] || fail "the prefix is still there"
+echo "== sudo ./install.sh: the owner of the checkout builds, root places"
+cp -r /checkout /home/alice/checkout
+mkdir -p /home/alice/.cargo/bin
+printf '#!/bin/sh\necho "rustc 1.95.0 (stand-in)"\n' >/home/alice/.cargo/bin/rustc
+cat >/home/alice/.cargo/bin/cargo <<'EOF'
+#!/bin/sh
+[ "$1" != --version ] || exit 0
+id -un >"$HOME/builder"
+while [ "$1" != --target-dir ]; do shift; done
+mkdir -p "$2/release" && cp "$HOME/checkout/recorder" "$2/release/charon-dkg"
+EOF
+chmod 755 /home/alice/.cargo/bin/*
+chown -R alice: /home/alice/checkout /home/alice/.cargo
+rm -f /usr/bin/cargo /usr/bin/rustc
+report=$(cd /home/alice/checkout && sudo -u alice sudo ./install.sh 2>&1) || fail "$report"
+[ "$(cat /home/alice/builder)" = alice ] || fail "$(cat /home/alice/builder) built it"
+[ "$(stat -c %U /home/alice/checkout/target/release/charon-dkg)" = alice ] || fail "the build is not alice's"
+[ "$(stat -c %U /usr/local/bin/charon-dkg)" = root ] || fail "what is installed is not root's"
+as 'docker charondkg' docker charondkg --version
+./install.sh --uninstall >/dev/null 2>&1 || fail "uninstall"
+
+echo "== a full disk: nothing is placed, nothing is lost"
+mkdir /small
+mount -t tmpfs -o size=256k none /small
+echo 'precious=1' >/small/.bashrc
+head -c 2000000 /dev/zero >/checkout/fat && cat recorder /checkout/fat >/checkout/fat-recorder && chmod 755 /checkout/fat-recorder
+before=$(find /small -printf '%y %m %p\n'; cat /small/.bashrc)
+code=0
+report=$(HOME=/small ./install.sh --user --binary /checkout/fat-recorder 2>&1) || code=$?
+[ "$code" = 1 ] || fail "exit code $code: $report"
+has 'nothing was installed'
+[ "$(find /small -printf '%y %m %p\n'; cat /small/.bashrc)" = "$before" ] || fail "not as before, after a full disk"
+# Room for all but the start file.
+head -c 2000000 /dev/urandom >/small/fill 2>/dev/null || true
+before=$(find /small -printf '%y %m %p\n'; cat /small/.bashrc)
+code=0
+report=$(HOME=/small ./install.sh --user --binary recorder 2>&1) || code=$?
+[ "$code" = 1 ] || fail "exit code $code: $report"
+[ "$(find /small -printf '%y %m %p\n'; cat /small/.bashrc)" = "$before" ] || fail "not as before, after a full disk"
+umount /small
 echo "system: all passed"

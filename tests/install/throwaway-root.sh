@@ -25,7 +25,7 @@ mount -t tmpfs -o mode=1777 none "$place/root/tmp"
 # Homes as on a new machine.
 for home in root home; do mount -t tmpfs -o mode=755 none "$place/root/$home"; done
 mkdir "$place/root/checkout"
-cp "$tests/../../install.sh" "$tests"/*.sh "$place/root/checkout/"
+cp "$tests/../../install.sh" "$tests/../../Cargo.toml" "$tests"/*.sh "$place/root/checkout/"
 cp "$binary" "$place/root/checkout/charon-dkg"
 code=0
 chroot "$place/root" /usr/bin/env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \

@@ -161,6 +161,10 @@ fn read_request(connection: &mut impl Read) -> Option<Request> {
             .ok()
             .filter(|count| *count > 0)?;
         bytes.extend_from_slice(&chunk[..count]);
+        // A TLS handshake: docker tries that first.
+        if bytes.first() == Some(&0x16) {
+            return None;
+        }
     };
     let text = String::from_utf8_lossy(&bytes[..end]).into_owned();
     let mut words = text.lines().next()?.split(' ');

@@ -325,6 +325,14 @@ impl Engine {
         self.remove(id, false).await
     }
 
+    /// Removes a container of no further use, running or not.
+    ///
+    /// # Errors
+    /// As [`Engine::remove_container`].
+    pub async fn discard_container(&self, id: &str) -> Result<(), EngineError> {
+        self.remove(id, true).await
+    }
+
     async fn remove(&self, id: &str, force: bool) -> Result<(), EngineError> {
         let options = RemoveContainerOptionsBuilder::default()
             .force(force)
@@ -383,10 +391,6 @@ impl Engine {
         value: &str,
     ) -> Result<Vec<ContainerFacts>, EngineError> {
         let filters = HashMap::from([("label", vec![format!("{key}={value}")])]);
-        let filters: HashMap<&str, Vec<&str>> = filters
-            .iter()
-            .map(|(key, values)| (*key, values.iter().map(String::as_str).collect()))
-            .collect();
         let options = ListContainersOptionsBuilder::default()
             .all(true)
             .filters(&filters);

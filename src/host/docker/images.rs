@@ -175,6 +175,31 @@ impl Engine {
         }
     }
 
+    /// The digest, `sha256:…`, that the registry has for a tag; pulls nothing.
+    ///
+    /// # Errors
+    /// [`EngineError::PullFailed`] with the reason, and what every call may answer.
+    pub async fn registry_digest(&self, reference: &str) -> Result<String, EngineError> {
+        let asked = self.docker.inspect_registry_image(reference, None);
+        let failed = |reason, message: String| EngineError::PullFailed {
+            reference: reference.to_owned(),
+            reason,
+            message,
+        };
+        match self.call("ask the registry for an image", asked).await {
+            Ok(image) => image.descriptor.digest.ok_or_else(|| {
+                failed(
+                    PullFailure::Unclassified,
+                    "the registry names no digest".to_owned(),
+                )
+            }),
+            Err(EngineError::Failed { message, .. }) => {
+                Err(failed(PullFailure::of(&message), message))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
     /// Pulls an image by tag or digest; without either, `latest`. Nobody's registry credentials
     /// are used: an image that needs a login must be pulled with `docker pull` beforehand.
     ///
@@ -248,22 +273,6 @@ impl Engine {
         }
     }
 
-    /// Gives an image one more name.
-    ///
-    /// # Errors
-    /// [`EngineError::NoSuchImage`], or what every call may answer.
-    pub async fn tag_image(&self, image: &str, name: &str) -> Result<(), EngineError> {
-        let name = ImageReference::parse(name);
-        let options = bollard::query_parameters::TagImageOptionsBuilder::default()
-            .repo(&name.repository)
-            .tag(name.tag.as_deref().unwrap_or("latest"))
-            .build();
-        let tagged = self.docker.tag_image(image, Some(options));
-        self.call("tag an image", tagged)
-            .await
-            .map_err(|error| about_image(error, image))
-    }
-
     /// Takes away a name of an image, and the image itself when it was the last one.
     /// An image that is not there is no error; one that is in use is.
     ///
@@ -277,15 +286,6 @@ impl Engine {
             Err(error) => Err(error),
         }
     }
-}
-
-fn about_image(error: EngineError, reference: &str) -> EngineError {
-    if let EngineError::Failed { status: 404, .. } = error {
-        return EngineError::NoSuchImage {
-            reference: reference.to_owned(),
-        };
-    }
-    error
 }
 
 fn facts_of(image: ImageInspect) -> Result<ImageFacts, EngineError> {

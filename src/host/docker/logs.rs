@@ -35,7 +35,9 @@ pub struct LogLine {
 
 impl Engine {
     /// The whole output of a container from its first line on, then whatever it writes until it
-    /// ends. Nothing is lost by asking again, or by asking after the container has ended.
+    /// ends. Nothing is lost by asking again, or by asking after the container has ended. What a
+    /// container writes while its engine is down is lost to the engine itself: the end of the
+    /// output proves nothing, only [`Engine::wait_exit`] and the files do.
     ///
     /// # Errors
     /// The stream ends after its first error: [`EngineError::Died`] where the engine went away,

@@ -1,0 +1,264 @@
+//! Reads what `verify` needs and shows what it says.
+
+use std::path::Path;
+use std::sync::Mutex;
+
+use super::{Context, failures};
+use crate::error::{Failure, Kind};
+use crate::finding::Finding;
+use crate::host::attempt::Attempt;
+use crate::host::datadir::{self, Layout};
+use crate::host::files::EntryKind;
+use crate::host::read::{self, Limit, ReadError};
+use crate::host::terminal;
+use crate::plan::{DEFINITION_FILE, ENR_KEY_FILE, LOCK_FILE};
+use crate::verify::{
+    Expectations, FileKind, FileMode, Material, Modes, NamedFile, Options, Phase, Progress, Report,
+    Scope, Verdict, Verified, verify,
+};
+
+/// What `verify` says of a definition alone.
+pub(super) fn definition_findings(bytes: &[u8]) -> Vec<Finding> {
+    let material = Material {
+        definition: Some(NamedFile::new(DEFINITION_FILE, bytes.to_vec())),
+        ..Material::default()
+    };
+    let options = Options::new(Scope::DefinitionOnly);
+    verify(&material, &Expectations::default(), &options)
+        .report
+        .findings
+}
+
+/// Everything in a data directory as material. What cannot be read is named among the errors.
+pub(super) fn read_data_dir(layout: &Layout) -> Result<Material, Failure> {
+    let facts = datadir::observe(layout).map_err(failures::file)?;
+    if !facts.exists() {
+        return Err(Failure::new(
+            Kind::VerificationFailed,
+            format!("{} does not exist", layout.data_dir().display()),
+        )
+        .hint(
+            "name the project directory with --dir, or the data directory itself as the argument",
+        ));
+    }
+    let entries = facts
+        .entries
+        .iter()
+        .map(|entry| (entry.path.display().to_string(), entry.kind));
+    let mut material = read_files(layout.data_dir(), entries)?;
+    material.ownership = facts
+        .entries
+        .iter()
+        .map(|entry| FileMode {
+            path: entry.path.display().to_string(),
+            uid: entry.owner.uid,
+            gid: entry.owner.gid,
+            mode: entry.mode,
+            kind: match entry.kind {
+                EntryKind::Regular => FileKind::Regular,
+                EntryKind::Directory => FileKind::Directory,
+                EntryKind::Symlink | EntryKind::Fifo | EntryKind::Other => FileKind::Other,
+            },
+        })
+        .chain(facts.mode.map(|mode| FileMode {
+            path: ".".to_owned(),
+            uid: facts.owner.uid,
+            gid: facts.owner.gid,
+            mode,
+            kind: FileKind::Directory,
+        }))
+        .collect();
+    material.expected_owner = Some((facts.owner.uid, facts.owner.gid));
+    Ok(material)
+}
+
+/// Files by name into their place in the material. Directories are known by what is in them.
+fn read_files(
+    dir: &Path,
+    entries: impl Iterator<Item = (String, EntryKind)>,
+) -> Result<Material, Failure> {
+    let mut material = Material::default();
+    let mut unread = Vec::new();
+    for (path, kind) in entries {
+        if kind == EntryKind::Directory {
+            if path != "validator_keys" {
+                material.other_names.push(path);
+            }
+            continue;
+        }
+        if kind != EntryKind::Regular {
+            material.other_names.push(path);
+            continue;
+        }
+        let name = path.strip_prefix("validator_keys/");
+        let limit = match (&*path, name) {
+            (_, Some(name)) if name.ends_with(".txt") => read::KEYSTORE_PASSWORD,
+            (_, Some(_)) => read::KEYSTORE,
+            (DEFINITION_FILE, None) => read::DEFINITION,
+            (LOCK_FILE, None) => read::CLUSTER_LOCK,
+            (ENR_KEY_FILE, None) => read::ENR_KEY,
+            (other, None) if is_deposit_data(other) => read::DEPOSIT_DATA,
+            (_, None) => {
+                material.other_names.push(path);
+                continue;
+            }
+        };
+        match read_named(dir, &path, limit) {
+            Err(error) => unread.push(error.to_string()),
+            Ok(file) => match (&*path, name) {
+                (_, Some(_)) => material.keystores.push(file),
+                (DEFINITION_FILE, None) => material.definition = Some(file),
+                (LOCK_FILE, None) => material.cluster_lock = Some(file),
+                (ENR_KEY_FILE, None) => material.enr_key = Some(file),
+                (_, None) => material.deposit_data.push(file),
+            },
+        }
+    }
+    if unread.is_empty() {
+        return Ok(material);
+    }
+    Err(Failure::new(Kind::VerificationFailed, unread.join("; "))
+        .hint("run this as the owner of the data directory"))
+}
+
+fn is_deposit_data(name: &str) -> bool {
+    name.starts_with("deposit-data") && name.ends_with(".json")
+}
+
+fn read_named(dir: &Path, path: &str, limit: Limit) -> Result<NamedFile, ReadError> {
+    let mut bytes = read::read_secret_in(dir, Path::new(path), limit)?;
+    Ok(NamedFile::new(path, std::mem::take(&mut *bytes)))
+}
+
+/// One file given by its path.
+///
+/// # Errors
+/// [`Kind::VerificationFailed`]: what cannot be read cannot pass.
+pub(super) fn read_single(path: &Path, limit: Limit) -> Result<NamedFile, Failure> {
+    let bytes = read::read_file(path, limit)
+        .map_err(|error| Failure::new(Kind::VerificationFailed, error.to_string()))?;
+    let name = path.file_name().map_or_else(
+        || path.display().to_string(),
+        |name| name.to_string_lossy().into_owned(),
+    );
+    Ok(NamedFile::new(name, bytes))
+}
+
+/// Verifies, with progress.
+pub(super) fn verify_shown(
+    context: &Context,
+    material: &Material,
+    expectations: &Expectations,
+    scope: Scope,
+    modes: Modes,
+) -> (Report, Option<Verified>) {
+    let shown = Shown {
+        context,
+        phases: Mutex::new(Vec::new()),
+    };
+    let options = Options {
+        modes,
+        progress: &shown,
+        ..Options::new(scope)
+    };
+    let outcome = verify(material, expectations, &options);
+    (outcome.report, outcome.verified)
+}
+
+/// Turns a report into a success or a failure of the command.
+///
+/// # Errors
+/// [`Kind::VerificationFailed`] unless every applicable check passed.
+pub(super) fn judge(report: &Report, what: &str) -> Result<(), Failure> {
+    let message = match report.verdict {
+        Verdict::Pass => return Ok(()),
+        Verdict::Fail => format!("{what} did not pass verification"),
+        Verdict::CouldNotTell => format!("it could not be told whether {what} is right"),
+    };
+    Err(Failure::new(Kind::VerificationFailed, message).with_findings(report.findings.clone()))
+}
+
+/// Verifies the stage of an attempt, together with the key and the definition that were mounted
+/// into it.
+///
+/// # Errors
+/// The outer error means that not even checking was possible; the inner, that it did not pass.
+pub(super) fn stage(
+    context: &Context,
+    layout: &Layout,
+    attempt: &Attempt,
+    expectations: &Expectations,
+) -> Result<Result<(Verified, Report), Failure>, Failure> {
+    let stage = attempt.stage();
+    let as_data_dir = Layout::resolve(attempt.dir(), Some(&stage)).map_err(failures::layout)?;
+    let facts = datadir::observe(&as_data_dir).map_err(failures::file)?;
+    let entries = facts
+        .entries
+        .iter()
+        .map(|entry| (entry.path.display().to_string(), entry.kind));
+    let mut material = match read_files(&stage, entries) {
+        Ok(material) => material,
+        Err(failure) => return Ok(Err(failure)),
+    };
+    // The promoted directory is proved as it will be: with the definition, if it is there.
+    material.definition = read_named(layout.data_dir(), DEFINITION_FILE, read::DEFINITION).ok();
+    material.enr_key = Some(
+        read_named(layout.data_dir(), ENR_KEY_FILE, read::ENR_KEY)
+            .map_err(|error| Failure::new(Kind::Unexpected, error.to_string()))?,
+    );
+    context.say("verifying every file");
+    let (report, verified) = verify_shown(
+        context,
+        &material,
+        expectations,
+        Scope::WholeDataDirectory,
+        Modes::AsCharonLeavesThem,
+    );
+    if let Err(failure) = judge(&report, "what charon wrote") {
+        return Ok(Err(failure.hint(format!(
+            "nothing was promoted; the files stay in {} as evidence",
+            stage.display()
+        ))));
+    }
+    match verified {
+        Some(verified) => Ok(Ok((verified, report))),
+        None => Err(Failure::new(
+            Kind::Unexpected,
+            "a passed verification without a proof",
+        )),
+    }
+}
+
+/// A verification's progress as bars or lines.
+struct Shown<'a> {
+    context: &'a Context,
+    phases: Mutex<Vec<(Phase, terminal::Progress<'a>)>>,
+}
+
+const fn phase_name(phase: Phase) -> &'static str {
+    match phase {
+        Phase::Shares => "checking shares",
+        Phase::Signatures => "checking signatures",
+        Phase::Keystores => "opening keystores",
+    }
+}
+
+fn pieces(count: usize) -> u64 {
+    u64::try_from(count).unwrap_or(u64::MAX)
+}
+
+impl Progress for Shown<'_> {
+    fn set_total(&self, phase: Phase, total: usize) {
+        if let Ok(mut phases) = self.phases.lock() {
+            phases.push((phase, self.context.task(phase_name(phase), pieces(total))));
+        }
+    }
+
+    fn advance(&self, phase: Phase, steps: usize) {
+        if let Ok(phases) = self.phases.lock()
+            && let Some((_, task)) = phases.iter().rev().find(|(known, _)| *known == phase)
+        {
+            task.advance(pieces(steps));
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! Where the cluster definition comes from: a file, an https URL (fetched once and kept), the data
+//! directory, or the one kept earlier.
+
+use std::path::Path;
+
+use super::{Context, checked};
+use crate::cluster::definition::Definition;
+use crate::cluster::hash::DefinitionHash;
+use crate::cluster::index::NodeIndex;
+use crate::finding::{Finding, Weight};
+use crate::host::datadir::{self, Layout};
+use crate::host::fetch::{self, PlainHttp};
+use crate::host::read;
+use crate::keys::k1::EnrPublicKey;
+use crate::plan::DEFINITION_FILE;
+
+/// A definition that was found and parsed; its findings say whether it may be used.
+#[derive(Debug, Clone)]
+pub(super) struct FoundDefinition {
+    /// The very bytes.
+    pub(super) bytes: Vec<u8>,
+    /// Where they came from, as the operator would say it.
+    pub(super) source: String,
+    pub(super) definition: Definition,
+    pub(super) definition_hash: DefinitionHash,
+    pub(super) findings: Vec<Finding>,
+}
+
+/// Why there is no definition.
+#[derive(Debug, Clone)]
+pub(super) enum NoDefinition {
+    /// There is none; where it was looked for.
+    Missing(String),
+    /// It could not be read, fetched or parsed; the reason.
+    Unusable(String),
+}
+
+impl FoundDefinition {
+    /// Which operator has this ENR key.
+    pub(super) fn node_of(&self, key: &EnrPublicKey) -> Option<NodeIndex> {
+        self.definition.nodes().find(|&node| {
+            self.definition
+                .operator(node)
+                .and_then(|operator| crate::cluster::enr::Enr::parse(&operator.enr).ok())
+                .is_some_and(|enr| enr.public_key() == key)
+        })
+    }
+}
+
+/// Whether the operator gave a URL and not a file.
+fn is_url(text: &str) -> bool {
+    text.starts_with("https://") || text.starts_with("http://")
+}
+
+/// Finds, reads and checks the definition.
+///
+/// # Errors
+/// The fact that says why there is none.
+pub(super) async fn find(
+    context: &Context,
+    layout: &Layout,
+    asked: Option<&str>,
+) -> Result<FoundDefinition, NoDefinition> {
+    let unusable = |reason: String| NoDefinition::Unusable(reason);
+    let (bytes, source) = match asked {
+        Some(url) if is_url(url) => match datadir::stored_definition(layout) {
+            Ok(Some((stored, bytes))) if stored.source == url => (bytes, url.to_owned()),
+            Ok(Some(_) | None) => {
+                context.say(&format!("fetching the cluster definition from {url}"));
+                let fetched = fetch::fetch(url, PlainHttp::Refuse)
+                    .await
+                    .map_err(|error| unusable(error.to_string()))?;
+                (fetched.bytes, url.to_owned())
+            }
+            Err(error) => return Err(unusable(error.to_string())),
+        },
+        Some(file) => {
+            let bytes = read::read_file(Path::new(file), read::DEFINITION)
+                .map_err(|error| unusable(error.to_string()))?;
+            (bytes, file.to_owned())
+        }
+        None => beside_the_key(layout)?,
+    };
+    let parsed =
+        Definition::parse(&bytes).map_err(|error| unusable(format!("{source}: {error}")))?;
+    let definition_hash = parsed
+        .value
+        .definition_hash()
+        .map_err(|error| unusable(format!("{source}: {error}")))?;
+    let mut findings = checked::definition_findings(&bytes);
+    findings.extend(other_definition_finding(layout, &bytes, &source));
+    if is_url(&source) {
+        findings.extend(url_finding(&source, &parsed.value, definition_hash));
+    }
+    Ok(FoundDefinition {
+        bytes,
+        source,
+        definition: parsed.value,
+        definition_hash,
+        findings,
+    })
+}
+
+/// The definition in the data directory, or else the one kept from an earlier URL.
+fn beside_the_key(layout: &Layout) -> Result<(Vec<u8>, String), NoDefinition> {
+    let path = layout.data_dir().join(DEFINITION_FILE);
+    match read::read_in(
+        layout.data_dir(),
+        Path::new(DEFINITION_FILE),
+        read::DEFINITION,
+    ) {
+        Ok(bytes) => return Ok((bytes, path.display().to_string())),
+        Err(error) if error.is_missing() => {}
+        Err(error) => return Err(NoDefinition::Unusable(error.to_string())),
+    }
+    match datadir::stored_definition(layout) {
+        Ok(Some((stored, bytes))) => Ok((bytes, stored.source)),
+        Ok(None) => Err(NoDefinition::Missing(path.display().to_string())),
+        Err(error) => Err(NoDefinition::Unusable(error.to_string())),
+    }
+}
+
+/// Two definitions in one ceremony are one too many.
+fn other_definition_finding(layout: &Layout, bytes: &[u8], source: &str) -> Option<Finding> {
+    let there = read::read_in(
+        layout.data_dir(),
+        Path::new(DEFINITION_FILE),
+        read::DEFINITION,
+    );
+    there.is_ok_and(|there| there != bytes).then(|| Finding {
+        check: "definition-in-data-directory",
+        weight: Weight::Fail,
+        subject: layout
+            .data_dir()
+            .join(DEFINITION_FILE)
+            .display()
+            .to_string(),
+        seen: "another definition".to_owned(),
+        expected: format!("the one from {source}, or none"),
+        advice: "ask the coordinator which is right and remove the other; \
+                 `archive --with-definition` moves this one aside"
+            .to_owned(),
+    })
+}
+
+/// charon's API and the launchpad put the config hash into the URL and never compare it with the
+/// content; this does. A definition hash there is taken too.
+fn url_finding(url: &str, definition: &Definition, hash: DefinitionHash) -> Option<Finding> {
+    let named = url
+        .rsplit(['/', '#', '=', '?'])
+        .find_map(|part| part.strip_prefix("0x").filter(|digits| digits.len() == 64))
+        .map(|digits| format!("0x{}", digits.to_lowercase()))?;
+    let config_hash = definition.config_hash().ok()?.to_string();
+    (named != config_hash && named != hash.to_string()).then(|| Finding {
+        check: "definition-url-hash",
+        weight: Weight::Fail,
+        subject: url.to_owned(),
+        seen: format!("a definition with config_hash {config_hash}"),
+        expected: format!("the hash in the URL, {named}"),
+        advice: "this URL gave another cluster's definition: ask the coordinator".to_owned(),
+    })
+}

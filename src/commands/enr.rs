@@ -1,0 +1,81 @@
+//! `enr`: creates the ENR key if there is none, and prints the ENR to give to the coordinator.
+
+use serde::Serialize;
+
+use super::{Context, failures, observe};
+use crate::cli::{EnrAction, EnrArgs};
+use crate::error::{Failure, Kind};
+use crate::host::{datadir, guard};
+use crate::keys::k1::EnrKey;
+
+#[derive(Serialize)]
+struct Document<'a> {
+    schema: &'static str,
+    enr: &'a str,
+    enr_id: String,
+    created: bool,
+    key_file: String,
+}
+
+pub(super) fn enr(context: &Context, args: &EnrArgs) -> Result<(), Failure> {
+    let layout = context.layout()?;
+    let key_path = layout.enr_key_path().display().to_string();
+    let existing = observe::enr_key(&layout).map_err(|reason| {
+        Failure::new(Kind::Refused, reason).hint(format!(
+            "restore {key_path} from your backup; it is not overwritten"
+        ))
+    })?;
+    let (key, created) = match (existing, args.action) {
+        (Some(key), _) => (key, false),
+        (None, Some(EnrAction::Show)) => {
+            return Err(
+                Failure::new(Kind::Refused, format!("there is no ENR key {key_path}"))
+                    .hint(format!("`{} enr` creates one", context.spelling)),
+            );
+        }
+        (None, None) => {
+            datadir::create_data_dir(&layout).map_err(failures::file)?;
+            datadir::create_state_dir(&layout).map_err(failures::state_dir)?;
+            let _guard = guard::claim_directory(&layout).map_err(failures::guard)?;
+            let key = new_key()?;
+            datadir::create_enr_key_file(&layout, &key.to_file_text())
+                .map_err(failures::key_file)?;
+            (key, true)
+        }
+    };
+    let enr = key.enr();
+    if created {
+        context.say(&format!("created {key_path}"));
+        context.say(
+            "back it up now, offline: without it this node's keystores are useless, and nobody can restore it",
+        );
+    }
+    context.result(
+        &format!("{}\n", enr.text()),
+        &Document {
+            schema: "charon-dkg.enr/1",
+            enr: enr.text(),
+            enr_id: key.id().to_string(),
+            created,
+            key_file: key_path,
+        },
+    )
+}
+
+/// A new key from the operating system's random numbers.
+fn new_key() -> Result<EnrKey, Failure> {
+    // A number outside the group's order has a probability of 2^-128; the loop is for form.
+    for _ in 0..8 {
+        let mut secret = zeroize::Zeroizing::new([0_u8; 32]);
+        getrandom::fill(&mut *secret).map_err(|error| {
+            Failure::new(Kind::Unexpected, format!("no random numbers: {error}"))
+        })?;
+        if let Ok(key) = EnrKey::from_secret_bytes(&secret) {
+            return Ok(key);
+        }
+    }
+    Err(Failure::new(
+        Kind::Unexpected,
+        "the random numbers are not random",
+    ))
+}

@@ -1,0 +1,69 @@
+//! The advice that belongs to what the host modules report. They state facts; what to type next
+//! is decided here.
+
+use crate::error::{Failure, Kind};
+use crate::host::attempt::AttemptError;
+use crate::host::datadir::{KeyFileError, LayoutError, StateDirError};
+use crate::host::docker::EngineError;
+use crate::host::files::FileError;
+use crate::host::guard::GuardError;
+use crate::host::journal::JournalError;
+use crate::host::signals::InterruptError;
+
+pub(super) fn file(error: FileError) -> Failure {
+    Failure::new(Kind::Unexpected, error.to_string())
+}
+
+pub(super) fn layout(error: LayoutError) -> Failure {
+    Failure::new(Kind::Usage, error.to_string())
+        .hint("name the project directory with --dir, or the data directory with --data-dir")
+}
+
+pub(super) fn state_dir(error: StateDirError) -> Failure {
+    Failure::new(Kind::Refused, error.to_string())
+}
+
+pub(super) fn attempt(error: AttemptError) -> Failure {
+    Failure::new(Kind::Unexpected, error.to_string())
+}
+
+pub(super) fn guard(error: GuardError) -> Failure {
+    match error {
+        GuardError::Held(holder) => Failure::new(Kind::Busy, holder.to_string())
+            .hint("wait for it to end; never run one ENR key in two ceremonies, and never from two directories"),
+        GuardError::BadId { .. }
+        | GuardError::NoSharedDirectory { .. }
+        | GuardError::Foreign { .. }
+        | GuardError::Restless { .. }
+        | GuardError::File(_) => Failure::new(Kind::Refused, error.to_string()),
+    }
+}
+
+pub(super) fn engine(error: EngineError) -> Failure {
+    Failure::new(Kind::Unexpected, error.to_string())
+}
+
+pub(super) fn key_file(error: KeyFileError) -> Failure {
+    Failure::new(Kind::Refused, error.to_string())
+}
+
+pub(super) fn journal(error: JournalError) -> Failure {
+    match error {
+        JournalError::Refused(findings) => Failure::new(
+            Kind::Refused,
+            "the files of the stage cannot be moved; nothing was moved",
+        )
+        .with_findings(findings),
+        JournalError::Pending { .. }
+        | JournalError::Undone { .. }
+        | JournalError::Stuck { .. }
+        | JournalError::Journal { .. }
+        | JournalError::Attempt(_)
+        | JournalError::Read(_)
+        | JournalError::File(_) => Failure::new(Kind::Unexpected, error.to_string()),
+    }
+}
+
+pub(super) fn signals(error: InterruptError) -> Failure {
+    Failure::new(Kind::Unexpected, error.to_string())
+}

@@ -1,0 +1,493 @@
+//! Gathers the facts that [`plan::make`] decides on. Reads only, but for a short-lived container
+//! each to ask the image for its version and the relays for an answer.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rustix::process::getuid;
+
+use super::definition_source::{self, FoundDefinition, NoDefinition};
+use super::{Context, failures};
+use crate::cli::CeremonyArgs;
+use crate::cluster::index::NodeIndex;
+use crate::cluster::version::CharonVersion;
+use crate::error::{Failure, Kind};
+use crate::host::attempt::Attempt;
+use crate::host::datadir::{self, DataDirFacts, Layout};
+use crate::host::docker::{
+    Engine, EngineFacts, Mode, Overlap, Reason, Touching, UserMapping, user_for,
+};
+use crate::host::engine::Address;
+use crate::host::files::EntryKind as FileKind;
+use crate::host::processes::{self, Relation, Sign};
+use crate::host::self_image::{self, SelfImageSpec};
+use crate::host::{probe, read};
+use crate::keys::k1::EnrKey;
+use crate::pins;
+use crate::plan::{
+    self, ContainerPlan, DataDirFact, DefinitionFact, ENR_KEY_FILE, EngineFact, EnrKeyFact, Entry,
+    EntryKind, Facts, ImageFact, LABEL_ENR_ID, OtherUser, RelayFact, Request,
+};
+
+/// `charon version` answers at once; a cold disk may need a while to read the image.
+const VERSION_DEADLINE: Duration = Duration::from_secs(60);
+
+/// Everything seen before a ceremony, and what was opened on the way.
+pub(super) struct Observed {
+    pub(super) request: Request,
+    pub(super) facts: Facts,
+    pub(super) engine: Option<Engine>,
+    pub(super) definition: Option<FoundDefinition>,
+}
+
+/// The ENR key of a data directory, if there is one that can be read.
+pub(super) fn enr_key(layout: &Layout) -> Result<Option<EnrKey>, String> {
+    match read::read_secret_in(layout.data_dir(), Path::new(ENR_KEY_FILE), read::ENR_KEY) {
+        Ok(bytes) => EnrKey::parse(&bytes)
+            .map(Some)
+            .map_err(|error| error.to_string()),
+        Err(error) if error.is_missing() => Ok(None),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+/// Looks at everything that a ceremony needs.
+///
+/// # Errors
+/// Only where not even looking is possible: a project directory that does not exist.
+pub(super) async fn observe(
+    context: &Context,
+    layout: &Layout,
+    args: &CeremonyArgs,
+) -> Result<Observed, Failure> {
+    let request = request(layout, args)?;
+    let on_disk = datadir::observe(layout).map_err(failures::file)?;
+    let key = enr_key(layout);
+    let definition = definition_source::find(context, layout, args.definition.as_deref()).await;
+    let node = node_of(key.as_ref(), &definition);
+    let release = definition.as_ref().ok().and_then(|found| {
+        let version = found.definition.version;
+        pins::choose(
+            version,
+            request.charon_version.as_ref(),
+            request.allow_prerelease,
+        )
+        .ok()
+    });
+
+    let (engine, engine_fact) = engine(context, &on_disk).await;
+    let enr_id = key
+        .as_ref()
+        .ok()
+        .and_then(Option::as_ref)
+        .map(|key| key.id().to_string());
+    let mapping = match &engine_fact {
+        EngineFact::Ready {
+            user: Some(user),
+            userns_mode,
+            ..
+        } => Some(UserMapping {
+            user: user.clone(),
+            userns_mode: userns_mode.clone(),
+        }),
+        EngineFact::Ready { user: None, .. }
+        | EngineFact::Unreachable(_)
+        | EngineFact::Remote(_)
+        | EngineFact::WrongOwner { .. } => None,
+    };
+    let (image, relays, others) = match &engine {
+        Some(engine) => {
+            let (image, relays, containers) = tokio::join!(
+                image(engine, &request, release.as_ref()),
+                relays(engine, &request, release.as_ref(), mapping.as_ref()),
+                containers(engine, layout, enr_id.as_deref()),
+            );
+            (image, relays, containers)
+        }
+        None => (ImageFact::Unknown, Vec::new(), Vec::new()),
+    };
+    let mut others = others;
+    others.extend(charon_processes(layout));
+
+    let next_attempt = Attempt::list(layout)
+        .map_err(failures::attempt)?
+        .last()
+        .map_or(1, |attempt| attempt.number().saturating_add(1));
+    let facts = Facts {
+        my_uid: getuid().as_raw(),
+        data_dir: data_dir_fact(&on_disk),
+        enr_key: key_fact(&on_disk, key.as_ref()),
+        definition: definition_fact(layout, &definition, node),
+        engine: engine_fact,
+        image,
+        others,
+        relays,
+        attempt_dir: attempt_dir(layout, next_attempt),
+    };
+    Ok(Observed {
+        request,
+        facts,
+        engine,
+        definition: definition.ok(),
+    })
+}
+
+fn attempt_dir(layout: &Layout, number: u32) -> PathBuf {
+    layout.state_dir().join("attempts").join(number.to_string())
+}
+
+fn request(layout: &Layout, args: &CeremonyArgs) -> Result<Request, Failure> {
+    let charon_version = match &args.charon_version {
+        Some(text) => Some(
+            text.parse::<CharonVersion>()
+                .map_err(|error| Failure::new(Kind::Usage, error.to_string()))?,
+        ),
+        None => None,
+    };
+    let repository = args
+        .image
+        .clone()
+        .unwrap_or_else(|| pins::OFFICIAL_REPOSITORY.to_owned());
+    let last = repository.rsplit('/').next().unwrap_or(&repository);
+    if last.contains(':') || repository.contains('@') {
+        return Err(Failure::new(
+            Kind::Usage,
+            format!("--image {repository} names a tag or digest, expected a repository"),
+        )
+        .hint(
+            "the tag follows from the definition; choose another release with --charon-version",
+        ));
+    }
+    Ok(Request {
+        data_dir: layout.data_dir().to_owned(),
+        state_dir: layout.state_dir().to_owned(),
+        relays: args.relay.clone(),
+        network: args.network.clone(),
+        repository,
+        charon_version,
+        allow_prerelease: args.allow_prerelease,
+        charon_flags: args.charon_flags.clone(),
+    })
+}
+
+fn node_of(
+    key: Result<&Option<EnrKey>, &String>,
+    definition: &Result<FoundDefinition, NoDefinition>,
+) -> Option<NodeIndex> {
+    let key = key.ok()?.as_ref()?.public_key();
+    let found = definition.as_ref().ok()?;
+    found.node_of(&key)
+}
+
+fn data_dir_fact(on_disk: &DataDirFacts) -> DataDirFact {
+    match on_disk.kind {
+        None => DataDirFact::Missing,
+        Some(FileKind::Directory) => match on_disk.unreadable.first() {
+            Some((path, reason)) => {
+                DataDirFact::Unreadable(format!("{}: {reason}", path.display()))
+            }
+            None => DataDirFact::Found {
+                uid: on_disk.owner.uid,
+                gid: on_disk.owner.gid,
+                entries: on_disk
+                    .entries
+                    .iter()
+                    .filter(|entry| entry.path.components().count() == 1)
+                    .map(|entry| Entry {
+                        name: entry.path.display().to_string(),
+                        kind: match entry.kind {
+                            FileKind::Regular => EntryKind::File,
+                            FileKind::Directory => EntryKind::Directory,
+                            FileKind::Symlink => EntryKind::Symlink,
+                            FileKind::Fifo | FileKind::Other => EntryKind::Special,
+                        },
+                    })
+                    .collect(),
+                same_file_system: on_disk.same_filesystem,
+                free_bytes: on_disk.free_bytes,
+            },
+        },
+        Some(kind @ (FileKind::Regular | FileKind::Symlink | FileKind::Fifo | FileKind::Other)) => {
+            DataDirFact::Unreadable(format!("it is {kind}, not a directory"))
+        }
+    }
+}
+
+fn key_fact(on_disk: &DataDirFacts, key: Result<&Option<EnrKey>, &String>) -> EnrKeyFact {
+    match key {
+        Ok(None) => EnrKeyFact::Missing,
+        Err(reason) => EnrKeyFact::Unusable(reason.clone()),
+        Ok(Some(key)) => match on_disk.entry(ENR_KEY_FILE) {
+            Some(entry) => EnrKeyFact::Found {
+                enr_id: key.id().to_string(),
+                mode: entry.mode,
+                uid: entry.owner.uid,
+            },
+            None => EnrKeyFact::Missing,
+        },
+    }
+}
+
+fn definition_fact(
+    layout: &Layout,
+    definition: &Result<FoundDefinition, NoDefinition>,
+    node: Option<NodeIndex>,
+) -> DefinitionFact {
+    match definition {
+        Err(NoDefinition::Missing(looked)) => DefinitionFact::Missing(looked.clone()),
+        Err(NoDefinition::Unusable(reason)) => DefinitionFact::Unusable(reason.clone()),
+        Ok(found) => DefinitionFact::Found {
+            source: found.source.clone(),
+            kept_as: datadir::definition_path(layout, &found.bytes),
+            definition: Box::new(found.definition.clone()),
+            definition_hash: found.definition_hash,
+            node,
+            findings: found.findings.clone(),
+        },
+    }
+}
+
+/// Connects to the engine that docker itself would use.
+pub(super) async fn engine(
+    context: &Context,
+    on_disk: &DataDirFacts,
+) -> (Option<Engine>, EngineFact) {
+    let endpoint = match context.endpoint() {
+        Ok(endpoint) => endpoint,
+        Err(error) => return (None, EngineFact::Unreachable(error.to_string())),
+    };
+    if let Address::Remote { url, .. } = &endpoint.address {
+        return (None, EngineFact::Remote(url.clone()));
+    }
+    let engine = match Engine::connect(&endpoint).await {
+        Ok(engine) => engine,
+        Err(error) => return (None, EngineFact::Unreachable(error.to_string())),
+    };
+    let facts = match engine.facts().await {
+        Ok(facts) => facts,
+        Err(error) => return (None, EngineFact::Unreachable(error.to_string())),
+    };
+    let fact = engine_fact(&facts, on_disk);
+    (Some(engine), fact)
+}
+
+fn engine_fact(facts: &EngineFacts, on_disk: &DataDirFacts) -> EngineFact {
+    let mode = mode_name(facts.mode).to_owned();
+    match user_for(facts.mode, on_disk.owner.uid, on_disk.owner.gid) {
+        Ok(mapping) => EngineFact::Ready {
+            mode,
+            version: facts.version.clone(),
+            user: Some(mapping.user),
+            userns_mode: mapping.userns_mode,
+        },
+        Err(error) => EngineFact::WrongOwner {
+            mode,
+            reason: error.to_string(),
+        },
+    }
+}
+
+/// What people call this kind of engine.
+pub(super) const fn mode_name(mode: Mode) -> &'static str {
+    match mode {
+        Mode::Rootful => "rootful",
+        Mode::Rootless { .. } => "rootless",
+        Mode::UsernsRemap => "userns-remap",
+        Mode::DockerDesktop => "docker-desktop",
+        Mode::PodmanRootful => "podman",
+        Mode::PodmanRootless { .. } => "podman-rootless",
+    }
+}
+
+async fn image(engine: &Engine, request: &Request, release: Option<&CharonVersion>) -> ImageFact {
+    let Some(release) = release else {
+        return ImageFact::Unknown;
+    };
+    let reference = format!("{}:{release}", request.repository);
+    match engine.inspect_image(&reference).await {
+        Ok(Some(found)) => {
+            let run_as = found.run_image(&reference).reference().to_owned();
+            let version_output = version_inside(engine, &run_as).await;
+            ImageFact::Present {
+                run_as,
+                version_output,
+            }
+        }
+        Ok(None) => match engine.registry_digest(&reference).await {
+            Ok(digest) => ImageFact::Pullable(digest),
+            Err(error) => ImageFact::Unavailable(error.to_string()),
+        },
+        Err(error) => ImageFact::Unavailable(error.to_string()),
+    }
+}
+
+/// What `charon version` prints inside an image.
+pub(super) async fn version_inside(engine: &Engine, run_as: &str) -> Result<String, String> {
+    let plan = ContainerPlan {
+        network: Some("none".to_owned()),
+        args: vec!["version".to_owned()],
+        ..ContainerPlan::named(
+            &format!("charon-dkg-version-{}", uuid::Uuid::new_v4()),
+            run_as,
+        )
+    };
+    let run = engine
+        .run_short(&plan, VERSION_DEADLINE)
+        .await
+        .map_err(|error| error.to_string())?;
+    if run.exit.code == 0 {
+        Ok(run.text())
+    } else {
+        Err(format!(
+            "`charon version` ended with exit code {}: {}",
+            run.exit.code,
+            run.text()
+        ))
+    }
+}
+
+async fn relays(
+    engine: &Engine,
+    request: &Request,
+    release: Option<&CharonVersion>,
+    mapping: Option<&UserMapping>,
+) -> Vec<RelayFact> {
+    let urls: Vec<String> = match (request.relays.is_empty(), release) {
+        (false, _) => request.relays.clone(),
+        (true, Some(release)) => pins::default_relays(release)
+            .iter()
+            .map(|&url| url.to_owned())
+            .collect(),
+        (true, None) => return Vec::new(),
+    };
+    let Some(mapping) = mapping else {
+        return Vec::new();
+    };
+    match ask_relays(engine, &urls, request.network.as_deref(), mapping).await {
+        Ok(facts) => facts,
+        Err(reason) => urls
+            .into_iter()
+            .map(|url| RelayFact {
+                url,
+                problem: Some(reason.clone()),
+            })
+            .collect(),
+    }
+}
+
+/// Asks relays from inside a docker network.
+pub(super) async fn ask_relays(
+    engine: &Engine,
+    urls: &[String],
+    network: Option<&str>,
+    mapping: &UserMapping,
+) -> Result<Vec<RelayFact>, String> {
+    let image = self_image::load_self_image(engine, &SelfImageSpec::default())
+        .await
+        .map_err(|error| error.to_string())?;
+    let answers = probe::ask_relays(engine, &image.facts.id, network, mapping, urls)
+        .await
+        .map_err(|error| error.to_string())?;
+    Ok(answers
+        .into_iter()
+        .map(|answer| RelayFact {
+            problem: (!answer.outcome.is_good()).then(|| answer.outcome.to_string()),
+            url: answer.url,
+        })
+        .collect())
+}
+
+async fn containers(engine: &Engine, layout: &Layout, enr_id: Option<&str>) -> Vec<OtherUser> {
+    let labels: Vec<(String, String)> = enr_id
+        .map(|id| (LABEL_ENR_ID.to_owned(), id.to_owned()))
+        .into_iter()
+        .collect();
+    match engine
+        .containers_touching(&[layout.data_dir().to_owned()], &labels)
+        .await
+    {
+        Ok(touching) => touching.iter().filter_map(other_container).collect(),
+        Err(error) => vec![OtherUser {
+            who: "the engine's containers".to_owned(),
+            how: format!("could not be listed: {error}"),
+            advice: "ask the engine again with `docker ps`".to_owned(),
+        }],
+    }
+}
+
+fn other_container(touching: &Touching) -> Option<OtherUser> {
+    // A container with a directory far above ours mounted, such as a monitoring agent with `/`,
+    // works on everything and so on nothing in particular.
+    let how: Vec<String> = touching
+        .reasons
+        .iter()
+        .filter_map(|reason| match reason {
+            Reason::Mount {
+                overlap: Overlap::Above,
+                mount,
+                ..
+            } if !touching.container.image.contains("charon") || mount.read_only => None,
+            Reason::Mount { mount, .. } => Some(format!("mounts {}", mount.source.display())),
+            Reason::Label { .. } => Some("runs a ceremony with the same ENR key".to_owned()),
+        })
+        .collect();
+    (!how.is_empty()).then(|| OtherUser {
+        who: format!(
+            "container {} ({})",
+            touching.container.name, touching.container.image
+        ),
+        how: how.join(", "),
+        advice: format!("docker stop {}", touching.container.name),
+    })
+}
+
+fn charon_processes(layout: &Layout) -> Vec<OtherUser> {
+    let mut others: Vec<OtherUser> = processes::find_charon(layout.data_dir())
+        .into_iter()
+        .filter_map(|process| {
+            let how = match process.relation {
+                Relation::SameDirectory => "on this data directory",
+                Relation::SameKey => "with a copy of this ENR key",
+                Relation::Other | Relation::Unknown => return None,
+            };
+            let user = process.user.unwrap_or_else(|| "an unknown user".to_owned());
+            Some(OtherUser {
+                who: format!("process {} of {user}", process.pid),
+                how: format!("runs `charon {}` {how}", process.subcommand),
+                advice: format!("end it, for instance with: kill {}", process.pid),
+            })
+        })
+        .collect();
+    let sign = match processes::read_heartbeat(layout.data_dir()) {
+        Ok(None) => return others,
+        Ok(Some(heartbeat)) => match heartbeat.sign(jiff::Timestamp::now(), None) {
+            // The stage has no heartbeat of its own, so an edit's grace period is for `charon run`.
+            Sign::Old | Sign::Grace => return others,
+            Sign::Alive => format!(
+                "`{}` wrote it at {}",
+                heartbeat.command, heartbeat.timestamp
+            ),
+        },
+        Err(reason) => reason,
+    };
+    others.push(OtherUser {
+        who: "charon-enr-private-key.lock, charon's sign of life".to_owned(),
+        how: sign,
+        advice: "stop the charon that uses this key, wait ten seconds, and try again".to_owned(),
+    });
+    others
+}
+
+/// The plan, or a refusal with every finding.
+///
+/// # Errors
+/// [`Kind::Refused`] with all findings.
+pub(super) fn plan(observed: &Observed) -> Result<plan::Plan, Failure> {
+    plan::make(&observed.request, &observed.facts).map_err(|findings| {
+        Failure::new(
+            Kind::Refused,
+            "the ceremony cannot start; nothing was changed",
+        )
+        .with_findings(findings)
+    })
+}

@@ -105,7 +105,7 @@ impl Cluster {
     }
 
     /// `operator 2 of 4 (0x…)`.
-    fn name(&self, node: NodeIndex) -> String {
+    pub fn name(&self, node: NodeIndex) -> String {
         let of = node.of(self.members.len());
         match self.members.get(node.position()) {
             Some(member) if !member.address.is_empty() => format!("{of} ({})", member.address),
@@ -114,7 +114,7 @@ impl Cluster {
     }
 
     /// Who signed it, if it was one of the operators.
-    fn signer(&self, receipt: &Receipt) -> Option<NodeIndex> {
+    pub fn signer(&self, receipt: &Receipt) -> Option<NodeIndex> {
         let claimed = receipt.statement().node;
         match self.members.get(claimed.position()) {
             Some(member) if receipt.is_signed_by(&member.key) => Some(claimed),
@@ -195,6 +195,20 @@ impl Status {
         }
     }
 
+    /// The same within a sentence.
+    const fn words(self) -> &'static str {
+        match self {
+            Status::Valid => "valid",
+            Status::Missing => "no receipt",
+            Status::WrongKey => "receipt signed by another key",
+            Status::OtherLock => "receipt for another cluster lock",
+            Status::ContradictsLock => "receipt that contradicts the cluster lock",
+            Status::OtherDeposits => "other deposit data files",
+            Status::OtherImage => "another line of charon releases",
+            Status::Conflicting => "receipts that contradict each other",
+        }
+    }
+
     const fn check(self) -> &'static str {
         match self {
             Status::Valid => "receipt-valid",
@@ -230,6 +244,7 @@ pub struct Confirmation {
     lock_hash: LockHash,
     definition_hash: DefinitionHash,
     operators: Vec<OperatorLine>,
+    evidence: Vec<Receipt>,
     strangers: Vec<Receipt>,
 }
 
@@ -248,21 +263,19 @@ impl<'a> Said<'a> {
         self.here.last().copied()
     }
 
-    fn conflict(&self) -> Option<(&'a Statement, &'a Statement)> {
+    /// The newest that does not agree with it.
+    fn conflict(&self) -> Option<&'a Receipt> {
         let chosen = self.chosen()?.statement();
-        let other = self
-            .here
-            .iter()
-            .find(|other| !other.statement().agrees_with(chosen))?;
-        Some((other.statement(), chosen))
+        let mut newest_first = self.here.iter().rev().copied();
+        newest_first.find(|other| !other.statement().agrees_with(chosen))
     }
 
     /// A receipt for another lock that is not older than the one for this.
-    fn moved_on(&self) -> Option<&'a Statement> {
-        let latest = self.elsewhere.last()?.statement();
+    fn moved_on(&self) -> Option<&'a Receipt> {
+        let latest = self.elsewhere.last().copied()?;
         let chosen = self.chosen().map(|receipt| receipt.statement().time);
         chosen
-            .is_none_or(|time| time <= latest.time)
+            .is_none_or(|time| time <= latest.statement().time)
             .then_some(latest)
     }
 }
@@ -300,6 +313,10 @@ pub fn confirm(cluster: &Cluster, receipts: &[Receipt], own: Option<&Own>) -> Co
     }
 
     let judge = Judge::new(cluster, own, &said);
+    let evidence = said
+        .iter()
+        .flat_map(|said| [said.conflict(), said.chosen(), said.moved_on()])
+        .flatten();
     Confirmation {
         lock_hash: cluster.lock_hash,
         definition_hash: cluster.definition_hash,
@@ -308,6 +325,7 @@ pub fn confirm(cluster: &Cluster, receipts: &[Receipt], own: Option<&Own>) -> Co
             .enumerate()
             .map(|(position, said)| judge.line(NodeIndex::new(position), said))
             .collect(),
+        evidence: evidence.cloned().collect(),
         strangers,
     }
 }
@@ -366,7 +384,8 @@ impl<'a> Judge<'a> {
             problems: Vec::new(),
             notes: Vec::new(),
         };
-        if let Some((one, other)) = said.conflict() {
+        if let (Some(one), Some(other)) = (said.conflict(), said.chosen()) {
+            let (one, other) = (one.statement(), other.statement());
             line.problem(
                 Status::Conflicting,
                 format!(
@@ -380,6 +399,7 @@ impl<'a> Judge<'a> {
             );
         }
         if let Some(latest) = said.moved_on() {
+            let latest = latest.statement();
             line.problem(
                 Status::OtherLock,
                 format!(
@@ -622,6 +642,16 @@ fn numbers(nodes: &[NodeIndex]) -> String {
     }
 }
 
+/// `operator 2 (0x…)`.
+fn short_name(line: &OperatorLine) -> String {
+    let number = line.node.position() + 1;
+    if line.address.is_empty() {
+        format!("operator {number}")
+    } else {
+        format!("operator {number} ({})", line.address)
+    }
+}
+
 fn describe(files: &DepositFiles) -> String {
     format!(
         "{} with digest {}",
@@ -702,6 +732,43 @@ impl Confirmation {
             .filter_map(|line| line.receipt.as_ref())
     }
 
+    /// One line for people: how many have everything, and what is with the others.
+    pub fn summary(&self) -> String {
+        let count = self.operators.len();
+        if self.is_complete() {
+            return format!("{count} of {count} operators have everything, and all have the same");
+        }
+        let mut others: Vec<(Status, Vec<&OperatorLine>)> = Vec::new();
+        for line in self
+            .operators
+            .iter()
+            .filter(|it| it.status != Status::Valid)
+        {
+            match others.iter_mut().find(|(status, _)| *status == line.status) {
+                Some((_, lines)) => lines.push(line),
+                None => others.push((line.status, vec![line])),
+            }
+        }
+        let others: Vec<String> = others
+            .into_iter()
+            .map(|(status, lines)| {
+                let names: Vec<String> = lines.into_iter().map(short_name).collect();
+                format!("{}: {}", status.words(), names.join(", "))
+            })
+            .collect();
+        format!(
+            "{} of {count} operators have everything; {}",
+            self.valid_count(),
+            others.join("; ")
+        )
+    }
+
+    /// As few receipts as lead to the same answer for every operator, the bad ones included: what is to be kept, so that a
+    /// conflict seen once is not forgotten.
+    pub fn evidence(&self) -> &[Receipt] {
+        &self.evidence
+    }
+
     /// The receipts of all operators, if everybody has everything: one line to pass on, from which anybody who has the lock
     /// comes to the same result.
     pub fn bundle(&self) -> Option<String> {
@@ -726,10 +793,10 @@ impl Confirmation {
             .collect()
     }
 
-    /// The document for programs, together with what looked like receipts and was none.
-    pub fn document(&self, broken: &[Broken]) -> Document {
+    /// The document for programs, together with what else was found on the way to it.
+    pub fn document(&self, others: &[Finding]) -> Document {
         let mut findings = self.findings();
-        findings.extend(broken.iter().map(broken_finding));
+        findings.extend_from_slice(others);
         Document {
             schema: SCHEMA,
             confirmed: self.is_complete(),
@@ -743,15 +810,15 @@ impl Confirmation {
 }
 
 /// What to say of a text that looks like a receipt and is none. It changes no verdict: either the operator's receipt is
-/// there in full too, or it is missing.
-pub fn broken_finding(broken: &Broken) -> Finding {
+/// there in full too, or it is missing. `source` is where the text came from.
+pub fn broken_finding(source: &str, broken: &Broken) -> Finding {
     let claim = broken.claim.map_or_else(String::new, |(node, operators)| {
         format!(", which says {}", node.of(operators))
     });
     Finding {
         check: "receipt-text",
         weight: Weight::Note,
-        subject: format!("line {}{claim}", broken.line),
+        subject: format!("{source}, line {}{claim}", broken.line),
         seen: broken.error.to_string(),
         expected: "a complete receipt".to_owned(),
         advice: "copy the whole line once more from where it was printed".to_owned(),
@@ -791,7 +858,7 @@ impl OperatorDocument {
     }
 }
 
-/// A receipt's content for programs; also the document of `receipt --format json`.
+/// A receipt's content for programs.
 #[derive(Debug, Clone, Serialize)]
 pub struct ReceiptDocument {
     text: String,

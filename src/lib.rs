@@ -13,6 +13,7 @@
 //! | [`charon_log`] | charon's output as events, progress and diagnosis | none |
 //! | [`receipt`] | what a node states, signed, in one line that survives a chat | none |
 //! | [`confirm`](mod@confirm) | receipts against a cluster lock: who has everything, who is missing or differs | none |
+//! | [`proofs`] | which keystores a node proved before, so that it need not stretch their passwords again | none |
 //! | [`plan`] | facts and a request, to a plan or all that speaks against it | none |
 //! | [`report`] | findings for people and for programs | none |
 //! | [`simulator`] | a stand-in for charon where there is no registry; it deals genuine files but is no DKG | yes |
@@ -33,6 +34,7 @@ pub mod keys;
 pub mod metadata;
 pub mod pins;
 pub mod plan;
+pub mod proofs;
 pub mod receipt;
 pub mod report;
 pub mod simulator;

@@ -12,15 +12,16 @@ mod edits;
 mod support;
 
 use charon_dkg::cluster::NodeIndex;
-use charon_dkg::confirm::{Cluster, Own, Status, confirm};
+use charon_dkg::confirm::{Cluster, Own, Status, broken_finding, confirm};
 use charon_dkg::finding::Weight;
 use charon_dkg::keys::k1::EnrKey;
+use charon_dkg::proofs::ProvedKeystores;
 use charon_dkg::receipt::{
     CharonImage, DepositFiles, RanWith, Receipt, ReceiptError, Statement, StatementError,
     find_receipts,
 };
 use charon_dkg::report;
-use charon_dkg::verify::{Expectations, Options, Scope, VouchedFile, verify};
+use charon_dkg::verify::{Expectations, Material, Options, Scope, VouchedFile, verify};
 use proptest::prelude::*;
 use support::{Group, TODAY, ceremony_names};
 
@@ -86,6 +87,53 @@ fn a_proof_of_a_directory_is_what_its_receipt_states() {
     assert_eq!(statement, group.statement(2));
     let own = Own::of(&verified).unwrap();
     assert!(confirm(&group.cluster, &group.receipts(), Some(&own)).is_complete());
+}
+
+#[test]
+fn only_key_stretching_is_spared_and_only_for_the_node_that_proved() {
+    let group = Group::read(USUAL);
+    let check = |node: usize, proved: Option<&ProvedKeystores>, edit: fn(&mut Material)| {
+        let is_proved = |digest: &[u8; 32]| proved.is_some_and(|proved| proved.contains(digest));
+        let options = Options {
+            proved_keystores: &is_proved,
+            ..Options::new(Scope::WholeDataDirectory)
+        };
+        let mut material = group.material(node);
+        material.keystores.sort_by(|a, b| a.path.cmp(&b.path));
+        edit(&mut material);
+        verify(&material, &Expectations::default(), &options)
+    };
+    let first = check(0, None, |_| {});
+    assert_eq!(first.report.counts.keystores_proved_before, 0);
+    let verified = first.verified.unwrap();
+    let record = ProvedKeystores::of(&verified).seal(&group.keys[0]);
+    let proved = ProvedKeystores::open(record.as_bytes(), &group.keys[0]).unwrap();
+    assert!(proved.is_for(&verified));
+    assert!(ProvedKeystores::open(record.as_bytes(), &group.keys[1]).is_err());
+
+    let again = check(0, Some(&proved), |_| {});
+    assert_eq!(again.report.counts.keystores_proved_before, 2);
+    assert_eq!(again.verified, Some(verified));
+    // Files with digests that are not on record are opened, and fail.
+    let swapped = check(0, Some(&proved), |material| {
+        let password = material.keystores[1].bytes.clone();
+        material.keystores[1].bytes = material.keystores[3].bytes.clone();
+        material.keystores[3].bytes = password;
+    });
+    assert!(swapped.verified.is_none() && swapped.report.failed("keystore-decrypt"));
+    // What is on record in another place is of the wrong validator.
+    let moved = check(0, Some(&proved), |material| {
+        for (one, two) in [(0, 2), (1, 3)] {
+            let bytes = material.keystores[one].bytes.clone();
+            material.keystores[one].bytes = material.keystores[two].bytes.clone();
+            material.keystores[two].bytes = bytes;
+        }
+    });
+    assert!(moved.verified.is_none());
+    // Another node's keystores are on nobody's record but its own.
+    let other = check(1, Some(&proved), |_| {});
+    assert_eq!(other.report.counts.keystores_proved_before, 0);
+    assert!(!proved.is_for(&other.verified.unwrap()));
 }
 
 #[test]
@@ -541,7 +589,8 @@ fn the_document_for_programs_has_its_stable_form() {
         .unwrap()
         .remove(0)
         .unwrap_err();
-    let document = confirm(&group.cluster, &receipts, None).document(&[broken]);
+    let document =
+        confirm(&group.cluster, &receipts, None).document(&[broken_finding("chat.txt", &broken)]);
     insta::assert_snapshot!(report::to_json(&document), @r#"
     {
       "schema": "charon-dkg.confirm/1",
@@ -619,7 +668,7 @@ fn the_document_for_programs_has_its_stable_form() {
         {
           "check": "receipt-text",
           "weight": "note",
-          "subject": "line 1",
+          "subject": "chat.txt, line 1",
           "seen": "a clipped receipt: only 15 characters are here",
           "expected": "a complete receipt",
           "advice": "copy the whole line once more from where it was printed"
@@ -666,8 +715,17 @@ proptest! {
         prop_assert_eq!(&one, &confirm(&group.cluster, &canonical, None));
         // What is kept of a confirmation and given again brings nothing new.
         let mut again = canonical;
-        again.extend(one.valid().cloned());
-        prop_assert_eq!(one, confirm(&group.cluster, &again, None));
+        again.extend_from_slice(one.evidence());
+        prop_assert_eq!(&one, &confirm(&group.cluster, &again, None));
+        // And it leads to the same answers by itself.
+        let kept = confirm(&group.cluster, one.evidence(), None);
+        prop_assert_eq!(kept.evidence(), one.evidence());
+        for (kept, one) in kept.operators().iter().zip(one.operators()) {
+            // A forged receipt is no evidence against anybody.
+            let forged = one.status == Status::WrongKey;
+            prop_assert_eq!(kept.status, if forged { Status::Missing } else { one.status });
+            prop_assert_eq!(&kept.receipt, &one.receipt);
+        }
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 mod archive;
 mod checked;
+mod confirm;
 mod definition_source;
 mod enr;
 mod failures;
@@ -9,6 +10,8 @@ mod observe;
 mod pins;
 mod plan;
 mod probe;
+mod proof;
+mod receipt;
 mod rehearse;
 mod run;
 mod status;
@@ -208,6 +211,8 @@ fn dispatch(context: &Context, verb: Verb) -> Result<ExitCode, Failure> {
             })
         }
         Verb::Verify(args) => verify::verify(context, &args),
+        Verb::Receipt => receipt::receipt(context),
+        Verb::Confirm(args) => confirm::confirm(context, &args),
         Verb::Status => block_on(status::show(context)),
         Verb::Archive(args) => archive::archive(context, &args),
         Verb::Pins => pins::show(context),

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::definition_source::FoundDefinition;
 use super::observe::{self, Observed};
-use super::{Context, checked, failures, watch::Watch};
+use super::{Context, checked, failures, receipt, watch::Watch};
 use crate::charon_log::{ClusterSize, End};
 use crate::cli::CeremonyArgs;
 use crate::cluster::definition::Definition;
@@ -22,6 +22,7 @@ use crate::host::guard::{self, Guard};
 use crate::host::journal;
 use crate::host::signals::{Interrupt, StopSource, Urgency};
 use crate::plan::{self, LABEL_ATTEMPT, Plan};
+use crate::receipt::Receipt;
 use crate::verify::{Expectations, Report, Verified};
 
 /// charon from v1.9 on waits up to five seconds (`--shutdown-delay`) for its peers.
@@ -31,6 +32,8 @@ const STOP_GRACE: Duration = Duration::from_secs(15);
 pub(super) struct Done {
     pub(super) attempt: u32,
     pub(super) report: Report,
+    /// What to paste into the group's chat; `None` if it could not be made, which was said.
+    pub(super) receipt: Option<Receipt>,
 }
 
 /// Runs the ceremony, or goes on with the one that is under way.
@@ -571,10 +574,21 @@ impl Ceremony<'_> {
     }
 
     fn promote(&self, verified: Verified, report: Report) -> Result<Done, Failure> {
+        let proved = verified.clone();
         journal::promote(self.layout, self.attempt, verified).map_err(failures::journal)?;
+        // Everything is in its place now; what fails from here on can be made up for.
+        let receipt = receipt::after_ceremony(self.context, self.layout, &proved);
         Ok(Done {
             attempt: self.attempt.number(),
             report,
+            receipt: receipt
+                .inspect_err(|failure| {
+                    self.context.warn(&format!(
+                        "no receipt yet: {failure}; `{} receipt` makes it",
+                        self.context.spelling
+                    ));
+                })
+                .ok(),
         })
     }
 
@@ -652,6 +666,7 @@ struct Document<'a> {
     attempt: u32,
     data_dir: String,
     report: &'a crate::verify::Report,
+    receipt: Option<String>,
 }
 
 /// Says what the ceremony gave, and what comes next.
@@ -665,8 +680,17 @@ pub(super) fn show(context: &Context, layout: &Layout, done: &Done) -> Result<()
         attempt: done.attempt,
         data_dir: data_dir.clone(),
         report: &done.report,
+        receipt: done.receipt.as_ref().map(Receipt::to_string),
     };
-    context.result(&super::verify::text(&done.report, &data_dir), &document)?;
-    context.say("back up this directory now, and start nothing before every operator has the same lock_hash");
+    let mut text = super::verify::text(&done.report, &data_dir);
+    if let Some(receipt) = &document.receipt {
+        text.push_str(&format!("receipt:\n{receipt}\n"));
+    }
+    context.result(&text, &document)?;
+    context.say("back up this directory now, and paste the receipt into the group's chat");
+    context.say(&format!(
+        "start nothing before `{} confirm` has the receipts of all operators",
+        context.spelling
+    ));
     Ok(())
 }

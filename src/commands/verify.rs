@@ -80,7 +80,7 @@ fn layout(context: &Context, target: Option<&Path>) -> Result<Layout, Failure> {
 }
 
 /// A promotion that was cut short is finished or undone first, if this user may.
-fn recover(context: &Context, layout: &Layout) -> Result<(), Failure> {
+pub(super) fn recover(context: &Context, layout: &Layout) -> Result<(), Failure> {
     if !journal::is_pending(layout) {
         return Ok(());
     }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use aws_lc_rs::hmac;
 use k256::ecdsa::signature::hazmat::PrehashVerifier;
 use k256::ecdsa::{RecoveryId, Signature, SigningKey, VerifyingKey};
 use sha2::{Digest, Sha256};
@@ -104,6 +105,21 @@ impl EnrKey {
         bytes[..64].copy_from_slice(&signature.to_bytes());
         bytes[64] = recovery.to_byte();
         bytes
+    }
+}
+
+impl EnrKey {
+    /// A secret for one purpose of this program, which tells nothing of the key itself or of other purposes: HMAC-SHA256
+    /// with the key's 32 bytes over the purpose.
+    pub fn derive(&self, purpose: &[u8]) -> Zeroizing<[u8; 32]> {
+        let secret = Zeroizing::new(<[u8; 32]>::from(self.0.to_bytes()));
+        let tag = hmac::sign(
+            &hmac::Key::new(hmac::HMAC_SHA256, secret.as_slice()),
+            purpose,
+        );
+        let mut derived = Zeroizing::new([0; 32]);
+        derived.copy_from_slice(tag.as_ref());
+        derived
     }
 }
 
@@ -256,6 +272,16 @@ mod tests {
         ] {
             assert_eq!(EnrKey::parse(file.as_bytes()).unwrap_err(), error, "{file}");
         }
+    }
+
+    #[test]
+    fn a_derived_secret_is_one_of_its_purpose_and_key() {
+        let derived = key().derive(b"one");
+        assert_eq!(derived, key().derive(b"one"));
+        assert_ne!(derived, key().derive(b"two"));
+        assert_ne!(derived.as_slice(), [7; 32]);
+        let other = EnrKey::from_secret_bytes(&[8; 32]).unwrap();
+        assert_ne!(derived, other.derive(b"one"));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 mod archive;
 mod ceremony;
 mod checked;
+mod confirm;
 mod definition_source;
 mod enr;
 mod failures;
@@ -11,6 +12,8 @@ mod pins;
 mod place;
 mod plan;
 mod probe;
+mod proof;
+mod receipt;
 mod rehearse;
 mod resume;
 mod run;
@@ -267,6 +270,8 @@ fn dispatch(context: &Arc<Context>, verb: Verb) -> Result<ExitCode, Failure> {
             })
         }
         Verb::Verify(args) => verify::verify(context, &args),
+        Verb::Receipt => receipt::receipt(context),
+        Verb::Confirm(args) => confirm::confirm(context, &args),
         Verb::Status => status::show(context),
         Verb::Archive(args) => archive::archive(context, &args),
         Verb::Pins => pins::show(context),

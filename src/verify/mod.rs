@@ -268,7 +268,8 @@ pub struct VouchedFile {
 }
 
 impl VouchedFile {
-    fn new(file: &NamedFile) -> Self {
+    /// Name and digest of a file. That it was verified is for the caller to know.
+    pub fn new(file: &NamedFile) -> Self {
         Self {
             path: file.path.clone(),
             sha256: file.sha256(),

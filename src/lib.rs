@@ -13,6 +13,8 @@
 //! | [`charon_log`] | charon's output as events, progress and diagnosis | none |
 //! | [`plan`] | facts and a request, to a plan or all that speaks against it | none |
 //! | [`report`] | findings for people and for programs | none |
+//! | [`gate`] | what a compose project starts only once everybody has everything | none |
+//! | [`provider`] | what Compose asks a provider, and how it is answered | none |
 //! | [`simulator`] | a stand-in for charon where there is no registry; it deals genuine files but is no DKG | yes |
 //! | [`host`] | the engine, the file system, guards, signals, the terminal | yes |
 //! | [`commands`] | one file per verb; wiring only | yes |
@@ -25,11 +27,13 @@ pub mod cluster;
 pub mod commands;
 pub mod error;
 pub mod finding;
+pub mod gate;
 pub mod host;
 pub mod keys;
 pub mod metadata;
 pub mod pins;
 pub mod plan;
+pub mod provider;
 pub mod report;
 pub mod simulator;
 pub mod verify;

@@ -108,7 +108,8 @@ impl Request {
 }
 
 fn text(word: &OsString) -> Result<&str, RequestError> {
-    word.to_str().ok_or_else(|| RequestError::NotText(word.clone()))
+    word.to_str()
+        .ok_or_else(|| RequestError::NotText(word.clone()))
 }
 
 /// `--name=value` in any order, and the service's name.
@@ -191,7 +192,7 @@ mod tests {
     fn up(words: &[&str]) -> Result<Options, RequestError> {
         match parse(&[&["--project-name=p", "up"], words].concat())? {
             Request::Up(options) => Ok(options),
-            other => panic!("{other:?}"),
+            other @ (Request::Metadata | Request::Leave) => panic!("{other:?}"),
         }
     }
 
@@ -232,7 +233,13 @@ mod tests {
     #[test]
     fn options_come_in_any_order() {
         assert_eq!(
-            up(&["--require=verified", "--data-dir=a=b", "--project-dir=/p", "--rehearsal=true", "gate"]),
+            up(&[
+                "--require=verified",
+                "--data-dir=a=b",
+                "--project-dir=/p",
+                "--rehearsal=true",
+                "gate"
+            ]),
             Ok(Options {
                 project_dir: Some(PathBuf::from("/p")),
                 data_dir: Some(PathBuf::from("a=b")),
@@ -246,10 +253,19 @@ mod tests {
     fn what_is_not_understood_is_refused() {
         let owned = str::to_owned;
         for (words, error) in [
-            (&["--requires=verified", "g"][..], RequestError::UnknownOption(owned("requires"))),
+            (
+                &["--requires=verified", "g"][..],
+                RequestError::UnknownOption(owned("requires")),
+            ),
             (&["--require", "g"], RequestError::NoValue(owned("require"))),
-            (&["--data-dir=", "g"], RequestError::NoValue(owned("data-dir"))),
-            (&["--data-dir=a", "--data-dir=b", "g"], RequestError::Twice(owned("data-dir"))),
+            (
+                &["--data-dir=", "g"],
+                RequestError::NoValue(owned("data-dir")),
+            ),
+            (
+                &["--data-dir=a", "--data-dir=b", "g"],
+                RequestError::Twice(owned("data-dir")),
+            ),
             (
                 &["--require=none", "g"],
                 RequestError::BadValue {
@@ -270,7 +286,10 @@ mod tests {
             assert_eq!(up(words), Err(error));
         }
         assert_eq!(parse(&["--project-name=p"]), Err(RequestError::NoCommand));
-        assert_eq!(parse(&["restart", "g"]), Err(RequestError::UnknownCommand(owned("restart"))));
+        assert_eq!(
+            parse(&["restart", "g"]),
+            Err(RequestError::UnknownCommand(owned("restart")))
+        );
     }
 
     #[test]

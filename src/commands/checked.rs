@@ -152,10 +152,7 @@ pub(super) fn verify_shown(
     scope: Scope,
     modes: Modes,
 ) -> (Report, Option<Verified>) {
-    let shown = Shown {
-        context,
-        phases: Mutex::new(Vec::new()),
-    };
+    let shown = shown(context);
     let options = Options {
         modes,
         progress: &shown,
@@ -229,8 +226,16 @@ pub(super) fn stage(
     }
 }
 
+/// A verification's progress, on the terminal.
+pub(super) fn shown(context: &Context) -> Shown<'_> {
+    Shown {
+        context,
+        phases: Mutex::new(Vec::new()),
+    }
+}
+
 /// A verification's progress as bars or lines.
-struct Shown<'a> {
+pub(super) struct Shown<'a> {
     context: &'a Context,
     phases: Mutex<Vec<(Phase, terminal::Progress<'a>)>>,
 }

@@ -2,9 +2,11 @@
 
 mod archive;
 mod checked;
+mod compose;
 mod definition_source;
 mod enr;
 mod failures;
+mod gate;
 mod observe;
 mod pins;
 mod plan;
@@ -12,6 +14,7 @@ mod probe;
 mod rehearse;
 mod run;
 mod status;
+mod up;
 mod verify;
 mod watch;
 
@@ -28,7 +31,7 @@ use crate::host::engine::{self, Endpoint, EngineEnvironment, EngineLookupError, 
 use crate::host::journal::Recovery;
 use crate::host::signals::Interrupt;
 use crate::host::terminal::{Progress, ProgressMode, Terminal};
-use crate::{report, simulator};
+use crate::{provider, report, simulator};
 
 /// What every verb has at hand.
 pub(crate) struct Context {
@@ -170,6 +173,10 @@ impl Context {
 
 /// Runs a command line and gives the process exit code.
 pub fn main(argv: Vec<OsString>) -> ExitCode {
+    // Compose wants to be answered in its own way, mistakes in its own options included.
+    if let Some(words) = provider::words_of_compose(&argv) {
+        return compose::answer(words);
+    }
     let typed = std::env::var("CHARON_DKG_SPELLING").ok();
     let Invocation { cli, spelling } = match Invocation::from_args(argv, typed) {
         Ok(invocation) => invocation,
@@ -212,6 +219,8 @@ fn dispatch(context: &Context, verb: Verb) -> Result<ExitCode, Failure> {
         Verb::Archive(args) => archive::archive(context, &args),
         Verb::Pins => pins::show(context),
         Verb::Rehearse(args) => block_on(rehearse::rehearse(context, &args)),
+        Verb::Gate(args) => block_on(gate::gate(context, &args.action)),
+        Verb::Up(args) => up::up(context, &args),
         Verb::InternalProbe(args) => block_on(probe::serve(context, &args)),
     };
     done.map(|()| ExitCode::SUCCESS)

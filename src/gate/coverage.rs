@@ -127,7 +127,10 @@ fn watch(name: &str, service: &Service, scene: &Scene<'_>) -> Option<Watched> {
     let mut paths = Vec::new();
     for mount in &service.mounts {
         let given = Path::new(&mount.source);
-        let real = scene.real_paths.get(&mount.source).map_or(given, PathBuf::as_path);
+        let real = scene
+            .real_paths
+            .get(&mount.source)
+            .map_or(given, PathBuf::as_path);
         if let Some(seen) = see(real, scene.data_dir) {
             sight = sight.max(Some(seen));
             paths.push(format!("{} {}", mount.source, mount.via));
@@ -194,7 +197,9 @@ fn access(service: &Service, scene: &Scene<'_>) -> Access {
         (None, Some(image)) => match scene.image_users.get(image) {
             Some(user) => (user.clone(), format!("{user:?}, as its image says")),
             None => {
-                return Access::CouldNotTell(format!("no user is set, and {image} is not here to ask"));
+                return Access::CouldNotTell(format!(
+                    "no user is set, and {image} is not here to ask"
+                ));
             }
         },
     };
@@ -280,7 +285,10 @@ mod tests {
             &owner(Readers::OwnerAndRoot),
             GateKind::Provider,
         );
-        let seen: Vec<_> = found.iter().map(|found| (found.service.as_str(), found.sight)).collect();
+        let seen: Vec<_> = found
+            .iter()
+            .map(|found| (found.service.as_str(), found.sight))
+            .collect();
         assert_eq!(
             seen,
             [
@@ -306,7 +314,10 @@ mod tests {
         assert_eq!(edges(GateKind::Provider), [Edge::Waits, Edge::Missing]);
         assert_eq!(
             edges(GateKind::OneShot),
-            [Edge::OtherCondition("service_started".to_owned()), Edge::Missing]
+            [
+                Edge::OtherCondition("service_started".to_owned()),
+                Edge::Missing
+            ]
         );
     }
 
@@ -369,9 +380,15 @@ mod tests {
             &run_as,
             GateKind::Provider,
         );
-        let reads: Vec<_> = found.iter().map(|found| found.access == Access::Reads).collect();
+        let reads: Vec<_> = found
+            .iter()
+            .map(|found| found.access == Access::Reads)
+            .collect();
         assert_eq!(reads, [true, false]);
-        assert_eq!(fix("b", &run_as), "services: {b: {user: \"1000:1000\", userns_mode: \"host\"}}");
+        assert_eq!(
+            fix("b", &run_as),
+            "services: {b: {user: \"1000:1000\", userns_mode: \"host\"}}"
+        );
     }
 
     #[test]

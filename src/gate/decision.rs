@@ -82,7 +82,9 @@ impl Closed {
     /// The first line, and everything behind it.
     pub fn text(&self) -> String {
         let findings = report::findings_text(&self.findings);
-        format!("{}\n{findings}", self.first_line()).trim_end().to_owned()
+        format!("{}\n{findings}", self.first_line())
+            .trim_end()
+            .to_owned()
     }
 }
 
@@ -136,7 +138,10 @@ pub fn check_report(report: &Report, data_dir: &str, words: Words<'_>) -> Result
     };
     let worst = problems.iter().max_by_key(|finding| finding.weight);
     let worst = worst.map_or_else(String::new, |finding| {
-        format!(": {} is {}, expected {}", finding.subject, finding.seen, finding.expected)
+        format!(
+            ": {} is {}, expected {}",
+            finding.subject, finding.seen, finding.expected
+        )
     });
     let more = match problems.len() {
         0 | 1 => String::new(),
@@ -180,10 +185,17 @@ pub fn check_rehearsal(
 pub fn check_confirmation(confirmation: Confirmation, words: Words<'_>) -> Result<(), Closed> {
     match confirmation {
         Confirmation::Complete => Ok(()),
-        Confirmation::Incomplete { reason, findings, next } => Err(Closed {
+        Confirmation::Incomplete {
+            reason,
+            findings,
+            next,
+        } => Err(Closed {
             reason,
             next: next.unwrap_or_else(|| {
-                format!("{}, with the receipts of all operators", words.command("confirm"))
+                format!(
+                    "{}, with the receipts of all operators",
+                    words.command("confirm")
+                )
             }),
             findings,
             files_at_fault: false,

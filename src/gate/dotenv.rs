@@ -184,11 +184,7 @@ pub fn add(
 ///
 /// # Errors
 /// Where it cannot be told what to take out, or the rest would name no file.
-pub fn remove(
-    dotenv: Option<&[u8]>,
-    separator: &str,
-    entry: &str,
-) -> Result<Edit, DotenvError> {
+pub fn remove(dotenv: Option<&[u8]>, separator: &str, entry: &str) -> Result<Edit, DotenvError> {
     let Some(original) = dotenv else {
         return Ok(Edit::Keep);
     };
@@ -244,7 +240,10 @@ fn without_block(bytes: &[u8]) -> Result<(Vec<u8>, Option<Before>), DotenvError>
     let begins: Vec<usize> = (0..lines.len())
         .filter(|at| lines.get(*at).is_some_and(|line| starts(line, BEGIN)))
         .collect();
-    let ends = lines.iter().filter(|line| starts(line, END.trim_end())).count();
+    let ends = lines
+        .iter()
+        .filter(|line| starts(line, END.trim_end()))
+        .count();
     let at = match (begins.as_slice(), ends) {
         ([], 0) => return Ok((bytes.to_vec(), None)),
         ([at], 1) => *at,
@@ -360,7 +359,11 @@ fn value_of(line: &[u8], variable: &str) -> Value {
         // A longer name, or a name alone, which takes its value from the environment.
         Some(_) | None => return Value::NotThis,
     }
-    let Some(quote) = line.get(at).copied().filter(|byte| matches!(byte, b'"' | b'\'')) else {
+    let Some(quote) = line
+        .get(at)
+        .copied()
+        .filter(|byte| matches!(byte, b'"' | b'\''))
+    else {
         let value = rest(at);
         let comment = (1..value.len())
             .find(|end| value.get(*end) == Some(&b'#') && value.get(*end - 1).is_some_and(blank));
@@ -406,7 +409,7 @@ mod tests {
     fn added(dotenv: Option<&str>) -> String {
         match add(dotenv.map(str::as_bytes), &defaults(), ":", ENTRY).unwrap() {
             Edit::Write(bytes) => String::from_utf8(bytes).unwrap(),
-            other => panic!("{other:?}"),
+            other @ (Edit::Keep | Edit::Delete) => panic!("{other:?}"),
         }
     }
 
@@ -421,14 +424,35 @@ mod tests {
     #[test]
     fn an_existing_list_gets_one_entry_more_in_its_own_line() {
         for (before, after) in [
-            ("COMPOSE_FILE=a.yml:b.yml\n", "COMPOSE_FILE=a.yml:b.yml:compose-charon-dkg.yml\n"),
-            ("COMPOSE_FILE=a.yml", "COMPOSE_FILE=a.yml:compose-charon-dkg.yml"),
-            ("COMPOSE_FILE=a.yml # mine\nX=1", "COMPOSE_FILE=a.yml:compose-charon-dkg.yml # mine\nX=1"),
-            ("COMPOSE_FILE=\"a.yml\"  # mine\r\n", "COMPOSE_FILE=\"a.yml:compose-charon-dkg.yml\"  # mine\r\n"),
-            (" export COMPOSE_FILE = 'a.yml'\n", " export COMPOSE_FILE = 'a.yml:compose-charon-dkg.yml'\n"),
-            ("COMPOSE_FILE=${X}.yml\r\n", "COMPOSE_FILE=${X}.yml:compose-charon-dkg.yml\r\n"),
+            (
+                "COMPOSE_FILE=a.yml:b.yml\n",
+                "COMPOSE_FILE=a.yml:b.yml:compose-charon-dkg.yml\n",
+            ),
+            (
+                "COMPOSE_FILE=a.yml",
+                "COMPOSE_FILE=a.yml:compose-charon-dkg.yml",
+            ),
+            (
+                "COMPOSE_FILE=a.yml # mine\nX=1",
+                "COMPOSE_FILE=a.yml:compose-charon-dkg.yml # mine\nX=1",
+            ),
+            (
+                "COMPOSE_FILE=\"a.yml\"  # mine\r\n",
+                "COMPOSE_FILE=\"a.yml:compose-charon-dkg.yml\"  # mine\r\n",
+            ),
+            (
+                " export COMPOSE_FILE = 'a.yml'\n",
+                " export COMPOSE_FILE = 'a.yml:compose-charon-dkg.yml'\n",
+            ),
+            (
+                "COMPOSE_FILE=${X}.yml\r\n",
+                "COMPOSE_FILE=${X}.yml:compose-charon-dkg.yml\r\n",
+            ),
             // The last one counts.
-            ("COMPOSE_FILE=a.yml\nCOMPOSE_FILE=b.yml\n", "COMPOSE_FILE=a.yml\nCOMPOSE_FILE=b.yml:compose-charon-dkg.yml\n"),
+            (
+                "COMPOSE_FILE=a.yml\nCOMPOSE_FILE=b.yml\n",
+                "COMPOSE_FILE=a.yml\nCOMPOSE_FILE=b.yml:compose-charon-dkg.yml\n",
+            ),
         ] {
             assert_eq!(added(Some(before)), after);
             assert_eq!(removed(after), Ok(wrote(before)), "{after:?}");
@@ -441,11 +465,23 @@ mod tests {
         let lines: Vec<&str> = block.lines().collect();
         assert_eq!(
             lines.get(1),
-            Some(&"COMPOSE_FILE=docker-compose.yml:docker-compose.override.yml:compose-charon-dkg.yml")
+            Some(
+                &"COMPOSE_FILE=docker-compose.yml:docker-compose.override.yml:compose-charon-dkg.yml"
+            )
         );
         assert_eq!(removed(&block), Ok(Edit::Delete));
-        for before in ["", "X=1\n", "X=1", "# COMPOSE_FILE=a.yml\n", "MY_COMPOSE_FILE=a\nCOMPOSE_FILES=b\r\n"] {
-            assert_eq!(removed(&added(Some(before))), Ok(wrote(before)), "{before:?}");
+        for before in [
+            "",
+            "X=1\n",
+            "X=1",
+            "# COMPOSE_FILE=a.yml\n",
+            "MY_COMPOSE_FILE=a\nCOMPOSE_FILES=b\r\n",
+        ] {
+            assert_eq!(
+                removed(&added(Some(before))),
+                Ok(wrote(before)),
+                "{before:?}"
+            );
         }
     }
 
@@ -481,7 +517,11 @@ mod tests {
             block.replace(END, "# charon"),
             block.repeat(2),
         ] {
-            assert_eq!(removed(&changed), Err(DotenvError::BlockChanged), "{changed}");
+            assert_eq!(
+                removed(&changed),
+                Err(DotenvError::BlockChanged),
+                "{changed}"
+            );
         }
         assert!(matches!(
             removed("COMPOSE_FILE=compose-charon-dkg.yml\n"),
@@ -510,7 +550,11 @@ mod tests {
                 "{odd}"
             );
         }
-        for empty in ["X=1\nCOMPOSE_FILE=\n", "X=1\nCOMPOSE_FILE=''", "X=1\nCOMPOSE_FILE= # none"] {
+        for empty in [
+            "X=1\nCOMPOSE_FILE=\n",
+            "X=1\nCOMPOSE_FILE=''",
+            "X=1\nCOMPOSE_FILE= # none",
+        ] {
             assert_eq!(
                 add(Some(empty.as_bytes()), &defaults(), ":", ENTRY),
                 Err(DotenvError::Empty { line: 2 })

@@ -76,10 +76,19 @@ pub enum Origin {
 /// The text of the file.
 pub fn render(file: &GateFile) -> String {
     let (template, head) = match &file.gate {
-        Gate::Provider { project_dir, data_dir } => {
+        Gate::Provider {
+            project_dir,
+            data_dir,
+        } => {
             let head = head(PROVIDER)
-                .replace("project-dir: \".\"", &format!("project-dir: {}", quoted(project_dir)))
-                .replace("data-dir: \".charon\"", &format!("data-dir: {}", quoted(data_dir)));
+                .replace(
+                    "project-dir: \".\"",
+                    &format!("project-dir: {}", quoted(project_dir)),
+                )
+                .replace(
+                    "data-dir: \".charon\"",
+                    &format!("data-dir: {}", quoted(data_dir)),
+                );
             let head = replace_require(&head, file.require);
             let head = if file.rehearsal {
                 head + "\n        rehearsal: \"true\""
@@ -88,7 +97,12 @@ pub fn render(file: &GateFile) -> String {
             };
             (PROVIDER, head)
         }
-        Gate::OneShot { image, run_as, data_dir, state_dir } => {
+        Gate::OneShot {
+            image,
+            run_as,
+            data_dir,
+            state_dir,
+        } => {
             let head = head(ONE_SHOT)
                 .replace("\"charon-dkg-self:latest\"", &quoted(image))
                 .replace("user: \"1000:1000\"", user_lines(run_as, "    ").trim())
@@ -143,14 +157,14 @@ fn digest(text: &str) -> String {
 
 /// A template up to its service.
 fn head(template: &str) -> String {
-    template.split_once(SERVICE).map_or(template, |(head, _)| head).to_owned()
+    template
+        .split_once(SERVICE)
+        .map_or(template, |(head, _)| head)
+        .to_owned()
 }
 
 fn replace_require(head: &str, require: Require) -> String {
-    head.replace(
-        &quoted(Require::Confirmed.name()),
-        &quoted(require.name()),
-    )
+    head.replace(&quoted(Require::Confirmed.name()), &quoted(require.name()))
 }
 
 fn user_lines(run_as: &RunAs, indent: &str) -> String {
@@ -227,7 +241,10 @@ mod tests {
 
     #[test]
     fn the_templates_are_compose_files_as_they_are() {
-        for (text, kind) in [(PROVIDER, GateKind::Provider), (ONE_SHOT, GateKind::OneShot)] {
+        for (text, kind) in [
+            (PROVIDER, GateKind::Provider),
+            (ONE_SHOT, GateKind::OneShot),
+        ] {
             assert_eq!(text.matches(SERVICE).count(), 1);
             let project = Project::parse(text.as_bytes()).unwrap();
             let charon = &project.services["charon"];
@@ -240,7 +257,11 @@ mod tests {
     fn the_provider_is_told_where_it_stands() {
         let text = render(&provider());
         let project = Project::parse(text.as_bytes()).unwrap();
-        let options = &project.services[GATE_SERVICE].provider.as_ref().unwrap().options;
+        let options = &project.services[GATE_SERVICE]
+            .provider
+            .as_ref()
+            .unwrap()
+            .options;
         assert_eq!(options["project-dir"], "/home/o \"p\"/$x");
         assert_eq!(options["data-dir"], "/elsewhere/.charon");
         assert_eq!(options["require"], "verified");
@@ -270,8 +291,17 @@ mod tests {
         assert_eq!(gate["userns_mode"], "host");
         assert_eq!(gate["volumes"][0]["source"], "./node0");
         assert_eq!(gate["volumes"][1]["source"], "./node0-dkg");
-        assert!(gate["volumes"].as_array().unwrap().iter().all(|volume| volume["read_only"] == true));
-        assert_eq!(gate["command"].as_array().unwrap().last().unwrap(), "confirmed");
+        assert!(
+            gate["volumes"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .all(|volume| volume["read_only"] == true)
+        );
+        assert_eq!(
+            gate["command"].as_array().unwrap().last().unwrap(),
+            "confirmed"
+        );
         let bare = parse(&render(&GateFile {
             gate: Gate::OneShot {
                 image: "i".to_owned(),
@@ -298,8 +328,14 @@ mod tests {
     fn a_file_of_ours_is_known_and_so_is_an_edit() {
         let text = render(&provider());
         assert_eq!(origin(text.as_bytes()), Origin::Ours);
-        assert_eq!(origin((text.clone() + "# mine\n").as_bytes()), Origin::Edited);
-        assert_eq!(origin(text.replace("verified", "confirmed").as_bytes()), Origin::Edited);
+        assert_eq!(
+            origin((text.clone() + "# mine\n").as_bytes()),
+            Origin::Edited
+        );
+        assert_eq!(
+            origin(text.replace("verified", "confirmed").as_bytes()),
+            Origin::Edited
+        );
         for foreign in [&b""[..], b"services: {}\n", b"\xff\n"] {
             assert_eq!(origin(foreign), Origin::Foreign);
         }

@@ -56,10 +56,16 @@ pub struct ComposeVersion {
 
 impl ComposeVersion {
     /// The first that knows `service_completed_successfully`.
-    const OLDEST: Self = Self { major: 1, minor: 29 };
+    const OLDEST: Self = Self {
+        major: 1,
+        minor: 29,
+    };
 
     /// The first with documented providers (docker/compose `docs/extension.md`; a draft in 2.35).
-    const FIRST_WITH_PROVIDERS: Self = Self { major: 2, minor: 36 };
+    const FIRST_WITH_PROVIDERS: Self = Self {
+        major: 2,
+        minor: 36,
+    };
 
     /// What `compose version --short` printed: `2.40.3-3`, `v2.26.1`, `1.29.2`.
     pub fn parse(text: &str) -> Option<Self> {

@@ -247,10 +247,8 @@ fn provider(value: &Value) -> Option<Provider> {
     let options = value.get("options").and_then(Value::as_object);
     let options = options.into_iter().flatten().filter_map(|(name, value)| {
         // Newer releases print every option as a list.
-        let value = match value {
-            Value::Array(values) => values.first().and_then(scalar),
-            single => scalar(single),
-        };
+        let first = value.as_array().and_then(|values| values.first());
+        let value = scalar(first.unwrap_or(value));
         Some((name.clone(), value?))
     });
     Some(Provider {
@@ -261,15 +259,15 @@ fn provider(value: &Value) -> Option<Provider> {
 
 fn mounts(body: &Value, document: &Value) -> Vec<Mount> {
     let volumes = list(body.get("volumes")).iter().filter_map(|volume| {
-        let (source, target) = match volume {
+        let (source, target) = match volume.as_str() {
             // `source:target[:mode]`, as 1.29 prints them.
-            Value::String(text) => {
+            Some(text) => {
                 let mut parts = text.splitn(3, ':');
                 (undouble(parts.next()?), undouble(parts.next()?))
             }
-            other => (
-                other.get("source").and_then(scalar)?,
-                other.get("target").and_then(scalar).unwrap_or_default(),
+            None => (
+                volume.get("source").and_then(scalar)?,
+                volume.get("target").and_then(scalar).unwrap_or_default(),
             ),
         };
         // What is no path is the name of a volume.
@@ -311,7 +309,10 @@ fn bound_volume(document: &Value, name: &str) -> Option<String> {
 fn take_over_mounts(services: &mut BTreeMap<String, Service>, listed: &Map<String, Value>) {
     let mut sources: BTreeMap<&str, Vec<String>> = BTreeMap::new();
     for (name, body) in listed {
-        for from in list(body.get("volumes_from")).iter().filter_map(Value::as_str) {
+        for from in list(body.get("volumes_from"))
+            .iter()
+            .filter_map(Value::as_str)
+        {
             if let Some(container) = from.strip_prefix("container:") {
                 if let Some(service) = services.get_mut(name) {
                     service.foreign_mounts.push(container.to_owned());
@@ -332,7 +333,11 @@ fn take_over_mounts(services: &mut BTreeMap<String, Service>, listed: &Map<Strin
                 continue;
             };
             for other in others {
-                for mount in before.get(other).into_iter().flat_map(|other| &other.mounts) {
+                for mount in before
+                    .get(other)
+                    .into_iter()
+                    .flat_map(|other| &other.mounts)
+                {
                     let taken = Mount {
                         source: mount.source.clone(),
                         via: Via::Service(other.clone()),
@@ -426,9 +431,18 @@ volumes:
     #[test]
     fn every_way_to_a_path_is_found() {
         let project = Project::parse(SECOND.as_bytes()).unwrap();
-        assert_eq!(sources(&project, "charon"), ["/p/.charon at /opt/charon/.charon"]);
-        assert_eq!(sources(&project, "lodestar"), ["/p/.charon with the volumes of charon"]);
-        assert_eq!(sources(&project, "second-hand"), ["/p/.charon with the volumes of lodestar"]);
+        assert_eq!(
+            sources(&project, "charon"),
+            ["/p/.charon at /opt/charon/.charon"]
+        );
+        assert_eq!(
+            sources(&project, "lodestar"),
+            ["/p/.charon with the volumes of charon"]
+        );
+        assert_eq!(
+            sources(&project, "second-hand"),
+            ["/p/.charon with the volumes of lodestar"]
+        );
         assert_eq!(project.services["second-hand"].foreign_mounts, ["other:ro"]);
         assert_eq!(
             sources(&project, "secretive"),
@@ -454,9 +468,18 @@ volumes:
             sources(&project, "charon"),
             ["/p/.charon at /opt/charon/.charon", "/p/.charon at /x"]
         );
-        assert_eq!(sources(&project, "vc"), ["/p/.charon with the volumes of charon"]);
-        assert_eq!(project.services["charon"].user.as_deref(), Some("1000:1000"));
-        assert_eq!(project.services["vc"].depends_on["charon"], "service_started");
+        assert_eq!(
+            sources(&project, "vc"),
+            ["/p/.charon with the volumes of charon"]
+        );
+        assert_eq!(
+            project.services["charon"].user.as_deref(),
+            Some("1000:1000")
+        );
+        assert_eq!(
+            project.services["vc"].depends_on["charon"],
+            "service_started"
+        );
     }
 
     #[test]
@@ -470,16 +493,23 @@ volumes:
                 "condition: service_started\n      gate: {condition: service_completed_successfully}\n",
             );
         let after = |text: &str| Project::parse(text.as_bytes()).unwrap();
-        before.check_only_gate_added(&after(&with_gate), "gate").unwrap();
+        before
+            .check_only_gate_added(&after(&with_gate), "gate")
+            .unwrap();
         for (old, new) in [
             ("sleep 1", "sleep 2"),
             ("device: /p", "device: /q"),
-            ("  gate: {image: x}", "  gate: {image: x}\n  more: {image: x}"),
+            (
+                "  gate: {image: x}",
+                "  gate: {image: x}\n  more: {image: x}",
+            ),
             ("    command: sleep 1\n", ""),
         ] {
             let other = with_gate.replace(old, new);
             assert_ne!(other, with_gate);
-            let error = before.check_only_gate_added(&after(&other), "gate").unwrap_err();
+            let error = before
+                .check_only_gate_added(&after(&other), "gate")
+                .unwrap_err();
             assert!(matches!(error, ProjectError::OtherChange { .. }), "{error}");
         }
     }
@@ -487,7 +517,13 @@ volumes:
     #[test]
     fn what_is_no_project_is_refused() {
         for text in ["", "{}", "a: b", "services: 1"] {
-            assert!(matches!(Project::parse(text.as_bytes()), Err(ProjectError::NoServices)), "{text}");
+            assert!(
+                matches!(
+                    Project::parse(text.as_bytes()),
+                    Err(ProjectError::NoServices)
+                ),
+                "{text}"
+            );
         }
         assert!(Project::parse(b"\tx: [").is_err());
     }

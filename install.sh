@@ -886,9 +886,10 @@ uninstall() {
     take_back "$old_kind" "$old_mark" "$old_path"
   done <"$work/backwards"
   rm -f -- "$manifest"
-  while IFS=$TAB read -r old_kind old_mark old_path; do
-    if [ "$old_kind" = dir ] && [ -d "$old_path" ]; then rmdir -- "$old_path" 2>/dev/null || true; fi
-  done <"$work/backwards"
+  # What is below comes after what is above, in this order.
+  grep "^dir$TAB" "$work/backwards" | sort -r | while IFS=$TAB read -r _ _ old_path; do
+    if [ -d "$old_path" ]; then rmdir -- "$old_path" 2>/dev/null || true; fi
+  done
   out "charon-dkg is uninstalled from $prefix"
   if [ -s "$work/left" ]; then
     say "These were changed since they were installed, so they were left:"

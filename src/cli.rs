@@ -1,9 +1,10 @@
-//! The command line as typed, and the four shapes in which it arrives.
+//! The command line as typed, and the five shapes in which it arrives.
 //!
 //! | shape | argv |
 //! |---|---|
 //! | metadata | `docker-charondkg docker-cli-plugin-metadata` |
 //! | plugin | `docker-charondkg [docker's global flags] charondkg VERB …` |
+//! | plugin's help | `docker-charondkg help charondkg [VERB]`, which is how docker hands on `docker help` |
 //! | compose provider | `charon-dkg compose [--project-name=X] up|down|… …`: see [`crate::provider`] |
 //! | standalone | `charon-dkg VERB …` |
 //!
@@ -12,12 +13,16 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum, ValueHint};
 
+use crate::error::Kind;
 use crate::gate::decision::Require;
 
 /// The name under which docker's CLI knows this plugin: its rule `^[a-z][a-z0-9]*$` allows no hyphen.
 pub const PLUGIN_NAME: &str = "charondkg";
+
+/// Heading of the flags that every verb takes.
+const COMMON: &str = "Common options";
 
 /// One operator's side of a charon DKG ceremony: run it once, prove its outputs, lose nothing.
 #[derive(Debug, Parser)]
@@ -35,19 +40,23 @@ pub struct Cli {
 #[derive(Debug, Clone, Args)]
 pub struct Common {
     /// Project directory
-    #[arg(long, global = true, value_name = "DIR", default_value = ".")]
+    #[arg(long, global = true, value_name = "DIR", default_value = ".",
+        value_hint = ValueHint::DirPath, help_heading = COMMON)]
     pub dir: PathBuf,
-    /// Data directory of this node [default: <dir>/.charon]
-    #[arg(long, global = true, value_name = "DIR")]
+    /// Data directory of this node [default: .charon in the project directory]
+    #[arg(long, global = true, value_name = "DIR",
+        value_hint = ValueHint::DirPath, help_heading = COMMON)]
     pub data_dir: Option<PathBuf>,
-    /// How results are written to standard output
-    #[arg(long, global = true, value_name = "FORMAT", default_value = "text")]
+    /// How results and failures are written to standard output
+    #[arg(long, global = true, value_name = "text|json", default_value = "text",
+        hide_possible_values = true, help_heading = COMMON)]
     pub format: Format,
-    /// How progress is written to standard error
-    #[arg(long, global = true, value_name = "STYLE", default_value = "auto")]
+    /// How progress and advice are written to standard error
+    #[arg(long, global = true, value_name = "auto|plain|json|quiet", default_value = "auto",
+        hide_possible_values = true, help_heading = COMMON)]
     pub progress: ProgressStyle,
     /// Answer yes to every question
-    #[arg(long, short = 'y', global = true)]
+    #[arg(long, short = 'y', global = true, help_heading = COMMON)]
     pub yes: bool,
     /// Docker engine to use, as in docker's own --host
     #[arg(long, global = true, value_name = "HOST", help_heading = "Engine")]
@@ -129,8 +138,8 @@ pub enum EnrAction {
 #[derive(Debug, Clone, Args)]
 pub struct CeremonyArgs {
     /// Cluster definition: a file or an https URL
-    /// [default: cluster-definition.json in the data directory, or the one kept from an earlier URL]
-    #[arg(long, value_name = "FILE|URL")]
+    /// [default: cluster-definition.json in the data directory, or the one kept by an earlier `run`]
+    #[arg(long, value_name = "FILE|URL", value_hint = ValueHint::FilePath)]
     pub definition: Option<String>,
     /// Relay that every operator of the cluster uses; repeat for several [default: charon's own]
     #[arg(long, value_name = "URL")]
@@ -156,16 +165,17 @@ pub struct CeremonyArgs {
 #[derive(Debug, Args)]
 pub struct VerifyArgs {
     /// A directory to prove instead of the data directory
-    #[arg(value_name = "DIR", conflicts_with = "data_dir")]
+    #[arg(value_name = "DIR", conflicts_with = "data_dir", value_hint = ValueHint::DirPath)]
     pub target: Option<PathBuf>,
     /// A bare cluster lock; needs no secrets
-    #[arg(long, value_name = "FILE", conflicts_with = "target")]
+    #[arg(long, value_name = "FILE", conflicts_with = "target", value_hint = ValueHint::FilePath)]
     pub lock: Option<PathBuf>,
     /// A cluster definition alone
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["target", "lock"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["target", "lock"],
+        value_hint = ValueHint::FilePath)]
     pub definition: Option<PathBuf>,
     /// A deposit data file to check against --lock; repeat for several
-    #[arg(long, value_name = "FILE", requires = "lock")]
+    #[arg(long, value_name = "FILE", requires = "lock", value_hint = ValueHint::FilePath)]
     pub deposit: Vec<PathBuf>,
     /// Print nothing; the exit code tells
     #[arg(long, short)]
@@ -277,7 +287,12 @@ pub struct RehearseArgs {
     #[arg(long, value_name = "N", default_value_t = 2)]
     pub validators: u16,
     /// What plays charon: its image, our simulator, or the image where it can be had
-    #[arg(long, value_name = "WHO", default_value = "auto")]
+    #[arg(
+        long,
+        value_name = "charon|simulated|auto",
+        default_value = "auto",
+        hide_possible_values = true
+    )]
     pub engine: RehearsalEngine,
     /// Keep the operators' directories instead of removing them
     #[arg(long)]
@@ -331,16 +346,41 @@ impl Invocation {
             (true, _) => format!("docker {PLUGIN_NAME}"),
             (false, _) => "charon-dkg".to_owned(),
         };
-        let command = Cli::command()
-            .name("charon-dkg")
-            .bin_name(spelling.clone())
-            .display_name("charon-dkg");
+        let command = command().bin_name(spelling.clone());
         let matches = command.try_get_matches_from(args).map_err(Box::new)?;
         let mut cli = Cli::from_arg_matches(&matches).map_err(Box::new)?;
         cli.common.host = cli.common.host.or(engine_flags.host);
         cli.common.context = cli.common.context.or(engine_flags.context);
         Ok(Self { cli, spelling })
     }
+}
+
+/// Everything that can be typed, as the help and completion know it.
+pub fn command() -> clap::Command {
+    Cli::command()
+        .name("charon-dkg")
+        .display_name("charon-dkg")
+        .after_help(exit_codes())
+}
+
+/// The table of exit codes, for the help.
+fn exit_codes() -> String {
+    let mut text = "Exit codes:\n  0    done\n".to_owned();
+    for kind in Kind::ALL {
+        text.push_str(&format!("  {:<4} {}\n", kind.exit_code(), kind.meaning()));
+    }
+    text
+}
+
+/// Whether a command line asks for JSON on standard output. For one that cannot be parsed; the
+/// parsed one knows.
+pub fn asks_for_json(argv: &[OsString]) -> bool {
+    let words: Vec<&str> = argv
+        .iter()
+        .map(|word| word.to_str().unwrap_or_default())
+        .take_while(|word| *word != "--")
+        .collect();
+    words.contains(&"--format=json") || words.windows(2).any(|pair| pair == ["--format", "json"])
 }
 
 /// What docker's own flags before the plugin's name said about the engine.
@@ -362,15 +402,18 @@ impl Shape {
         let mut flags = EngineFlags::default();
         let mut at = 1;
         while let Some(word) = argv.get(at).and_then(|word| word.to_str()) {
-            if word == PLUGIN_NAME {
-                let args = argv
-                    .iter()
-                    .take(1)
-                    .chain(argv.iter().skip(at + 1))
-                    .cloned()
-                    .collect();
+            let asks_help = word == "help" && argv.get(at + 1).is_some_and(|w| w == PLUGIN_NAME);
+            if word == PLUGIN_NAME || asks_help {
+                let own = argv.iter().skip(at + 1 + usize::from(asks_help));
+                let help = asks_help.then(|| OsString::from("--help"));
                 return Self {
-                    args,
+                    args: argv
+                        .iter()
+                        .take(1)
+                        .chain(own)
+                        .cloned()
+                        .chain(help)
+                        .collect(),
                     engine_flags: flags,
                     plugin: true,
                 };
@@ -500,6 +543,40 @@ mod tests {
         assert!(error.to_string().contains("docker charon-dkg"), "{error}");
         let error = Invocation::from_args(argv(), None).unwrap_err();
         assert!(error.to_string().contains("docker charondkg"), "{error}");
+    }
+
+    #[test]
+    fn dockers_help_reaches_the_verb() {
+        for (argv, usage) in [
+            (
+                &["/x/docker-charondkg", "help", "charondkg"][..],
+                "docker charondkg [OPTIONS]",
+            ),
+            (
+                &["/x/docker-charondkg", "-D", "help", "charondkg", "enr"],
+                "docker charondkg enr [OPTIONS]",
+            ),
+        ] {
+            let argv = argv.iter().map(OsString::from).collect();
+            let help = Invocation::from_args(argv, None).unwrap_err();
+            assert_eq!(help.kind(), clap::error::ErrorKind::DisplayHelp);
+            assert!(help.to_string().contains(usage), "{help}");
+        }
+    }
+
+    #[test]
+    fn charons_own_flags_are_no_wish_for_json() {
+        let asks =
+            |words: &[&str]| asks_for_json(&words.iter().map(OsString::from).collect::<Vec<_>>());
+        assert!(asks(&[
+            "charon-dkg",
+            "run",
+            "--format=json",
+            "--frobnicate"
+        ]));
+        assert!(asks(&["charon-dkg", "--format", "json"]));
+        assert!(!asks(&["charon-dkg", "run", "--", "--format=json"]));
+        assert!(!asks(&["charon-dkg", "run", "--format", "text", "json"]));
     }
 
     #[test]

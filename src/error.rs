@@ -35,6 +35,30 @@ impl Kind {
         }
     }
 
+    /// Every kind, by exit code.
+    pub const ALL: [Kind; 7] = [
+        Kind::Unexpected,
+        Kind::Usage,
+        Kind::Refused,
+        Kind::VerificationFailed,
+        Kind::Busy,
+        Kind::CeremonyFailed,
+        Kind::Interrupted,
+    ];
+
+    /// What this kind means to an operator, as the table of exit codes says it.
+    pub const fn meaning(self) -> &'static str {
+        match self {
+            Kind::Unexpected => "unexpected: the machine, the engine or this program failed",
+            Kind::Usage => "wrong command line",
+            Kind::Refused => "refused; nothing was changed",
+            Kind::VerificationFailed => "verification failed, or could not tell",
+            Kind::Busy => "busy: somebody else holds the guard of this key or directory",
+            Kind::CeremonyFailed => "the ceremony itself failed; nothing was promoted",
+            Kind::Interrupted => "interrupted",
+        }
+    }
+
     /// The stable name of this kind in JSON output.
     pub const fn name(self) -> &'static str {
         match self {

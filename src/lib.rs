@@ -6,6 +6,7 @@
 //! | module | what | effects |
 //! |---|---|---|
 //! | [`cli`] | the command line as typed | none |
+//! | [`completion`] | how a command line may go on, for the shell | none |
 //! | [`cluster`] | charon's public files as types: definition, cluster lock, deposit data, ENR; their hashes and signatures | none |
 //! | [`keys`] | BLS, secp256k1 and EIP-2335 keystores, behind a few functions each | none |
 //! | [`verify`](mod@verify) | takes the bytes of a data directory, gives findings and, only if all is proved, a [`verify::Verified`] | none |
@@ -25,6 +26,7 @@ pub mod charon_log;
 pub mod cli;
 pub mod cluster;
 pub mod commands;
+pub mod completion;
 pub mod error;
 pub mod finding;
 pub mod gate;

@@ -1,18 +1,68 @@
 //! Findings and failures, for people and for programs.
 //!
-//! What is shown may come from files and logs of strangers: [`clean`] takes the control characters
-//! out of it, so that no file can move a terminal's cursor or forge a line.
+//! What is shown may come from files and logs of strangers: [`clean`] takes out of it what could
+//! move a terminal's cursor or forge a line. It is the only function that does so.
 
 use serde::Serialize;
 
 use crate::error::Failure;
 use crate::finding::{Finding, Weight};
 
-/// The text without control characters, newlines included; each becomes a space.
+/// The text as one line without anything that could steer a terminal or mislead a reader: escape
+/// sequences, control characters other than the tab, and characters that change the direction of
+/// text are left out; a line end becomes a space.
 pub fn clean(text: &str) -> String {
-    text.chars()
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .collect()
+    let mut out = String::with_capacity(text.len());
+    let mut chars = text.chars().peekable();
+    while let Some(c) = chars.next() {
+        if c == '\u{1b}' {
+            match chars.peek() {
+                // A control sequence (ECMA-48 §5.4) ends with its first byte in `@`…`~`.
+                Some('[') => {
+                    chars.next();
+                    while chars.next_if(|c| (' '..='?').contains(c)).is_some() {}
+                    chars.next_if(|c| ('@'..='~').contains(c));
+                }
+                // An operating system command and its kin (§5.6) end with BEL or ESC \.
+                Some(']' | 'P' | 'X' | '^' | '_') => {
+                    chars.next();
+                    while let Some(inner) = chars.next() {
+                        if inner == '\u{7}' || inner == '\u{9c}' {
+                            break;
+                        }
+                        if inner == '\u{1b}' {
+                            chars.next_if_eq(&'\\');
+                            break;
+                        }
+                    }
+                }
+                // Two bytes, or more with intermediate ones (§13.2, ECMA-35).
+                Some(_) | None => {
+                    while chars.next_if(|c| (' '..='/').contains(c)).is_some() {}
+                    chars.next_if(|c| ('0'..='~').contains(c));
+                }
+            }
+        } else if c == '\n' {
+            out.push(' ');
+        } else if c == '\t' || !(c.is_control() || steers_text(c)) {
+            out.push(c);
+        }
+    }
+    out
+}
+
+/// Whether a character has no shape of its own but changes how others are shown.
+fn steers_text(c: char) -> bool {
+    matches!(
+        c,
+        '\u{61c}'
+            | '\u{200b}'..='\u{200f}'
+            | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}'
+            | '\u{feff}'
+            | '\u{fff9}'..='\u{fffb}'
+            | '\u{e0000}'..='\u{e007f}'
+    )
 }
 
 /// `1 validator`, `2 validators`.
@@ -62,17 +112,23 @@ pub fn findings_text(findings: &[Finding]) -> String {
     text
 }
 
-/// A failure as a text for people.
+/// A failure as a text for people. The findings come first, since they may be many and the end is
+/// what stays in sight.
 pub fn failure_text(failure: &Failure) -> String {
-    let mut text = format!("error: {}\n", clean(&failure.message));
-    if !failure.findings.is_empty() {
-        text.push('\n');
-        text.push_str(&findings_text(&failure.findings));
-    }
+    let mut text = findings_text(&failure.findings);
+    text.push_str(&format!("error: {}\n", clean(&failure.message)));
     for hint in &failure.hints {
         text.push_str(&format!("hint: {}\n", clean(hint)));
     }
     text
+}
+
+/// The text with our commands spelled as this operator types them.
+///
+/// Facts and advice say "`charon-dkg VERB`", in backticks; an operator may have come by
+/// `docker charon-dkg`. Documents for programs keep the one name.
+pub fn spelled(text: &str, spelling: &str) -> String {
+    text.replace("`charon-dkg ", &format!("`{spelling} "))
 }
 
 #[derive(Serialize)]
@@ -131,11 +187,48 @@ mod tests {
         ];
         insta::assert_snapshot!(findings_text(&findings), @r"
         FAIL [some-check] validator 3
-            seen:     evil [2Jtext FAIL [forged] x
+            seen:     eviltext FAIL [forged] x
             expected: something else
         note [some-check] validator 3
             seen:     a note
             expected: something else
+        ");
+    }
+
+    #[test]
+    fn nothing_that_steers_a_terminal_survives() {
+        assert_eq!(clean("a\u{1b}[2J\u{1b}[1;31mb\u{1b}[0mc"), "abc");
+        assert_eq!(clean("a\u{1b}]0;title\u{7}b\u{1b}]8;;x\u{1b}\\c"), "abc");
+        assert_eq!(clean("a\r\u{8}\u{0}\u{7f}\u{9b}31mb"), "a31mb");
+        assert_eq!(clean("a\u{202e}b\u{2066}c\u{200b}d"), "abcd");
+        assert_eq!(clean("one\r\ntwo\n"), "one two ");
+        assert_eq!(clean("ends in \u{1b}"), "ends in ");
+        assert_eq!(clean("ends in \u{1b}["), "ends in ");
+        assert_eq!(clean("\tJörg & Søn 🎉"), "\tJörg & Søn 🎉");
+    }
+
+    #[test]
+    fn commands_are_spelled_as_the_operator_types_them() {
+        assert_eq!(
+            spelled(
+                "try `charon-dkg enr`, not `charon dkg`",
+                "docker charon-dkg"
+            ),
+            "try `docker charon-dkg enr`, not `charon dkg`"
+        );
+    }
+
+    #[test]
+    fn a_failure_ends_with_what_to_do() {
+        let failure = Failure::new(Kind::Refused, "it\u{1b}[2J cannot start")
+            .with_findings(vec![finding(Weight::Fail, "this")])
+            .hint("do that");
+        insta::assert_snapshot!(failure_text(&failure), @r"
+        FAIL [some-check] validator 3
+            seen:     this
+            expected: something else
+        error: it cannot start
+        hint: do that
         ");
     }
 

@@ -1,4 +1,9 @@
 //! `install.sh` and the forwarder, in throw-away homes, prefixes, checkouts and root file systems.
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "clippy.toml allows these in test functions; their helpers are no different"
+)]
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};

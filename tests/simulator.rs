@@ -5,9 +5,6 @@
     reason = "helpers of tests are not inside a test function, and their failure must end the test"
 )]
 
-#[path = "verify/support.rs"]
-mod support;
-
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
@@ -21,9 +18,8 @@ use std::time::{Duration, Instant};
 use charon_dkg::charon_log::{ClusterSize, Diagnosis, End, Phase, Transcript, Whose};
 use charon_dkg::cluster::{Definition, DefinitionVersion};
 use charon_dkg::simulator::{DISCLAIMER, Rehearsal, RehearsalTerms, rehearsal_definition};
-use charon_dkg::verify::Verdict;
+use charon_dkg::verify::{Expectations, Material, NamedFile, Options, Scope, Verdict, verify};
 use rustix::process::{Pid, Signal, kill_process};
-use support::Ceremony;
 use tempfile::TempDir;
 
 /// Longer than anything here takes on a busy machine; a test that waits so long has failed.
@@ -216,19 +212,37 @@ impl Stage {
         self.nodes().map(|node| self.start(node)).collect()
     }
 
-    /// Everything that lies in the data directories, as the verifier takes it.
-    fn ceremony(&self) -> Ceremony {
-        Ceremony {
-            name: "rehearsal".to_owned(),
-            path: self.directory.path().to_owned(),
-            nodes: self.size.operators,
+    /// What a whole verification says of a node's data directory.
+    fn verdict(&self, node: usize) -> Verdict {
+        let mut material = Material::default();
+        let root = self.data_dir(node);
+        for name in names_below(&root) {
+            if name == "validator_keys" {
+                for name in names_below(&root.join(&name)) {
+                    let path = format!("validator_keys/{name}");
+                    let bytes = fs::read(root.join(&path)).unwrap();
+                    material.keystores.push(NamedFile::new(path, bytes));
+                }
+                continue;
+            }
+            let bytes = fs::read(root.join(&name)).unwrap();
+            let file = NamedFile::new(name.clone(), bytes);
+            match name.as_str() {
+                "cluster-definition.json" => material.definition = Some(file),
+                "cluster-lock.json" => material.cluster_lock = Some(file),
+                "charon-enr-private-key" => material.enr_key = Some(file),
+                _ if name.starts_with("deposit-data") => material.deposit_data.push(file),
+                _ => material.other_names.push(name),
+            }
         }
+        let options = Options::new(Scope::WholeDataDirectory);
+        verify(&material, &Expectations::default(), &options)
+            .report
+            .verdict
     }
 
     fn verdicts(&self) -> Vec<Verdict> {
-        let ceremony = self.ceremony();
-        let verdict = |node| support::whole(&ceremony.material(node)).report.verdict;
-        self.nodes().map(verdict).collect()
+        self.nodes().map(|node| self.verdict(node)).collect()
     }
 
     /// What the log of a node says, with the end that the process had.
@@ -650,10 +664,9 @@ fn a_node_that_dies_between_keys_and_lock_leaves_the_others_waiting_with_all_the
         assert!(found.outputs_may_be_complete);
         assert_eq!(found.whose, Whose::Everybody);
     }
-    let ceremony = stage.ceremony();
     for (node, expected) in [(0, true), (1, false), (2, true)] {
-        let report = support::whole(&ceremony.material(node)).report;
-        assert_eq!(report.verdict == Verdict::Pass, expected, "node {node}");
+        let passed = stage.verdict(node) == Verdict::Pass;
+        assert_eq!(passed, expected, "node {node}");
     }
 }
 

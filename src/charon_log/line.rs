@@ -7,6 +7,8 @@
 
 use std::fmt;
 
+use crate::report::clean;
+
 /// Longest line that is kept; the rest of a longer one is dropped. charon's longest regular line, `Parsed config`,
 /// stays under 2 KiB.
 pub const MAX_LINE_BYTES: usize = 16 * 1024;
@@ -30,7 +32,7 @@ impl LineBuffer {
         Self::default()
     }
 
-    /// Takes the next bytes of the stream and gives the lines that they complete, [cleaned](clean).
+    /// Takes the next bytes of the stream and gives the lines that they complete, [cleaned].
     pub fn push(&mut self, chunk: &[u8]) -> Vec<String> {
         let mut lines = Vec::new();
         let mut rest = chunk;
@@ -60,60 +62,6 @@ impl LineBuffer {
         self.pending.clear();
         line
     }
-}
-
-/// The text without anything that could steer a terminal or mislead a reader: escape sequences, control
-/// characters other than the tab, and characters that change the direction of text.
-pub fn clean(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    let mut chars = text.chars().peekable();
-    while let Some(c) = chars.next() {
-        if c == '\u{1b}' {
-            match chars.peek() {
-                // A control sequence (ECMA-48 §5.4) ends with its first byte in `@`…`~`.
-                Some('[') => {
-                    chars.next();
-                    while chars.next_if(|c| (' '..='?').contains(c)).is_some() {}
-                    chars.next_if(|c| ('@'..='~').contains(c));
-                }
-                // An operating system command and its kin (§5.6) end with BEL or ESC \.
-                Some(']' | 'P' | 'X' | '^' | '_') => {
-                    chars.next();
-                    while let Some(inner) = chars.next() {
-                        if inner == '\u{7}' || inner == '\u{9c}' {
-                            break;
-                        }
-                        if inner == '\u{1b}' {
-                            chars.next_if_eq(&'\\');
-                            break;
-                        }
-                    }
-                }
-                // Two bytes, or more with intermediate ones (§13.2, ECMA-35).
-                Some(_) | None => {
-                    while chars.next_if(|c| (' '..='/').contains(c)).is_some() {}
-                    chars.next_if(|c| ('0'..='~').contains(c));
-                }
-            }
-        } else if c == '\t' || !(c.is_control() || steers_text(c)) {
-            out.push(c);
-        }
-    }
-    out
-}
-
-/// Whether a character has no shape of its own but changes how others are shown.
-fn steers_text(c: char) -> bool {
-    matches!(
-        c,
-        '\u{61c}'
-            | '\u{200b}'..='\u{200f}'
-            | '\u{2028}'..='\u{202e}'
-            | '\u{2060}'..='\u{206f}'
-            | '\u{feff}'
-            | '\u{fff9}'..='\u{fffb}'
-            | '\u{e0000}'..='\u{e007f}'
-    )
 }
 
 /// How much a line of charon weighs, in its own words.
@@ -220,7 +168,7 @@ pub enum Line {
 }
 
 impl Line {
-    /// Reads one line that has been [cleaned](clean). Never fails: what is not understood is [`Line::Text`].
+    /// Reads one line that has been [cleaned]. Never fails: what is not understood is [`Line::Text`].
     pub fn parse(line: &str) -> Self {
         if line.starts_with('\t') {
             return Self::Stack;
@@ -425,13 +373,6 @@ mod tests {
 
     #[test]
     fn nothing_that_steers_a_terminal_survives() {
-        assert_eq!(clean("a\u{1b}[2J\u{1b}[1;31mb\u{1b}[0mc"), "abc");
-        assert_eq!(clean("a\u{1b}]0;title\u{7}b\u{1b}]8;;x\u{1b}\\c"), "abc");
-        assert_eq!(clean("a\r\u{8}\u{0}\u{7f}\u{9b}31mb"), "a31mb");
-        assert_eq!(clean("a\u{202e}b\u{2066}c\u{200b}d"), "abcd");
-        assert_eq!(clean("ends in \u{1b}"), "ends in ");
-        assert_eq!(clean("ends in \u{1b}["), "ends in ");
-        assert_eq!(clean("\ttab and 🎉 stay"), "\ttab and 🎉 stay");
         let json = entry(
             r#"{"level":"info","ts":"x","msg":"\u001b[31mred\u001b[0m","peer":"a\u001b[2Jb","topic":"dkg"}"#,
         );

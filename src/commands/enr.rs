@@ -2,10 +2,11 @@
 
 use serde::Serialize;
 
-use super::{Context, failures, observe};
+use super::{Context, failures, observe, place};
 use crate::cli::{EnrAction, EnrArgs};
 use crate::error::{Failure, Kind};
-use crate::host::{datadir, guard};
+use crate::host::datadir::{self, Layout};
+use crate::host::guard;
 use crate::keys::k1::EnrKey;
 
 #[derive(Serialize)]
@@ -19,36 +20,32 @@ struct Document<'a> {
 
 pub(super) fn enr(context: &Context, args: &EnrArgs) -> Result<(), Failure> {
     let layout = context.layout()?;
+    let facts = place::look(&layout)?;
     let key_path = layout.enr_key_path().display().to_string();
     let existing = observe::enr_key(&layout).map_err(|reason| {
-        Failure::new(Kind::Refused, reason).hint(format!(
-            "restore {key_path} from your backup; it is not overwritten"
-        ))
+        let hint = place::owner_to_be(&facts).unwrap_or_else(|| {
+            format!("restore {key_path} from your backup; it is not overwritten")
+        });
+        Failure::new(
+            Kind::Refused,
+            format!("the ENR key cannot be used: {reason}"),
+        )
+        .hint(hint)
     })?;
     let (key, created) = match (existing, args.action) {
         (Some(key), _) => (key, false),
         (None, Some(EnrAction::Show)) => {
             return Err(
-                Failure::new(Kind::Refused, format!("there is no ENR key {key_path}"))
-                    .hint(format!("`{} enr` creates one", context.spelling)),
+                Failure::new(Kind::Refused, format!("there is no ENR key {key_path}")).hint(
+                    "`charon-dkg enr` creates one; if you had one, restore it from your backup instead",
+                ),
             );
         }
-        (None, None) => {
-            datadir::create_data_dir(&layout).map_err(failures::file)?;
-            datadir::create_state_dir(&layout).map_err(failures::state_dir)?;
-            let _guard = guard::claim_directory(&layout).map_err(failures::guard)?;
-            let key = new_key()?;
-            datadir::create_enr_key_file(&layout, &key.to_file_text())
-                .map_err(failures::key_file)?;
-            (key, true)
-        }
+        (None, None) => (create(&layout)?, true),
     };
     let enr = key.enr();
     if created {
         context.say(&format!("created {key_path}"));
-        context.say(
-            "back it up now, offline: without it this node's keystores are useless, and nobody can restore it",
-        );
     }
     context.result(
         &format!("{}\n", enr.text()),
@@ -59,7 +56,36 @@ pub(super) fn enr(context: &Context, args: &EnrArgs) -> Result<(), Failure> {
             created,
             key_file: key_path,
         },
-    )
+    )?;
+    if created {
+        context.say("give this ENR to the coordinator, and the key file to nobody");
+        context.say(
+            "back up the key file now, offline: without it this node's keystores are useless, and nobody can restore it",
+        );
+    }
+    Ok(())
+}
+
+/// Creates the key, unless it can be seen that there was another.
+fn create(layout: &Layout) -> Result<EnrKey, Failure> {
+    if let Some(trace) = place::made_for_a_key(layout)? {
+        let key_path = layout.enr_key_path();
+        return Err(Failure::new(
+            Kind::Refused,
+            format!(
+                "there is no ENR key {}, but there is {trace}, which belongs to an earlier key",
+                key_path.display()
+            ),
+        )
+        .hint("restore the key from your backup: a new one would belong to no operator of that cluster")
+        .hint("for another ceremony with a new key, first `charon-dkg archive --with-definition`"));
+    }
+    datadir::create_data_dir(layout).map_err(failures::file)?;
+    datadir::create_state_dir(layout).map_err(failures::state_dir)?;
+    let _guard = guard::claim_directory(layout).map_err(failures::guard)?;
+    let key = new_key()?;
+    datadir::create_enr_key_file(layout, &key.to_file_text()).map_err(failures::key_file)?;
+    Ok(key)
 }
 
 /// A new key from the operating system's random numbers.

@@ -9,6 +9,7 @@ mod failures;
 mod gate;
 mod observe;
 mod pins;
+mod place;
 mod plan;
 mod probe;
 mod rehearse;
@@ -21,17 +22,18 @@ mod watch;
 use std::ffi::OsString;
 use std::future::Future;
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde::Serialize;
 
-use crate::cli::{Cli, Common, Format, Invocation, ProgressStyle, Verb};
+use crate::cli::{self, Cli, Common, Format, Invocation, ProgressStyle, Verb};
 use crate::error::{Failure, Kind};
 use crate::host::datadir::Layout;
 use crate::host::engine::{self, Endpoint, EngineEnvironment, EngineLookupError, EngineOptions};
 use crate::host::journal::Recovery;
 use crate::host::signals::Interrupt;
 use crate::host::terminal::{Progress, ProgressMode, Terminal};
-use crate::{provider, report, simulator};
+use crate::{completion, provider, report, simulator};
 
 /// What every verb has at hand.
 pub(crate) struct Context {
@@ -39,20 +41,36 @@ pub(crate) struct Context {
     terminal: Terminal,
     /// How the operator spells this program; advice repeats it.
     pub(crate) spelling: String,
+    /// Whether nothing is to be printed.
+    silent: bool,
+    /// Whether a program already has its document.
+    answered: AtomicBool,
 }
 
 impl Context {
     fn new(cli: &Cli, spelling: String) -> Self {
+        let silent = matches!(&cli.verb, Verb::Verify(args) if args.quiet);
+        let mode = if silent {
+            ProgressMode::Quiet
+        } else {
+            mode(cli.common.progress)
+        };
         Self {
             common: cli.common.clone(),
-            terminal: Terminal::of_process(mode(cli.common.progress), cli.common.yes),
+            terminal: Terminal::of_process(mode, cli.common.yes),
             spelling,
+            silent,
+            answered: AtomicBool::new(false),
         }
     }
 
     /// Something that needs attention, on standard error.
     pub(crate) fn warn(&self, text: &str) {
-        self.terminal.warning(text);
+        self.terminal.warning(&self.spelled(text));
+    }
+
+    fn spelled(&self, text: &str) -> String {
+        report::spelled(text, &self.spelling)
     }
 
     /// The flags by which a child of ours finds the same engine.
@@ -72,7 +90,7 @@ impl Context {
 
     /// One line of progress or advice, on standard error.
     pub(crate) fn say(&self, text: &str) {
-        self.terminal.note(text);
+        self.terminal.note(&self.spelled(text));
     }
 
     /// Something that takes a while, shown as a bar or as lines on standard error.
@@ -86,8 +104,8 @@ impl Context {
     /// When standard output cannot be written.
     pub(crate) fn result<T: Serialize>(&self, text: &str, document: &T) -> Result<(), Failure> {
         match self.common.format {
-            Format::Text => self.print(text),
-            Format::Json => self.print(&report::to_json(document)),
+            Format::Text => self.print(&self.spelled(text)),
+            Format::Json => self.print_document(&report::to_json(document)),
         }
     }
 
@@ -98,8 +116,14 @@ impl Context {
     pub(crate) fn result_for_programs<T: Serialize>(&self, document: &T) -> Result<(), Failure> {
         match self.common.format {
             Format::Text => Ok(()),
-            Format::Json => self.print(&report::to_json(document)),
+            Format::Json => self.print_document(&report::to_json(document)),
         }
+    }
+
+    /// The one document that a program gets: the result, or else the failure.
+    fn print_document(&self, text: &str) -> Result<(), Failure> {
+        self.answered.store(true, Ordering::Relaxed);
+        self.print(text)
     }
 
     fn print(&self, text: &str) -> Result<(), Failure> {
@@ -132,7 +156,7 @@ impl Context {
                     .to_owned()
             }
         };
-        self.terminal.warning(&text);
+        self.warn(&text);
     }
 
     /// Asks before something that cannot be taken back lightly.
@@ -159,14 +183,24 @@ impl Context {
         engine::find_engine(&options, &EngineEnvironment::of_this_process())
     }
 
+    /// Says why the command did not end well: on standard error for people, and on standard output
+    /// for a program that asked for JSON and has no document yet. `verify` has: its report says more.
     fn fail(&self, failure: &Failure) {
-        if !failure.findings.is_empty() {
-            self.terminal
-                .text(report::findings_text(&failure.findings).trim_end());
+        if self.silent {
+            return;
         }
-        self.terminal.error(&report::clean(&failure.message));
+        if self.common.format == Format::Json && !self.answered.load(Ordering::Relaxed) {
+            // Where that cannot be written, the exit code still tells.
+            drop(self.print_document(&report::failure_json(failure)));
+        }
+        if !failure.findings.is_empty() {
+            let findings = report::findings_text(&failure.findings);
+            self.terminal.text(self.spelled(&findings).trim_end());
+        }
+        let line = |text: &str| self.spelled(&report::clean(text));
+        self.terminal.error(&line(&failure.message));
         for hint in &failure.hints {
-            self.terminal.hint(&report::clean(hint));
+            self.terminal.hint(&line(hint));
         }
     }
 }
@@ -177,18 +211,17 @@ pub fn main(argv: Vec<OsString>) -> ExitCode {
     if let Some(words) = provider::words_of_compose(&argv) {
         return compose::answer(words);
     }
+    if let Some(answer) = completion::answer(&argv) {
+        return Terminal::of_process(ProgressMode::Quiet, false)
+            .result(answer.trim_end())
+            .map_or(Kind::Unexpected.exit_code(), |()| 0)
+            .into();
+    }
     let typed = std::env::var("CHARON_DKG_SPELLING").ok();
+    let json = cli::asks_for_json(&argv);
     let Invocation { cli, spelling } = match Invocation::from_args(argv, typed) {
         Ok(invocation) => invocation,
-        Err(error) => {
-            // A closed standard output changes nothing about what was asked for.
-            let is_answer = error.print().is_ok() && !error.use_stderr();
-            return ExitCode::from(if is_answer {
-                0
-            } else {
-                Kind::Usage.exit_code()
-            });
-        }
+        Err(error) => return not_a_command(&error, json).into(),
     };
     let context = Context::new(&cli, spelling);
     match dispatch(&context, cli.verb) {
@@ -200,6 +233,28 @@ pub fn main(argv: Vec<OsString>) -> ExitCode {
     }
 }
 
+/// Shows what clap has to say: help or version, which were asked for, or what is wrong.
+fn not_a_command(error: &clap::Error, json: bool) -> u8 {
+    // A closed standard output changes nothing about what was asked for.
+    error.print().ok();
+    if !error.use_stderr() {
+        return 0;
+    }
+    if json {
+        let text = error.to_string();
+        let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+        let fact = lines.next().unwrap_or_default();
+        let failure = Failure {
+            hints: lines.map(str::to_owned).collect(),
+            ..Failure::new(Kind::Usage, fact.trim_start_matches("error: "))
+        };
+        Terminal::of_process(ProgressMode::Quiet, false)
+            .result(report::failure_json(&failure).trim_end())
+            .ok();
+    }
+    Kind::Usage.exit_code()
+}
+
 fn dispatch(context: &Context, verb: Verb) -> Result<ExitCode, Failure> {
     let done = match verb {
         // It has charon's exit codes, not ours.
@@ -208,6 +263,7 @@ fn dispatch(context: &Context, verb: Verb) -> Result<ExitCode, Failure> {
         Verb::Plan(args) => block_on(plan::show(context, &args)),
         Verb::Run(args) => {
             let layout = context.layout()?;
+            place::look(&layout)?;
             block_on(async {
                 let mut interrupt = Interrupt::listen().map_err(failures::signals)?;
                 let done = run::run(context, &layout, &args, &mut interrupt).await?;
@@ -215,7 +271,7 @@ fn dispatch(context: &Context, verb: Verb) -> Result<ExitCode, Failure> {
             })
         }
         Verb::Verify(args) => verify::verify(context, &args),
-        Verb::Status => block_on(status::show(context)),
+        Verb::Status => status::show(context),
         Verb::Archive(args) => archive::archive(context, &args),
         Verb::Pins => pins::show(context),
         Verb::Rehearse(args) => block_on(rehearse::rehearse(context, &args)),

@@ -2,12 +2,14 @@
 
 use serde::Serialize;
 
-use super::{Context, failures, observe};
+use super::{Context, failures, observe, place};
 use crate::error::Failure;
 use crate::host::attempt::{Attempt, State};
-use crate::host::datadir;
+use crate::host::datadir::{self, DataDirFacts, Layout};
+use crate::host::files::EntryKind;
 use crate::host::journal;
 use crate::plan::{DEFINITION_FILE, LOCK_FILE};
+use crate::report;
 
 #[derive(Serialize)]
 struct Document {
@@ -25,105 +27,158 @@ struct AttemptLine {
     number: u32,
     started: String,
     charon: String,
+    container: String,
     state: &'static str,
     reason: Option<String>,
+    #[serde(skip)]
+    under_way: bool,
 }
 
-pub(super) async fn show(context: &Context) -> Result<(), Failure> {
+/// What is known, and what follows from it.
+struct Standing {
+    /// Stable name of the stage in JSON output.
+    stage: &'static str,
+    says: String,
+    next: String,
+}
+
+pub(super) fn show(context: &Context) -> Result<(), Failure> {
     let layout = context.layout()?;
-    let facts = datadir::observe(&layout).map_err(failures::file)?;
+    let facts = place::look(&layout)?;
     let key = observe::enr_key(&layout);
-    let mut attempts = Vec::new();
-    let mut under_way = None;
-    for attempt in Attempt::list(&layout).map_err(failures::attempt)? {
-        let record = attempt.record().map_err(failures::attempt)?;
-        if !record.state.is_final() {
-            under_way = Some(record.container.clone());
-        }
-        attempts.push(AttemptLine {
-            number: attempt.number(),
-            started: record.started,
-            charon: record.charon_version,
-            state: record.state.name(),
-            reason: match record.state {
-                State::Failed { reason } => Some(reason),
-                State::Prepared | State::Running | State::CharonDone { .. } | State::Promoted => {
-                    None
-                }
-            },
-        });
-    }
-    let me = &context.spelling;
-    let has_definition = facts.entry(DEFINITION_FILE).is_some()
-        || matches!(datadir::stored_definition(&layout), Ok(Some(_)));
-    let has_outputs = facts.entry(LOCK_FILE).is_some() || facts.entry("validator_keys").is_some();
-    let (stage, says, next) = if journal::is_pending(&layout) {
-        (
-            "interrupted",
-            "a command was cut short while it moved files; the next one finishes or undoes that"
-                .to_owned(),
-            format!("{me} run"),
-        )
-    } else if let Some(container) = under_way {
-        (
-            "under-way",
-            format!("a ceremony is under way in container {container}"),
-            format!("{me} run"),
-        )
-    } else if let Err(reason) = &key {
-        (
-            "key-unusable",
-            reason.clone(),
-            "restore the ENR key from your backup".to_owned(),
-        )
-    } else if has_outputs {
-        (
-            "outputs",
-            "the data directory holds the outputs of a ceremony".to_owned(),
-            format!("{me} verify"),
-        )
-    } else if matches!(key, Ok(None)) {
-        (
-            "no-key",
-            "there is no ENR key yet".to_owned(),
-            format!("{me} enr"),
-        )
-    } else if has_definition {
-        (
-            "ready",
-            "ENR key and cluster definition are here, and no outputs".to_owned(),
-            format!("{me} plan"),
-        )
-    } else {
-        (
-            "no-definition",
-            "there is an ENR key, and no cluster definition".to_owned(),
-            format!("{me} run --definition FILE|URL"),
-        )
-    };
+    let attempts = attempts(&layout)?;
+    let has_key = key.as_ref().map(Option::is_some).map_err(String::as_str);
+    let standing = standing(context, &layout, &facts, has_key, &attempts)?;
     let mut text = format!("{}\n", layout.data_dir().display());
     for attempt in &attempts {
         text.push_str(&format!(
             "    attempt {} of {}: charon {}, {}{}\n",
             attempt.number,
-            attempt.started,
-            attempt.charon,
+            report::clean(&attempt.started),
+            report::clean(&attempt.charon),
             attempt.state,
             attempt
                 .reason
                 .as_deref()
-                .map_or_else(String::new, |reason| format!(": {reason}")),
+                .map_or_else(String::new, |reason| format!(": {}", report::clean(reason))),
         ));
     }
-    text.push_str(&format!("{says}\nnext: {next}\n"));
+    let says = report::clean(&standing.says);
+    text.push_str(&format!("{says}\nnext: {}\n", standing.next));
     let document = Document {
         schema: "charon-dkg.status/1",
         data_dir: layout.data_dir().display().to_string(),
-        stage,
+        stage: standing.stage,
         enr_id: key.ok().flatten().map(|key| key.id().to_string()),
         attempts,
-        says,
-        next,
+        says: standing.says,
+        next: standing.next,
     };
     context.result(&text, &document)
+}
+
+fn attempts(layout: &Layout) -> Result<Vec<AttemptLine>, Failure> {
+    Attempt::list(layout)
+        .map_err(failures::attempt)?
+        .into_iter()
+        .map(|attempt| {
+            let record = attempt.record().map_err(failures::attempt)?;
+            Ok(AttemptLine {
+                number: attempt.number(),
+                started: record.started,
+                charon: record.charon_version,
+                container: record.container,
+                under_way: !record.state.is_final(),
+                state: record.state.name(),
+                reason: match record.state {
+                    State::Failed { reason } => Some(reason),
+                    State::Prepared
+                    | State::Running
+                    | State::CharonDone { .. }
+                    | State::Promoted => None,
+                },
+            })
+        })
+        .collect()
+}
+
+fn standing(
+    context: &Context,
+    layout: &Layout,
+    facts: &DataDirFacts,
+    has_key: Result<bool, &str>,
+    attempts: &[AttemptLine],
+) -> Result<Standing, Failure> {
+    let stands = |stage, says: &str, next: &str| Standing {
+        stage,
+        says: says.to_owned(),
+        next: next.to_owned(),
+    };
+    let me = &context.spelling;
+    if journal::is_pending(layout) {
+        return Ok(stands(
+            "interrupted",
+            "a command was cut short while it moved files; the next one finishes or undoes that",
+            &format!("{me} run"),
+        ));
+    }
+    if let Some(attempt) = attempts.last().filter(|attempt| attempt.under_way) {
+        return Ok(stands(
+            "under-way",
+            &format!(
+                "attempt {} is under way in container {}; `{me} run` follows it to its end",
+                attempt.number, attempt.container
+            ),
+            &format!("{me} run"),
+        ));
+    }
+    let has_key = match has_key {
+        Ok(has_key) => has_key,
+        Err(reason) => {
+            let next = place::owner_to_be(facts).unwrap_or_else(|| {
+                format!(
+                    "restore {} from your backup",
+                    layout.enr_key_path().display()
+                )
+            });
+            return Ok(stands("key-unusable", reason, &next));
+        }
+    };
+    if !has_key {
+        return Ok(match place::made_for_a_key(layout)? {
+            Some(trace) => stands(
+                "key-missing",
+                &format!(
+                    "there is no ENR key, but there is {trace}, which belongs to an earlier key"
+                ),
+                &format!(
+                    "restore {} from your backup",
+                    layout.enr_key_path().display()
+                ),
+            ),
+            None => stands("no-key", "there is no ENR key yet", &format!("{me} enr")),
+        });
+    }
+    if facts.entry(LOCK_FILE).is_some() || facts.entry("validator_keys").is_some() {
+        return Ok(stands(
+            "outputs",
+            "the data directory holds the outputs of a ceremony",
+            &format!("{me} verify"),
+        ));
+    }
+    let in_place = facts
+        .entry(DEFINITION_FILE)
+        .is_some_and(|entry| entry.kind == EntryKind::Regular);
+    if in_place || matches!(datadir::stored_definition(layout), Ok(Some(_))) {
+        return Ok(stands(
+            "ready",
+            "ENR key and cluster definition are here, and no outputs",
+            &format!("{me} plan"),
+        ));
+    }
+    Ok(stands(
+        "no-definition",
+        "there is an ENR key, and no cluster definition",
+        &format!("{me} plan --definition FILE|URL"),
+    ))
 }

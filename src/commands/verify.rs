@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
-use super::{Context, checked, failures};
+use super::{Context, checked, failures, place};
 use crate::cli::VerifyArgs;
-use crate::error::Failure;
+use crate::error::{Failure, Kind};
 use crate::host::datadir::Layout;
 use crate::host::{guard, journal, read};
 use crate::report;
@@ -42,6 +42,7 @@ pub(super) fn verify(context: &Context, args: &VerifyArgs) -> Result<(), Failure
         }
         (None, None) => {
             let layout = layout(context, args.target.as_deref())?;
+            place::look(&layout).map_err(unverified)?;
             recover(context, &layout)?;
             let material = checked::read_data_dir(&layout)?;
             (
@@ -55,10 +56,7 @@ pub(super) fn verify(context: &Context, args: &VerifyArgs) -> Result<(), Failure
     let (report, _) =
         checked::verify_shown(context, &material, &expectations, scope, Modes::Private);
     if args.quiet {
-        return checked::judge(&report, &what).map_err(|failure| Failure {
-            findings: Vec::new(),
-            ..failure
-        });
+        return checked::judge(&report, &what);
     }
     if report.verdict == Verdict::Pass {
         return context.result(&text(&report, &what), &report);
@@ -75,7 +73,20 @@ fn layout(context: &Context, target: Option<&Path>) -> Result<Layout, Failure> {
         Some(path) if path.join(".charon").is_dir() => {
             Layout::resolve(path, None).map_err(failures::layout)
         }
-        Some(path) => Layout::resolve(path, Some(path)).map_err(failures::layout),
+        Some(path) => Layout::resolve(path, Some(path)).map_err(|error| {
+            unverified(
+                Failure::new(Kind::VerificationFailed, error.to_string())
+                    .hint("name a data directory, or the project directory that it lies in"),
+            )
+        }),
+    }
+}
+
+/// What cannot be looked at cannot pass.
+fn unverified(failure: Failure) -> Failure {
+    Failure {
+        kind: Kind::VerificationFailed,
+        ..failure
     }
 }
 
@@ -89,6 +100,18 @@ fn recover(context: &Context, layout: &Layout) -> Result<(), Failure> {
         context.recovered(&recovery);
     }
     Ok(())
+}
+
+/// How many deposits were checked, and where they stood: also in the lock from v1.6.0 on (charon
+/// cluster/distvalidator.go), and there alone if no files were given.
+fn deposits(report: &Report) -> String {
+    let files = u64::try_from(report.counts.deposit_files).unwrap_or(u64::MAX);
+    let place = if files == 0 {
+        "in the lock".to_owned()
+    } else {
+        report::count(files, "file")
+    };
+    format!("{} ({place})", report.counts.deposits)
 }
 
 /// A passed report for people.
@@ -137,13 +160,7 @@ pub(super) fn text(report: &Report, what: &str) -> String {
         line("keystores", &report.counts.keystores.to_string());
     }
     if report.counts.deposits > 0 {
-        line(
-            "deposits",
-            &format!(
-                "{} in {} files and the lock",
-                report.counts.deposits, report.counts.deposit_files
-            ),
-        );
+        line("deposits", &deposits(report));
     }
     for (name, hash) in [
         ("config_hash", &report.config_hash),

@@ -77,6 +77,33 @@ pub fn archive(
     archive_at(layout, now, scope, &|_| ())
 }
 
+/// The names in the data directory that [`archive`] would move, `cluster-lock.json` first; none if
+/// there is no data directory.
+pub fn outputs(layout: &Layout, scope: ArchiveScope) -> Result<Vec<String>, FileError> {
+    match Folder::open(layout.data_dir()) {
+        Ok(data) => Ok(split_names(&data, scope)?.0),
+        Err(error) if error.is_missing() => Ok(Vec::new()),
+        Err(error) => Err(error),
+    }
+}
+
+/// The names that move, in the order in which they do, and those that stay.
+fn split_names(
+    data: &Folder,
+    scope: ArchiveScope,
+) -> Result<(Vec<String>, Vec<String>), FileError> {
+    let mut names = Vec::new();
+    let mut left = Vec::new();
+    for name in data.names()? {
+        match name.to_str() {
+            Some(name) if is_output(name, scope) => names.push(name.to_owned()),
+            Some(_) | None => left.push(name.to_string_lossy().into_owned()),
+        }
+    }
+    names.sort_by_key(|name| (name != CLUSTER_LOCK_FILE, name.clone()));
+    Ok((names, left))
+}
+
 fn archive_at(
     layout: &Layout,
     now: Timestamp,
@@ -87,18 +114,10 @@ fn archive_at(
     journal::check_no_journal(&state)?;
     let data = Folder::open(layout.data_dir())?;
     let owner = data.own_status()?.owner;
-    let mut names = Vec::new();
-    let mut left = Vec::new();
-    for name in data.names()? {
-        match name.to_str() {
-            Some(name) if is_output(name, scope) => names.push(name.to_owned()),
-            Some(_) | None => left.push(name.to_string_lossy().into_owned()),
-        }
-    }
+    let (names, left) = split_names(&data, scope)?;
     if names.is_empty() {
         return Ok(ArchiveResult::Nothing);
     }
-    names.sort_by_key(|name| (name != CLUSTER_LOCK_FILE, name.clone()));
 
     let manifest = manifest(&data, &names, now)?;
     let archive_name = free_archive_name(layout, now)?;

@@ -466,6 +466,14 @@ pub fn store_definition(
     })
 }
 
+/// Makes the kept definition no longer the current one; its bytes stay. The caller holds the
+/// directory's guard.
+pub fn forget_definition(layout: &Layout) -> Result<(), FileError> {
+    let state = Folder::open(layout.state_dir())?;
+    state.remove_file(DEFINITION_NOTE)?;
+    state.sync()
+}
+
 /// The kept definition and its bytes, if there is one. Bytes that no longer have their hash are an
 /// error.
 pub fn stored_definition(

@@ -457,25 +457,6 @@ impl Drop for Progress<'_> {
     }
 }
 
-/// Text from a stranger with every control character made visible, so that an operator's name
-/// cannot write on the screen or hide a line.
-pub fn printable(text: &str) -> String {
-    let mut shown = String::with_capacity(text.len());
-    for character in text.chars() {
-        if character.is_control() || is_bidi_control(character) {
-            shown.extend(character.escape_unicode());
-        } else {
-            shown.push(character);
-        }
-    }
-    shown
-}
-
-/// The Unicode characters that reorder what follows them (UAX #9).
-const fn is_bidi_control(character: char) -> bool {
-    matches!(character, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-}
-
 #[cfg(test)]
 mod tests {
     use std::process::{Command, Stdio};
@@ -723,15 +704,6 @@ mod tests {
             .unwrap();
         terminal.out = Mutex::new(Box::new(full));
         assert!(terminal.result("lost").is_err());
-    }
-
-    #[test]
-    fn strangers_cannot_write_on_the_screen() {
-        assert_eq!(printable("Jörg & Søn 🎉"), "Jörg & Søn 🎉");
-        assert_eq!(
-            printable("a\u{1b}[2J\nb\u{202e}c\u{9b}"),
-            "a\\u{1b}[2J\\u{a}b\\u{202e}c\\u{9b}"
-        );
     }
 
     #[test]

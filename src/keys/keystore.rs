@@ -3,15 +3,21 @@
 //! Source: EIP-2335; charon `eth2util/keystore/keystore.go`, which writes PBKDF2 only. scrypt is
 //! read too, because the EIP allows it.
 
+use std::borrow::Cow;
 use std::num::NonZeroU32;
 use std::sync::Mutex;
 
 use aes::Aes128;
 use aws_lc_rs::pbkdf2;
 use ctr::cipher::{KeyIvInit, StreamCipher};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
+
+use crate::cluster::hex::{array_from_0x, from_0x};
+use crate::cluster::json::{
+    self, Node, Object, Path, Presence::Optional, RemarkKind, Remarks, invalid, number, text,
+};
 
 use super::bls::{NotAScalar, PUBLIC_KEY_LEN, ShareSecret};
 
@@ -45,36 +51,21 @@ const MAX_SALT_LEN: usize = 256;
 /// Why a keystore could not be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ParseError {
-    /// More bytes than any keystore has.
-    #[error("{0} bytes long, more than {MAX_KEYSTORE_LEN}")]
-    TooLong(usize),
-    /// Not JSON, a field is missing, given twice or of the wrong type.
+    /// Not JSON, too large, a field of another type, or a value that means nothing in its place.
+    #[error(transparent)]
+    Json(#[from] json::ParseError),
+    /// A field is missing, by its path.
+    #[error("{0} is missing")]
+    Missing(String),
+    /// A field is given twice, or spelled in another way.
     #[error("{0}")]
-    Shape(String),
-    /// A field that EIP-2335 does not know, by name.
-    #[error("unknown field `{0}`")]
+    Ambiguous(String),
+    /// A field that EIP-2335 does not know, by its path.
+    #[error("{0} is not part of the format")]
     UnknownField(String),
     /// Not version 4.
     #[error("keystore version {0} instead of 4")]
     Version(u64),
-    /// A function, or the parameter of one, that is not of EIP-2335.
-    #[error("{what} is `{seen}` instead of {expected}")]
-    Function {
-        /// The JSON path.
-        what: &'static str,
-        /// The value there.
-        seen: String,
-        /// What the EIP allows.
-        expected: &'static str,
-    },
-    /// A field is no hex string of the right length.
-    #[error("{what} is not {expected} of hex")]
-    Hex {
-        /// The JSON path.
-        what: &'static str,
-        /// The length.
-        expected: &'static str,
-    },
     /// The key stretching would cost more than this program is ready to spend.
     #[error("{0}")]
     Cost(String),
@@ -168,58 +159,6 @@ impl KeystorePassword {
     }
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawKeystore {
-    crypto: RawCrypto,
-    #[serde(default, rename = "description")]
-    _description: String,
-    pubkey: String,
-    #[serde(rename = "path")]
-    _path: String,
-    #[serde(rename = "uuid")]
-    _uuid: String,
-    version: u64,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawCrypto {
-    kdf: RawModule<RawKdfParams>,
-    checksum: RawModule<Empty>,
-    cipher: RawModule<RawCipherParams>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawModule<P> {
-    function: String,
-    params: P,
-    message: String,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Empty {}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawCipherParams {
-    iv: String,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawKdfParams {
-    dklen: u64,
-    salt: String,
-    c: Option<u64>,
-    prf: Option<String>,
-    n: Option<u64>,
-    r: Option<u64>,
-    p: Option<u64>,
-}
-
 impl Keystore {
     /// Reads a keystore. Strict: every field is present once, no other field is, functions and lengths
     /// are those of EIP-2335, and the key stretching stays within the bounds of this module.
@@ -227,43 +166,78 @@ impl Keystore {
     /// # Errors
     /// The first thing that is not so.
     pub fn parse(bytes: &[u8]) -> Result<Self, ParseError> {
-        if bytes.len() > MAX_KEYSTORE_LEN {
-            return Err(ParseError::TooLong(bytes.len()));
-        }
-        let raw: RawKeystore = serde_json::from_slice(bytes).map_err(|error| {
-            let message = error.to_string();
-            // serde names the unknown field between the first pair of backquotes.
-            match message.strip_prefix("unknown field `") {
-                Some(rest) => {
-                    let name = rest.split('`').next().unwrap_or_default();
-                    ParseError::UnknownField(name.chars().take(64).collect())
-                }
-                None => ParseError::Shape(message),
+        let mut remarks = Remarks::default();
+        let file = Object::new(Node::parse(bytes, MAX_KEYSTORE_LEN)?, Path::File)?;
+        let keystore = Self::from_object(file, &mut remarks)?;
+        // Clients differ in what they make of these, so there is no lenient reading.
+        match remarks.finish().into_iter().next() {
+            None => Ok(keystore),
+            Some(remark) if remark.kind == RemarkKind::UnknownKey => {
+                Err(ParseError::UnknownField(remark.path))
             }
-        })?;
-        if raw.version != 4 {
-            return Err(ParseError::Version(raw.version));
+            Some(remark) => Err(ParseError::Ambiguous(remark.to_string())),
         }
-        let RawCrypto {
+    }
+
+    fn from_object(mut file: Object<'_, '_>, remarks: &mut Remarks) -> Result<Self, ParseError> {
+        let version = take_number(&mut file, "version", remarks)?;
+        if version != 4 {
+            return Err(ParseError::Version(version));
+        }
+        let root = file.path();
+        let mut crypto = Object::new_or_empty(
+            required(&mut file, "crypto", remarks)?,
+            Path::Key(&root, "crypto"),
+        )?;
+        let public_key = take_hex(&mut file, "pubkey", remarks)?;
+        // These two mean nothing to charon, but other clients refuse a keystore in which they are wrong.
+        let uuid = take_text(&mut file, "uuid", remarks)?;
+        if uuid::Uuid::try_parse(&uuid).is_err() {
+            return Err(invalid(Path::Key(&root, "uuid"), &uuid, "a UUID").into());
+        }
+        let path = take_text(&mut file, "path", remarks)?;
+        if !is_derivation_path(&path) {
+            let expected = "a derivation path, or nothing";
+            return Err(invalid(Path::Key(&root, "path"), &path, expected).into());
+        }
+        let description = file.take("description", Optional, remarks);
+        text(description, Path::Key(&root, "description"))?;
+        file.finish(remarks);
+
+        let path = crypto.path();
+        let kdf = read_kdf(
+            required(&mut crypto, "kdf", remarks)?,
+            Path::Key(&path, "kdf"),
+            remarks,
+        )?;
+        let checksum = {
+            let path = Path::Key(&path, "checksum");
+            let node = required(&mut crypto, "checksum", remarks)?;
+            let mut module = Object::new_or_empty(node, path)?;
+            expect_text(&mut module, "function", "sha256", remarks)?;
+            let message = take_hex(&mut module, "message", remarks)?;
+            let params = required(&mut module, "params", remarks)?;
+            Object::new_or_empty(params, Path::Key(&path, "params"))?.finish(remarks);
+            module.finish(remarks);
+            message
+        };
+        let cipher_path = Path::Key(&path, "cipher");
+        let node = required(&mut crypto, "cipher", remarks)?;
+        let mut cipher = Object::new_or_empty(node, cipher_path)?;
+        expect_text(&mut cipher, "function", "aes-128-ctr", remarks)?;
+        let cipher_text = take_hex(&mut cipher, "message", remarks)?;
+        let params = required(&mut cipher, "params", remarks)?;
+        let mut params = Object::new_or_empty(params, Path::Key(&cipher_path, "params"))?;
+        let iv = take_hex(&mut params, "iv", remarks)?;
+        params.finish(remarks);
+        cipher.finish(remarks);
+        crypto.finish(remarks);
+        Ok(Self {
             kdf,
             checksum,
-            cipher,
-        } = raw.crypto;
-        expect_function("crypto.checksum.function", checksum.function, "sha256")?;
-        expect_function("crypto.cipher.function", cipher.function, "aes-128-ctr")?;
-        if !kdf.message.is_empty() {
-            return Err(ParseError::Function {
-                what: "crypto.kdf.message",
-                seen: short(kdf.message),
-                expected: "empty",
-            });
-        }
-        Ok(Self {
-            kdf: parse_kdf(kdf.function, kdf.params)?,
-            checksum: parse_hex("crypto.checksum.message", "32 bytes", &checksum.message)?,
-            iv: parse_hex("crypto.cipher.params.iv", "16 bytes", &cipher.params.iv)?,
-            cipher_text: parse_hex("crypto.cipher.message", "32 bytes", &cipher.message)?,
-            public_key: parse_hex("pubkey", "48 bytes", &raw.pubkey)?,
+            iv,
+            cipher_text,
+            public_key,
         })
     }
 
@@ -283,33 +257,43 @@ impl Keystore {
     }
 }
 
-fn parse_kdf(function: String, params: RawKdfParams) -> Result<Kdf, ParseError> {
-    if params.dklen != 32 {
-        return Err(ParseError::Function {
-            what: "crypto.kdf.params.dklen",
-            seen: params.dklen.to_string(),
-            expected: "32",
-        });
+/// `m/12381/3600/0/0/0` (EIP-2334), or empty where the key was not derived (EIP-2335).
+fn is_derivation_path(text: &str) -> bool {
+    let is_number = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
+    text.is_empty()
+        || text
+            .strip_prefix("m/")
+            .is_some_and(|rest| rest.split('/').all(is_number))
+}
+
+fn read_kdf(
+    node: Option<Node<'_>>,
+    path: Path<'_>,
+    remarks: &mut Remarks,
+) -> Result<Kdf, ParseError> {
+    let mut module = Object::new_or_empty(node, path)?;
+    let function = take_text(&mut module, "function", remarks)?.into_owned();
+    expect_text(&mut module, "message", "", remarks)?;
+    let node = required(&mut module, "params", remarks)?;
+    module.finish(remarks);
+    let mut params = Object::new_or_empty(node, Path::Key(&path, "params"))?;
+    let root = params.path();
+    let derived_len = take_number(&mut params, "dklen", remarks)?;
+    if derived_len != 32 {
+        let seen = derived_len.to_string();
+        return Err(invalid(Path::Key(&root, "dklen"), &seen, "32").into());
     }
-    let salt = decode_hex(&params.salt)
+    let salt_text = take_text(&mut params, "salt", remarks)?;
+    let salt = from_0x(&salt_text)
         .filter(|salt| (1..=MAX_SALT_LEN).contains(&salt.len()))
-        .ok_or(ParseError::Hex {
-            what: "crypto.kdf.params.salt",
-            expected: "1 to 256 bytes",
+        .ok_or_else(|| {
+            let expected = "1 to 256 bytes in hexadecimal";
+            invalid(Path::Key(&root, "salt"), &salt_text, expected)
         })?;
-    match (function.as_str(), params) {
-        (
-            "pbkdf2",
-            RawKdfParams {
-                c: Some(rounds),
-                prf: Some(prf),
-                n: None,
-                r: None,
-                p: None,
-                ..
-            },
-        ) => {
-            expect_function("crypto.kdf.params.prf", prf, "hmac-sha256")?;
+    let kdf = match function.as_str() {
+        "pbkdf2" => {
+            expect_text(&mut params, "prf", "hmac-sha256", remarks)?;
+            let rounds = take_number(&mut params, "c", remarks)?;
             let rounds = u32::try_from(rounds)
                 .ok()
                 .filter(|rounds| *rounds <= MAX_PBKDF2_ROUNDS)
@@ -319,31 +303,95 @@ fn parse_kdf(function: String, params: RawKdfParams) -> Result<Kdf, ParseError> 
                         "{rounds} rounds of PBKDF2, outside 1 to {MAX_PBKDF2_ROUNDS}"
                     ))
                 })?;
-            Ok(Kdf::Pbkdf2 { rounds, salt })
+            Kdf::Pbkdf2 { rounds, salt }
         }
-        (
-            "scrypt",
-            RawKdfParams {
-                c: None,
-                prf: None,
-                n: Some(n),
-                r: Some(r),
-                p: Some(p),
-                ..
-            },
-        ) => parse_scrypt(n, r, p, salt),
-        ("pbkdf2" | "scrypt", _) => Err(ParseError::Shape(format!(
-            "crypto.kdf.params are not those of {function}"
-        ))),
-        _ => Err(ParseError::Function {
-            what: "crypto.kdf.function",
-            seen: short(function),
-            expected: "pbkdf2 or scrypt",
-        }),
+        "scrypt" => {
+            let n = take_number(&mut params, "n", remarks)?;
+            let r = take_number(&mut params, "r", remarks)?;
+            let p = take_number(&mut params, "p", remarks)?;
+            bounded_scrypt(n, r, p, salt)?
+        }
+        other => {
+            let expected = "pbkdf2 or scrypt";
+            return Err(invalid(Path::Key(&path, "function"), other, expected).into());
+        }
+    };
+    params.finish(remarks);
+    Ok(kdf)
+}
+
+/// The value of a key that must be there.
+fn required<'a>(
+    object: &mut Object<'a, '_>,
+    name: &'static str,
+    remarks: &mut Remarks,
+) -> Result<Option<Node<'a>>, ParseError> {
+    let root = object.path();
+    match object.take(name, Optional, remarks) {
+        Some(node) => Ok(Some(node)),
+        None => Err(ParseError::Missing(Path::Key(&root, name).to_string())),
     }
 }
 
-fn parse_scrypt(n: u64, r: u64, p: u64, salt: Vec<u8>) -> Result<Kdf, ParseError> {
+/// The text of a key that must be there.
+fn take_text<'a>(
+    object: &mut Object<'a, '_>,
+    name: &'static str,
+    remarks: &mut Remarks,
+) -> Result<Cow<'a, str>, ParseError> {
+    let root = object.path();
+    Ok(text(
+        required(object, name, remarks)?,
+        Path::Key(&root, name),
+    )?)
+}
+
+fn expect_text(
+    object: &mut Object<'_, '_>,
+    name: &'static str,
+    expected: &str,
+    remarks: &mut Remarks,
+) -> Result<(), ParseError> {
+    let root = object.path();
+    let seen = take_text(object, name, remarks)?;
+    if seen == expected {
+        return Ok(());
+    }
+    let expected = if expected.is_empty() {
+        "empty"
+    } else {
+        expected
+    };
+    Err(invalid(Path::Key(&root, name), &seen, expected).into())
+}
+
+fn take_number(
+    object: &mut Object<'_, '_>,
+    name: &'static str,
+    remarks: &mut Remarks,
+) -> Result<u64, ParseError> {
+    let root = object.path();
+    Ok(number(
+        required(object, name, remarks)?,
+        Path::Key(&root, name),
+    )?)
+}
+
+/// Hexadecimal of either case, with or without `0x`, as charon's own reader takes it.
+fn take_hex<const N: usize>(
+    object: &mut Object<'_, '_>,
+    name: &'static str,
+    remarks: &mut Remarks,
+) -> Result<[u8; N], ParseError> {
+    let root = object.path();
+    let text = take_text(object, name, remarks)?;
+    array_from_0x(&text).ok_or_else(|| {
+        let expected = format!("{N} bytes in hexadecimal");
+        invalid(Path::Key(&root, name), &text, expected).into()
+    })
+}
+
+fn bounded_scrypt(n: u64, r: u64, p: u64, salt: Vec<u8>) -> Result<Kdf, ParseError> {
     let cost = || {
         ParseError::Cost(format!(
             "scrypt with n={n}, r={r}, p={p}: n must be a power of two, the memory at most {} MiB, p at most \
@@ -413,41 +461,6 @@ fn apply_cipher(key: &[u8], iv: &[u8; 16], data: &mut [u8]) {
     if let Ok(mut cipher) = Aes128Ctr::new_from_slices(key, iv) {
         cipher.apply_keystream(data);
     }
-}
-
-fn expect_function(
-    what: &'static str,
-    seen: String,
-    expected: &'static str,
-) -> Result<(), ParseError> {
-    if seen == expected {
-        Ok(())
-    } else {
-        Err(ParseError::Function {
-            what,
-            seen: short(seen),
-            expected,
-        })
-    }
-}
-
-fn short(text: String) -> String {
-    text.chars().take(64).collect()
-}
-
-/// Hex of either case, with or without `0x`, as charon's own reader takes it.
-fn decode_hex(text: &str) -> Option<Vec<u8>> {
-    hex::decode(text.strip_prefix("0x").unwrap_or(text)).ok()
-}
-
-fn parse_hex<const N: usize>(
-    what: &'static str,
-    expected: &'static str,
-    text: &str,
-) -> Result<[u8; N], ParseError> {
-    decode_hex(text)
-        .and_then(|bytes| bytes.try_into().ok())
-        .ok_or(ParseError::Hex { what, expected })
 }
 
 /// Everything random that goes into a new keystore.
@@ -654,12 +667,12 @@ mod tests {
             (
                 "\"version\": 4",
                 "\"version\": 4, \"version\": 4",
-                "duplicate field `version`",
+                "version stands more than once",
             ),
             (
                 "\"version\": 4",
                 "\"version\": 4, \"extra\": 1",
-                "unknown field `extra`",
+                "extra is not part of the format",
             ),
             (
                 "\"c\": 262144",
@@ -667,8 +680,8 @@ mod tests {
                 "2147483648 rounds of PBKDF2",
             ),
             ("\"c\": 262144", "\"c\": 0", "0 rounds of PBKDF2"),
-            ("\"c\": 262144", "\"c\": -1", "invalid value"),
-            ("\"c\": 262144", "\"n\": 262144", "not those of pbkdf2"),
+            ("\"c\": 262144", "\"c\": -1", "not negative"),
+            ("\"c\": 262144", "\"n\": 262144", "c is missing"),
             (
                 "\"dklen\": 32",
                 "\"dklen\": 1073741824",
@@ -680,6 +693,8 @@ mod tests {
             ("\"sha256\"", "\"sha512\"", "crypto.checksum.function"),
             ("264daa3f", "264daa", "crypto.cipher.params.iv"),
             ("9612d7a7", "9612d7zz", "pubkey"),
+            ("64625def-", "64625de-", "uuid"),
+            ("m/12381", "m//12381", "path"),
         ];
         for (from, to, expected) in cases {
             let text = EIP_PBKDF2.replacen(from, to, 1);
@@ -702,7 +717,7 @@ mod tests {
         }
         assert!(matches!(
             Keystore::parse(&vec![b' '; MAX_KEYSTORE_LEN + 1]),
-            Err(ParseError::TooLong(_))
+            Err(ParseError::Json(json::ParseError::TooLarge { .. }))
         ));
         let deep = [b'['; 60_000];
         assert!(Keystore::parse(&deep).is_err());

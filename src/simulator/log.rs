@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use super::failure::{Failure, Fields};
 
-/// Width to which a message is padded.
+/// Width to which a message is padded, in bytes.
 const PADDING: usize = 40;
 
 /// Severity of a line.
@@ -142,7 +142,9 @@ fn console_line(level: Level, topic: &str, message: &str, fields: Fields, colour
         });
         format!(" {{{}}}", pairs.collect::<Vec<_>>().join(", "))
     };
-    format!("{time} {word} {topic} {message:<PADDING$}{fields}\n")
+    // Go counts bytes.
+    let padding = " ".repeat(PADDING.saturating_sub(message.len()));
+    format!("{time} {word} {topic} {message}{padding}{fields}\n")
 }
 
 fn json_line(level: Level, topic: &str, message: &str, fields: Fields) -> String {

@@ -365,13 +365,16 @@ impl Ceremony<'_> {
                     .map_err(|error| Failure::new(format!("new request: {error}")))?;
                 match client.addresses() {
                     Ok(addresses) => {
+                        // Go prints a list as `[a b]`; anything else is shown as it is.
+                        let addresses = serde_json::from_str::<Vec<String>>(&addresses)
+                            .map_or(addresses, |list| format!("[{}]", list.join(" ")));
                         self.log.info(
                             "dkg",
                             "Resolved new relay",
                             vec![
                                 ("peer", "simulated-relay".into()),
                                 ("url", relay.as_str().into()),
-                                ("addrs", addresses.trim().into()),
+                                ("addrs", addresses.into()),
                             ],
                         );
                         return Ok(client);

@@ -4,13 +4,13 @@ use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
 use crate::cluster::definition::{MAX_OPERATORS, MAX_VALIDATORS};
-use crate::cluster::eip712;
+use crate::cluster::eip712::{self, Wallet};
 use crate::cluster::hash::HashError;
 use crate::cluster::{
     Address, AddressPair, Creator, Definition, DefinitionVersion, Network, Operator,
     ValidatorAddresses,
 };
-use crate::keys::k1::{self, EnrKey, EnrKeyError};
+use crate::keys::k1::{EnrKey, EnrKeyError};
 
 /// How the name of every rehearsal's cluster begins. Real clusters are not called so, and rehearsals always are: the
 /// simulator deals for no other name, and a gate may refuse this one.
@@ -19,8 +19,24 @@ pub const REHEARSAL_PREFIX: &str = "REHEARSAL ";
 /// Networks whose coins are worth nothing.
 const TEST_NETWORKS: [&str; 5] = ["hoodi", "holesky", "sepolia", "goerli", "chiado"];
 
-/// The network of the definitions made here.
-const NETWORK: &str = "hoodi";
+/// The network of the definitions made here: today's, but for formats that only releases older than it take (v1.5.0
+/// and v0.16.0).
+const fn network_of(version: DefinitionVersion) -> &'static str {
+    match version {
+        DefinitionVersion::V1_0
+        | DefinitionVersion::V1_1
+        | DefinitionVersion::V1_2
+        | DefinitionVersion::V1_3
+        | DefinitionVersion::V1_4
+        | DefinitionVersion::V1_5 => "goerli",
+        DefinitionVersion::V1_6
+        | DefinitionVersion::V1_7
+        | DefinitionVersion::V1_8
+        | DefinitionVersion::V1_9
+        | DefinitionVersion::V1_10
+        | DefinitionVersion::V1_11 => "hoodi",
+    }
+}
 
 /// charon's smallest cluster, from v0.16.0.
 const MIN_OPERATORS: usize = 3;
@@ -119,29 +135,29 @@ pub fn rehearsal_definition(
     if version < DefinitionVersion::V1_5 {
         return Err(RehearsalError::Version(version));
     }
-    let keys = |role: &str| {
-        (0..operators)
-            .map(|position| EnrKey::from_secret_bytes(&derived(seed, role, position)))
-            .collect::<Result<Vec<_>, _>>()
-    };
-    let enr_keys = keys("enr key")?;
-    let wallets = keys("wallet")?;
-    let creator = EnrKey::from_secret_bytes(&derived(seed, "creator", 0))?;
+    let enr_keys = (0..operators)
+        .map(|position| EnrKey::from_secret_bytes(&derived(seed, "enr key", position)))
+        .collect::<Result<Vec<_>, _>>()?;
+    let wallets = (0..operators)
+        .map(|position| Wallet::from_secret_bytes(&derived(seed, "wallet", position)))
+        .collect::<Result<Vec<_>, _>>()?;
+    let creator = Wallet::from_secret_bytes(&derived(seed, "creator", 0))?;
     let addresses = (0..validators).map(|position| AddressPair {
         fee_recipient_address: throw_away_address(seed, "fee recipient", position),
         withdrawal_address: throw_away_address(seed, "withdrawal", position),
     });
+    let network = Network::by_name(network_of(version));
     let definition = Definition {
         name: format!("{REHEARSAL_PREFIX}{}", terms.name),
         creator: Creator {
-            address: wallet_address(&creator),
+            address: creator.address().to_string(),
             config_signature: Vec::new(),
         },
         operators: enr_keys
             .iter()
             .zip(&wallets)
             .map(|(key, wallet)| Operator {
-                address: wallet_address(wallet),
+                address: wallet.address().to_string(),
                 enr: key.enr().text().to_owned(),
                 config_signature: Vec::new(),
                 enr_signature: Vec::new(),
@@ -154,7 +170,7 @@ pub fn rehearsal_definition(
         threshold: threshold as u64,
         validators: ValidatorAddresses::PerValidator(addresses.collect()),
         dkg_algorithm: "default".to_owned(),
-        fork_version: Network::by_name(NETWORK).map_or([0; 4], |network| network.fork_version),
+        fork_version: network.map_or([0; 4], |network| network.fork_version),
         deposit_amounts: None,
         consensus_protocol: String::new(),
         // The default of `create dkg` from v1.5.0.
@@ -177,21 +193,21 @@ pub fn rehearsal_definition(
 /// The definition with the signatures of creator and operators, and its hashes.
 fn sign(
     mut definition: Definition,
-    creator: &EnrKey,
-    wallets: &[EnrKey],
+    creator: &Wallet,
+    wallets: &[Wallet],
 ) -> Result<Definition, RehearsalError> {
     let chain_id = Network::by_fork_version(definition.fork_version).map_or(0, |n| n.chain_id);
     let config_hash = definition.config_hash()?;
     definition.creator.config_signature = creator
-        .sign_digest(&eip712::creator_config_digest(&config_hash, chain_id))
+        .sign(&eip712::creator_config_digest(&config_hash, chain_id))
         .to_vec();
     let terms = eip712::operator_config_digest(definition.version, &config_hash, chain_id);
     for (operator, wallet) in definition.operators.iter_mut().zip(wallets) {
         if let Some(terms) = &terms {
-            operator.config_signature = wallet.sign_digest(terms).to_vec();
+            operator.config_signature = wallet.sign(terms).to_vec();
         }
         let enr = eip712::enr_digest(&operator.enr, chain_id);
-        operator.enr_signature = wallet.sign_digest(&enr).to_vec();
+        operator.enr_signature = wallet.sign(&enr).to_vec();
     }
     Ok(definition.with_hashes()?)
 }
@@ -204,13 +220,6 @@ fn derived(seed: &[u8; 32], purpose: &str, position: usize) -> Zeroizing<[u8; 32
     hasher.update((position as u64).to_le_bytes());
     hasher.update(purpose);
     Zeroizing::new(hasher.finalize().into())
-}
-
-/// The address of a wallet; any secp256k1 key can be one.
-fn wallet_address(wallet: &EnrKey) -> String {
-    let digest = [0x5a; 32];
-    let recovered = k1::recover(&digest, &wallet.sign_digest(&digest));
-    recovered.map_or(String::new(), |key| key.address().to_string())
 }
 
 /// An address that no key controls.

@@ -5,7 +5,8 @@ use std::collections::HashMap;
 use rayon::prelude::*;
 
 use crate::cluster::{
-    Address, BuilderRegistration, ClusterLock, DistributedValidator, LockHash, ValidatorIndex,
+    Address, BuilderRegistration, ClusterLock, DistributedValidator, LockHash, NodeIndex,
+    ValidatorIndex,
 };
 use crate::keys::bls::{self, PublicKey, SharesFault, Signature};
 
@@ -118,55 +119,50 @@ fn check_validator(
 ) -> ValidatorKeys {
     let definition = context.definition;
     let subject = format!("validator {index}");
-    let group = match PublicKey::parse(&validator.public_key) {
-        Ok(key) => Some(key),
-        Err(error) => {
+    let threshold = usize::try_from(definition.threshold).unwrap_or(usize::MAX);
+    let keys = bls::read_keys(&validator.public_key, &validator.public_shares, threshold);
+    if let Err(error) = keys.group {
+        ledger.fail(
+            Check::GroupKey,
+            &subject,
+            format!("the group key is {error}"),
+            "a point of the prime-order group",
+        );
+    }
+    let operators = definition.operators.len();
+    for (position, share) in keys.shares.iter().enumerate() {
+        if let Err(error) = share {
+            let owner = if position < operators {
+                format!(
+                    "the share of {}",
+                    context.operator(NodeIndex::new(position))
+                )
+            } else {
+                "a share without operator".to_owned()
+            };
             ledger.fail(
-                Check::GroupKey,
+                Check::PublicShare,
                 &subject,
-                format!("the group key is {error}"),
+                format!("{owner} is {error}"),
                 "a point of the prime-order group",
             );
-            None
         }
-    };
-    let shares: Vec<Option<PublicKey>> = validator
-        .public_shares
-        .iter()
-        .zip(definition.nodes().map(Some).chain(std::iter::repeat(None)))
-        .map(|(share, node)| match PublicKey::parse(share) {
-            Ok(share) => Some(share),
-            Err(error) => {
-                let owner = node.map_or_else(
-                    || "a share without operator".to_owned(),
-                    |node| format!("the share of {}", context.operator(node)),
-                );
-                ledger.fail(
-                    Check::PublicShare,
-                    &subject,
-                    format!("{owner} is {error}"),
-                    "a point of the prime-order group",
-                );
-                None
-            }
-        })
-        .collect();
-    if shares.len() != definition.operators.len() {
+    }
+    if keys.shares.len() != operators {
         ledger.fail(
             Check::ShareCount,
             &subject,
-            format!("{} public shares", shares.len()),
-            format!("{}, one per operator", definition.operators.len()),
+            format!("{} public shares", keys.shares.len()),
+            format!("{operators}, one per operator"),
         );
     }
-    let known: Option<Vec<PublicKey>> = shares.iter().copied().collect();
-    let threshold = usize::try_from(definition.threshold).unwrap_or(usize::MAX);
-    if let (Some(group), Some(known)) = (group, known)
-        && let Some(fault) = bls::check_shares(&group, &known, threshold)
-    {
-        report_shares_fault(context, &subject, &fault, ledger);
+    if let Some(fault) = &keys.fault {
+        report_shares_fault(context, &subject, fault, ledger);
     }
-    ValidatorKeys { group, shares }
+    ValidatorKeys {
+        group: keys.group.ok(),
+        shares: keys.shares.iter().map(|share| share.ok()).collect(),
+    }
 }
 
 fn report_shares_fault(
@@ -200,7 +196,7 @@ fn report_shares_fault(
             "its group key",
         ),
         SharesFault::OneOff(position) => {
-            let node = crate::cluster::NodeIndex::new(*position);
+            let node = NodeIndex::new(*position);
             ledger.fail(
                 Check::SharePolynomial,
                 subject,

@@ -305,11 +305,12 @@ fn read_keystore(file: &NamedFile, ledger: &mut Ledger) -> Option<Keystore> {
             expected,
             "charon never writes such a keystore: find out where it comes from",
         ),
-        ParseError::TooLong(_)
-        | ParseError::Shape(_)
-        | ParseError::Version(_)
-        | ParseError::Function { .. }
-        | ParseError::Hex { .. } => ledger.fail(Check::FileFormat, &file.path, error, expected),
+        ParseError::Ambiguous(_) => {
+            ledger.fail(Check::FileAmbiguous, &file.path, error, expected);
+        }
+        ParseError::Json(_) | ParseError::Missing(_) | ParseError::Version(_) => {
+            ledger.fail(Check::FileFormat, &file.path, error, expected)
+        }
     }
     None
 }

@@ -1144,7 +1144,7 @@ fn files_with_more_than_one_meaning() {
                 "\"version\": 4, \"version\": 4",
             );
         },
-        &["file-format"],
+        &["file-ambiguous"],
     );
 }
 

@@ -144,10 +144,10 @@ fn problems(root: &Value, schema: &Value, value: &Value, path: &str) -> Vec<Stri
             }
             "const" | "enum" => {}
             "type" => {
-                let types = match argument {
-                    Value::Array(types) => types.clone(),
-                    other => vec![other.clone()],
-                };
+                let types = argument
+                    .as_array()
+                    .cloned()
+                    .unwrap_or_else(|| vec![argument.clone()]);
                 if !types
                     .iter()
                     .any(|name| is_of_type(name.as_str().unwrap(), value))

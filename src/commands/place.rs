@@ -1,0 +1,82 @@
+//! What must be so before a command looks any closer: the data directory is a directory, if it is
+//! there, and this user can read it and our own directory beside it.
+
+use rustix::process::getuid;
+
+use super::failures;
+use crate::error::{Failure, Kind};
+use crate::host::archive::{self, ArchiveScope};
+use crate::host::datadir::{self, DataDirFacts, Layout};
+use crate::host::files::EntryKind;
+use crate::host::users;
+
+/// Looks at the data directory.
+///
+/// # Errors
+/// [`Kind::Refused`] with one clear reason, where everything else would be said of files that
+/// nobody could look at.
+pub(super) fn look(layout: &Layout) -> Result<DataDirFacts, Failure> {
+    let facts = datadir::observe(layout).map_err(failures::file)?;
+    match facts.kind {
+        None | Some(EntryKind::Directory) => {}
+        Some(
+            kind @ (EntryKind::Regular | EntryKind::Symlink | EntryKind::Fifo | EntryKind::Other),
+        ) => {
+            return Err(Failure::new(
+                Kind::Refused,
+                format!(
+                    "{} is {kind}, expected a directory",
+                    layout.data_dir().display()
+                ),
+            )
+            .hint("name the project directory with --dir, or the data directory with --data-dir"));
+        }
+    }
+    if let Some((path, reason)) = facts.unreadable.first() {
+        let path = layout.data_dir().join(path);
+        return Err(unreadable(&path.display().to_string(), reason, &facts));
+    }
+    if let Err(error) = std::fs::read_dir(layout.state_dir())
+        && error.kind() == std::io::ErrorKind::PermissionDenied
+    {
+        let path = layout.state_dir().display().to_string();
+        return Err(unreadable(&path, &error.to_string(), &facts));
+    }
+    Ok(facts)
+}
+
+fn unreadable(path: &str, reason: &str, facts: &DataDirFacts) -> Failure {
+    let failure = Failure::new(Kind::Refused, format!("{path} cannot be read: {reason}"));
+    match owner_to_be(facts) {
+        Some(hint) => failure.hint(hint),
+        None => failure,
+    }
+}
+
+/// Whom to run this as, where the data directory is somebody else's.
+pub(super) fn owner_to_be(facts: &DataDirFacts) -> Option<String> {
+    let (owner, me) = (facts.owner.uid, getuid().as_raw());
+    (me != 0 && me != owner).then(|| {
+        format!(
+            "you are {}; run this as the owner, {}, or as root",
+            users::describe_user(me),
+            users::describe_user(owner)
+        )
+    })
+}
+
+/// What lies here that was made for an ENR key, and so tells that there was one.
+///
+/// # Errors
+/// When the data directory cannot be listed.
+pub(super) fn made_for_a_key(layout: &Layout) -> Result<Option<String>, Failure> {
+    let scope = ArchiveScope::OutputsAndDefinition;
+    let names = archive::outputs(layout, scope).map_err(failures::file)?;
+    if let Some(name) = names.into_iter().next() {
+        return Ok(Some(name));
+    }
+    Ok(match datadir::stored_definition(layout) {
+        Ok(Some((stored, _))) => Some(format!("the cluster definition from {}", stored.source)),
+        Ok(None) | Err(_) => None,
+    })
+}

@@ -17,6 +17,8 @@
 //! | [`proofs`] | which keystores a node proved before, so that it need not stretch their passwords again | none |
 //! | [`plan`] | facts and a request, to a plan or all that speaks against it | none |
 //! | [`report`] | findings for people and for programs | none |
+//! | [`gate`] | what a compose project starts only once everybody has everything | none |
+//! | [`provider`] | what Compose asks a provider, and how it is answered | none |
 //! | [`simulator`] | a stand-in for charon where there is no registry; it deals genuine files but is no DKG | yes |
 //! | [`host`] | the engine, the file system, guards, signals, the terminal | yes |
 //! | [`commands`] | one file per verb; wiring only | yes |
@@ -31,12 +33,14 @@ pub mod completion;
 pub mod confirm;
 pub mod error;
 pub mod finding;
+pub mod gate;
 pub mod host;
 pub mod keys;
 pub mod metadata;
 pub mod pins;
 pub mod plan;
 pub mod proofs;
+pub mod provider;
 pub mod receipt;
 pub mod report;
 pub mod simulator;

@@ -164,10 +164,7 @@ pub(super) fn verify_shown_after(
     modes: Modes,
     proved_keystores: &(dyn Fn(&[u8; 32]) -> bool + Sync),
 ) -> (Report, Option<Verified>) {
-    let shown = Shown {
-        context,
-        phases: Mutex::new(Vec::new()),
-    };
+    let shown = shown(context);
     let options = Options {
         modes,
         progress: &shown,
@@ -242,8 +239,16 @@ pub(super) fn stage(
     }
 }
 
+/// A verification's progress, on the terminal.
+pub(super) fn shown(context: &Context) -> Shown<'_> {
+    Shown {
+        context,
+        phases: Mutex::new(Vec::new()),
+    }
+}
+
 /// A verification's progress as bars or lines.
-struct Shown<'a> {
+pub(super) struct Shown<'a> {
     context: &'a Context,
     phases: Mutex<Vec<(Phase, terminal::Progress<'a>)>>,
 }

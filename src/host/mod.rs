@@ -11,6 +11,7 @@
 //! | [`datadir`] | where things lie, what is in a data directory, the ENR key file, the kept definition |
 //! | [`read`] | reading what strangers wrote, within bounds |
 //! | [`files`] | the file operations that the others are made of |
+//! | [`compose`] | running Compose, and the two files of a project that the gate changes |
 //! | [`guard`] | exclusive holds by the kernel: one ENR key per machine, one ceremony per directory |
 //! | [`attempt`] | one container run: its stage, its log, its record |
 //! | [`journal`] | promote, and what a crash left of a promotion or an archive |
@@ -23,6 +24,7 @@
 pub mod archive;
 pub mod attempt;
 mod causes;
+pub mod compose;
 pub mod datadir;
 pub mod docker;
 pub mod engine;

@@ -16,12 +16,9 @@ use crate::finding::Finding;
 use crate::host::datadir::{self, Layout};
 use crate::host::guard;
 use crate::host::read::{self, Limit};
-use crate::receipt::{MAX_TEXT_BYTES, Receipt, find_receipts};
+use crate::receipt::{BEGINNING, MAX_TEXT_BYTES, Receipt, find_receipts};
 use crate::report;
 use crate::verify::{Expectations, Material, Modes, Scope, Verified, VouchedFile};
-
-/// How every receipt begins, in lower case.
-const BEGIN: &str = "dkgreceipt1";
 
 pub(super) fn confirm(context: &Context, args: &ConfirmArgs) -> Result<(), Failure> {
     let given = Given::read(&args.receipts)?;
@@ -263,7 +260,7 @@ impl Given {
         let mut words = Vec::new();
         for arg in args {
             let text = arg.to_string_lossy();
-            if text.to_ascii_lowercase().contains(BEGIN) {
+            if text.to_ascii_lowercase().contains(BEGINNING) {
                 words.push(text.into_owned());
             } else if arg == "-" {
                 given.search("standard input", &standard_input()?)?;
@@ -287,7 +284,7 @@ impl Given {
                     Kind::Usage,
                     format!("{} is neither a file nor a receipt", words.join(" ")),
                 )
-                .hint(format!("a receipt begins with {BEGIN}")));
+                .hint(format!("a receipt begins with {BEGINNING}")));
             }
         }
         Ok(given)

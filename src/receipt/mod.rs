@@ -19,7 +19,9 @@ use crate::cluster::{CharonVersion, DefinitionHash, LockHash, NodeIndex};
 use crate::keys::k1::{self, EnrKey, EnrPublicKey};
 use crate::verify::{Verified, VouchedFile};
 
-pub use text::{Broken, MAX_RECEIPT_CHARS, MAX_TEXT_BYTES, ReceiptError, TooMuch, find_receipts};
+pub use text::{
+    BEGINNING, Broken, MAX_RECEIPT_CHARS, MAX_TEXT_BYTES, ReceiptError, TooMuch, find_receipts,
+};
 pub use wire::FORMAT;
 
 /// Longest version of charon or of this program in a receipt, in bytes. The longest so far is `v1.11.0-rc3`; with this

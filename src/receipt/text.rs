@@ -8,8 +8,9 @@ use crate::cluster::NodeIndex;
 use super::Receipt;
 use super::wire::{self, FORMAT, Malformed};
 
-/// How every receipt begins. The 1 is not in the alphabet, so this never stands inside of one.
-const BEGIN: &[u8] = b"dkgreceipt1";
+/// How every receipt begins, in whatever case. The 1 is not in the alphabet, so this never stands inside of one.
+pub const BEGINNING: &str = "dkgreceipt1";
+const BEGIN: &[u8] = BEGINNING.as_bytes();
 /// How every receipt ends: not in the alphabet either.
 const END: u8 = b'1';
 

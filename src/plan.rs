@@ -652,7 +652,7 @@ fn check_data_dir(
                 &subject,
                 "it does not exist",
                 "a directory with the ENR key in it",
-                "create the key with `enr`, or name the right directory with --dir",
+                "create the key with `charon-dkg enr`, or name the right directory with --dir",
             ));
             None
         }
@@ -755,7 +755,7 @@ fn check_entries(entries: &[Entry], subject: &str, findings: &mut Vec<Finding>) 
             &seen,
             "nothing but the ENR key and the definition",
             "if these are the keys of a running cluster, stop: this directory has had its ceremony; \
-             otherwise move them aside with `archive`",
+             otherwise move them aside with `charon-dkg archive`",
         ));
     }
     if let Some(seen) = names(&|entry| !is_special(entry) && !is_input(entry) && !is_output(entry))
@@ -818,7 +818,7 @@ fn check_key<'a>(
         EnrKeyFact::Unusable(_) if is_no_file(facts, ENR_KEY_FILE) => None,
         EnrKeyFact::Missing => {
             findings.push(fail("enr-key-missing", &subject, "no such file", "this node's ENR key",
-                "restore it from your backup; only if you never gave an ENR to the coordinator, create one with `enr`"));
+                "restore it from your backup; only if you never gave an ENR to the coordinator, create one with `charon-dkg enr`"));
             None
         }
         EnrKeyFact::Unusable(reason) => {
@@ -899,7 +899,7 @@ fn check_definition<'a>(
                 findings.push(fail("enr-key-not-in-definition", &request.data_dir.join(ENR_KEY_FILE).display().to_string(),
                     "the key of none of the definition's operators",
                     &format!("the key of one of its {} ENRs", definition.operators.len()),
-                    "you have the wrong key or the wrong definition: compare `enr show` with the ENR that you gave to the coordinator"));
+                    "you have the wrong key or the wrong definition: compare `charon-dkg enr show` with the ENR that you gave to the coordinator"));
             }
             Some(DefinitionChosen {
                 source,
@@ -958,7 +958,7 @@ fn choose_release(
                 | pins::PinError::Incomplete(_)
                 | pins::PinError::NotAccepted { .. }
                 | pins::PinError::Denied { .. } => {
-                    "leave out --charon-version; `pins` shows the table".to_owned()
+                    "leave out --charon-version; `charon-dkg pins` shows the table".to_owned()
                 }
             };
             findings.push(fail(

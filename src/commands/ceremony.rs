@@ -166,17 +166,13 @@ impl Ceremony<'_> {
                 self.record.container
             ),
         )
-        .hint(format!(
-            "`{} run` follows it again and finishes it",
-            self.context.spelling
-        ))
+        .hint("`charon-dkg run` follows it again and finishes it")
     }
 
     /// Says that the attempt is not lost.
     fn still_open(&self, failure: Failure) -> Failure {
         failure.hint(format!(
-            "nothing was promoted and nothing is lost: once this is mended, `{} run` goes on with attempt {}",
-            self.context.spelling,
+            "nothing was promoted and nothing is lost: once this is mended, `charon-dkg run` goes on with attempt {}",
             self.attempt.number()
         ))
     }
@@ -253,10 +249,7 @@ impl Ceremony<'_> {
             format!("the engine was lost during the ceremony: {error}"),
         )
         .hint("nothing was promoted; the data directory is as before")
-        .hint(format!(
-            "start docker again, then `{} run`: it finds out what became of the ceremony",
-            self.context.spelling
-        ))
+        .hint("start docker again, then `charon-dkg run`: it finds out what became of the ceremony")
     }
 
     /// Proves what charon left and promotes it, or says why the ceremony failed.

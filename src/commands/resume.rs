@@ -165,10 +165,9 @@ async fn check_same_definition(
                     record.definition_hash, found.definition_hash
                 ),
             )
-            .hint(format!(
-                "`{me} run` without --definition goes on with it, and Ctrl-C there stops it",
-                me = context.spelling
-            )))
+            .hint(
+                "`charon-dkg run` without --definition goes on with it, and Ctrl-C there stops it",
+            ))
         }
         // What cannot be read cannot be meant to replace it.
         Ok(_) | Err(_) => Ok(()),

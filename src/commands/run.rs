@@ -184,10 +184,9 @@ async fn start_container(
         Err(error) => error,
     };
     if fell_silent(&error) {
-        return Err(Failure::new(Kind::Unexpected, error.to_string()).hint(format!(
-            "whether charon was started is not known; nothing was promoted. `{} run` finds out and goes on",
-            context.spelling
-        )));
+        return Err(Failure::new(Kind::Unexpected, error.to_string()).hint(
+            "whether charon was started is not known; nothing was promoted. `charon-dkg run` finds out and goes on",
+        ));
     }
     let failure = if let EngineError::NameTaken { holder, .. } = &error {
         let other = observe::name_holder(holder);

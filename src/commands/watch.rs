@@ -263,7 +263,7 @@ impl<'a> Watch<'a> {
                 format!(
                     "HUNG: all operators were connected and key generation began, but nothing has happened for {} \
                      (at most {} is plausible for this cluster).{lost} Agree with all operators to stop (Ctrl-C), \
-                     to compare `status`, and to run again at the same time.",
+                     to compare `charon-dkg status`, and to run again at the same time.",
                     spoken(*silent),
                     spoken(*limit)
                 )

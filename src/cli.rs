@@ -99,6 +99,10 @@ pub enum Verb {
     Run(CeremonyArgs),
     /// Prove what is in the data directory, a bare cluster lock, a definition or a deposit file
     Verify(VerifyArgs),
+    /// Print this node's receipt: one line that tells the others, signed, what this node holds
+    Receipt,
+    /// Collect the receipts of all operators, and say who is missing or differs
+    Confirm(ConfirmArgs),
     /// Keep a compose project from starting before everybody has everything
     Gate(GateArgs),
     /// Ask the gate, say why not in full, and start the project with Compose's `up -d`
@@ -180,6 +184,26 @@ pub struct VerifyArgs {
     /// Print nothing; the exit code tells
     #[arg(long, short)]
     pub quiet: bool,
+}
+
+/// `confirm`.
+#[derive(Debug, Args)]
+pub struct ConfirmArgs {
+    /// Receipts, files with receipts in them such as a whole chat log, or - for standard input
+    #[arg(value_name = "RECEIPT|FILE|-")]
+    pub receipts: Vec<OsString>,
+    /// Judge by a bare cluster lock instead of the data directory; needs no key and keeps nothing
+    #[arg(long, value_name = "FILE", conflicts_with = "data_dir")]
+    pub lock: Option<PathBuf>,
+    /// A deposit data file to compare with, beside --lock; repeat for several
+    #[arg(long, value_name = "FILE", requires = "lock")]
+    pub deposit: Vec<PathBuf>,
+    /// Print the receipts of all operators on one line instead of the table, to pass them on
+    #[arg(long)]
+    pub bundle: bool,
+    /// Leave out the receipts that this operator, counted from 1, gave before
+    #[arg(long, value_name = "N", conflicts_with = "lock")]
+    pub forget: Vec<usize>,
 }
 
 /// `gate`.

@@ -12,6 +12,9 @@
 //! | [`verify`](mod@verify) | takes the bytes of a data directory, gives findings and, only if all is proved, a [`verify::Verified`] | none |
 //! | [`pins`] | which charon release runs which definition version, and why | none |
 //! | [`charon_log`] | charon's output as events, progress and diagnosis | none |
+//! | [`receipt`] | what a node states, signed, in one line that survives a chat | none |
+//! | [`confirm`](mod@confirm) | receipts against a cluster lock: who has everything, who is missing or differs | none |
+//! | [`proofs`] | which keystores a node proved before, so that it need not stretch their passwords again | none |
 //! | [`plan`] | facts and a request, to a plan or all that speaks against it | none |
 //! | [`report`] | findings for people and for programs | none |
 //! | [`gate`] | what a compose project starts only once everybody has everything | none |
@@ -27,6 +30,7 @@ pub mod cli;
 pub mod cluster;
 pub mod commands;
 pub mod completion;
+pub mod confirm;
 pub mod error;
 pub mod finding;
 pub mod gate;
@@ -35,7 +39,9 @@ pub mod keys;
 pub mod metadata;
 pub mod pins;
 pub mod plan;
+pub mod proofs;
 pub mod provider;
+pub mod receipt;
 pub mod report;
 pub mod simulator;
 pub mod verify;

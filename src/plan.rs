@@ -167,6 +167,19 @@ pub struct Entry {
     pub kind: EntryKind,
 }
 
+impl Entry {
+    /// `validator_keys (a directory)`.
+    fn described(&self) -> String {
+        let what = match self.kind {
+            EntryKind::File => "a file",
+            EntryKind::Directory => "a directory",
+            EntryKind::Symlink => "a symbolic link",
+            EntryKind::Special => "a FIFO, socket or device",
+        };
+        format!("{} ({what})", self.name)
+    }
+}
+
 /// The data directory as found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DataDirFact {
@@ -182,6 +195,8 @@ pub enum DataDirFact {
         gid: u32,
         /// Top-level entries, sorted by name.
         entries: Vec<Entry>,
+        /// Whether this user may put files there.
+        writable: bool,
         /// Whether our state directory is, or would be, on the same file system.
         same_file_system: bool,
         /// Bytes that an unprivileged user may still write there.
@@ -212,8 +227,13 @@ pub enum EnrKeyFact {
 pub enum DefinitionFact {
     /// There is none; where it was looked for.
     Missing(String),
-    /// It could not be read, fetched or parsed; the reason.
-    Unusable(String),
+    /// It could not be read, fetched or parsed.
+    Unusable {
+        /// Why not.
+        reason: String,
+        /// What helps against it.
+        advice: String,
+    },
     /// A definition, checked on its own.
     Found {
         /// Where it came from, as the operator would say it.
@@ -234,8 +254,13 @@ pub enum DefinitionFact {
 /// What the engine says of itself, as far as a ceremony needs it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum EngineFact {
-    /// It could not be reached; the reason.
-    Unreachable(String),
+    /// It could not be reached.
+    Unreachable {
+        /// Why not.
+        reason: String,
+        /// What helps against it.
+        advice: String,
+    },
     /// It is not on this machine; its endpoint.
     Remote(String),
     /// It answers but cannot give containers this data directory's owner; the reason.
@@ -249,6 +274,8 @@ pub enum EngineFact {
     Ready {
         /// What this engine is: `rootful`, `rootless`, `userns-remap`, …
         mode: String,
+        /// Where it listens, as docker writes it: `unix:///…`.
+        address: String,
         /// Version of the engine.
         version: String,
         /// `uid:gid` for the container.
@@ -285,6 +312,8 @@ pub struct OtherUser {
     pub how: String,
     /// The command that ends it.
     pub advice: String,
+    /// Whether it is a ceremony of this program with the same key, which holds what is to be held.
+    pub is_ceremony: bool,
 }
 
 /// What a relay answered from inside the ceremony's network.
@@ -292,8 +321,40 @@ pub struct OtherUser {
 pub struct RelayFact {
     /// The relay.
     pub url: String,
+    /// Whether it answers.
+    pub answer: RelayAnswer,
+}
+
+impl RelayFact {
     /// Why it does not answer, if it does not.
-    pub problem: Option<String>,
+    pub fn problem(&self) -> Option<String> {
+        match &self.answer {
+            RelayAnswer::Answers => None,
+            RelayAnswer::Silent(reason) | RelayAnswer::NotAsked(reason) => Some(reason.clone()),
+        }
+    }
+}
+
+/// Whether a relay answers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RelayAnswer {
+    /// It told its addresses.
+    Answers,
+    /// It did not; the reason.
+    Silent(String),
+    /// It could not be asked; the reason.
+    NotAsked(String),
+}
+
+/// The docker network of the ceremony.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NetworkFact {
+    /// A container ran in it.
+    Usable,
+    /// No container can run in it; the reason.
+    Unusable(String),
+    /// No container had to run in it so far.
+    NotLookedAt,
 }
 
 /// Everything that was seen before the ceremony.
@@ -303,6 +364,8 @@ pub struct Facts {
     pub my_uid: u32,
     /// The data directory.
     pub data_dir: DataDirFact,
+    /// Why our own directory beside it cannot be used, if it cannot.
+    pub state_dir_problem: Option<String>,
     /// The ENR key.
     pub enr_key: EnrKeyFact,
     /// The definition.
@@ -315,6 +378,8 @@ pub struct Facts {
     pub others: Vec<OtherUser>,
     /// Relays asked.
     pub relays: Vec<RelayFact>,
+    /// The docker network.
+    pub network: NetworkFact,
     /// Directory of the attempt that `run` would make.
     pub attempt_dir: PathBuf,
 }
@@ -344,6 +409,8 @@ pub struct Plan {
     pub definition_source: String,
     /// Kind of engine.
     pub engine_mode: String,
+    /// Where the engine listens, as docker writes it: `unix:///…`.
+    pub engine_address: String,
     /// The container.
     pub container: ContainerPlan,
     /// What is worth knowing and stops nothing.
@@ -358,11 +425,12 @@ const BYTES_ALWAYS: u64 = 16 * 1024 * 1024;
 /// Turns facts into a plan, or into every finding that speaks against the ceremony.
 ///
 /// # Errors
-/// All findings, those that only note something included, if at least one stops the ceremony.
+/// All findings that stop the ceremony. What only notes something would hide them.
 pub fn make(request: &Request, facts: &Facts) -> Result<Plan, Vec<Finding>> {
     let mut findings = Vec::new();
     check_flags(request, &mut findings);
     let owner = check_data_dir(request, facts, &mut findings);
+    check_state_dir(request, facts, &mut findings);
     let key = check_key(request, facts, &mut findings);
     let definition = check_definition(request, facts, key.as_ref(), &mut findings);
     let charon = definition
@@ -370,18 +438,13 @@ pub fn make(request: &Request, facts: &Facts) -> Result<Plan, Vec<Finding>> {
         .and_then(|found| choose_release(request, found.definition, &mut findings));
     check_disk(facts, definition.as_ref(), &mut findings);
     for other in &facts.others {
-        findings.push(fail(
-            "already-in-use",
-            &other.who,
-            &other.how,
-            "nobody else at work here",
-            &other.advice,
-        ));
+        findings.push(other_user_finding(other));
     }
     let engine = check_engine(facts, &mut findings);
     let image = charon
         .as_ref()
         .and_then(|charon| check_image(request, facts, charon, &mut findings));
+    check_network(request, facts, &mut findings);
     check_relays(facts, &mut findings);
     let (Some(_owner), Some(key), Some(found), Some(charon), Some(engine), Some(image), false) = (
         owner,
@@ -394,6 +457,7 @@ pub fn make(request: &Request, facts: &Facts) -> Result<Plan, Vec<Finding>> {
             .iter()
             .any(|finding| finding.weight != Weight::Note),
     ) else {
+        findings.retain(|finding| finding.weight != Weight::Note);
         return Err(findings);
     };
     Ok(assemble(
@@ -433,6 +497,7 @@ struct DefinitionChosen<'a> {
 
 struct EngineChosen<'a> {
     mode: &'a str,
+    address: &'a str,
     user: Option<String>,
     userns_mode: Option<String>,
 }
@@ -507,6 +572,7 @@ fn assemble(request: &Request, facts: &Facts, chosen: Chosen<'_>, notes: Vec<Fin
         definition_hash,
         definition_source: found.source.to_owned(),
         engine_mode: engine.mode.to_owned(),
+        engine_address: engine.address.to_owned(),
         container,
         notes,
     }
@@ -526,6 +592,22 @@ fn fail(check: &'static str, subject: &str, seen: &str, expected: &str, advice: 
         expected: expected.to_owned(),
         advice: advice.to_owned(),
     }
+}
+
+/// What is said of somebody else who works on this data directory or key.
+pub fn other_user_finding(other: &OtherUser) -> Finding {
+    let check = if other.is_ceremony {
+        "ceremony-under-way"
+    } else {
+        "already-in-use"
+    };
+    fail(
+        check,
+        &other.who,
+        &other.how,
+        "nobody else at work here",
+        &other.advice,
+    )
 }
 
 fn check_flags(request: &Request, findings: &mut Vec<Finding>) {
@@ -588,8 +670,9 @@ fn check_data_dir(
             uid,
             gid,
             entries,
+            writable,
             same_file_system,
-            ..
+            free_bytes: _,
         } => {
             if facts.my_uid != 0 && facts.my_uid != *uid {
                 findings.push(fail(
@@ -599,10 +682,16 @@ fn check_data_dir(
                     "its owner, or root",
                     "run this as the owner of the directory",
                 ));
+            } else if !writable {
+                findings.push(fail(
+                    "data-directory-not-writable",
+                    &subject,
+                    "you may not put files there",
+                    "a directory that its owner may write in",
+                    &format!("chmod u+rwx {}", request.data_dir.display()),
+                ));
             }
-            for entry in entries {
-                check_entry(entry, &subject, findings);
-            }
+            check_entries(entries, &subject, findings);
             if !same_file_system {
                 findings.push(fail(
                     "other-file-system",
@@ -617,38 +706,103 @@ fn check_data_dir(
     }
 }
 
-fn check_entry(entry: &Entry, subject: &str, findings: &mut Vec<Finding>) {
-    let what = |kind| match kind {
-        EntryKind::File => "a file",
-        EntryKind::Directory => "a directory",
-        EntryKind::Symlink => "a symbolic link",
-        EntryKind::Special => "a FIFO, socket or device",
+/// Where the data directory is somebody else's, the state directory is not to be blamed too.
+fn check_state_dir(request: &Request, facts: &Facts, findings: &mut Vec<Finding>) {
+    let strangers = match &facts.data_dir {
+        DataDirFact::Found { uid, .. } => facts.my_uid != 0 && facts.my_uid != *uid,
+        DataDirFact::Missing | DataDirFact::Unreadable(_) => true,
     };
-    let allowed = ALLOWED_BEFORE.contains(&entry.name.as_str());
-    if matches!(entry.kind, EntryKind::Symlink | EntryKind::Special) {
+    if let Some(problem) = facts.state_dir_problem.as_ref().filter(|_| !strangers) {
+        findings.push(fail(
+            "state-directory-unusable",
+            &format!("working directory {}", request.state_dir.display()),
+            problem,
+            "a directory of the data directory's owner, beside the data directory",
+            "let that owner write in the project directory, or run this as root",
+        ));
+    }
+}
+
+/// Whether charon's inputs may have this name.
+fn is_input(entry: &Entry) -> bool {
+    ALLOWED_BEFORE.contains(&entry.name.as_str())
+}
+
+fn is_output(entry: &Entry) -> bool {
+    entry.name == LOCK_FILE
+        || entry.name == "validator_keys"
+        || entry.name.starts_with("deposit-data")
+}
+
+/// One finding for each thing to do, not for each file.
+fn check_entries(entries: &[Entry], subject: &str, findings: &mut Vec<Finding>) {
+    let names = |fits: &dyn Fn(&Entry) -> bool| {
+        let names: Vec<String> = entries
+            .iter()
+            .filter(|entry| fits(entry))
+            .map(Entry::described)
+            .collect();
+        (!names.is_empty()).then(|| names.join(", "))
+    };
+    let is_special = |entry: &Entry| match entry.kind {
+        EntryKind::Symlink | EntryKind::Special => true,
+        EntryKind::File | EntryKind::Directory => false,
+    };
+    if let Some(seen) = names(&|entry| !is_special(entry) && !is_input(entry) && is_output(entry)) {
+        findings.push(fail(
+            "data-directory-not-clean",
+            subject,
+            &seen,
+            "nothing but the ENR key and the definition",
+            "if these are the keys of a running cluster, stop: this directory has had its ceremony; \
+             otherwise move them aside with `archive`",
+        ));
+    }
+    if let Some(seen) = names(&|entry| !is_special(entry) && !is_input(entry) && !is_output(entry))
+    {
+        findings.push(fail(
+            "data-directory-not-clean",
+            subject,
+            &seen,
+            "nothing but the ENR key and the definition",
+            "move it out of the data directory",
+        ));
+    }
+    if let Some(seen) = names(&|entry| is_input(entry) && entry.kind == EntryKind::Directory) {
+        findings.push(fail(
+            "data-directory-not-clean",
+            subject,
+            &seen,
+            "a file",
+            "docker makes such a directory when a file to mount is missing; remove it if it is empty and put the real \
+             file there",
+        ));
+    }
+    if let Some(seen) = names(&is_special) {
         findings.push(fail(
             "data-directory-special-file",
             subject,
-            &format!("{} is {}", entry.name, what(entry.kind)),
+            &seen,
             "regular files only",
-            "put the real file there",
+            "put the real file there, or take the entry away",
         ));
-    } else if allowed && entry.kind == EntryKind::Directory {
-        findings.push(fail("data-directory-not-clean", subject, &format!("{} is a directory", entry.name),
-            "a file",
-            "docker makes such a directory when a file to mount is missing; remove it if it is empty and put the real file there"));
-    } else if !allowed {
-        let key_material = entry.name == "validator_keys"
-            || entry.name == "cluster-lock.json"
-            || entry.name.starts_with("deposit-data");
-        findings.push(fail("data-directory-not-clean", subject, &format!("{} ({})", entry.name, what(entry.kind)),
-            "nothing but the ENR key and the definition",
-            if key_material {
-                "if these are the keys of a running cluster, stop: this directory has had its ceremony; \
-                 otherwise move them aside with `archive`"
-            } else {
-                "move it out of the data directory"
-            }));
+    }
+}
+
+fn is_readable(facts: &Facts) -> bool {
+    match &facts.data_dir {
+        DataDirFact::Found { .. } => true,
+        DataDirFact::Missing | DataDirFact::Unreadable(_) => false,
+    }
+}
+
+/// Whether there is something of this name that is no file, which [`check_entries`] tells.
+fn is_no_file(facts: &Facts, name: &str) -> bool {
+    match &facts.data_dir {
+        DataDirFact::Found { entries, .. } => entries
+            .iter()
+            .any(|entry| entry.name == name && entry.kind != EntryKind::File),
+        DataDirFact::Missing | DataDirFact::Unreadable(_) => false,
     }
 }
 
@@ -659,6 +813,9 @@ fn check_key<'a>(
 ) -> Option<KeyChosen<'a>> {
     let subject = request.data_dir.join(ENR_KEY_FILE).display().to_string();
     match &facts.enr_key {
+        // What is wrong with the directory was told.
+        EnrKeyFact::Missing | EnrKeyFact::Unusable(_) if !is_readable(facts) => None,
+        EnrKeyFact::Unusable(_) if is_no_file(facts, ENR_KEY_FILE) => None,
         EnrKeyFact::Missing => {
             findings.push(fail("enr-key-missing", &subject, "no such file", "this node's ENR key",
                 "restore it from your backup; only if you never gave an ENR to the coordinator, create one with `enr`"));
@@ -707,6 +864,8 @@ fn check_definition<'a>(
     findings: &mut Vec<Finding>,
 ) -> Option<DefinitionChosen<'a>> {
     match &facts.definition {
+        DefinitionFact::Unusable { .. } if is_no_file(facts, DEFINITION_FILE) => None,
+        DefinitionFact::Missing(_) if !is_readable(facts) => None,
         DefinitionFact::Missing(looked) => {
             findings.push(fail(
                 "definition-missing",
@@ -717,13 +876,13 @@ fn check_definition<'a>(
             ));
             None
         }
-        DefinitionFact::Unusable(reason) => {
+        DefinitionFact::Unusable { reason, advice } => {
             findings.push(fail(
                 "definition-unusable",
                 "cluster definition",
                 reason,
                 "a cluster definition that charon wrote",
-                "ask the coordinator for the file again; every operator needs the same one",
+                advice,
             ));
             None
         }
@@ -839,13 +998,13 @@ fn check_disk(
 
 fn check_engine<'a>(facts: &'a Facts, findings: &mut Vec<Finding>) -> Option<EngineChosen<'a>> {
     match &facts.engine {
-        EngineFact::Unreachable(reason) => {
+        EngineFact::Unreachable { reason, advice } => {
             findings.push(fail(
                 "engine-unreachable",
                 "docker engine",
                 reason,
                 "an engine that answers",
-                "start docker, or name the engine with --host or --context",
+                advice,
             ));
             None
         }
@@ -871,11 +1030,13 @@ fn check_engine<'a>(facts: &'a Facts, findings: &mut Vec<Finding>) -> Option<Eng
         }
         EngineFact::Ready {
             mode,
+            address,
             user,
             userns_mode,
-            ..
+            version: _,
         } => Some(EngineChosen {
             mode,
+            address,
             user: user.clone(),
             userns_mode: userns_mode.clone(),
         }),
@@ -922,7 +1083,7 @@ fn check_image(
                         &subject,
                         reason,
                         &format!("`charon version` to say {charon}"),
-                        "pull the official image again",
+                        "pull the image again, or name the repository of charon's own images",
                     ));
                     return None;
                 }
@@ -935,22 +1096,56 @@ fn check_image(
     }
 }
 
+fn check_network(request: &Request, facts: &Facts, findings: &mut Vec<Finding>) {
+    match &facts.network {
+        NetworkFact::Usable | NetworkFact::NotLookedAt => {}
+        NetworkFact::Unusable(reason) => findings.push(fail(
+            "network-unusable",
+            &format!(
+                "docker network {}",
+                request.network.as_deref().unwrap_or("default")
+            ),
+            reason,
+            "a network of this engine",
+            "`docker network ls` shows the networks; name one with --network, or none",
+        )),
+    }
+}
+
 /// One relay that answers is enough to meet; the others are only worth knowing.
 fn check_relays(facts: &Facts, findings: &mut Vec<Finding>) {
-    let any_answers = facts.relays.iter().any(|relay| relay.problem.is_none());
+    let any_answers = facts
+        .relays
+        .iter()
+        .any(|relay| relay.answer == RelayAnswer::Answers);
     for relay in &facts.relays {
-        if let Some(problem) = &relay.problem {
-            let mut finding = fail(
-                "relay-does-not-answer",
-                &format!("relay {}", relay.url),
-                problem,
-                "an answer over the network that the ceremony will use",
-                "ask the coordinator whether this is the relay of this ceremony, and check this machine's network",
-            );
-            if any_answers {
-                finding.weight = Weight::Note;
-            }
-            findings.push(finding);
+        let subject = format!("relay {}", relay.url);
+        match &relay.answer {
+            RelayAnswer::Answers => {}
+            RelayAnswer::Silent(reason) => findings.push(Finding {
+                weight: if any_answers {
+                    Weight::Note
+                } else {
+                    Weight::Fail
+                },
+                ..fail(
+                    "relay-does-not-answer",
+                    &subject,
+                    reason,
+                    "an answer over the network that the ceremony will use",
+                    "ask the coordinator whether this is the relay of this ceremony, and check this machine's network",
+                )
+            }),
+            RelayAnswer::NotAsked(reason) => findings.push(Finding {
+                weight: Weight::CouldNotTell,
+                ..fail(
+                    "relay-not-asked",
+                    &subject,
+                    reason,
+                    "a container of this program that asks it",
+                    "see what keeps the engine from running such a container",
+                )
+            }),
         }
     }
 }

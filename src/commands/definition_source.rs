@@ -9,8 +9,8 @@ use crate::cluster::hash::DefinitionHash;
 use crate::cluster::index::NodeIndex;
 use crate::finding::{Finding, Weight};
 use crate::host::datadir::{self, Layout};
-use crate::host::fetch::{self, PlainHttp};
-use crate::host::read;
+use crate::host::fetch::{self, FetchError, PlainHttp};
+use crate::host::read::{self, ReadError};
 use crate::keys::k1::EnrPublicKey;
 use crate::plan::DEFINITION_FILE;
 
@@ -31,8 +31,74 @@ pub(super) struct FoundDefinition {
 pub(super) enum NoDefinition {
     /// There is none; where it was looked for.
     Missing(String),
-    /// It could not be read, fetched or parsed; the reason.
-    Unusable(String),
+    /// It could not be read, fetched or parsed.
+    Unusable {
+        /// Why not.
+        reason: String,
+        /// What helps against it.
+        advice: &'static str,
+    },
+}
+
+/// For what came whole and is no definition.
+const ASK_AGAIN: &str = "ask the coordinator for the file again; every operator needs the same one";
+
+impl NoDefinition {
+    fn malformed(source: &str, error: impl std::fmt::Display) -> Self {
+        NoDefinition::Unusable {
+            reason: format!("{source}: {error}"),
+            advice: ASK_AGAIN,
+        }
+    }
+
+    fn unfetched(error: FetchError) -> Self {
+        let advice = match &error {
+            FetchError::NotHttps { .. } => {
+                "give the https URL, or fetch the file yourself and give it with --definition FILE"
+            }
+            FetchError::BadUrl { .. } | FetchError::HasCredentials { .. } => {
+                "give the URL as the coordinator sent it"
+            }
+            FetchError::Unreachable { .. }
+            | FetchError::TimedOut { .. }
+            | FetchError::NoClient { .. }
+            | FetchError::CutOff { .. } => {
+                "check this machine's network, or fetch the file elsewhere and give it with --definition FILE"
+            }
+            FetchError::Status { .. }
+            | FetchError::BadRedirect { .. }
+            | FetchError::TooManyRedirects { .. }
+            | FetchError::TooLarge { .. } => "ask the coordinator for the right URL",
+        };
+        NoDefinition::Unusable {
+            reason: error.to_string(),
+            advice,
+        }
+    }
+
+    fn unread(error: ReadError) -> Self {
+        let advice = match &error {
+            ReadError::Missing { .. } => "name the file that the coordinator sent",
+            ReadError::NotRegular { .. } | ReadError::Outside { .. } => {
+                "name the file itself, a regular file"
+            }
+            ReadError::TooLong { .. } => ASK_AGAIN,
+            ReadError::Changed { .. } => "let whoever writes it finish, then run this again",
+            ReadError::File(_) => "let this user read it",
+        };
+        NoDefinition::Unusable {
+            reason: error.to_string(),
+            advice,
+        }
+    }
+
+    /// Our own copy is damaged.
+    fn unkept(error: ReadError) -> Self {
+        NoDefinition::Unusable {
+            reason: error.to_string(),
+            advice: "give the coordinator's file with --definition FILE",
+        }
+    }
 }
 
 impl FoundDefinition {
@@ -61,32 +127,32 @@ pub(super) async fn find(
     layout: &Layout,
     asked: Option<&str>,
 ) -> Result<FoundDefinition, NoDefinition> {
-    let unusable = |reason: String| NoDefinition::Unusable(reason);
     let (bytes, source) = match asked {
         Some(url) if is_url(url) => match datadir::stored_definition(layout) {
             Ok(Some((stored, bytes))) if stored.source == url => (bytes, url.to_owned()),
             Ok(Some(_) | None) => {
-                context.say(&format!("fetching the cluster definition from {url}"));
+                // Not the URL itself: it has not been checked for passwords yet.
+                context.say("fetching the cluster definition");
                 let fetched = fetch::fetch(url, PlainHttp::Refuse)
                     .await
-                    .map_err(|error| unusable(error.to_string()))?;
+                    .map_err(NoDefinition::unfetched)?;
                 (fetched.bytes, url.to_owned())
             }
-            Err(error) => return Err(unusable(error.to_string())),
+            Err(error) => return Err(NoDefinition::unkept(error)),
         },
         Some(file) => {
-            let bytes = read::read_file(Path::new(file), read::DEFINITION)
-                .map_err(|error| unusable(error.to_string()))?;
-            (bytes, file.to_owned())
+            let path = std::path::absolute(file).unwrap_or_else(|_| file.into());
+            let bytes = read::read_file(&path, read::DEFINITION).map_err(NoDefinition::unread)?;
+            (bytes, path.display().to_string())
         }
         None => beside_the_key(layout)?,
     };
     let parsed =
-        Definition::parse(&bytes).map_err(|error| unusable(format!("{source}: {error}")))?;
+        Definition::parse(&bytes).map_err(|error| NoDefinition::malformed(&source, error))?;
     let definition_hash = parsed
         .value
         .definition_hash()
-        .map_err(|error| unusable(format!("{source}: {error}")))?;
+        .map_err(|error| NoDefinition::malformed(&source, error))?;
     let mut findings = checked::definition_findings(&bytes);
     findings.extend(other_definition_finding(layout, &bytes, &source));
     if is_url(&source) {
@@ -111,12 +177,12 @@ fn beside_the_key(layout: &Layout) -> Result<(Vec<u8>, String), NoDefinition> {
     ) {
         Ok(bytes) => return Ok((bytes, path.display().to_string())),
         Err(error) if error.is_missing() => {}
-        Err(error) => return Err(NoDefinition::Unusable(error.to_string())),
+        Err(error) => return Err(NoDefinition::unread(error)),
     }
     match datadir::stored_definition(layout) {
         Ok(Some((stored, bytes))) => Ok((bytes, stored.source)),
         Ok(None) => Err(NoDefinition::Missing(path.display().to_string())),
-        Err(error) => Err(NoDefinition::Unusable(error.to_string())),
+        Err(error) => Err(NoDefinition::unkept(error)),
     }
 }
 
@@ -147,7 +213,7 @@ fn other_definition_finding(layout: &Layout, bytes: &[u8], source: &str) -> Opti
 /// content; this does. A definition hash there is taken too.
 fn url_finding(url: &str, definition: &Definition, hash: DefinitionHash) -> Option<Finding> {
     let named = url
-        .rsplit(['/', '#', '=', '?'])
+        .rsplit(['/', '#', '=', '?', '&'])
         .find_map(|part| part.strip_prefix("0x").filter(|digits| digits.len() == 64))
         .map(|digits| format!("0x{}", digits.to_lowercase()))?;
     let config_hash = definition.config_hash().ok()?.to_string();

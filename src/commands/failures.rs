@@ -2,6 +2,7 @@
 //! is decided here.
 
 use crate::error::{Failure, Kind};
+use crate::finding::Finding;
 use crate::host::attempt::AttemptError;
 use crate::host::datadir::{KeyFileError, LayoutError, StateDirError};
 use crate::host::docker::EngineError;
@@ -20,7 +21,9 @@ pub(super) fn layout(error: LayoutError) -> Failure {
 }
 
 pub(super) fn state_dir(error: StateDirError) -> Failure {
-    Failure::new(Kind::Refused, error.to_string())
+    Failure::new(Kind::Refused, error.to_string()).hint(
+        "let the owner of the data directory write in the project directory, or run this as root",
+    )
 }
 
 pub(super) fn attempt(error: AttemptError) -> Failure {
@@ -51,9 +54,9 @@ pub(super) fn journal(error: JournalError) -> Failure {
     match error {
         JournalError::Refused(findings) => Failure::new(
             Kind::Refused,
-            "the files of the stage cannot be moved; nothing was moved",
+            "the files of the stage cannot be moved into the data directory; nothing was moved",
         )
-        .with_findings(findings),
+        .with_findings(findings.into_iter().map(advised).collect()),
         JournalError::Pending { .. }
         | JournalError::Undone { .. }
         | JournalError::Stuck { .. }
@@ -61,6 +64,22 @@ pub(super) fn journal(error: JournalError) -> Failure {
         | JournalError::Attempt(_)
         | JournalError::Read(_)
         | JournalError::File(_) => Failure::new(Kind::Unexpected, error.to_string()),
+    }
+}
+
+/// The journal knows what is wrong and not what helps.
+fn advised(finding: Finding) -> Finding {
+    let advice = match finding.check {
+        "data-directory-occupied" => "move it out of the data directory; never overwrite keys",
+        "input-changed" => "put back the file with which the ceremony was started",
+        "stage-unverified-entry" | "stage-file-changed" => {
+            "somebody changed the stage: find out who and why before you trust this machine with keys"
+        }
+        _ => "",
+    };
+    Finding {
+        advice: advice.to_owned(),
+        ..finding
     }
 }
 

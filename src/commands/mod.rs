@@ -1,8 +1,10 @@
 //! One file per verb; wiring only.
 
 mod archive;
+mod ceremony;
 mod checked;
 mod compose;
+mod confirm;
 mod definition_source;
 mod enr;
 mod failures;
@@ -12,7 +14,10 @@ mod pins;
 mod place;
 mod plan;
 mod probe;
+mod proof;
+mod receipt;
 mod rehearse;
+mod resume;
 mod run;
 mod status;
 mod up;
@@ -22,6 +27,7 @@ mod watch;
 use std::ffi::OsString;
 use std::future::Future;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde::Serialize;
@@ -223,7 +229,7 @@ pub fn main(argv: Vec<OsString>) -> ExitCode {
         Ok(invocation) => invocation,
         Err(error) => return not_a_command(&error, json).into(),
     };
-    let context = Context::new(&cli, spelling);
+    let context = Arc::new(Context::new(&cli, spelling));
     match dispatch(&context, cli.verb) {
         Ok(code) => code,
         Err(failure) => {
@@ -255,7 +261,7 @@ fn not_a_command(error: &clap::Error, json: bool) -> u8 {
     Kind::Usage.exit_code()
 }
 
-fn dispatch(context: &Context, verb: Verb) -> Result<ExitCode, Failure> {
+fn dispatch(context: &Arc<Context>, verb: Verb) -> Result<ExitCode, Failure> {
     let done = match verb {
         // It has charon's exit codes, not ours.
         Verb::Simulator(args) => return Ok(simulator::main(args.args)),
@@ -271,6 +277,8 @@ fn dispatch(context: &Context, verb: Verb) -> Result<ExitCode, Failure> {
             })
         }
         Verb::Verify(args) => verify::verify(context, &args),
+        Verb::Receipt => receipt::receipt(context),
+        Verb::Confirm(args) => confirm::confirm(context, &args),
         Verb::Status => status::show(context),
         Verb::Archive(args) => archive::archive(context, &args),
         Verb::Pins => pins::show(context),
@@ -284,11 +292,14 @@ fn dispatch(context: &Context, verb: Verb) -> Result<ExitCode, Failure> {
 
 /// Runs what waits for the engine, the network or signals.
 fn block_on<T>(future: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
-    tokio::runtime::Builder::new_current_thread()
+    let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .map_err(|error| Failure::new(Kind::Unexpected, format!("cannot start: {error}")))?
-        .block_on(future)
+        .map_err(|error| Failure::new(Kind::Unexpected, format!("cannot start: {error}")))?;
+    let result = runtime.block_on(future);
+    // Whoever was told to stop does not wait for a verification or a name to be resolved.
+    runtime.shutdown_background();
+    result
 }
 
 fn mode(style: ProgressStyle) -> ProgressMode {

@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rustix::fs::{Access, AtFlags};
 use rustix::process::getuid;
 
 use super::definition_source::{self, FoundDefinition, NoDefinition};
@@ -15,18 +16,22 @@ use crate::error::{Failure, Kind};
 use crate::host::attempt::Attempt;
 use crate::host::datadir::{self, DataDirFacts, Layout};
 use crate::host::docker::{
-    Engine, EngineFacts, Mode, Overlap, Reason, Touching, UserMapping, user_for,
+    ContainerFacts, Engine, EngineError, EngineFacts, Mode, Overlap, Reason, Touching, UserMapping,
+    user_for,
 };
 use crate::host::engine::Address;
 use crate::host::files::EntryKind as FileKind;
+use crate::host::journal;
+use crate::host::probe::{self, ProbeError};
 use crate::host::processes::{self, Relation, Sign};
-use crate::host::self_image::{self, SelfImageSpec};
-use crate::host::{probe, read};
+use crate::host::read;
+use crate::host::self_image::{self, SelfImageError, SelfImageSpec};
 use crate::keys::k1::EnrKey;
 use crate::pins;
 use crate::plan::{
     self, ContainerPlan, DataDirFact, DefinitionFact, ENR_KEY_FILE, EngineFact, EnrKeyFact, Entry,
-    EntryKind, Facts, ImageFact, LABEL_ENR_ID, OtherUser, RelayFact, Request,
+    EntryKind, Facts, ImageFact, LABEL_ATTEMPT, LABEL_ENR_ID, NetworkFact, OtherUser, RelayAnswer,
+    RelayFact, Request,
 };
 
 /// `charon version` answers at once; a cold disk may need a while to read the image.
@@ -91,11 +96,11 @@ pub(super) async fn observe(
             userns_mode: userns_mode.clone(),
         }),
         EngineFact::Ready { user: None, .. }
-        | EngineFact::Unreachable(_)
+        | EngineFact::Unreachable { .. }
         | EngineFact::Remote(_)
         | EngineFact::WrongOwner { .. } => None,
     };
-    let (image, relays, others) = match &engine {
+    let (image, (relays, network), others) = match &engine {
         Some(engine) => {
             let (image, relays, containers) = tokio::join!(
                 image(engine, &request, release.as_ref()),
@@ -104,24 +109,33 @@ pub(super) async fn observe(
             );
             (image, relays, containers)
         }
-        None => (ImageFact::Unknown, Vec::new(), Vec::new()),
+        None => (
+            ImageFact::Unknown,
+            (Vec::new(), NetworkFact::NotLookedAt),
+            Vec::new(),
+        ),
     };
     let mut others = others;
     others.extend(charon_processes(layout));
 
-    let next_attempt = Attempt::list(layout)
-        .map_err(failures::attempt)?
-        .last()
-        .map_or(1, |attempt| attempt.number().saturating_add(1));
+    let (next_attempt, state_dir_problem) = match Attempt::list(layout) {
+        Ok(attempts) => {
+            let last = attempts.last().map_or(0, Attempt::number);
+            (last.saturating_add(1), state_dir_problem(layout))
+        }
+        Err(error) => (1, Some(error.to_string())),
+    };
     let facts = Facts {
         my_uid: getuid().as_raw(),
         data_dir: data_dir_fact(&on_disk),
+        state_dir_problem,
         enr_key: key_fact(&on_disk, key.as_ref()),
         definition: definition_fact(layout, &definition, node),
         engine: engine_fact,
         image,
         others,
         relays,
+        network,
         attempt_dir: attempt_dir(layout, next_attempt),
     };
     Ok(Observed {
@@ -130,6 +144,23 @@ pub(super) async fn observe(
         engine,
         definition: definition.ok(),
     })
+}
+
+/// Why our directory beside the data directory cannot be made or written in, if so.
+fn state_dir_problem(layout: &Layout) -> Option<String> {
+    let state_dir = layout.state_dir();
+    let (path, what) = match std::fs::symlink_metadata(state_dir) {
+        Ok(meta) if meta.is_dir() => (state_dir, "you may not put files there"),
+        Ok(_) => return Some("it is no directory".to_owned()),
+        Err(_) => (
+            state_dir.parent().unwrap_or(state_dir),
+            "it does not exist, and you may not make it",
+        ),
+    };
+    let wanted = Access::READ_OK | Access::WRITE_OK | Access::EXEC_OK;
+    rustix::fs::accessat(rustix::fs::CWD, path, wanted, AtFlags::EACCESS)
+        .err()
+        .map(|errno| format!("{what}: {}", std::io::Error::from(errno)))
 }
 
 fn attempt_dir(layout: &Layout, number: u32) -> PathBuf {
@@ -203,6 +234,7 @@ fn data_dir_fact(on_disk: &DataDirFacts) -> DataDirFact {
                         },
                     })
                     .collect(),
+                writable: on_disk.writable,
                 same_file_system: on_disk.same_filesystem,
                 free_bytes: on_disk.free_bytes,
             },
@@ -235,7 +267,10 @@ fn definition_fact(
 ) -> DefinitionFact {
     match definition {
         Err(NoDefinition::Missing(looked)) => DefinitionFact::Missing(looked.clone()),
-        Err(NoDefinition::Unusable(reason)) => DefinitionFact::Unusable(reason.clone()),
+        Err(NoDefinition::Unusable { reason, advice }) => DefinitionFact::Unusable {
+            reason: reason.clone(),
+            advice: (*advice).to_owned(),
+        },
         Ok(found) => DefinitionFact::Found {
             source: found.source.clone(),
             kept_as: datadir::definition_path(layout, &found.bytes),
@@ -248,34 +283,76 @@ fn definition_fact(
 }
 
 /// Connects to the engine that docker itself would use.
-pub(super) async fn engine(
-    context: &Context,
-    on_disk: &DataDirFacts,
-) -> (Option<Engine>, EngineFact) {
+async fn engine(context: &Context, on_disk: &DataDirFacts) -> (Option<Engine>, EngineFact) {
     let endpoint = match context.endpoint() {
         Ok(endpoint) => endpoint,
-        Err(error) => return (None, EngineFact::Unreachable(error.to_string())),
+        Err(error) => {
+            let fact = EngineFact::Unreachable {
+                reason: error.to_string(),
+                advice: "mend docker's settings, or name the engine with --host or --context"
+                    .to_owned(),
+            };
+            return (None, fact);
+        }
     };
     if let Address::Remote { url, .. } = &endpoint.address {
         return (None, EngineFact::Remote(url.clone()));
     }
-    let engine = match Engine::connect(&endpoint).await {
-        Ok(engine) => engine,
-        Err(error) => return (None, EngineFact::Unreachable(error.to_string())),
+    let asked = async {
+        let engine = Engine::connect(&endpoint).await?;
+        let facts = engine.facts().await?;
+        Ok((engine, facts))
     };
-    let facts = match engine.facts().await {
-        Ok(facts) => facts,
-        Err(error) => return (None, EngineFact::Unreachable(error.to_string())),
-    };
-    let fact = engine_fact(&facts, on_disk);
-    (Some(engine), fact)
+    match asked.await {
+        Ok((engine, facts)) => {
+            let fact = engine_fact(&facts, &endpoint.address, on_disk);
+            (Some(engine), fact)
+        }
+        Err(error) => {
+            let fact = EngineFact::Unreachable {
+                reason: format!("{error} ({})", endpoint.source),
+                advice: engine_advice(&error),
+            };
+            (None, fact)
+        }
+    }
 }
 
-fn engine_fact(facts: &EngineFacts, on_disk: &DataDirFacts) -> EngineFact {
+/// What helps against an engine that does not answer.
+fn engine_advice(error: &EngineError) -> String {
+    if let EngineError::PermissionDenied { access, .. } = error {
+        return match access {
+            Some(access) if access.listed_in_group => {
+                format!(
+                    "log in again: this session is older than your membership of the group {}",
+                    access.group
+                )
+            }
+            Some(access) if access.mode & 0o060 == 0o060 => format!(
+                "have yourself added to the group {} (usermod -aG {} YOU) and log in again, or run this as {}",
+                access.group, access.group, access.user
+            ),
+            Some(access) => format!("run this as {}", access.user),
+            None => "run this as the user who runs the engine".to_owned(),
+        };
+    }
+    if let EngineError::NoSocket { others, .. } = error
+        && let Some(other) = others.first()
+    {
+        return format!(
+            "start docker; or if you mean the engine that does listen here: --host unix://{}",
+            other.display()
+        );
+    }
+    "start docker, or name the engine with --host or --context".to_owned()
+}
+
+fn engine_fact(facts: &EngineFacts, address: &Address, on_disk: &DataDirFacts) -> EngineFact {
     let mode = mode_name(facts.mode).to_owned();
     match user_for(facts.mode, on_disk.owner.uid, on_disk.owner.gid) {
         Ok(mapping) => EngineFact::Ready {
             mode,
+            address: address.to_string(),
             version: facts.version.clone(),
             user: Some(mapping.user),
             userns_mode: mapping.userns_mode,
@@ -346,52 +423,83 @@ pub(super) async fn version_inside(engine: &Engine, run_as: &str) -> Result<Stri
     }
 }
 
+/// Asks the relays, unless there is nothing to ask with.
 async fn relays(
     engine: &Engine,
     request: &Request,
     release: Option<&CharonVersion>,
     mapping: Option<&UserMapping>,
-) -> Vec<RelayFact> {
+) -> (Vec<RelayFact>, NetworkFact) {
     let urls: Vec<String> = match (request.relays.is_empty(), release) {
-        (false, _) => request.relays.clone(),
+        // A multiaddr, which charon takes too, answers nothing that could be asked over http.
+        (false, _) => request
+            .relays
+            .iter()
+            .filter(|relay| !relay.starts_with('/'))
+            .cloned()
+            .collect(),
         (true, Some(release)) => pins::default_relays(release)
             .iter()
             .map(|&url| url.to_owned())
             .collect(),
-        (true, None) => return Vec::new(),
+        (true, None) => Vec::new(),
     };
-    let Some(mapping) = mapping else {
-        return Vec::new();
+    let Some(mapping) = mapping.filter(|_| !urls.is_empty()) else {
+        return (Vec::new(), NetworkFact::NotLookedAt);
     };
-    match ask_relays(engine, &urls, request.network.as_deref(), mapping).await {
-        Ok(facts) => facts,
-        Err(reason) => urls
-            .into_iter()
-            .map(|url| RelayFact {
+    let network = request.network.as_deref();
+    match ask_relays(engine, &urls, network, mapping).await {
+        Ok(facts) => (facts, NetworkFact::Usable),
+        Err(AskError::Probe(ProbeError::Engine(error))) if is_about_network(&error) => {
+            (Vec::new(), NetworkFact::Unusable(error.to_string()))
+        }
+        Err(error) => {
+            let facts = urls.into_iter().map(|url| RelayFact {
                 url,
-                problem: Some(reason.clone()),
-            })
-            .collect(),
+                answer: RelayAnswer::NotAsked(error.to_string()),
+            });
+            (facts.collect(), NetworkFact::NotLookedAt)
+        }
     }
 }
 
+/// Whether a container could not be had for want of its network. Engines say so when it is created
+/// or when it is started.
+pub(super) fn is_about_network(error: &EngineError) -> bool {
+    let says_so = |message: &str| message.contains("network");
+    matches!(error, EngineError::NoSuchNetwork { .. })
+        || matches!(error, EngineError::Failed { status: 404, message, .. } if says_so(message))
+}
+
+/// Why relays could not be asked.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum AskError {
+    #[error(transparent)]
+    Image(#[from] SelfImageError),
+    #[error(transparent)]
+    Probe(#[from] ProbeError),
+}
+
 /// Asks relays from inside a docker network.
+///
+/// # Errors
+/// When the container that asks cannot be made or run.
 pub(super) async fn ask_relays(
     engine: &Engine,
     urls: &[String],
     network: Option<&str>,
     mapping: &UserMapping,
-) -> Result<Vec<RelayFact>, String> {
-    let image = self_image::load_self_image(engine, &SelfImageSpec::default())
-        .await
-        .map_err(|error| error.to_string())?;
-    let answers = probe::ask_relays(engine, &image.facts.id, network, mapping, urls)
-        .await
-        .map_err(|error| error.to_string())?;
+) -> Result<Vec<RelayFact>, AskError> {
+    let image = self_image::load_self_image(engine, &SelfImageSpec::default()).await?;
+    let answers = probe::ask_relays(engine, &image.facts.id, network, mapping, urls).await?;
     Ok(answers
         .into_iter()
         .map(|answer| RelayFact {
-            problem: (!answer.outcome.is_good()).then(|| answer.outcome.to_string()),
+            answer: if answer.outcome.is_good() {
+                RelayAnswer::Answers
+            } else {
+                RelayAnswer::Silent(answer.outcome.to_string())
+            },
             url: answer.url,
         })
         .collect())
@@ -402,16 +510,74 @@ async fn containers(engine: &Engine, layout: &Layout, enr_id: Option<&str>) -> V
         .map(|id| (LABEL_ENR_ID.to_owned(), id.to_owned()))
         .into_iter()
         .collect();
-    match engine
-        .containers_touching(&[layout.data_dir().to_owned()], &labels)
-        .await
-    {
-        Ok(touching) => touching.iter().filter_map(other_container).collect(),
+    let name = enr_id.map(plan::container_name).unwrap_or_default();
+    let paths = [layout.data_dir().to_owned()];
+    let (touching, holder) = tokio::join!(
+        engine.containers_touching(&paths, &labels),
+        engine.find_container(&name)
+    );
+    let mut others = match touching {
+        Ok(touching) => touching
+            .iter()
+            .filter(|touching| touching.container.name != name)
+            .filter_map(other_container)
+            .collect(),
         Err(error) => vec![OtherUser {
             who: "the engine's containers".to_owned(),
             how: format!("could not be listed: {error}"),
             advice: "ask the engine again with `docker ps`".to_owned(),
+            is_ceremony: false,
         }],
+    };
+    // The engine's trouble was told above.
+    if let Ok(Some(holder)) = holder
+        && (holder.state.may_run() || !belongs_here(&holder, layout))
+    {
+        others.push(name_holder(&holder));
+    }
+    others
+}
+
+/// Whether a ceremony's container is of an attempt in this directory.
+pub(super) fn belongs_here(container: &ContainerFacts, layout: &Layout) -> bool {
+    container
+        .labels
+        .get(LABEL_ATTEMPT)
+        .is_some_and(|attempt| Path::new(attempt).starts_with(layout.state_dir()))
+}
+
+/// What to say of the container that has the name of this key's ceremony.
+pub(super) fn name_holder(container: &ContainerFacts) -> OtherUser {
+    let name = &container.name;
+    let attempt = container.labels.get(LABEL_ATTEMPT).map(Path::new);
+    // `<data directory>-dkg/attempts/<n>`.
+    let data_dir = attempt
+        .and_then(|attempt| attempt.ancestors().nth(2))
+        .and_then(|state_dir| state_dir.to_str()?.strip_suffix("-dkg"));
+    let whose = data_dir.unwrap_or("an unknown directory");
+    let (how, advice) = if container.state.may_run() {
+        (
+            format!("runs a ceremony with the same ENR key, for {whose}"),
+            format!(
+                "one ENR key is never in two ceremonies: go on with that one, `run --data-dir {whose}`, or end it there"
+            ),
+        )
+    } else if attempt.is_some_and(Path::is_dir) {
+        (
+            format!("holds the end of a ceremony with the same ENR key, for {whose}"),
+            format!("see what became of it: `run --data-dir {whose}`"),
+        )
+    } else {
+        (
+            format!("is left from a ceremony with the same ENR key, for {whose}, which is gone"),
+            format!("docker rm {name}"),
+        )
+    };
+    OtherUser {
+        who: format!("container {name} ({})", container.state.name()),
+        how,
+        advice,
+        is_ceremony: true,
     }
 }
 
@@ -438,10 +604,12 @@ fn other_container(touching: &Touching) -> Option<OtherUser> {
         ),
         how: how.join(", "),
         advice: format!("docker stop {}", touching.container.name),
+        is_ceremony: false,
     })
 }
 
-fn charon_processes(layout: &Layout) -> Vec<OtherUser> {
+/// charon processes at work on this directory or key, and charon's own sign of life there.
+pub(super) fn charon_processes(layout: &Layout) -> Vec<OtherUser> {
     let mut others: Vec<OtherUser> = processes::find_charon(layout.data_dir())
         .into_iter()
         .filter_map(|process| {
@@ -455,6 +623,7 @@ fn charon_processes(layout: &Layout) -> Vec<OtherUser> {
                 who: format!("process {} of {user}", process.pid),
                 how: format!("runs `charon {}` {how}", process.subcommand),
                 advice: format!("end it, for instance with: kill {}", process.pid),
+                is_ceremony: false,
             })
         })
         .collect();
@@ -474,20 +643,54 @@ fn charon_processes(layout: &Layout) -> Vec<OtherUser> {
         who: "charon-enr-private-key.lock, charon's sign of life".to_owned(),
         how: sign,
         advice: "stop the charon that uses this key, wait ten seconds, and try again".to_owned(),
+        is_ceremony: false,
     });
     others
+}
+
+/// Refuses where there is something to finish and so nothing to plan.
+///
+/// # Errors
+/// [`Kind::Refused`] with what is under way.
+pub(super) fn check_nothing_under_way(context: &Context, layout: &Layout) -> Result<(), Failure> {
+    let me = &context.spelling;
+    if journal::is_pending(layout) {
+        return Err(Failure::new(
+            Kind::Refused,
+            "a command was cut short while it moved files",
+        )
+        .hint(format!("`{me} run` finishes or undoes that first")));
+    }
+    let unfinished = Attempt::list(layout)
+        .ok()
+        .and_then(|mut attempts| attempts.pop())
+        .and_then(|attempt| Some((attempt.number(), attempt.record().ok()?)))
+        .filter(|(_, record)| !record.state.is_final());
+    match unfinished {
+        Some((number, record)) => Err(Failure::new(
+            Kind::Refused,
+            format!(
+                "attempt {number}, begun at {}, is under way in container {}",
+                record.started, record.container
+            ),
+        )
+        .hint(format!("`{me} run` goes on with it"))),
+        None => Ok(()),
+    }
 }
 
 /// The plan, or a refusal with every finding.
 ///
 /// # Errors
-/// [`Kind::Refused`] with all findings.
+/// [`Kind::Busy`] where a ceremony with the same key is among the findings, else [`Kind::Refused`].
 pub(super) fn plan(observed: &Observed) -> Result<plan::Plan, Failure> {
     plan::make(&observed.request, &observed.facts).map_err(|findings| {
-        Failure::new(
-            Kind::Refused,
-            "the ceremony cannot start; nothing was changed",
-        )
-        .with_findings(findings)
+        let ceremonies = observed.facts.others.iter().any(|other| other.is_ceremony);
+        let kind = if ceremonies {
+            Kind::Busy
+        } else {
+            Kind::Refused
+        };
+        Failure::new(kind, "the ceremony cannot start; nothing was changed").with_findings(findings)
     })
 }

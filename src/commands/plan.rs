@@ -17,6 +17,7 @@ struct Document<'a> {
 
 pub(super) async fn show(context: &Context, args: &CeremonyArgs) -> Result<(), Failure> {
     let layout = context.layout()?;
+    observe::check_nothing_under_way(context, &layout)?;
     let observed = observe::observe(context, &layout, args).await?;
     let plan = observe::plan(&observed)?;
     let document = Document {

@@ -20,7 +20,7 @@ use crate::host::docker::{Engine, Mode, UserMapping, user_for};
 use crate::host::self_image::{self, PROGRAM, SelfImageSpec};
 use crate::host::signals::Interrupt;
 use crate::pins;
-use crate::plan::{ContainerPlan, DEFINITION_FILE, ENR_KEY_FILE, Mount};
+use crate::plan::{ContainerPlan, DEFINITION_FILE, ENR_KEY_FILE, Mount, RelayFact};
 use crate::simulator::{self, RehearsalTerms};
 
 /// Name of the relay's container within the rehearsal's network.
@@ -338,8 +338,8 @@ impl Stage<'_> {
         loop {
             let asked = observe::ask_relays(self.engine, &urls, Some(&self.name), &mapping).await;
             let problem = match asked {
-                Ok(facts) => facts.into_iter().find_map(|fact| fact.problem),
-                Err(reason) => Some(reason),
+                Ok(facts) => facts.iter().find_map(RelayFact::problem),
+                Err(error) => Some(error.to_string()),
             };
             match problem {
                 None => return Ok(()),

@@ -1,6 +1,7 @@
 //! charon's output as progress for people: who is connected, who is missing and for how long, the
 //! phase, and the keys written so far.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
 
@@ -16,6 +17,9 @@ use crate::finding::{Finding, Weight};
 /// How often a wait is told again while nothing changes.
 const REMIND_EVERY: Duration = Duration::from_secs(30);
 
+/// How many different reasons of silent relays are told; each is chosen by a stranger.
+const MOST_REASONS: usize = 50;
+
 /// One ceremony being watched.
 pub(super) struct Watch<'a> {
     context: &'a Context,
@@ -25,6 +29,10 @@ pub(super) struct Watch<'a> {
     phase: Phase,
     reminded: Duration,
     keystores: usize,
+    /// What was said of relays; charon says it again every few seconds.
+    relays_told: BTreeSet<String>,
+    /// Whether charon was asked to stop; then its complaints are no news.
+    stopping: bool,
 }
 
 impl<'a> Watch<'a> {
@@ -43,6 +51,8 @@ impl<'a> Watch<'a> {
             phase: Phase::Starting,
             reminded: Duration::ZERO,
             keystores: 0,
+            relays_told: BTreeSet::new(),
+            stopping: false,
         }
     }
 
@@ -90,33 +100,45 @@ impl<'a> Watch<'a> {
 
     /// The finding of a diagnosis.
     pub(super) fn finding(&self, diagnosis: &Diagnosis) -> Finding {
-        let whose = match &diagnosis.whose {
-            Whose::Operators(operators) => operators
-                .iter()
-                .map(|who| self.who(who))
-                .collect::<Vec<_>>()
-                .join(", "),
-            Whose::You => "you".to_owned(),
-            Whose::Coordinator => "the coordinator".to_owned(),
-            Whose::Everybody => "all operators together".to_owned(),
-            Whose::Relay => "the relay".to_owned(),
-            Whose::Machine => "this machine".to_owned(),
-            Whose::Unknown => "nobody in particular".to_owned(),
+        let mender = match &diagnosis.whose {
+            Whose::Operators(operators) => Some(
+                operators
+                    .iter()
+                    .map(|who| self.who(who))
+                    .collect::<Vec<_>>()
+                    .join(", "),
+            ),
+            Whose::You => Some("you".to_owned()),
+            Whose::Coordinator => Some("the coordinator".to_owned()),
+            Whose::Everybody => Some("all operators together".to_owned()),
+            Whose::Relay => Some("whoever runs the relay, and this machine's network".to_owned()),
+            Whose::Machine => Some("whoever runs this machine".to_owned()),
+            Whose::Unknown => None,
         };
+        // The cause is told as the failure itself; charon's own words only where they add something.
+        let seen = diagnosis
+            .evidence
+            .clone()
+            .filter(|evidence| !diagnosis.cause.contains(evidence.as_str()));
         Finding {
             check: diagnosis.id,
             weight: Weight::Fail,
-            subject: format!("for {whose} to mend"),
-            seen: diagnosis
-                .evidence
-                .clone()
-                .unwrap_or_else(|| diagnosis.cause.clone()),
+            subject: mender.map_or_else(
+                || "it cannot be told who must mend it".to_owned(),
+                |mender| format!("for {mender} to mend"),
+            ),
+            seen: seen.unwrap_or_default(),
             expected: String::new(),
             advice: diagnosis.next_step.clone(),
         }
     }
 
-    fn tell(&self, event: &Event) {
+    /// From now on charon is being stopped.
+    pub(super) fn stopping(&mut self) {
+        self.stopping = true;
+    }
+
+    fn tell(&mut self, event: &Event) {
         let progress = self.transcript.progress();
         match event {
             Event::PeerConnected { peer, .. } => {
@@ -135,21 +157,26 @@ impl<'a> Watch<'a> {
             Event::RelayResolved { url, .. } => {
                 self.context.say(&format!("relay {url} answers"));
             }
-            Event::RelayFailed { reason } => {
-                self.context
-                    .say(&format!("a relay does not answer: {reason}"));
+            Event::RelayFailed { reason } if !self.stopping => {
+                if self.relays_told.len() < MOST_REASONS && self.relays_told.insert(reason.clone())
+                {
+                    self.context
+                        .say(&format!("a relay does not answer: {reason}"));
+                }
             }
             Event::KeyDone { key, total } => {
                 self.context
                     .say(&format!("keys generated: {key} of {total}"));
             }
-            Event::Error { message, peer } => {
+            Event::Error { message, peer } if !self.stopping => {
                 let about = peer.as_deref().map_or_else(String::new, |peer| {
                     format!(" ({})", self.peer_by_name(peer))
                 });
                 self.context.say(&format!("charon: {message}{about}"));
             }
-            Event::Starting { .. }
+            Event::RelayFailed { .. }
+            | Event::Error { .. }
+            | Event::Starting { .. }
             | Event::DefinitionLoaded { .. }
             | Event::P2pUp { .. }
             | Event::Roster { .. }
@@ -212,10 +239,14 @@ impl<'a> Watch<'a> {
                 } else {
                     format!(": {}", names.join(", "))
                 };
+                let since = if elapsed.as_secs() == 0 {
+                    String::new()
+                } else {
+                    format!(" for {}", spoken(*elapsed))
+                };
                 format!(
-                    "waiting for {} (for {}){names}",
+                    "waiting{since} for {}{names}",
                     crate::report::count(u64::try_from(*count).unwrap_or(u64::MAX), "operator"),
-                    spoken(*elapsed)
                 )
             }
             Waiting::Hung {

@@ -118,6 +118,9 @@ pub struct Record {
     pub charon_version: String,
     /// The container's name.
     pub container: String,
+    /// The address of the engine that has the container, as docker writes it: `unix:///…`. Whoever
+    /// goes on with the attempt must ask this one, whichever is docker's choice by then.
+    pub engine: String,
     /// When the attempt was made, RFC 3339.
     pub started: String,
     /// How far it came.
@@ -501,7 +504,7 @@ mod tests {
         assert_eq!(
             text,
             format!(
-                r#"{{"format":1,"definition_hash":"0xab","enr_id":"{}","charon_image":"charon@sha256:00","charon_version":"v1.10.3","container":"charon-dkg-test-3","started":"2026-01-02T03:04:05Z","state":{{"kind":"charon-done","exit":137}}}}"#,
+                r#"{{"format":1,"definition_hash":"0xab","enr_id":"{}","charon_image":"charon@sha256:00","charon_version":"v1.10.3","container":"charon-dkg-test-3","engine":"unix:///run/docker.sock","started":"2026-01-02T03:04:05Z","state":{{"kind":"charon-done","exit":137}}}}"#,
                 "cd".repeat(32)
             )
         );

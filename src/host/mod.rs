@@ -16,6 +16,7 @@
 //! | [`attempt`] | one container run: its stage, its log, its record |
 //! | [`journal`] | promote, and what a crash left of a promotion or an archive |
 //! | [`archive`] | moving the outputs of an old ceremony aside |
+//! | [`receipts`] | receipts that are kept, and which keystores were proved before |
 //! | [`processes`] | charon processes and charon's own sign of life |
 //! | [`terminal`] | streams, progress, questions |
 //! | [`users`] | names of user ids |
@@ -34,6 +35,7 @@ pub mod journal;
 pub mod probe;
 pub mod processes;
 pub mod read;
+pub mod receipts;
 pub mod self_image;
 pub mod signals;
 pub mod terminal;

@@ -85,6 +85,7 @@ pub(crate) fn record(number: u32) -> Record {
         charon_image: "charon@sha256:00".to_owned(),
         charon_version: "v1.10.3".to_owned(),
         container: format!("charon-dkg-test-{number}"),
+        engine: "unix:///run/docker.sock".to_owned(),
         started: "2026-01-02T03:04:05Z".to_owned(),
         state: State::Prepared,
     }

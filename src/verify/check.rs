@@ -301,8 +301,7 @@ impl Check {
             return false;
         }
         match self.subject() {
-            Subject::File => true,
-            Subject::Definition => scope.has_definition(),
+            Subject::File | Subject::Definition => true,
             Subject::Lock => scope.has_lock(),
             Subject::DepositFile => scope.has_deposit_files(),
             Subject::Node => scope.has_node(),

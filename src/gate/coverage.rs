@@ -96,6 +96,8 @@ pub struct Watched {
     pub charon: bool,
     /// Whether it could read the keys.
     pub access: Access,
+    /// Whether its compose files say themselves that it runs as the owner of the data directory.
+    pub as_owner: bool,
     /// Its restart policy, if that starts it without asking anybody.
     pub restart: Option<String>,
     /// Its profiles; none means that it always belongs to the project.
@@ -144,6 +146,7 @@ fn watch(name: &str, service: &Service, scene: &Scene<'_>) -> Option<Watched> {
         edge: edge(service, scene.kind),
         charon: is_charon(name, service),
         access: access(service, scene),
+        as_owner: runs_as(service, scene.run_as),
         restart: service.restart.as_ref().filter(restarts).cloned(),
         profiles: service.profiles.clone(),
     })
@@ -184,6 +187,14 @@ fn is_charon(name: &str, service: &Service) -> bool {
     service.command.first().is_some_and(program) || name == "charon"
 }
 
+/// Whether `user:` and `userns_mode:` are there and the owner's. The group is of no use: nothing is open to it.
+fn runs_as(service: &Service, run_as: &RunAs) -> bool {
+    let uid = |user: &str| user.split(':').next().map(str::to_owned);
+    let user = service.user.as_deref();
+    user.is_some_and(|user| uid(user) == uid(&run_as.user))
+        && service.userns_mode == run_as.userns_mode
+}
+
 fn access(service: &Service, scene: &Scene<'_>) -> Access {
     let run_as = scene.run_as;
     if run_as.readers == Readers::Anyone {
@@ -192,7 +203,7 @@ fn access(service: &Service, scene: &Scene<'_>) -> Access {
     let (user, shown) = match (&service.user, &service.image) {
         (Some(user), _) => (user.clone(), format!("{user:?}, as its service says")),
         (None, None) => {
-            return Access::CouldNotTell("its image is built here, and no user is set".to_owned());
+            return Access::CouldNotTell("its image is built here".to_owned());
         }
         (None, Some(image)) => match scene.image_users.get(image) {
             Some(user) => (user.clone(), format!("{user:?}, as its image says")),
@@ -389,6 +400,18 @@ mod tests {
             fix("b", &run_as),
             "services: {b: {user: \"1000:1000\", userns_mode: \"host\"}}"
         );
+    }
+
+    #[test]
+    fn only_what_is_written_down_makes_a_service_run_as_the_owner() {
+        let found = assessed(
+            "{a: {user: '1000:5', volumes: ['/p/.charon:/x']}, b: {user: ':', volumes: ['/p/.charon:/x']},
+              c: {image: numbered, volumes: ['/p/.charon:/x']}}",
+            &owner(Readers::OwnerAndRoot),
+            GateKind::Provider,
+        );
+        let as_owner: Vec<_> = found.into_iter().map(|found| found.as_owner).collect();
+        assert_eq!(as_owner, [true, false, false]);
     }
 
     #[test]

@@ -36,6 +36,14 @@ const OVERRULING: [&str; 3] = [
     "COMPOSE_DISABLE_ENV_FILE",
 ];
 
+/// What docker tells a plugin that it starts. A Compose program that inherits the first takes itself for a plugin and
+/// misreads its arguments (docker/cli `plugin.RunningStandalone`, seen with Compose 2.26); the second makes it stop when
+/// docker closes our socket, which is for us to decide.
+const PLUGIN_VARIABLES: [&str; 2] = [
+    "DOCKER_CLI_PLUGIN_ORIGINAL_CLI_COMMAND",
+    "DOCKER_CLI_PLUGIN_SOCKET",
+];
+
 /// Mode of a file that a project did not have: compose files hold no secrets and are read by whoever runs Compose.
 const NEW_FILE_MODE: u32 = 0o644;
 
@@ -160,6 +168,9 @@ impl Compose {
                 .map_or(OsStr::new("docker"), OsString::as_os_str),
         );
         command.args(words).current_dir(dir);
+        for variable in PLUGIN_VARIABLES {
+            command.env_remove(variable);
+        }
         // One of them would overrule the other.
         if let Some(host) = &self.engine.host {
             command

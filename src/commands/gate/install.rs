@@ -7,7 +7,7 @@ use super::status;
 use crate::cli::GateInstallArgs;
 use crate::commands::{Context, failures};
 use crate::error::{Failure, Kind};
-use crate::gate::coverage::{Access, Edge, Watched};
+use crate::gate::coverage::{Edge, Watched};
 use crate::gate::decision::Require;
 use crate::gate::dotenv::{self, Edit};
 use crate::gate::file::{self, Gate, GateFile, Origin, Waiting};
@@ -209,8 +209,8 @@ async fn gate(
 }
 
 fn waiting(service: &Watched, seen: &Seen) -> Waiting {
-    // Only charon writes nowhere but into the data directory; others may own directories of their own.
-    let needs_user = service.charon && service.access != Access::Reads;
+    // charon writes into the data directory and nowhere else; others may own directories of their own.
+    let needs_user = service.charon && !service.as_owner;
     Waiting {
         service: service.service.clone(),
         run_as: needs_user.then(|| seen.run_as.clone()),

@@ -8,7 +8,7 @@ use super::words::Flags;
 use crate::cli::ComposeArgs;
 use crate::commands::{Context, checked};
 use crate::error::Failure;
-use crate::gate::coverage::{Access, Edge, Watched, fix, foreign};
+use crate::gate::coverage::{Access, Edge, RunAs, Watched, fix, foreign};
 use crate::gate::decision::{GateDecision, Require, Words};
 use crate::gate::project::{Project, Service};
 use crate::gate::{GATE_FILE, GATE_SERVICE, GateKind};
@@ -85,27 +85,7 @@ pub(super) async fn show(context: &Context, site: Site, engine: &Engine) -> Resu
     };
     let mut problems = site_problems(&site, &project, gate.is_some(), words)?;
     problems.extend(service_problems(&watched, gate.is_some(), words));
-    for service in &watched {
-        let why = match &service.access {
-            Access::Reads => continue,
-            Access::CannotRead(user) => {
-                format!("{} could not read the keys as user {user}", service.service)
-            }
-            Access::CouldNotTell(reason) => {
-                format!(
-                    "it cannot be told whether {} could read the keys: {reason}",
-                    service.service
-                )
-            }
-        };
-        problems.push(Problem {
-            what: why,
-            next: format!(
-                "put {} into a compose file of yours that COMPOSE_FILE names, if that is not so already",
-                fix(&service.service, &seen.run_as)
-            ),
-        });
-    }
+    problems.extend(access_problems(&watched, &seen.run_as));
     for (service, container) in foreign(&project) {
         problems.push(Problem {
             what: format!("{service} takes over the volumes of container {container}, which cannot be looked into from here"),
@@ -247,6 +227,48 @@ fn service_problems(watched: &[Watched], installed: bool, words: Words<'_>) -> V
         .collect()
 }
 
+/// Who could not read the keys, and of whom that cannot be told.
+fn access_problems(watched: &[Watched], run_as: &RunAs) -> Vec<Problem> {
+    let mut problems: Vec<Problem> = watched
+        .iter()
+        .filter_map(|service| {
+            let Access::CannotRead(user) = &service.access else {
+                return None;
+            };
+            Some(Problem {
+                what: format!(
+                    "{} could not read the keys: it runs as user {user}, and they are readable for {} alone",
+                    service.service, run_as.user
+                ),
+                next: format!(
+                    "put this into a compose file of yours that COMPOSE_FILE names: {}",
+                    fix(&service.service, run_as)
+                ),
+            })
+        })
+        .collect();
+    let unknown: Vec<String> = watched
+        .iter()
+        .filter_map(|service| match &service.access {
+            Access::CouldNotTell(reason) => Some(format!("{} ({reason})", service.service)),
+            Access::Reads | Access::CannotRead(_) => None,
+        })
+        .collect();
+    if !unknown.is_empty() {
+        problems.push(Problem {
+            what: format!(
+                "it cannot be told yet whether these could read the keys: {}",
+                unknown.join(", ")
+            ),
+            next: format!(
+                "pull the images and ask again; only root and user {} can read them",
+                run_as.user
+            ),
+        });
+    }
+    problems
+}
+
 /// Compose's own ways past any `depends_on`, tried with releases 1.29, 2.26 and 2.40.
 fn ways_around(site: &Site, gate: Option<Installed>, watched: &[Watched]) -> Vec<String> {
     let compose = &site.compose;
@@ -264,13 +286,18 @@ fn ways_around(site: &Site, gate: Option<Installed>, watched: &[Watched]) -> Vec
     ways.push(format!(
         "`{compose} -f FILE`, `--env-file`, COMPOSE_FILE in the shell, and a call from a subdirectory do not read .env here, and so not the gate"
     ));
-    for service in watched {
-        if let Some(policy) = &service.restart {
-            ways.push(format!(
-                "{} has restart: {policy}; once it ran, the engine starts it again without asking anybody",
-                service.service
-            ));
-        }
+    let restarting: Vec<String> = watched
+        .iter()
+        .filter_map(|service| {
+            let policy = service.restart.as_ref()?;
+            Some(format!("{} ({policy})", service.service))
+        })
+        .collect();
+    if !restarting.is_empty() {
+        ways.push(format!(
+            "once they ran, the engine restarts these by their restart policy without asking anybody: {}",
+            restarting.join(", ")
+        ));
     }
     ways
 }

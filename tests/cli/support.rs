@@ -193,6 +193,7 @@ impl TestEnv {
             charon_image: "obolnetwork/charon@sha256:00".to_owned(),
             charon_version: "v1.10.3".to_owned(),
             container: format!("charon-dkg-test-{number}"),
+            engine: "unix:///var/run/docker.sock".to_owned(),
             started: "2026-01-02T03:04:05Z".to_owned(),
             state: State::Prepared,
         })

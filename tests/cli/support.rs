@@ -39,6 +39,11 @@ macro_rules! snapshot {
             "[time--------------]",
         );
         settings.add_filter(r"process \d+", "process [pid]");
+        // It names another engine where this machine has one.
+        settings.add_filter(
+            r"start docker(; or if you mean the engine that does listen here: --host \S+|, or name the engine with --host or --context)",
+            "start docker, or name the engine with --host or --context",
+        );
         settings.bind(|| insta::assert_snapshot!($name, $outcome.to_string()));
     }};
 }

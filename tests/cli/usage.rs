@@ -102,7 +102,7 @@ fn every_verb_answers_programs_with_one_document() {
             let outcome = env.run(&[verb, "--format", "json"]);
             let schema = outcome.json()["schema"].as_str().unwrap().to_owned();
             let expected = match (outcome.code, &**verb) {
-                (Some(0), _) | (Some(4), "verify") if !schema.contains("failure") => {
+                (Some(0), _) | (Some(4), "verify" | "confirm") if !schema.contains("failure") => {
                     format!("charon-dkg.{verb}/1")
                 }
                 _ => "charon-dkg.failure/1".to_owned(),

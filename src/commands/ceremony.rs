@@ -432,12 +432,18 @@ impl Ceremony<'_> {
         };
         let diagnosis = watch.diagnose(end);
         if stopped {
-            let message = "the ceremony was stopped, as you asked".to_owned();
+            // Whatever charon says of that, the operator knows why it ended; what it was waiting
+            // for is news.
             return self.with_evidence(match diagnosis {
-                Some(diagnosis) => {
+                Some(diagnosis) if diagnosis.cause.starts_with("charon was stopped") => {
                     Failure::new(Kind::Interrupted, diagnosis.cause).hint(diagnosis.next_step)
                 }
-                None => Failure::new(Kind::Interrupted, message),
+                Some(diagnosis) => Failure::new(
+                    Kind::Interrupted,
+                    format!("stopped as you asked; {}", diagnosis.cause),
+                )
+                .hint(diagnosis.next_step),
+                None => Failure::new(Kind::Interrupted, "stopped as you asked"),
             });
         }
         self.with_evidence(match diagnosis {

@@ -99,6 +99,11 @@ async fn start(
         report::count(plan.validators, "validator"),
     ));
     let id = start_container(context, layout, engine, &plan, &attempt).await?;
+    // Nobody waits for this, and what it cannot do is done by the next run.
+    tokio::spawn({
+        let engine = engine.clone();
+        async move { engine.sweep_short_runs().await }
+    });
     let ceremony = Ceremony {
         context,
         layout,

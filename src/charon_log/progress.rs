@@ -450,6 +450,10 @@ impl Progress {
         let absent = named.clone().find(|(_, peer)| peer.is_absent());
         let found = absent.or_else(|| named.next()).map(|(at, _)| at);
         if let Some(peer) = found.and_then(|at| self.peers.get_mut(at)) {
+            if !peer.is_absent() {
+                // charon tells each new connection and not every lost one.
+                peer.losses = peer.losses.saturating_add(1);
+            }
             peer.link = link;
             peer.nickname = nickname.map(str::to_owned);
         } else if self.peers.len() < MAX_PEERS && self.roster_is_missing() {

@@ -5,7 +5,7 @@
 //! | metadata | `docker-charondkg docker-cli-plugin-metadata` |
 //! | plugin | `docker-charondkg [docker's global flags] charondkg VERB …` |
 //! | plugin's help | `docker-charondkg help charondkg [VERB]`, which is how docker hands on `docker help` |
-//! | compose provider | `charon-dkg compose [--project-name=X] up|down|… …` |
+//! | compose provider | `charon-dkg compose [--project-name=X] up|down|… …`: see [`crate::provider`] |
 //! | standalone | `charon-dkg VERB …` |
 //!
 //! They are told apart by argv alone: docker's own variables are inherited by every child.
@@ -16,6 +16,7 @@ use std::path::PathBuf;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum, ValueHint};
 
 use crate::error::Kind;
+use crate::gate::decision::Require;
 
 /// The name under which docker's CLI knows this plugin: its rule `^[a-z][a-z0-9]*$` allows no hyphen.
 pub const PLUGIN_NAME: &str = "charondkg";
@@ -98,6 +99,14 @@ pub enum Verb {
     Run(CeremonyArgs),
     /// Prove what is in the data directory, a bare cluster lock, a definition or a deposit file
     Verify(VerifyArgs),
+    /// Print this node's receipt: one line that tells the others, signed, what this node holds
+    Receipt,
+    /// Collect the receipts of all operators, and say who is missing or differs
+    Confirm(ConfirmArgs),
+    /// Keep a compose project from starting before everybody has everything
+    Gate(GateArgs),
+    /// Ask the gate, say why not in full, and start the project with Compose's `up -d`
+    Up(UpArgs),
     /// Say where this directory stands and the one safe next command
     Status,
     /// Move the outputs of an old or failed ceremony aside; never the ENR key
@@ -175,6 +184,113 @@ pub struct VerifyArgs {
     /// Print nothing; the exit code tells
     #[arg(long, short)]
     pub quiet: bool,
+}
+
+/// `confirm`.
+#[derive(Debug, Args)]
+pub struct ConfirmArgs {
+    /// Receipts, files with receipts in them such as a whole chat log, or - for standard input
+    #[arg(value_name = "RECEIPT|FILE|-")]
+    pub receipts: Vec<OsString>,
+    /// Judge by a bare cluster lock instead of the data directory; needs no key and keeps nothing
+    #[arg(long, value_name = "FILE", conflicts_with = "data_dir")]
+    pub lock: Option<PathBuf>,
+    /// A deposit data file to compare with, beside --lock; repeat for several
+    #[arg(long, value_name = "FILE", requires = "lock")]
+    pub deposit: Vec<PathBuf>,
+    /// Print the receipts of all operators on one line instead of the table, to pass them on
+    #[arg(long)]
+    pub bundle: bool,
+    /// Leave out the receipts that this operator, counted from 1, gave before
+    #[arg(long, value_name = "N", conflicts_with = "lock")]
+    pub forget: Vec<usize>,
+}
+
+/// `gate`.
+#[derive(Debug, Args)]
+pub struct GateArgs {
+    /// What to do with it.
+    #[command(subcommand)]
+    pub action: GateAction,
+}
+
+/// What to do with the gate.
+#[derive(Debug, Subcommand)]
+pub enum GateAction {
+    /// Put the gate into the compose project: one file, and its name in COMPOSE_FILE of .env
+    Install(GateInstallArgs),
+    /// Say what the gate covers, what it does not, and what it would answer now
+    Status(ComposeArgs),
+    /// Take the gate out again, byte for byte
+    Remove(ComposeArgs),
+    /// Ask the gate; the exit code tells
+    Check(GateCheckArgs),
+}
+
+/// `gate install`.
+#[derive(Debug, Args)]
+pub struct GateInstallArgs {
+    /// What must be so before anything starts
+    #[arg(long, value_name = "POLICY", default_value = "confirmed")]
+    pub require: Policy,
+    /// Put in a container of this program, which every Compose from 1.29 knows, also where Compose could ask
+    /// the plugin
+    #[arg(long)]
+    pub one_shot: bool,
+    /// Accept the keys of a rehearsal, and no others
+    #[arg(long, hide = true)]
+    pub rehearsal: bool,
+    /// Which Compose.
+    #[command(flatten)]
+    pub compose: ComposeArgs,
+}
+
+/// `gate check`.
+#[derive(Debug, Args)]
+pub struct GateCheckArgs {
+    /// What must be so
+    #[arg(long, value_name = "POLICY", default_value = "confirmed")]
+    pub require: Policy,
+    /// Accept the keys of a rehearsal, and no others
+    #[arg(long, hide = true)]
+    pub rehearsal: bool,
+}
+
+/// What must be so before anything starts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Policy {
+    /// Everything is proved here, and every operator has stated to have the same.
+    Confirmed,
+    /// Everything is proved here: for one who runs all nodes, or a cluster that has been running.
+    Verified,
+}
+
+impl From<Policy> for Require {
+    fn from(policy: Policy) -> Self {
+        match policy {
+            Policy::Confirmed => Require::Confirmed,
+            Policy::Verified => Require::Verified,
+        }
+    }
+}
+
+/// Which Compose to use.
+#[derive(Debug, Args)]
+pub struct ComposeArgs {
+    /// Program to run as Compose [default: `docker compose`, or else `docker-compose`]
+    #[arg(long, value_name = "PROGRAM", env = "CHARON_DKG_COMPOSE")]
+    pub compose: Option<PathBuf>,
+}
+
+/// `up`.
+#[derive(Debug, Args)]
+pub struct UpArgs {
+    /// Which Compose.
+    #[command(flatten)]
+    pub compose: ComposeArgs,
+    /// Services and flags for Compose's `up -d`, after `--`
+    #[arg(last = true, value_name = "COMPOSE ARGS")]
+    pub compose_args: Vec<OsString>,
 }
 
 /// `archive`.

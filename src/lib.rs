@@ -12,8 +12,13 @@
 //! | [`verify`](mod@verify) | takes the bytes of a data directory, gives findings and, only if all is proved, a [`verify::Verified`] | none |
 //! | [`pins`] | which charon release runs which definition version, and why | none |
 //! | [`charon_log`] | charon's output as events, progress and diagnosis | none |
+//! | [`receipt`] | what a node states, signed, in one line that survives a chat | none |
+//! | [`confirm`](mod@confirm) | receipts against a cluster lock: who has everything, who is missing or differs | none |
+//! | [`proofs`] | which keystores a node proved before, so that it need not stretch their passwords again | none |
 //! | [`plan`] | facts and a request, to a plan or all that speaks against it | none |
 //! | [`report`] | findings for people and for programs | none |
+//! | [`gate`] | what a compose project starts only once everybody has everything | none |
+//! | [`provider`] | what Compose asks a provider, and how it is answered | none |
 //! | [`simulator`] | a stand-in for charon where there is no registry; it deals genuine files but is no DKG | yes |
 //! | [`host`] | the engine, the file system, guards, signals, the terminal | yes |
 //! | [`commands`] | one file per verb; wiring only | yes |
@@ -25,13 +30,18 @@ pub mod cli;
 pub mod cluster;
 pub mod commands;
 pub mod completion;
+pub mod confirm;
 pub mod error;
 pub mod finding;
+pub mod gate;
 pub mod host;
 pub mod keys;
 pub mod metadata;
 pub mod pins;
 pub mod plan;
+pub mod proofs;
+pub mod provider;
+pub mod receipt;
 pub mod report;
 pub mod simulator;
 pub mod verify;

@@ -9,7 +9,7 @@ use futures_util::StreamExt as _;
 use tokio::time::Instant;
 
 use super::definition_source::FoundDefinition;
-use super::{Context, checked, failures, observe, watch::Watch};
+use super::{Context, checked, failures, observe, receipt, watch::Watch};
 use crate::charon_log::{ClusterSize, End};
 use crate::error::{Failure, Kind};
 use crate::finding::{Finding, Weight};
@@ -20,6 +20,7 @@ use crate::host::journal;
 use crate::host::read;
 use crate::host::signals::{Interrupt, StopSource, Urgency};
 use crate::plan::{DEFINITION_FILE, ENR_KEY_FILE, LOCK_FILE};
+use crate::receipt::Receipt;
 use crate::verify::{Expectations, Report, Verified};
 
 /// charon from v1.9 on waits up to five seconds (`--shutdown-delay`) for its peers.
@@ -29,6 +30,8 @@ const STOP_GRACE: Duration = Duration::from_secs(15);
 pub(super) struct Done {
     pub(super) attempt: u32,
     pub(super) report: Report,
+    /// What to paste into the group's chat; `None` if it could not be made, which was said.
+    pub(super) receipt: Option<Receipt>,
 }
 
 /// One attempt.
@@ -297,10 +300,12 @@ impl Ceremony<'_> {
                         "charon did not end well, but only after it had written everything; every file is proved",
                     );
                 }
+                let proved = verified.clone();
                 match journal::promote(self.layout, self.attempt, verified) {
                     Ok(_) => Outcome::Promoted(Box::new(Done {
                         attempt: self.attempt.number(),
                         report,
+                        receipt: self.receipt(&proved),
                     })),
                     Err(error) => Outcome::Open(failures::journal(error)),
                 }
@@ -309,6 +314,18 @@ impl Ceremony<'_> {
             // charon's own failure explains more than files that it did not finish.
             Ok(Err(_)) => Outcome::Over(self.failure(ending)),
         }
+    }
+
+    /// Everything is in its place by now; what fails here can be made up for.
+    fn receipt(&self, proved: &Verified) -> Option<Receipt> {
+        receipt::after_ceremony(self.context, self.layout, proved)
+            .inspect_err(|failure| {
+                self.context.warn(&format!(
+                    "no receipt yet: {failure}; `{} receipt` makes it",
+                    self.context.spelling
+                ));
+            })
+            .ok()
     }
 
     /// The key and the definition lie where others can touch them while the ceremony runs. Changed

@@ -144,7 +144,7 @@ pub(super) fn read_single(path: &Path, limit: Limit) -> Result<NamedFile, Failur
     Ok(NamedFile::new(name, bytes))
 }
 
-/// Verifies, with progress.
+/// Verifies from the beginning, with progress.
 pub(super) fn verify_shown(
     context: &Context,
     material: &Material,
@@ -152,13 +152,23 @@ pub(super) fn verify_shown(
     scope: Scope,
     modes: Modes,
 ) -> (Report, Option<Verified>) {
-    let shown = Shown {
-        context,
-        phases: Mutex::new(Vec::new()),
-    };
+    verify_shown_after(context, material, expectations, scope, modes, &|_| false)
+}
+
+/// The same, except for the key stretching of keystores that were proved before.
+pub(super) fn verify_shown_after(
+    context: &Context,
+    material: &Material,
+    expectations: &Expectations,
+    scope: Scope,
+    modes: Modes,
+    proved_keystores: &(dyn Fn(&[u8; 32]) -> bool + Sync),
+) -> (Report, Option<Verified>) {
+    let shown = shown(context);
     let options = Options {
         modes,
         progress: &shown,
+        proved_keystores,
         ..Options::new(scope)
     };
     let outcome = verify(material, expectations, &options);
@@ -229,8 +239,16 @@ pub(super) fn stage(
     }
 }
 
+/// A verification's progress, on the terminal.
+pub(super) fn shown(context: &Context) -> Shown<'_> {
+    Shown {
+        context,
+        phases: Mutex::new(Vec::new()),
+    }
+}
+
 /// A verification's progress as bars or lines.
-struct Shown<'a> {
+pub(super) struct Shown<'a> {
     context: &'a Context,
     phases: Mutex<Vec<(Phase, terminal::Progress<'a>)>>,
 }

@@ -3,18 +3,24 @@
 mod archive;
 mod ceremony;
 mod checked;
+mod compose;
+mod confirm;
 mod definition_source;
 mod enr;
 mod failures;
+mod gate;
 mod observe;
 mod pins;
 mod place;
 mod plan;
 mod probe;
+mod proof;
+mod receipt;
 mod rehearse;
 mod resume;
 mod run;
 mod status;
+mod up;
 mod verify;
 mod watch;
 
@@ -33,7 +39,7 @@ use crate::host::engine::{self, Endpoint, EngineEnvironment, EngineLookupError, 
 use crate::host::journal::Recovery;
 use crate::host::signals::Interrupt;
 use crate::host::terminal::{Progress, ProgressMode, Terminal};
-use crate::{completion, report, simulator};
+use crate::{completion, provider, report, simulator};
 
 /// What every verb has at hand.
 pub(crate) struct Context {
@@ -165,7 +171,8 @@ impl Context {
     /// [`Kind::Refused`] where nobody can be asked.
     pub(crate) fn agree(&self, question: &str) -> Result<bool, Failure> {
         self.terminal.confirm(question).map_err(|error| {
-            Failure::new(Kind::Refused, error.to_string()).hint("pass --yes to answer in advance")
+            Failure::new(Kind::Refused, format!("{error}; nothing was changed"))
+                .hint("pass --yes to answer in advance")
         })
     }
 
@@ -207,6 +214,10 @@ impl Context {
 
 /// Runs a command line and gives the process exit code.
 pub fn main(argv: Vec<OsString>) -> ExitCode {
+    // Compose wants to be answered in its own way, mistakes in its own options included.
+    if let Some(words) = provider::words_of_compose(&argv) {
+        return compose::answer(words);
+    }
     if let Some(answer) = completion::answer(&argv) {
         return Terminal::of_process(ProgressMode::Quiet, false)
             .result(answer.trim_end())
@@ -267,10 +278,14 @@ fn dispatch(context: &Arc<Context>, verb: Verb) -> Result<ExitCode, Failure> {
             })
         }
         Verb::Verify(args) => verify::verify(context, &args),
+        Verb::Receipt => receipt::receipt(context),
+        Verb::Confirm(args) => confirm::confirm(context, &args),
         Verb::Status => status::show(context),
         Verb::Archive(args) => archive::archive(context, &args),
         Verb::Pins => pins::show(context),
         Verb::Rehearse(args) => block_on(rehearse::rehearse(context, &args)),
+        Verb::Gate(args) => block_on(gate::gate(context, &args.action)),
+        Verb::Up(args) => up::up(context, &args),
         Verb::InternalProbe(args) => block_on(probe::serve(context, &args)),
     };
     done.map(|()| ExitCode::SUCCESS)

@@ -15,6 +15,7 @@ use crate::host::guard::{self, Guard};
 use crate::host::journal;
 use crate::host::signals::{Interrupt, Urgency};
 use crate::plan::{self, Plan};
+use crate::receipt::Receipt;
 use crate::report;
 
 /// Runs the ceremony, or goes on with the one that is under way.
@@ -256,6 +257,7 @@ struct Document<'a> {
     attempt: u32,
     data_dir: String,
     report: &'a crate::verify::Report,
+    receipt: Option<String>,
 }
 
 /// Says what the ceremony gave, and what comes next.
@@ -269,8 +271,17 @@ pub(super) fn show(context: &Context, layout: &Layout, done: &Done) -> Result<()
         attempt: done.attempt,
         data_dir: data_dir.clone(),
         report: &done.report,
+        receipt: done.receipt.as_ref().map(Receipt::to_string),
     };
-    context.result(&super::verify::text(&done.report, &data_dir), &document)?;
-    context.say("back up this directory now, and start nothing before every operator has the same lock_hash");
+    let mut text = super::verify::text(&done.report, &data_dir);
+    if let Some(receipt) = &document.receipt {
+        text.push_str(&format!("receipt:\n{receipt}\n"));
+    }
+    context.result(&text, &document)?;
+    context.say("back up this directory now, and paste the receipt into the group's chat");
+    context.say(&format!(
+        "start nothing before `{} confirm` has the receipts of all operators",
+        context.spelling
+    ));
     Ok(())
 }

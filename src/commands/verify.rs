@@ -91,7 +91,7 @@ fn unverified(failure: Failure) -> Failure {
 }
 
 /// A promotion that was cut short is finished or undone first, if this user may.
-fn recover(context: &Context, layout: &Layout) -> Result<(), Failure> {
+pub(super) fn recover(context: &Context, layout: &Layout) -> Result<(), Failure> {
     if !journal::is_pending(layout) {
         return Ok(());
     }

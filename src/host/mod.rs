@@ -11,10 +11,12 @@
 //! | [`datadir`] | where things lie, what is in a data directory, the ENR key file, the kept definition |
 //! | [`read`] | reading what strangers wrote, within bounds |
 //! | [`files`] | the file operations that the others are made of |
+//! | [`compose`] | running Compose, and the two files of a project that the gate changes |
 //! | [`guard`] | exclusive holds by the kernel: one ENR key per machine, one ceremony per directory |
 //! | [`attempt`] | one container run: its stage, its log, its record |
 //! | [`journal`] | promote, and what a crash left of a promotion or an archive |
 //! | [`archive`] | moving the outputs of an old ceremony aside |
+//! | [`receipts`] | receipts that are kept, and which keystores were proved before |
 //! | [`processes`] | charon processes and charon's own sign of life |
 //! | [`terminal`] | streams, progress, questions |
 //! | [`users`] | names of user ids |
@@ -22,6 +24,7 @@
 pub mod archive;
 pub mod attempt;
 mod causes;
+pub mod compose;
 pub mod datadir;
 pub mod docker;
 pub mod engine;
@@ -32,6 +35,7 @@ pub mod journal;
 pub mod probe;
 pub mod processes;
 pub mod read;
+pub mod receipts;
 pub mod self_image;
 pub mod signals;
 pub mod terminal;

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use aws_lc_rs::hmac;
 use k256::ecdsa::signature::hazmat::PrehashVerifier;
 use k256::ecdsa::{RecoveryId, Signature, SigningKey, VerifyingKey};
 use sha2::{Digest, Sha256};
@@ -107,6 +108,21 @@ impl EnrKey {
     }
 }
 
+impl EnrKey {
+    /// A secret for one purpose of this program, which tells nothing of the key itself or of other purposes: HMAC-SHA256
+    /// with the key's 32 bytes over the purpose.
+    pub fn derive(&self, purpose: &[u8]) -> Zeroizing<[u8; 32]> {
+        let secret = Zeroizing::new(<[u8; 32]>::from(self.0.to_bytes()));
+        let tag = hmac::sign(
+            &hmac::Key::new(hmac::HMAC_SHA256, secret.as_slice()),
+            purpose,
+        );
+        let mut derived = Zeroizing::new([0; 32]);
+        derived.copy_from_slice(tag.as_ref());
+        derived
+    }
+}
+
 impl fmt::Debug for EnrKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "EnrKey({}, secret redacted)", self.id())
@@ -200,6 +216,12 @@ pub fn verify_recoverable(key: &EnrPublicKey, digest: &[u8; 32], signature: &[u8
     recover(digest, signature).is_some_and(|recovered| recovered.public_key() == *key)
 }
 
+/// Whether a signature (R ‖ S) is one that [`EnrKey::sign_digest`] may have made: scalars in range and S in the lower half.
+/// Of the two signatures that anybody can make out of one, only one is canonical.
+pub fn is_canonical(signature: &[u8; 64]) -> bool {
+    Signature::from_slice(signature).is_ok_and(|signature| signature.normalize_s() == signature)
+}
+
 /// Whether this key made the signature (R ‖ S) of 32 bytes as they are. High S is accepted, as charon does.
 pub fn verify(key: &EnrPublicKey, digest: &[u8; 32], signature: &[u8]) -> bool {
     let (Ok(key), Ok(signature)) = (
@@ -250,6 +272,16 @@ mod tests {
         ] {
             assert_eq!(EnrKey::parse(file.as_bytes()).unwrap_err(), error, "{file}");
         }
+    }
+
+    #[test]
+    fn a_derived_secret_is_one_of_its_purpose_and_key() {
+        let derived = key().derive(b"one");
+        assert_eq!(derived, key().derive(b"one"));
+        assert_ne!(derived, key().derive(b"two"));
+        assert_ne!(derived.as_slice(), [7; 32]);
+        let other = EnrKey::from_secret_bytes(&[8; 32]).unwrap();
+        assert_ne!(derived, other.derive(b"one"));
     }
 
     #[test]
@@ -304,6 +336,10 @@ mod tests {
         bytes[64] = signature[64] ^ 1;
         assert!(verify(&key().public_key(), &digest, &bytes[..64]));
         assert!(verify_recoverable(&key().public_key(), &digest, &bytes));
+        let r_and_s = |bytes: &[u8; 65]| *bytes.first_chunk::<64>().unwrap();
+        assert!(is_canonical(&r_and_s(&signature)));
+        assert!(!is_canonical(&r_and_s(&bytes)));
+        assert!(!is_canonical(&[0; 64]));
     }
 
     #[test]

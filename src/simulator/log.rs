@@ -166,7 +166,7 @@ mod tests {
     use crate::charon_log::{Event, Line};
 
     fn meaning(line: &str) -> Event {
-        let clean = crate::charon_log::line::clean(line.trim_end());
+        let clean = crate::report::clean(line.trim_end());
         Event::from_line(&Line::parse(&clean))
     }
 

@@ -298,7 +298,22 @@ pub(super) fn check_aggregate(
     };
     ledger.ran(&[Check::LockAggregate]);
     // charon verifies against the hash that it computes, not against the stated one.
-    if !bls::fast_aggregate_verify(&shares, lock_hash.as_bytes(), &signature) {
+    if bls::fast_aggregate_verify(&shares, lock_hash.as_bytes(), &signature) {
+        return;
+    }
+    let of_stated = lock.lock_hash.is_some_and(|stated| {
+        stated != lock_hash && bls::fast_aggregate_verify(&shares, stated.as_bytes(), &signature)
+    });
+    if of_stated {
+        ledger.fail_with(
+            Check::LockAggregate,
+            subject,
+            "a signature by all shares of the stated lock hash, which is not that of the content",
+            expected,
+            "the definition in the lock was changed after all had signed; `charon create cluster --definition-file` up to \
+             v1.11.0-rc3 does that itself if the operators of the definition have addresses",
+        );
+    } else {
         ledger.fail(
             Check::LockAggregate,
             subject,

@@ -376,7 +376,12 @@ pub(super) fn check_files(
         .collect();
     let mut amounts = Vec::new();
     for (file, content) in files {
-        amounts.extend(check_file_shape(file, content, ledger));
+        amounts.extend(check_file_shape(
+            context.options.scope,
+            file,
+            content,
+            ledger,
+        ));
         check_file_validators(file, content, lock, &validators, ledger);
         for entry in &content.entries {
             let Some(index) = validators.get(&entry.data.pubkey).copied() else {
@@ -398,7 +403,12 @@ pub(super) fn check_files(
 }
 
 /// Name, order and amounts. Returns the amount that the file is for.
-fn check_file_shape(file: &NamedFile, content: &DepositFile, ledger: &mut Ledger) -> Option<Gwei> {
+fn check_file_shape(
+    scope: Scope,
+    file: &NamedFile,
+    content: &DepositFile,
+    ledger: &mut Ledger,
+) -> Option<Gwei> {
     let amount = content.entries.first()?.data.amount;
     if let Some(other) = content
         .entries
@@ -422,6 +432,15 @@ fn check_file_shape(file: &NamedFile, content: &DepositFile, ledger: &mut Ledger
                 "the name that `charon alpha add-validators-solo` gives to deposits of validators beyond the lock",
                 expected,
                 "validators that were added so are not in the lock, and this program cannot verify them",
+            );
+        } else if scope == Scope::DepositsAgainstLock {
+            // Whoever was sent a file may have given it any name.
+            ledger.note(
+                Check::DepositFileName,
+                &file.path,
+                "this name",
+                expected,
+                "",
             );
         } else {
             ledger.fail(Check::DepositFileName, &file.path, "this name", expected);

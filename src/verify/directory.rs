@@ -62,6 +62,16 @@ pub(super) fn check_presence(material: &Material, scope: Scope, ledger: &mut Led
             );
             continue;
         }
+        // docker makes a directory of this name where a file to mount is missing.
+        if name == "cluster-definition.json" {
+            ledger.fail(
+                Check::DataDirectory,
+                name,
+                "something that is no file",
+                "the cluster definition, or nothing of that name",
+            );
+            continue;
+        }
         let reported_above = needs_lock && archive == Some(name);
         if name != ENR_KEY_LOCK && !reported_above {
             ledger.note(

@@ -35,7 +35,7 @@ use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
 use crate::cluster::{
-    CharonVersion, ClusterLock, ConfigHash, Definition, DefinitionHash, DefinitionVersion,
+    Address, CharonVersion, ClusterLock, ConfigHash, Definition, DefinitionHash, DefinitionVersion,
     DepositFile, LockHash, Network, NodeIndex, ParseError, Parsed, RemarkKind,
 };
 use crate::finding::Weight;
@@ -150,13 +150,11 @@ pub enum Scope {
 }
 
 impl Scope {
-    /// Whether a definition is verified; always.
-    pub const fn has_definition(self) -> bool {
+    /// Whether a definition in a file of its own is verified; the one in a lock always is.
+    pub const fn has_definition_file(self) -> bool {
         match self {
-            Scope::WholeDataDirectory
-            | Scope::LockOnly
-            | Scope::DefinitionOnly
-            | Scope::DepositsAgainstLock => true,
+            Scope::WholeDataDirectory | Scope::DefinitionOnly => true,
+            Scope::LockOnly | Scope::DepositsAgainstLock => false,
         }
     }
 
@@ -222,6 +220,25 @@ impl Progress for NoProgress {
     fn advance(&self, _phase: Phase, _steps: usize) {}
 }
 
+/// A signature that no single key made as it should be: perhaps a contract wallet stands behind the address. Only the
+/// contract itself can tell, by `isValidSignature` (EIP-1271).
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct ContractQuestion {
+    /// Who is said to have signed: `operator 2 of 4 (0x…)` or `creator`.
+    pub subject: String,
+    /// The contract to ask.
+    pub address: Address,
+    /// EIP-155 chain id of the network that it lives on.
+    pub chain_id: u64,
+    /// The first argument: what was signed.
+    pub digest: [u8; 32],
+    /// The second argument.
+    pub signature: Vec<u8>,
+}
+
+/// What a contract says about a signature; `None` if nobody asked or nobody answered.
+pub type ContractAnswers<'a> = dyn Fn(&ContractQuestion) -> Option<bool> + Sync + 'a;
+
 /// How to verify.
 pub struct Options<'a> {
     /// How much.
@@ -231,17 +248,22 @@ pub struct Options<'a> {
     /// Whether a keystore with this digest (see [`Verified::keystore_digests`]) was proved before; then its key stretching,
     /// which takes most of the time, is skipped.
     pub proved_keystores: &'a (dyn Fn(&[u8; 32]) -> bool + Sync),
+    /// What contract wallets say, from an earlier round: verify once, ask the contracts about all of
+    /// [`Outcome::contract_questions`], and verify again with the answers. Without answer a check is undecided.
+    pub contract_answers: &'a ContractAnswers<'a>,
     /// Who is watching.
     pub progress: &'a dyn Progress,
 }
 
-impl<'a> Options<'a> {
-    /// Everything in this scope from the beginning, with modes as charon leaves them and nobody watching.
-    pub fn new(scope: Scope) -> Options<'static> {
-        Options {
+impl Options<'static> {
+    /// Everything in this scope from the beginning, with modes as charon leaves them, no answers of contracts and nobody
+    /// watching.
+    pub fn new(scope: Scope) -> Self {
+        Self {
             scope,
             modes: Modes::AsCharonLeavesThem,
             proved_keystores: &|_| false,
+            contract_answers: &|_| None,
             progress: &NoProgress,
         }
     }
@@ -268,7 +290,8 @@ pub struct VouchedFile {
 }
 
 impl VouchedFile {
-    fn new(file: &NamedFile) -> Self {
+    /// Name and digest of a file. That it was verified is for the caller to know.
+    pub fn new(file: &NamedFile) -> Self {
         Self {
             path: file.path.clone(),
             sha256: file.sha256(),
@@ -353,6 +376,8 @@ pub struct Outcome {
     pub report: Report,
     /// The proof, only if the verdict is a pass and the scope the whole data directory.
     pub verified: Option<Verified>,
+    /// Signatures that only contract wallets can confirm and nobody did. Each has a finding that could not tell.
+    pub contract_questions: Vec<ContractQuestion>,
 }
 
 /// What the parts of a verification share.
@@ -384,10 +409,14 @@ pub fn verify(material: &Material, expectations: &Expectations, options: &Option
     let mut counts = Counts::default();
     let scope = options.scope;
 
-    let definition_file = material
-        .definition
-        .as_ref()
-        .and_then(|file| read(file, Definition::parse, &mut ledger));
+    let definition_file = if scope.has_definition_file() {
+        material
+            .definition
+            .as_ref()
+            .and_then(|file| read(file, Definition::parse, &mut ledger))
+    } else {
+        None
+    };
     let lock = if scope.has_lock() {
         material
             .cluster_lock
@@ -479,7 +508,11 @@ pub fn verify(material: &Material, expectations: &Expectations, options: &Option
         checks,
         findings,
     };
-    Outcome { report, verified }
+    Outcome {
+        report,
+        verified,
+        contract_questions: summary.contract_questions,
+    }
 }
 
 /// What a verification learned on the way and others need: recomputed, not as stated.
@@ -490,6 +523,7 @@ struct Summary {
     lock_hash: Option<LockHash>,
     node: Option<NodeIndex>,
     keystore_digests: Vec<[u8; 32]>,
+    contract_questions: Vec<ContractQuestion>,
 }
 
 impl Summary {
@@ -499,7 +533,12 @@ impl Summary {
         lock: Option<&ClusterLock>,
         counts: &Counts,
     ) -> Option<Verified> {
-        let definition = &lock?.definition;
+        let lock = lock?;
+        let definition = &lock.definition;
+        // Whatever the findings say, a proof without every keystore opened would be none.
+        if counts.keystores != lock.validators.len() {
+            return None;
+        }
         let mut deposit_data: Vec<VouchedFile> =
             material.deposit_data.iter().map(VouchedFile::new).collect();
         deposit_data.sort_by(|a, b| a.path.cmp(&b.path));
@@ -545,7 +584,7 @@ fn check_everything(
     (summary.config_hash, summary.definition_hash) =
         definition::check_hashes(context, definition_file, lock, ledger);
     let enrs = definition::check_terms(context, ledger);
-    signatures::check_definition_signatures(context, ledger);
+    summary.contract_questions = signatures::check_definition_signatures(context, ledger);
 
     if let Some(lock) = lock {
         summary.lock_hash = cluster_lock::check_lock_hash(lock, ledger);

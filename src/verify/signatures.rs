@@ -3,13 +3,11 @@
 use crate::cluster::eip712::{
     SignatureCheck, check_signature, creator_config_digest, enr_digest, operator_config_digest,
 };
-use crate::cluster::{
-    Address, ClusterLock, ConfigHash, DefinitionVersion, LockHash, NodeIndex, Operator,
-};
+use crate::cluster::{Address, ClusterLock, DefinitionVersion, LockHash, NodeIndex, Operator};
 use crate::keys::k1::{self, EnrPublicKey};
 
 use super::ledger::Ledger;
-use super::{Check, Context};
+use super::{Check, Context, ContractQuestion};
 
 /// Length of one ECDSA signature R ‖ S ‖ V.
 const SIGNATURE_LEN: usize = 65;
@@ -18,8 +16,11 @@ const SIGNATURE_LEN: usize = 65;
 const UNSIGNED: &str = "legal; but nothing except the ENR keys binds the operators to these terms: compare the definition hash \
                         with every operator";
 
-/// Checks who signed the definition (charon `Definition.VerifySignatures`).
-pub(super) fn check_definition_signatures(context: &Context<'_>, ledger: &mut Ledger) {
+/// Checks who signed the definition (charon `Definition.VerifySignatures`). Returns what only contracts can answer.
+pub(super) fn check_definition_signatures(
+    context: &Context<'_>,
+    ledger: &mut Ledger,
+) -> Vec<ContractQuestion> {
     let definition = context.definition;
     if !definition.version.has_eip712_signatures() {
         ledger.ran(&[Check::LegacySignature]);
@@ -36,7 +37,7 @@ pub(super) fn check_definition_signatures(context: &Context<'_>, ledger: &mut Le
                 );
             }
         }
-        return;
+        return Vec::new();
     }
     ledger.ran(&[
         Check::DefinitionSigned,
@@ -52,8 +53,8 @@ pub(super) fn check_definition_signatures(context: &Context<'_>, ledger: &mut Le
                 .is_some_and(Operator::is_unsigned)
         })
         .collect();
-    let operators = definition.operators.len();
-    if unsigned.len() == operators {
+    let mut questions = Vec::new();
+    if unsigned.len() == definition.operators.len() {
         ledger.note(
             Check::DefinitionSigned,
             "operators",
@@ -70,15 +71,21 @@ pub(super) fn check_definition_signatures(context: &Context<'_>, ledger: &mut Le
                 "signatures, as other operators signed",
             );
         }
-        check_operators(context, ledger);
+        check_operators(context, &mut questions, ledger);
     }
-    check_creator(context, operators, ledger);
+    check_creator(context, &mut questions, ledger);
+    questions
 }
 
-fn check_operators(context: &Context<'_>, ledger: &mut Ledger) {
+fn check_operators(
+    context: &Context<'_>,
+    questions: &mut Vec<ContractQuestion>,
+    ledger: &mut Ledger,
+) {
     let definition = context.definition;
     // What was signed is what the file states; that it is the hash of the content is a check of its own.
     let config_hash = definition.config_hash;
+    let chain_id = context.network.map(|network| network.chain_id);
     for (node, operator) in definition.nodes().zip(&definition.operators) {
         if operator.is_unsigned() {
             continue;
@@ -93,40 +100,45 @@ fn check_operators(context: &Context<'_>, ledger: &mut Ledger) {
             );
             continue;
         };
-        let config_digest = |chain_id| {
-            config_hash
-                .as_ref()
-                .and_then(|hash| operator_config_digest(definition.version, hash, chain_id))
-        };
-        check_one(
-            context,
-            Check::OperatorConfigSignature,
-            &subject,
-            &address,
-            &operator.config_signature,
-            config_digest,
-            ledger,
-        );
-        check_one(
-            context,
-            Check::OperatorEnrSignature,
-            &subject,
-            &address,
-            &operator.enr_signature,
-            |chain_id| Some(enr_digest(&operator.enr, chain_id)),
-            ledger,
-        );
+        let config_digest = chain_id
+            .zip(config_hash)
+            .and_then(|(chain, hash)| operator_config_digest(definition.version, &hash, chain));
+        for (check, signature, digest) in [
+            (
+                Check::OperatorConfigSignature,
+                &operator.config_signature,
+                config_digest,
+            ),
+            (
+                Check::OperatorEnrSignature,
+                &operator.enr_signature,
+                chain_id.map(|chain_id| enr_digest(&operator.enr, chain_id)),
+            ),
+        ] {
+            let statement = Statement {
+                check,
+                subject: &subject,
+                address,
+                signature,
+                digest,
+            };
+            check_one(context, &statement, questions, ledger);
+        }
     }
 }
 
-fn check_creator(context: &Context<'_>, operators: usize, ledger: &mut Ledger) {
+fn check_creator(
+    context: &Context<'_>,
+    questions: &mut Vec<ContractQuestion>,
+    ledger: &mut Ledger,
+) {
     let definition = context.definition;
     if !definition.version.has_creator() {
         return;
     }
     let creator = &definition.creator;
     if creator.address.is_empty() && creator.config_signature.is_empty() {
-        if operators > 0 && !definition.is_unsigned() {
+        if !definition.is_unsigned() {
             ledger.fail(
                 Check::DefinitionSigned,
                 "creator",
@@ -145,21 +157,27 @@ fn check_creator(context: &Context<'_>, operators: usize, ledger: &mut Ledger) {
         );
         return;
     };
-    let digest = |chain_id| {
-        definition
-            .config_hash
-            .as_ref()
-            .map(|hash: &ConfigHash| creator_config_digest(hash, chain_id))
+    let chain_id = context.network.map(|network| network.chain_id);
+    let statement = Statement {
+        check: Check::CreatorSignature,
+        subject: "creator",
+        address,
+        signature: &creator.config_signature,
+        digest: chain_id
+            .zip(definition.config_hash)
+            .map(|(chain_id, hash)| creator_config_digest(&hash, chain_id)),
     };
-    check_one(
-        context,
-        Check::CreatorSignature,
-        "creator",
-        &address,
-        &creator.config_signature,
-        digest,
-        ledger,
-    );
+    check_one(context, &statement, questions, ledger);
+}
+
+/// One signature of the definition and who should have made it.
+struct Statement<'a> {
+    check: Check,
+    subject: &'a str,
+    address: Address,
+    signature: &'a [u8],
+    /// What was signed; `None` if network or config hash are unknown.
+    digest: Option<[u8; 32]>,
 }
 
 /// Whether some release that runs ceremonies of this version asks contract wallets (EIP-1271): v1.4.0 does, and it
@@ -170,32 +188,24 @@ fn may_be_contract(version: DefinitionVersion) -> bool {
 
 fn check_one(
     context: &Context<'_>,
-    check: Check,
-    subject: &str,
-    address: &Address,
-    signature: &[u8],
-    digest: impl Fn(u64) -> Option<[u8; 32]>,
+    statement: &Statement<'_>,
+    questions: &mut Vec<ContractQuestion>,
     ledger: &mut Ledger,
 ) {
+    let Statement {
+        check,
+        subject,
+        address,
+        signature,
+        digest,
+    } = *statement;
     let version = context.definition.version;
     let expected = format!("a signature by {address}");
     if signature.is_empty() {
         ledger.fail(check, subject, "no signature", expected);
         return;
     }
-    let contract = "a contract wallet may have signed; only its own network can tell (EIP-1271)";
-    // Several owners of a Safe signed; no single key is expected.
-    if signature.len() != SIGNATURE_LEN && version.max_signature_pieces() > 1 {
-        ledger.could_not_tell(
-            check,
-            subject,
-            format!("{} signatures in one", signature.len() / SIGNATURE_LEN),
-            expected,
-            contract,
-        );
-        return;
-    }
-    let Some(digest) = context.network.and_then(|network| digest(network.chain_id)) else {
+    let (Some(network), Some(digest)) = (context.network, digest) else {
         ledger.could_not_tell(
             check,
             subject,
@@ -205,28 +215,45 @@ fn check_one(
         );
         return;
     };
-    match check_signature(&digest, signature, address) {
-        SignatureCheck::Valid => {}
-        SignatureCheck::OtherAddress(other) if may_be_contract(version) => ledger.could_not_tell(
-            check,
-            subject,
-            format!("a signature by {other}"),
-            expected,
-            contract,
-        ),
+    // From v1.11.0 several owners of a Safe may sign, and charon asks the contract about whatever it cannot recover.
+    let several_owners = version.max_signature_pieces() > 1;
+    let (seen, contract_possible) = match check_signature(&digest, signature, &address) {
+        SignatureCheck::Valid => return,
         SignatureCheck::OtherAddress(other) => {
-            ledger.fail(check, subject, format!("a signature by {other}"), expected);
+            (format!("a signature by {other}"), may_be_contract(version))
         }
-        // From v1.11.0 charon asks the contract about whatever it cannot recover.
-        SignatureCheck::Malformed if version.max_signature_pieces() > 1 => ledger.could_not_tell(
-            check,
-            subject,
-            "a signature that no key made",
-            expected,
-            contract,
+        SignatureCheck::Malformed if signature.len() == SIGNATURE_LEN => {
+            ("a signature that no key made".to_owned(), several_owners)
+        }
+        SignatureCheck::Malformed => (
+            format!("{} signatures in one", signature.len() / SIGNATURE_LEN),
+            several_owners,
         ),
-        SignatureCheck::Malformed => {
-            ledger.fail(check, subject, "a signature that no key made", expected);
+    };
+    let question = ContractQuestion {
+        subject: subject.to_owned(),
+        address,
+        chain_id: network.chain_id,
+        digest,
+        signature: signature.to_vec(),
+    };
+    let answer = if contract_possible {
+        (context.options.contract_answers)(&question)
+    } else {
+        Some(false)
+    };
+    match answer {
+        Some(true) => {}
+        Some(false) => ledger.fail(check, subject, seen, expected),
+        None => {
+            ledger.could_not_tell(
+                check,
+                subject,
+                seen,
+                expected,
+                "a contract wallet may have signed; only its own network can tell (EIP-1271): see `--execution-rpc`",
+            );
+            questions.push(question);
         }
     }
 }

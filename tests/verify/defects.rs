@@ -9,8 +9,8 @@ use charon_dkg::finding::Weight;
 use charon_dkg::keys::bls::{self, ShareSecret};
 use charon_dkg::keys::k1::EnrKey;
 use charon_dkg::verify::{
-    Expectations, FileKind, FileMode, Material, Modes, NamedFile, Options, Outcome, Scope, Verdict,
-    verify,
+    ContractQuestion, Expectations, FileKind, FileMode, Material, Modes, NamedFile, Options,
+    Outcome, Scope, Verdict, verify,
 };
 
 use crate::forge::{Cluster, keystore_files, wallet};
@@ -303,6 +303,20 @@ fn an_aggregate_that_lacks_a_share() {
 }
 
 #[test]
+fn a_definition_that_was_changed_after_all_had_signed() {
+    let outcome = cluster_case(
+        TODAY,
+        |cluster| {
+            cluster.lock.definition.name.push('!');
+            let definition = cluster.lock.definition.clone().with_hashes().unwrap();
+            cluster.lock.definition = definition;
+        },
+        &["lock-hash", "lock-aggregate", "node-signature"],
+    );
+    says(&outcome, "create cluster --definition-file");
+}
+
+#[test]
 fn a_lock_that_was_appended_to_without_the_old_keys() {
     let outcome = cluster_case(
         TODAY,
@@ -421,6 +435,26 @@ fn a_signature_by_another_key_may_be_a_contracts() {
     could_not_tell(&outcome);
     says(&outcome, "operator 2 of 4");
     says(&outcome, "EIP-1271");
+    // With the contract's answer it is decided.
+    assert_eq!(outcome.contract_questions.len(), 1);
+    let source = ceremony(TODAY);
+    let mut cluster = Cluster::of(&source);
+    sign_by_another(&mut cluster);
+    for (answer, verdict) in [(true, Verdict::Pass), (false, Verdict::Fail)] {
+        let proved = proved(&source);
+        let is_proved = |digest: &[u8; 32]| proved.contains(digest);
+        let answers = |question: &ContractQuestion| {
+            assert_eq!(*question, outcome.contract_questions[0]);
+            assert_eq!(question.chain_id, 560_048);
+            Some(answer)
+        };
+        let mut options = Options::new(Scope::WholeDataDirectory);
+        options.proved_keystores = &is_proved;
+        options.contract_answers = &answers;
+        let outcome = verify(&cluster.material(0), &Expectations::default(), &options);
+        assert_eq!(outcome.report.verdict, verdict);
+        assert!(outcome.contract_questions.is_empty());
+    }
     // No release that runs such old definitions asks contracts.
     let outcome = cluster_case(NO_DEPOSIT, sign_by_another, &["operator-enr-signature"]);
     assert_eq!(outcome.report.verdict, Verdict::Fail);
@@ -845,6 +879,7 @@ fn a_funder_needs_no_secrets_and_may_hold_one_file_only() {
     };
     assert_eq!(judge(&material).report.verdict, Verdict::Pass);
     material.deposit_data.remove(0);
+    material.deposit_data[0].path = "downloads/deposit-data (1).json".to_owned();
     assert_eq!(judge(&material).report.verdict, Verdict::Pass);
     material.deposit_data.clear();
     assert_caught(&judge(&material), &["deposit-file-set"]);

@@ -23,6 +23,8 @@ pub struct ImageFacts {
     pub architecture: String,
     /// Labels.
     pub labels: BTreeMap<String, String>,
+    /// As whom it runs where nobody says otherwise, as it was written; empty for root.
+    pub user: String,
     /// Size on disk in bytes, shared layers included.
     pub size: u64,
 }
@@ -306,6 +308,11 @@ fn facts_of(image: ImageInspect) -> Result<ImageFacts, EngineError> {
             .created
             .filter(|created| !created.starts_with("0001-")),
         architecture: image.architecture.ok_or_else(|| missing("Architecture"))?,
+        user: image
+            .config
+            .as_ref()
+            .and_then(|config| config.user.clone())
+            .unwrap_or_default(),
         labels: image
             .config
             .and_then(|config| config.labels)
@@ -422,6 +429,7 @@ mod tests {
             created: None,
             architecture: "amd64".to_owned(),
             labels: BTreeMap::new(),
+            user: String::new(),
             size: 1,
         }
     }

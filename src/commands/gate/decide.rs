@@ -1,0 +1,86 @@
+//! The gate's answer: what lies there now is proved again, at every start.
+
+use super::confirmation;
+use crate::commands::checked;
+use crate::error::Failure;
+use crate::gate::decision::{
+    Closed, GateDecision, Require, Words, check_confirmation, check_rehearsal, check_report,
+};
+use crate::host::datadir::Layout;
+use crate::host::journal;
+use crate::verify::{Expectations, Modes, Options, Progress, Scope, verify};
+
+/// What a gate was told when it was installed.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::commands) struct Asked {
+    pub(in crate::commands) require: Require,
+    pub(in crate::commands) rehearsal: bool,
+}
+
+/// Looks, and changes nothing. What cannot be looked at is closed.
+pub(in crate::commands) fn decide(
+    layout: &Layout,
+    asked: Asked,
+    words: Words<'_>,
+    progress: &dyn Progress,
+) -> GateDecision {
+    match look(layout, asked, words, progress) {
+        Ok(summary) => GateDecision::Open { summary },
+        Err(closed) => GateDecision::Closed(closed),
+    }
+}
+
+fn look(
+    layout: &Layout,
+    asked: Asked,
+    words: Words<'_>,
+    progress: &dyn Progress,
+) -> Result<String, Closed> {
+    let data_dir = layout.data_dir().display().to_string();
+    let unreadable = |failure: Failure| {
+        let status = words.command("status");
+        let next = failure.hints.into_iter().next().unwrap_or(status);
+        Closed::new(failure.message, next)
+    };
+    if journal::is_pending(layout) {
+        return Err(Closed::new(
+            format!("a command was cut short while it moved files to or from {data_dir}"),
+            words.command("status"),
+        ));
+    }
+    let material = checked::read_data_dir(layout).map_err(unreadable)?;
+    if material.cluster_lock.is_none() && material.keystores.is_empty() {
+        return Err(Closed::new(
+            format!("no ceremony has ended here, {data_dir} has no cluster lock"),
+            words.command("status"),
+        ));
+    }
+    let options = Options {
+        modes: Modes::Private,
+        progress,
+        ..Options::new(Scope::WholeDataDirectory)
+    };
+    let outcome = verify(&material, &Expectations::default(), &options);
+    let report = &outcome.report;
+    check_report(report, &data_dir, words)?;
+    check_rehearsal(report.cluster_name.as_deref(), asked.rehearsal, words)?;
+    let Some(verified) = outcome.verified else {
+        return Err(Closed::new(
+            "a passed verification without a proof",
+            words.command("verify"),
+        ));
+    };
+    let how = match asked.require {
+        Require::Verified => "verified",
+        Require::Confirmed => {
+            let standing = confirmation::standing(layout, &material, &verified);
+            check_confirmation(standing.map_err(unreadable)?, words)?;
+            "verified and confirmed"
+        }
+    };
+    Ok(format!(
+        "{how}: {} keystores, lock_hash {}",
+        report.counts.keystores,
+        verified.lock_hash()
+    ))
+}

@@ -1,0 +1,96 @@
+//! A proof of the whole data directory as it lies there now. Everything is checked anew, but the passwords of keystores
+//! that were proved before are not stretched again.
+
+use super::{Context, checked, failures};
+use crate::error::{Failure, Kind};
+use crate::host::datadir::{self, Layout};
+use crate::host::receipts;
+use crate::keys::k1::EnrKey;
+use crate::proofs::ProvedKeystores;
+use crate::verify::{Expectations, Material, Modes, Scope, Verified};
+
+/// A data directory that passed, and what it was proved from.
+pub(super) struct Proof {
+    pub(super) material: Material,
+    pub(super) verified: Verified,
+    pub(super) key: EnrKey,
+    /// What was proved before; it need not be written again if it has everything.
+    before: Option<ProvedKeystores>,
+}
+
+/// Proves the data directory, for as little as it takes.
+///
+/// # Errors
+/// [`Kind::VerificationFailed`] with every finding unless everything passed.
+pub(super) fn prove(context: &Context, layout: &Layout) -> Result<Proof, Failure> {
+    let material = checked::read_data_dir(layout)?;
+    let key = material
+        .enr_key
+        .as_ref()
+        .and_then(|file| EnrKey::parse(&file.bytes).ok());
+    let before = key.as_ref().and_then(|key| proved_before(layout, key));
+    let check = |before: Option<&ProvedKeystores>| {
+        checked::verify_shown_after(
+            context,
+            &material,
+            &Expectations::default(),
+            Scope::WholeDataDirectory,
+            Modes::Private,
+            &|digest| before.is_some_and(|before| before.contains(digest)),
+        )
+    };
+    let (mut report, mut verified) = check(before.as_ref());
+    if let (Some(before), Some(proof)) = (&before, &verified)
+        && !before.is_for(proof)
+    {
+        // Another ceremony of this key: its record is not relied on.
+        (report, verified) = check(None);
+    }
+    checked::judge(&report, &layout.data_dir().display().to_string())?;
+    match (verified, key) {
+        (Some(verified), Some(key)) => Ok(Proof {
+            material,
+            verified,
+            key,
+            before,
+        }),
+        (None, _) | (_, None) => Err(Failure::new(
+            Kind::Unexpected,
+            "a passed verification without a proof",
+        )),
+    }
+}
+
+/// A record that is missing, damaged or of somebody else costs time and nothing more.
+fn proved_before(layout: &Layout, key: &EnrKey) -> Option<ProvedKeystores> {
+    let record = receipts::read_proved(layout).ok()??;
+    ProvedKeystores::open(&record, key).ok()
+}
+
+impl Proof {
+    /// Remembers which keystores are proved, for the next time. Expects the caller to hold the directory's guard.
+    ///
+    /// # Errors
+    /// If the record cannot be written.
+    pub(super) fn remember(&self, layout: &Layout) -> Result<(), Failure> {
+        remember(layout, &self.verified, &self.key, self.before.as_ref())
+    }
+}
+
+/// The same for a proof that was made elsewhere, as of a stage that was promoted.
+///
+/// # Errors
+/// If the record cannot be written.
+pub(super) fn remember(
+    layout: &Layout,
+    verified: &Verified,
+    key: &EnrKey,
+    before: Option<&ProvedKeystores>,
+) -> Result<(), Failure> {
+    let now = ProvedKeystores::of(verified);
+    if before == Some(&now) {
+        return Ok(());
+    }
+    datadir::create_state_dir(layout).map_err(failures::state_dir)?;
+    receipts::write_proved(layout, &now.seal(key)).map_err(failures::file)
+}

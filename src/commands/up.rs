@@ -1,0 +1,37 @@
+//! `up`: asks the gate, says why not in full, and then starts the project with whatever Compose there is.
+
+use super::Context;
+use super::gate::decide::Asked;
+use super::gate::site::{Site, os};
+use super::gate::{ask, status};
+use crate::cli::UpArgs;
+use crate::error::{Failure, Kind};
+use crate::gate::decision::Require;
+
+pub(super) fn up(context: &Context, args: &UpArgs) -> Result<(), Failure> {
+    let site = Site::open(context, context.layout()?, args.compose.compose.as_deref())?;
+    let installed = status::asked_of(&site.project()?);
+    let asked = installed.unwrap_or(Asked {
+        require: Require::Confirmed,
+        rehearsal: false,
+    });
+    let summary = ask(context, site.layout(), asked)?;
+    context.say(&format!("the gate is open: {summary}"));
+    if installed.is_none() {
+        context.warn(&format!(
+            "no gate is installed in this project: a plain `{}` asks nobody; next: {} gate install",
+            site.spelt("up"),
+            context.spelling
+        ));
+    }
+    let words = [os(&["up", "-d"]), args.compose_args.clone()].concat();
+    let status = site.start(&words)?;
+    if status.success() {
+        return Ok(());
+    }
+    Err(Failure::new(
+        Kind::Unexpected,
+        format!("`{}` ended with {status}", site.spelt("up -d")),
+    )
+    .hint("what Compose says stands above"))
+}

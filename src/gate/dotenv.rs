@@ -1,0 +1,620 @@
+//! One entry more or less in `COMPOSE_FILE` of a project's `.env`, and not a byte otherwise.
+//!
+//! Where the variable has a value, the entry is put behind it, in the line where it stands: later edits of that line are
+//! followed. Where it has none, a marked block is put at the end, with the files that Compose would have read by itself.
+//! Either is found and taken out again without any record of what was there before.
+
+use sha2::{Digest as _, Sha256};
+
+/// The variable that names a project's files (docker/compose, compose-go `consts`).
+const COMPOSE_FILE: &str = "COMPOSE_FILE";
+
+/// The variable that names what stands between those files.
+const SEPARATOR: &str = "COMPOSE_PATH_SEPARATOR";
+
+const BEGIN: &str = "# charon-dkg gate: begin";
+const END: &str = "# charon-dkg gate: end ";
+
+/// What the first line of a block says about the file before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Before {
+    /// It ended with a line end, or was empty.
+    WholeLines,
+    /// Its last line had no end, so that one was added.
+    UnendedLine,
+    /// There was no file.
+    Nothing,
+}
+
+impl Before {
+    const ALL: [Self; 3] = [Self::WholeLines, Self::UnendedLine, Self::Nothing];
+
+    const fn first_line(self) -> &'static str {
+        match self {
+            Self::WholeLines => "# charon-dkg gate: begin",
+            Self::UnendedLine => "# charon-dkg gate: begin, after a line without an end",
+            Self::Nothing => "# charon-dkg gate: begin, of a file that was not there",
+        }
+    }
+}
+
+/// Why an entry cannot be put in or taken out.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum DotenvError {
+    /// `COMPOSE_FILE` is set in a form that is not edited: over several lines, with backslashes, with a colon.
+    #[error("line {line} of .env sets COMPOSE_FILE in a form that is not edited: {text}")]
+    OddForm {
+        /// Counted from 1.
+        line: usize,
+        /// The line.
+        text: String,
+    },
+    /// `COMPOSE_FILE` is set to nothing.
+    #[error("line {line} of .env sets COMPOSE_FILE to nothing, expected a list of files")]
+    Empty {
+        /// Counted from 1.
+        line: usize,
+    },
+    /// A name contains what stands between names.
+    #[error("{name:?} contains {separator:?}, which separates the files in COMPOSE_FILE")]
+    SeparatorInName {
+        /// The file.
+        name: String,
+        /// What separates.
+        separator: String,
+    },
+    /// The block was edited.
+    #[error("the lines between \"{BEGIN}\" and \"{}\" in .env were changed since they were written", END.trim_end())]
+    BlockChanged,
+    /// The entry is in the list more than once.
+    #[error("line {line} of .env names {entry} {times} times, expected once")]
+    NamedOften {
+        /// Counted from 1.
+        line: usize,
+        /// Our file.
+        entry: String,
+        /// How often.
+        times: usize,
+    },
+    /// Nothing would be left of the list.
+    #[error("line {line} of .env names {entry} alone, expected other files beside it")]
+    NothingLeft {
+        /// Counted from 1.
+        line: usize,
+        /// Our file.
+        entry: String,
+    },
+}
+
+/// What to do with the file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Edit {
+    /// It is right as it is.
+    Keep,
+    /// It becomes these bytes.
+    Write(Vec<u8>),
+    /// It was not there before us, and nobody has put anything else into it.
+    Delete,
+}
+
+/// One assignment to `COMPOSE_FILE`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Assignment {
+    /// Counted from 1.
+    line: usize,
+    /// Where the value stands in the file, quotes excluded.
+    value: std::ops::Range<usize>,
+}
+
+/// What separates the files: the variable in the environment, or that in `.env`, or a colon.
+pub fn separator(dotenv: Option<&[u8]>, environment: Option<&str>) -> String {
+    let own = environment.map(str::to_owned).or_else(|| {
+        let bytes = dotenv?;
+        let found = assignments(bytes, SEPARATOR).ok()?.pop()?;
+        Some(text(bytes, &found.value))
+    });
+    own.filter(|own| !own.is_empty())
+        .unwrap_or_else(|| ":".to_owned())
+}
+
+/// The files that `.env` names, in their order; `None` if it names none. Variables are not replaced.
+///
+/// # Errors
+/// [`DotenvError::OddForm`], [`DotenvError::Empty`].
+pub fn files(dotenv: Option<&[u8]>, separator: &str) -> Result<Option<Vec<String>>, DotenvError> {
+    let Some(bytes) = dotenv else {
+        return Ok(None);
+    };
+    let Some(last) = assignments(bytes, COMPOSE_FILE)?.pop() else {
+        return Ok(None);
+    };
+    let value = text(bytes, &last.value);
+    if value.is_empty() {
+        return Err(DotenvError::Empty { line: last.line });
+    }
+    Ok(Some(value.split(separator).map(str::to_owned).collect()))
+}
+
+/// Puts `entry` at the end of the list. `defaults` are the files that Compose reads where `.env` names none.
+///
+/// # Errors
+/// Where that could not be taken back exactly.
+pub fn add(
+    dotenv: Option<&[u8]>,
+    defaults: &[String],
+    separator: &str,
+    entry: &str,
+) -> Result<Edit, DotenvError> {
+    for name in defaults.iter().map(String::as_str).chain([entry]) {
+        if name.contains(separator) {
+            return Err(DotenvError::SeparatorInName {
+                name: name.to_owned(),
+                separator: separator.to_owned(),
+            });
+        }
+    }
+    let mut bytes = dotenv.unwrap_or_default().to_vec();
+    if let Some(last) = assignments(&bytes, COMPOSE_FILE)?.pop() {
+        if last.value.is_empty() {
+            return Err(DotenvError::Empty { line: last.line });
+        }
+        if !named(&bytes, &last, separator, entry).is_empty() {
+            return Ok(Edit::Keep);
+        }
+        let at = last.value.end;
+        bytes.splice(at..at, format!("{separator}{entry}").into_bytes());
+        return Ok(Edit::Write(bytes));
+    }
+    let before = match dotenv {
+        None => Before::Nothing,
+        Some(bytes) if bytes.last().is_some_and(|byte| *byte != b'\n') => Before::UnendedLine,
+        Some(_) => Before::WholeLines,
+    };
+    let list = [defaults, &[entry.to_owned()]].concat().join(separator);
+    if before == Before::UnendedLine {
+        bytes.push(b'\n');
+    }
+    let line = format!("{COMPOSE_FILE}={list}\n");
+    let first = before.first_line();
+    bytes.extend(format!("{first}\n{line}{}\n", end_line(&line)).into_bytes());
+    Ok(Edit::Write(bytes))
+}
+
+/// Takes `entry` out again, and the block that [`add`] may have written. What others changed meanwhile stays.
+///
+/// # Errors
+/// Where it cannot be told what to take out, or the rest would name no file.
+pub fn remove(dotenv: Option<&[u8]>, separator: &str, entry: &str) -> Result<Edit, DotenvError> {
+    let Some(original) = dotenv else {
+        return Ok(Edit::Keep);
+    };
+    let (mut bytes, before) = without_block(original)?;
+    loop {
+        let ours = |found: &Assignment| named(&bytes, found, separator, entry);
+        let all = assignments(&bytes, COMPOSE_FILE)?;
+        let Some(found) = all.into_iter().find(|found| !ours(found).is_empty()) else {
+            break;
+        };
+        let cut = match ours(&found).as_slice() {
+            [cut] => cut.clone(),
+            several => {
+                return Err(DotenvError::NamedOften {
+                    line: found.line,
+                    entry: entry.to_owned(),
+                    times: several.len(),
+                });
+            }
+        };
+        // A separator goes with it: the one before it, or where it comes first, the one behind.
+        let cut = if cut.start > found.value.start {
+            cut.start - separator.len()..cut.end
+        } else if cut.end < found.value.end {
+            cut.start..cut.end + separator.len()
+        } else {
+            return Err(DotenvError::NothingLeft {
+                line: found.line,
+                entry: entry.to_owned(),
+            });
+        };
+        bytes.drain(cut);
+    }
+    if bytes == original {
+        return Ok(Edit::Keep);
+    }
+    if before == Some(Before::Nothing) && bytes.is_empty() {
+        return Ok(Edit::Delete);
+    }
+    Ok(Edit::Write(bytes))
+}
+
+/// The last line of a block, with a digest of the line between.
+fn end_line(line: &str) -> String {
+    let digest: String = hex::encode(Sha256::digest(line)).chars().take(16).collect();
+    format!("{END}{digest}")
+}
+
+/// The bytes without our block, and what that says about the file before it.
+fn without_block(bytes: &[u8]) -> Result<(Vec<u8>, Option<Before>), DotenvError> {
+    let lines: Vec<&[u8]> = bytes.split_inclusive(|byte| *byte == b'\n').collect();
+    let starts = |line: &&[u8], with: &str| line.starts_with(with.as_bytes());
+    let begins: Vec<usize> = (0..lines.len())
+        .filter(|at| lines.get(*at).is_some_and(|line| starts(line, BEGIN)))
+        .collect();
+    let ends = lines
+        .iter()
+        .filter(|line| starts(line, END.trim_end()))
+        .count();
+    let at = match (begins.as_slice(), ends) {
+        ([], 0) => return Ok((bytes.to_vec(), None)),
+        ([at], 1) => *at,
+        (_, _) => return Err(DotenvError::BlockChanged),
+    };
+    let (Some(first), Some(line), Some(last)) =
+        (lines.get(at), lines.get(at + 1), lines.get(at + 2))
+    else {
+        return Err(DotenvError::BlockChanged);
+    };
+    let as_text = |line: &[u8]| String::from_utf8_lossy(line).into_owned();
+    let before = Before::ALL
+        .into_iter()
+        .find(|before| as_text(first).strip_suffix('\n') == Some(before.first_line()));
+    let line = as_text(line);
+    // The file's last line may have lost its end; nothing else may have changed.
+    let whole = as_text(last).trim_end_matches('\n') == end_line(&line);
+    let Some(before) = before.filter(|_| whole) else {
+        return Err(DotenvError::BlockChanged);
+    };
+    let mut head = lines.get(..at).unwrap_or_default().concat();
+    let tail = lines.get(at + 3..).unwrap_or_default().concat();
+    // The line end that we added stays if it is needed now.
+    if before == Before::UnendedLine && tail.is_empty() {
+        head.pop();
+    }
+    head.extend(tail);
+    Ok((head, Some(before)))
+}
+
+/// Where an assignment names `entry`.
+fn named(
+    bytes: &[u8],
+    found: &Assignment,
+    separator: &str,
+    entry: &str,
+) -> Vec<std::ops::Range<usize>> {
+    let separator = separator.as_bytes();
+    let mut start = found.value.start;
+    let mut ours = Vec::new();
+    if separator.is_empty() {
+        return ours;
+    }
+    while start <= found.value.end {
+        let rest = bytes.get(start..found.value.end).unwrap_or_default();
+        let length = rest
+            .windows(separator.len())
+            .position(|window| window == separator)
+            .unwrap_or(rest.len());
+        if rest.get(..length) == Some(entry.as_bytes()) {
+            ours.push(start..start + length);
+        }
+        start += length + separator.len();
+    }
+    ours
+}
+
+fn text(bytes: &[u8], range: &std::ops::Range<usize>) -> String {
+    String::from_utf8_lossy(bytes.get(range.clone()).unwrap_or_default()).into_owned()
+}
+
+/// Every assignment to a variable, in the order of the file. The last one counts, in every Compose.
+fn assignments(bytes: &[u8], variable: &str) -> Result<Vec<Assignment>, DotenvError> {
+    let mut found = Vec::new();
+    let mut start = 0;
+    for (index, line) in bytes.split_inclusive(|byte| *byte == b'\n').enumerate() {
+        match value_of(line, variable) {
+            Value::NotThis => {}
+            Value::At(range) => found.push(Assignment {
+                line: index + 1,
+                value: start + range.start..start + range.end,
+            }),
+            Value::Odd => {
+                return Err(DotenvError::OddForm {
+                    line: index + 1,
+                    text: String::from_utf8_lossy(line).trim().to_owned(),
+                });
+            }
+        }
+        start += line.len();
+    }
+    Ok(found)
+}
+
+enum Value {
+    NotThis,
+    At(std::ops::Range<usize>),
+    Odd,
+}
+
+/// The value that a line gives to a variable: unquoted up to a comment, or between quotes.
+fn value_of(line: &[u8], variable: &str) -> Value {
+    let blank = |byte: &u8| matches!(byte, b' ' | b'\t' | b'\r' | b'\n');
+    let skip = |mut at: usize| {
+        while line.get(at).is_some_and(blank) {
+            at += 1;
+        }
+        at
+    };
+    let mut at = skip(0);
+    let rest = |at: usize| line.get(at..).unwrap_or_default();
+    if rest(at).starts_with(b"export ") || rest(at).starts_with(b"export\t") {
+        at = skip(at + b"export ".len());
+    }
+    if !rest(at).starts_with(variable.as_bytes()) {
+        return Value::NotThis;
+    }
+    at = skip(at + variable.len());
+    match line.get(at) {
+        Some(b'=') => at = skip(at + 1),
+        // Compose 2 takes a colon, too, and 1.29 does not.
+        Some(b':') => return Value::Odd,
+        // A longer name, or a name alone, which takes its value from the environment.
+        Some(_) | None => return Value::NotThis,
+    }
+    let Some(quote) = line
+        .get(at)
+        .copied()
+        .filter(|byte| matches!(byte, b'"' | b'\''))
+    else {
+        let value = rest(at);
+        let comment = (1..value.len())
+            .find(|end| value.get(*end) == Some(&b'#') && value.get(*end - 1).is_some_and(blank));
+        let mut end = comment.unwrap_or(value.len());
+        if value.first() == Some(&b'#') {
+            end = 0;
+        }
+        while end > 0 && value.get(end - 1).is_some_and(blank) {
+            end -= 1;
+        }
+        if value.get(..end).unwrap_or_default().contains(&b'\\') {
+            return Value::Odd;
+        }
+        return Value::At(at..at + end);
+    };
+    let inner = rest(at + 1);
+    let Some(length) = inner.iter().position(|byte| *byte == quote) else {
+        return Value::Odd;
+    };
+    let after = skip(at + 1 + length + 1);
+    let ends_well = line.get(after).is_none_or(|byte| *byte == b'#');
+    if !ends_well || inner.get(..length).unwrap_or_default().contains(&b'\\') {
+        return Value::Odd;
+    }
+    Value::At(at + 1..at + 1 + length)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const ENTRY: &str = "compose-charon-dkg.yml";
+
+    fn defaults() -> Vec<String> {
+        vec![
+            "docker-compose.yml".to_owned(),
+            "docker-compose.override.yml".to_owned(),
+        ]
+    }
+
+    fn added(dotenv: Option<&str>) -> String {
+        match add(dotenv.map(str::as_bytes), &defaults(), ":", ENTRY).unwrap() {
+            Edit::Write(bytes) => String::from_utf8(bytes).unwrap(),
+            other @ (Edit::Keep | Edit::Delete) => panic!("{other:?}"),
+        }
+    }
+
+    fn removed(dotenv: &str) -> Result<Edit, DotenvError> {
+        remove(Some(dotenv.as_bytes()), ":", ENTRY)
+    }
+
+    fn wrote(text: &str) -> Edit {
+        Edit::Write(text.as_bytes().to_vec())
+    }
+
+    #[test]
+    fn an_existing_list_gets_one_entry_more_in_its_own_line() {
+        for (before, after) in [
+            (
+                "COMPOSE_FILE=a.yml:b.yml\n",
+                "COMPOSE_FILE=a.yml:b.yml:compose-charon-dkg.yml\n",
+            ),
+            (
+                "COMPOSE_FILE=a.yml",
+                "COMPOSE_FILE=a.yml:compose-charon-dkg.yml",
+            ),
+            (
+                "COMPOSE_FILE=a.yml # mine\nX=1",
+                "COMPOSE_FILE=a.yml:compose-charon-dkg.yml # mine\nX=1",
+            ),
+            (
+                "COMPOSE_FILE=\"a.yml\"  # mine\r\n",
+                "COMPOSE_FILE=\"a.yml:compose-charon-dkg.yml\"  # mine\r\n",
+            ),
+            (
+                " export COMPOSE_FILE = 'a.yml'\n",
+                " export COMPOSE_FILE = 'a.yml:compose-charon-dkg.yml'\n",
+            ),
+            (
+                "COMPOSE_FILE=${X}.yml\r\n",
+                "COMPOSE_FILE=${X}.yml:compose-charon-dkg.yml\r\n",
+            ),
+            // The last one counts.
+            (
+                "COMPOSE_FILE=a.yml\nCOMPOSE_FILE=b.yml\n",
+                "COMPOSE_FILE=a.yml\nCOMPOSE_FILE=b.yml:compose-charon-dkg.yml\n",
+            ),
+        ] {
+            assert_eq!(added(Some(before)), after);
+            assert_eq!(removed(after), Ok(wrote(before)), "{after:?}");
+        }
+    }
+
+    #[test]
+    fn without_a_list_the_defaults_are_named_in_a_block() {
+        let block = added(None);
+        let lines: Vec<&str> = block.lines().collect();
+        assert_eq!(
+            lines.get(1),
+            Some(
+                &"COMPOSE_FILE=docker-compose.yml:docker-compose.override.yml:compose-charon-dkg.yml"
+            )
+        );
+        assert_eq!(removed(&block), Ok(Edit::Delete));
+        for before in [
+            "",
+            "X=1\n",
+            "X=1",
+            "# COMPOSE_FILE=a.yml\n",
+            "MY_COMPOSE_FILE=a\nCOMPOSE_FILES=b\r\n",
+        ] {
+            assert_eq!(
+                removed(&added(Some(before))),
+                Ok(wrote(before)),
+                "{before:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_others_write_meanwhile_stays() {
+        assert_eq!(
+            removed(&format!("{}NETWORK=hoodi\n", added(None))),
+            Ok(wrote("NETWORK=hoodi\n"))
+        );
+        // The line end that was added keeps two lines apart.
+        assert_eq!(
+            removed(&format!("{}Y=2\n", added(Some("X=1")))),
+            Ok(wrote("X=1\nY=2\n"))
+        );
+        assert_eq!(
+            removed("COMPOSE_FILE=z.yml:compose-charon-dkg.yml:new.yml\n"),
+            Ok(wrote("COMPOSE_FILE=z.yml:new.yml\n"))
+        );
+        assert_eq!(
+            removed("COMPOSE_FILE=compose-charon-dkg.yml:new.yml"),
+            Ok(wrote("COMPOSE_FILE=new.yml"))
+        );
+        assert_eq!(removed("COMPOSE_FILE=a.yml\n"), Ok(Edit::Keep));
+        assert_eq!(remove(None, ":", ENTRY), Ok(Edit::Keep));
+    }
+
+    #[test]
+    fn what_cannot_be_undone_exactly_is_refused() {
+        let block = added(Some("X=1\n"));
+        for changed in [
+            block.replace("override.yml", "override.yml:mine.yml"),
+            block.replace(BEGIN, "# charon"),
+            block.replace(END, "# charon"),
+            block.repeat(2),
+        ] {
+            assert_eq!(
+                removed(&changed),
+                Err(DotenvError::BlockChanged),
+                "{changed}"
+            );
+        }
+        assert!(matches!(
+            removed("COMPOSE_FILE=compose-charon-dkg.yml\n"),
+            Err(DotenvError::NothingLeft { line: 1, .. })
+        ));
+        assert!(matches!(
+            removed("COMPOSE_FILE=compose-charon-dkg.yml:a:compose-charon-dkg.yml\n"),
+            Err(DotenvError::NamedOften { times: 2, .. })
+        ));
+    }
+
+    #[test]
+    fn odd_forms_are_left_alone() {
+        for odd in [
+            "COMPOSE_FILE: a.yml\n",
+            "COMPOSE_FILE=\"a.yml:\nb.yml\"\n",
+            "COMPOSE_FILE=\"a\\\".yml\"\n",
+            "COMPOSE_FILE='a.yml'b.yml\n",
+            "COMPOSE_FILE=a\\ b.yml\n",
+        ] {
+            assert!(
+                matches!(
+                    add(Some(odd.as_bytes()), &defaults(), ":", ENTRY),
+                    Err(DotenvError::OddForm { line: 1, .. })
+                ),
+                "{odd}"
+            );
+        }
+        for empty in [
+            "X=1\nCOMPOSE_FILE=\n",
+            "X=1\nCOMPOSE_FILE=''",
+            "X=1\nCOMPOSE_FILE= # none",
+        ] {
+            assert_eq!(
+                add(Some(empty.as_bytes()), &defaults(), ":", ENTRY),
+                Err(DotenvError::Empty { line: 2 })
+            );
+        }
+    }
+
+    #[test]
+    fn the_separator_is_found_and_kept_out_of_names() {
+        let dotenv = b"COMPOSE_PATH_SEPARATOR=,\nCOMPOSE_FILE=a.yml,b.yml\n";
+        assert_eq!(separator(Some(dotenv), None), ",");
+        assert_eq!(separator(Some(dotenv), Some(";")), ";");
+        assert_eq!(separator(None, None), ":");
+        assert_eq!(
+            add(Some(dotenv), &defaults(), ",", ENTRY),
+            Ok(wrote(
+                "COMPOSE_PATH_SEPARATOR=,\nCOMPOSE_FILE=a.yml,b.yml,compose-charon-dkg.yml\n"
+            ))
+        );
+        assert!(matches!(
+            add(None, &defaults(), "-", ENTRY),
+            Err(DotenvError::SeparatorInName { .. })
+        ));
+    }
+
+    #[test]
+    fn a_second_time_changes_nothing() {
+        for once in [added(None), added(Some("COMPOSE_FILE=a.yml"))] {
+            assert_eq!(
+                add(Some(once.as_bytes()), &defaults(), ":", ENTRY),
+                Ok(Edit::Keep)
+            );
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_was_there_comes_back_byte_for_byte(
+            before in prop::option::of(prop::collection::vec(
+                prop_oneof![
+                    prop::collection::vec(any::<u8>(), 0..20),
+                    Just(b"\n".to_vec()),
+                    Just(b"\r\n".to_vec()),
+                    Just(b"COMPOSE_FILE=".to_vec()),
+                    Just(b"COMPOSE_FILE=a.yml:b.yml".to_vec()),
+                    Just(b"COMPOSE_FILE='a b.yml' # x".to_vec()),
+                    Just(b"export ".to_vec()),
+                    Just(b"X=\"1".to_vec()),
+                ],
+                0..8,
+            )),
+        ) {
+            let before = before.map(|pieces| pieces.concat());
+            if let Ok(Edit::Write(after)) = add(before.as_deref(), &defaults(), ":", ENTRY) {
+                let expected = match before {
+                    Some(bytes) => Edit::Write(bytes),
+                    None => Edit::Delete,
+                };
+                prop_assert_eq!(remove(Some(&after), ":", ENTRY), Ok(expected));
+            }
+        }
+    }
+}

@@ -1,0 +1,530 @@
+//! A compose project as Compose itself prints it: the JSON of `docker compose config --format json`, or the YAML of
+//! `docker-compose config` 1.29, which has most things in a shorter form.
+//!
+//! Compose has read all files, put variables in and made paths absolute by then. It writes a dollar sign twice, so that
+//! its output can be read again.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Map, Value};
+
+/// A project: everything of it that concerns the gate.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Project {
+    /// Its services, by name.
+    pub services: BTreeMap<String, Service>,
+    /// As printed, to compare two states of a project.
+    document: Value,
+}
+
+/// A service.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Service {
+    /// The image, if it has one.
+    pub image: Option<String>,
+    /// The words of its entrypoint and command, those of the entrypoint first.
+    pub command: Vec<String>,
+    /// `user:`, as given.
+    pub user: Option<String>,
+    /// `userns_mode:`.
+    pub userns_mode: Option<String>,
+    /// `cap_drop:`.
+    pub cap_drop: Vec<String>,
+    /// `cap_add:`.
+    pub cap_add: Vec<String>,
+    /// `restart:`.
+    pub restart: Option<String>,
+    /// `profiles:`; none means always.
+    pub profiles: Vec<String>,
+    /// Which services it waits for, and until which condition.
+    pub depends_on: BTreeMap<String, String>,
+    /// Whether it is a provider's, with its type and options.
+    pub provider: Option<Provider>,
+    /// What of the machine it sees, in any way.
+    pub mounts: Vec<Mount>,
+    /// Containers outside the project whose mounts it takes over; what those are cannot be told.
+    pub foreign_mounts: Vec<String>,
+}
+
+/// A service that is no container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Provider {
+    /// Its type.
+    pub kind: String,
+    /// Its options.
+    pub options: BTreeMap<String, String>,
+}
+
+/// A path of the machine that a service sees.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Mount {
+    /// The path on the machine.
+    pub source: String,
+    /// How the service comes by it.
+    pub via: Via,
+}
+
+/// How a service comes by a path.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Via {
+    /// `volumes:` with a path, or a named volume that is bound to one; the path in the container.
+    Volume(String),
+    /// `secrets:`; the secret's name.
+    Secret(String),
+    /// `configs:`; the config's name.
+    Config(String),
+    /// `volumes_from:`; the other service.
+    Service(String),
+}
+
+impl std::fmt::Display for Via {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Volume(target) => write!(f, "at {target}"),
+            Self::Secret(name) => write!(f, "as secret {name}"),
+            Self::Config(name) => write!(f, "as config {name}"),
+            Self::Service(name) => write!(f, "with the volumes of {name}"),
+        }
+    }
+}
+
+/// Why Compose's output was not understood.
+#[derive(Debug, thiserror::Error)]
+pub enum ProjectError {
+    /// Neither JSON nor YAML.
+    #[error("what compose printed cannot be read: {0}")]
+    Unreadable(#[from] serde_yaml::Error),
+    /// No `services`.
+    #[error("what compose printed has no services")]
+    NoServices,
+    /// Two states of a project differ in more than the gate. The values are not told: they may be secret.
+    #[error("{what} would be another one with the gate, expected the same")]
+    OtherChange {
+        /// What: `service lodestar: image`.
+        what: String,
+    },
+}
+
+impl Project {
+    /// Reads what Compose printed. JSON is YAML.
+    ///
+    /// # Errors
+    /// If it is no project.
+    pub fn parse(printed: &[u8]) -> Result<Self, ProjectError> {
+        let document: Value = match serde_json::from_slice(printed) {
+            Ok(document) => document,
+            Err(_) => serde_yaml::from_slice(printed)?,
+        };
+        let Some(Value::Object(listed)) = document.get("services") else {
+            return Err(ProjectError::NoServices);
+        };
+        let mut services: BTreeMap<String, Service> = listed
+            .iter()
+            .map(|(name, body)| (name.clone(), service(body, &document)))
+            .collect();
+        take_over_mounts(&mut services, listed);
+        Ok(Self { services, document })
+    }
+
+    /// Every path of the machine that some service sees.
+    pub fn sources(&self) -> BTreeSet<&str> {
+        self.services
+            .values()
+            .flat_map(|service| &service.mounts)
+            .map(|mount| mount.source.as_str())
+            .collect()
+    }
+
+    /// Checks that `with_gate` is this project with the service `gate`, more dependencies and other users, and nothing else.
+    ///
+    /// # Errors
+    /// The first difference.
+    pub fn check_only_gate_added(&self, with_gate: &Self, gate: &str) -> Result<(), ProjectError> {
+        let (before, mut after) = (self.comparable(), with_gate.comparable());
+        after.retain(|what, _| !what.starts_with(&format!("service {gate}:")));
+        for (what, value) in &before {
+            differ(what, Some(value), after.get(what).copied())?;
+        }
+        for (what, value) in &after {
+            differ(what, before.get(what).copied(), Some(value))?;
+        }
+        Ok(())
+    }
+
+    /// Everything that the gate must leave alone, by name.
+    fn comparable(&self) -> BTreeMap<String, &Value> {
+        let mut parts = BTreeMap::new();
+        for (section, name) in [
+            ("services", "service"),
+            ("volumes", "volume"),
+            ("secrets", "secret"),
+            ("configs", "config"),
+        ] {
+            let Some(Value::Object(members)) = self.document.get(section) else {
+                continue;
+            };
+            for (member, body) in members {
+                let Value::Object(fields) = body else {
+                    parts.insert(format!("{name} {member}:"), body);
+                    continue;
+                };
+                for (field, value) in fields {
+                    let ours = section == "services"
+                        && matches!(field.as_str(), "depends_on" | "user" | "userns_mode");
+                    if !ours {
+                        parts.insert(format!("{name} {member}: {field}"), value);
+                    }
+                }
+            }
+        }
+        parts
+    }
+}
+
+fn differ(what: &str, before: Option<&Value>, after: Option<&Value>) -> Result<(), ProjectError> {
+    if before == after {
+        return Ok(());
+    }
+    Err(ProjectError::OtherChange {
+        what: what.to_owned(),
+    })
+}
+
+fn service(body: &Value, document: &Value) -> Service {
+    let strings = |field: &str| {
+        list(body.get(field))
+            .iter()
+            .filter_map(|value| value.as_str().map(undouble))
+            .collect::<Vec<_>>()
+    };
+    let string = |field: &str| body.get(field).and_then(scalar);
+    Service {
+        image: string("image"),
+        command: [words(body.get("entrypoint")), words(body.get("command"))].concat(),
+        user: string("user"),
+        userns_mode: string("userns_mode"),
+        cap_drop: strings("cap_drop"),
+        cap_add: strings("cap_add"),
+        restart: string("restart"),
+        profiles: strings("profiles"),
+        depends_on: depends_on(body.get("depends_on")),
+        provider: body.get("provider").and_then(provider),
+        mounts: mounts(body, document),
+        foreign_mounts: Vec::new(),
+    }
+}
+
+/// A command is a list of words, or one text.
+fn words(value: Option<&Value>) -> Vec<String> {
+    match value {
+        Some(Value::Array(words)) => words.iter().filter_map(scalar).collect(),
+        Some(Value::String(text)) => text.split_whitespace().map(undouble).collect(),
+        Some(_) | None => Vec::new(),
+    }
+}
+
+fn depends_on(value: Option<&Value>) -> BTreeMap<String, String> {
+    let started = || "service_started".to_owned();
+    match value {
+        Some(Value::Array(names)) => names
+            .iter()
+            .filter_map(Value::as_str)
+            .map(|name| (name.to_owned(), started()))
+            .collect(),
+        Some(Value::Object(members)) => members
+            .iter()
+            .map(|(name, body)| {
+                let condition = body.get("condition").and_then(scalar);
+                (name.clone(), condition.unwrap_or_else(started))
+            })
+            .collect(),
+        Some(_) | None => BTreeMap::new(),
+    }
+}
+
+fn provider(value: &Value) -> Option<Provider> {
+    let kind = scalar(value.get("type")?)?;
+    let options = value.get("options").and_then(Value::as_object);
+    let options = options.into_iter().flatten().filter_map(|(name, value)| {
+        // Newer releases print every option as a list.
+        let first = value.as_array().and_then(|values| values.first());
+        let value = scalar(first.unwrap_or(value));
+        Some((name.clone(), value?))
+    });
+    Some(Provider {
+        kind,
+        options: options.collect(),
+    })
+}
+
+fn mounts(body: &Value, document: &Value) -> Vec<Mount> {
+    let volumes = list(body.get("volumes")).iter().filter_map(|volume| {
+        let (source, target) = match volume.as_str() {
+            // `source:target[:mode]`, as 1.29 prints them.
+            Some(text) => {
+                let mut parts = text.splitn(3, ':');
+                (undouble(parts.next()?), undouble(parts.next()?))
+            }
+            None => (
+                volume.get("source").and_then(scalar)?,
+                volume.get("target").and_then(scalar).unwrap_or_default(),
+            ),
+        };
+        // What is no path is the name of a volume.
+        let source = if source.starts_with('/') {
+            source
+        } else {
+            bound_volume(document, &source)?
+        };
+        Some(Mount {
+            source,
+            via: Via::Volume(target),
+        })
+    });
+    let files = |section: &'static str, via: fn(String) -> Via| {
+        list(body.get(section)).iter().filter_map(move |used| {
+            let name = used
+                .as_str()
+                .or_else(|| used.get("source").and_then(Value::as_str))?;
+            let source = scalar(document.get(section)?.get(name)?.get("file")?)?;
+            Some(Mount {
+                source,
+                via: via(name.to_owned()),
+            })
+        })
+    };
+    volumes
+        .chain(files("secrets", Via::Secret))
+        .chain(files("configs", Via::Config))
+        .collect()
+}
+
+/// The path that a named volume is bound to, if it is (docker's `local` driver with `o: bind`).
+fn bound_volume(document: &Value, name: &str) -> Option<String> {
+    let options = document.get("volumes")?.get(name)?.get("driver_opts")?;
+    scalar(options.get("device")?).filter(|device| device.starts_with('/'))
+}
+
+/// Gives every service the mounts of those that it names in `volumes_from`, however far that goes.
+fn take_over_mounts(services: &mut BTreeMap<String, Service>, listed: &Map<String, Value>) {
+    let mut sources: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    for (name, body) in listed {
+        for from in list(body.get("volumes_from"))
+            .iter()
+            .filter_map(Value::as_str)
+        {
+            if let Some(container) = from.strip_prefix("container:") {
+                if let Some(service) = services.get_mut(name) {
+                    service.foreign_mounts.push(container.to_owned());
+                }
+                continue;
+            }
+            // `service[:mode]`; 1.29 writes `service:` before it.
+            let from = from.strip_prefix("service:").unwrap_or(from);
+            let other = from.split(':').next().unwrap_or(from);
+            sources.entry(name).or_default().push(other.to_owned());
+        }
+    }
+    // Each round goes one step further; a chain is at most as long as there are services.
+    for _ in 0..services.len() {
+        let before = services.clone();
+        for (name, others) in &sources {
+            let Some(service) = services.get_mut(*name) else {
+                continue;
+            };
+            for other in others {
+                for mount in before
+                    .get(other)
+                    .into_iter()
+                    .flat_map(|other| &other.mounts)
+                {
+                    let taken = Mount {
+                        source: mount.source.clone(),
+                        via: Via::Service(other.clone()),
+                    };
+                    if !service.mounts.contains(&taken) {
+                        service.mounts.push(taken);
+                    }
+                }
+            }
+        }
+        if *services == before {
+            return;
+        }
+    }
+}
+
+fn list(value: Option<&Value>) -> &[Value] {
+    match value {
+        Some(Value::Array(values)) => values,
+        Some(_) | None => &[],
+    }
+}
+
+/// Text, also where YAML took it for a number.
+fn scalar(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(undouble(text)),
+        Value::Number(number) => Some(number.to_string()),
+        Value::Bool(value) => Some(value.to_string()),
+        Value::Null | Value::Array(_) | Value::Object(_) => None,
+    }
+}
+
+/// Compose writes every dollar sign twice.
+fn undouble(text: &str) -> String {
+    text.replace("$$", "$")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What 2.40 prints, shortened.
+    const SECOND: &str = r#"{"name": "p",
+        "services": {
+            "charon": {"image": "obolnetwork/charon:v1.10.3", "user": ":", "command": null, "restart": "unless-stopped",
+                "volumes": [{"type": "bind", "source": "/p/.charon", "target": "/opt/charon/.charon"},
+                    {"type": "tmpfs", "target": "/tmp"}]},
+            "lodestar": {"depends_on": {"charon": {"condition": "service_started", "required": true}},
+                "profiles": [""], "volumes_from": ["charon:ro"], "entrypoint": ["/run.sh"]},
+            "second-hand": {"volumes_from": ["lodestar", "container:other:ro"]},
+            "secretive": {"secrets": [{"source": "key"}], "configs": [{"source": "lock"}]},
+            "named": {"volumes": [{"type": "volume", "source": "data", "target": "/x"},
+                {"type": "volume", "source": "plain", "target": "/y"}]},
+            "gate": {"provider": {"type": "charondkg", "options": {"data-dir": [".charon"], "require": "verified"}}}
+        },
+        "secrets": {"key": {"name": "p_key", "file": "/p/.charon/charon-enr-private-key"}},
+        "configs": {"lock": {"file": "/p/.charon/cluster-lock.json"}},
+        "volumes": {"data": {"driver": "local", "driver_opts": {"device": "/p/$$a/.charon", "o": "bind", "type": "none"}},
+            "plain": {"name": "p_plain"}}}"#;
+
+    /// What 1.29 prints of the same, shortened.
+    const FIRST: &str = "
+services:
+  charon:
+    command: sleep 1
+    user: 1000:1000
+    volumes:
+    - /p/.charon:/opt/charon/.charon:ro
+    - data:/x:rw
+  vc:
+    depends_on:
+      charon:
+        condition: service_started
+    volumes_from:
+    - service:charon:ro
+version: '3.9'
+volumes:
+  data:
+    driver_opts: {device: /p/.charon, o: bind, type: none}
+";
+
+    fn sources(project: &Project, service: &str) -> Vec<String> {
+        project.services[service]
+            .mounts
+            .iter()
+            .map(|mount| format!("{} {}", mount.source, mount.via))
+            .collect()
+    }
+
+    #[test]
+    fn every_way_to_a_path_is_found() {
+        let project = Project::parse(SECOND.as_bytes()).unwrap();
+        assert_eq!(
+            sources(&project, "charon"),
+            ["/p/.charon at /opt/charon/.charon"]
+        );
+        assert_eq!(
+            sources(&project, "lodestar"),
+            ["/p/.charon with the volumes of charon"]
+        );
+        assert_eq!(
+            sources(&project, "second-hand"),
+            ["/p/.charon with the volumes of lodestar"]
+        );
+        assert_eq!(project.services["second-hand"].foreign_mounts, ["other:ro"]);
+        assert_eq!(
+            sources(&project, "secretive"),
+            [
+                "/p/.charon/charon-enr-private-key as secret key",
+                "/p/.charon/cluster-lock.json as config lock"
+            ]
+        );
+        assert_eq!(sources(&project, "named"), ["/p/$a/.charon at /x"]);
+        assert_eq!(project.services["charon"].user.as_deref(), Some(":"));
+        assert_eq!(project.services["lodestar"].command, ["/run.sh"]);
+        assert_eq!(project.services["lodestar"].profiles, [""]);
+        let provider = project.services["gate"].provider.clone().unwrap();
+        assert_eq!(provider.kind, "charondkg");
+        assert_eq!(provider.options["data-dir"], ".charon");
+        assert_eq!(provider.options["require"], "verified");
+    }
+
+    #[test]
+    fn the_first_compose_is_understood_too() {
+        let project = Project::parse(FIRST.as_bytes()).unwrap();
+        assert_eq!(
+            sources(&project, "charon"),
+            ["/p/.charon at /opt/charon/.charon", "/p/.charon at /x"]
+        );
+        assert_eq!(
+            sources(&project, "vc"),
+            ["/p/.charon with the volumes of charon"]
+        );
+        assert_eq!(
+            project.services["charon"].user.as_deref(),
+            Some("1000:1000")
+        );
+        assert_eq!(
+            project.services["vc"].depends_on["charon"],
+            "service_started"
+        );
+    }
+
+    #[test]
+    fn only_the_gate_may_be_new() {
+        let before = Project::parse(FIRST.as_bytes()).unwrap();
+        let with_gate = FIRST
+            .replace("1000:1000", "1001:1001")
+            .replace("  vc:\n", "  gate: {image: x}\n  vc:\n")
+            .replace(
+                "condition: service_started\n",
+                "condition: service_started\n      gate: {condition: service_completed_successfully}\n",
+            );
+        let after = |text: &str| Project::parse(text.as_bytes()).unwrap();
+        before
+            .check_only_gate_added(&after(&with_gate), "gate")
+            .unwrap();
+        for (old, new) in [
+            ("sleep 1", "sleep 2"),
+            ("device: /p", "device: /q"),
+            (
+                "  gate: {image: x}",
+                "  gate: {image: x}\n  more: {image: x}",
+            ),
+            ("    command: sleep 1\n", ""),
+        ] {
+            let other = with_gate.replace(old, new);
+            assert_ne!(other, with_gate);
+            let error = before
+                .check_only_gate_added(&after(&other), "gate")
+                .unwrap_err();
+            assert!(matches!(error, ProjectError::OtherChange { .. }), "{error}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_project_is_refused() {
+        for text in ["", "{}", "a: b", "services: 1"] {
+            assert!(
+                matches!(
+                    Project::parse(text.as_bytes()),
+                    Err(ProjectError::NoServices)
+                ),
+                "{text}"
+            );
+        }
+        assert!(Project::parse(b"\tx: [").is_err());
+    }
+}

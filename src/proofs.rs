@@ -1,0 +1,214 @@
+//! A node's own record of the keystores that it proved before, so that the next verification need not stretch their
+//! passwords again, which takes nearly all of its time.
+//!
+//! The record is worth nothing to anybody else: it is authenticated with a secret that follows from the ENR key, over the
+//! lock hash, the node and the digests. Whoever can write the file but does not have the key cannot add a digest, and a
+//! record that is carried into another directory or beside another key is refused. What it lets through is one question
+//! only, whether a password opens a keystore, for exactly these bytes of both files; everything else is checked anew.
+
+use std::collections::HashSet;
+
+use aws_lc_rs::hmac;
+use serde::{Deserialize, Serialize};
+
+use crate::cluster::{LockHash, NodeIndex};
+use crate::keys::k1::EnrKey;
+use crate::verify::Verified;
+
+/// The format that this program writes and the only one it reads.
+const FORMAT: u32 = 1;
+
+const PURPOSE: &[u8] = b"charon-dkg proved keystores";
+
+/// Longest record read, in bytes: 65536 keystores, the most that a cluster can have, at 70 bytes each.
+pub const MAX_RECORD_BYTES: u64 = 5 << 20;
+
+/// Keystores that one node proved, all of them together.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProvedKeystores {
+    lock_hash: LockHash,
+    node: NodeIndex,
+    digests: HashSet<[u8; 32]>,
+}
+
+/// Why a record is not relied on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum ProofError {
+    /// Not what this program writes.
+    #[error("not a record of proved keystores in format {FORMAT}")]
+    Format,
+    /// Not made with this ENR key, or changed since.
+    #[error("a record of proved keystores that this ENR key did not make")]
+    NotOurs,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    format: u32,
+    lock_hash: String,
+    node: usize,
+    keystores: Vec<String>,
+    mac: String,
+}
+
+impl ProvedKeystores {
+    /// What this proof proved.
+    pub fn of(verified: &Verified) -> Self {
+        Self {
+            lock_hash: verified.lock_hash(),
+            node: verified.node_index(),
+            digests: verified.keystore_digests().iter().copied().collect(),
+        }
+    }
+
+    /// Reads a record and relies on it if this key made it.
+    ///
+    /// # Errors
+    /// Otherwise. Then everything is proved from the beginning.
+    pub fn open(record: &[u8], key: &EnrKey) -> Result<Self, ProofError> {
+        let file: File = serde_json::from_slice(record).map_err(|_| ProofError::Format)?;
+        if file.format != FORMAT {
+            return Err(ProofError::Format);
+        }
+        let digest = |text: &String| {
+            let mut bytes = [0; 32];
+            hex::decode_to_slice(text, &mut bytes).map_err(|_| ProofError::Format)?;
+            Ok(bytes)
+        };
+        let proved = Self {
+            lock_hash: LockHash::parse(&file.lock_hash).ok_or(ProofError::Format)?,
+            node: NodeIndex::new(file.node),
+            digests: file
+                .keystores
+                .iter()
+                .map(digest)
+                .collect::<Result<_, _>>()?,
+        };
+        // Compared in constant time.
+        hmac::verify(&mac_key(key), &proved.content(key), &digest(&file.mac)?)
+            .map_err(|_| ProofError::NotOurs)?;
+        Ok(proved)
+    }
+
+    /// The record as this key makes it.
+    pub fn seal(&self, key: &EnrKey) -> String {
+        let mac = hmac::sign(&mac_key(key), &self.content(key));
+        crate::report::to_json(&File {
+            format: FORMAT,
+            lock_hash: self.lock_hash.to_string(),
+            node: self.node.position(),
+            keystores: self.sorted().into_iter().map(hex::encode).collect(),
+            mac: hex::encode(mac),
+        })
+    }
+
+    /// Whether a keystore with this digest was proved; what [`crate::verify::Options::proved_keystores`] asks.
+    pub fn contains(&self, digest: &[u8; 32]) -> bool {
+        self.digests.contains(digest)
+    }
+
+    /// Whether the record belongs to what was verified: a verification that relied on one that does not is repeated.
+    pub fn is_for(&self, verified: &Verified) -> bool {
+        (self.lock_hash, self.node) == (verified.lock_hash(), verified.node_index())
+    }
+
+    fn sorted(&self) -> Vec<&[u8; 32]> {
+        let mut digests: Vec<&[u8; 32]> = self.digests.iter().collect();
+        digests.sort_unstable();
+        digests
+    }
+
+    /// Fields of fixed width, and the digests to the end.
+    fn content(&self, key: &EnrKey) -> Vec<u8> {
+        let mut content = Vec::with_capacity(73 + self.digests.len() * 32);
+        content.extend(key.public_key().as_bytes());
+        content.extend(self.lock_hash.as_bytes());
+        // A position in memory fits 64 bits.
+        let node = u64::try_from(self.node.position()).unwrap_or(u64::MAX);
+        content.extend(node.to_be_bytes());
+        for digest in self.sorted() {
+            content.extend(digest);
+        }
+        content
+    }
+}
+
+fn mac_key(key: &EnrKey) -> hmac::Key {
+    hmac::Key::new(hmac::HMAC_SHA256, key.derive(PURPOSE).as_slice())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(secret: u8) -> EnrKey {
+        EnrKey::from_secret_bytes(&[secret; 32]).unwrap()
+    }
+
+    fn proved() -> ProvedKeystores {
+        ProvedKeystores {
+            lock_hash: LockHash::new([1; 32]),
+            node: NodeIndex::new(2),
+            digests: [[3; 32], [4; 32]].into(),
+        }
+    }
+
+    #[test]
+    fn a_record_is_read_back_by_the_key_that_made_it_and_by_no_other() {
+        let record = proved().seal(&key(7));
+        assert_eq!(
+            ProvedKeystores::open(record.as_bytes(), &key(7)),
+            Ok(proved())
+        );
+        assert_eq!(
+            ProvedKeystores::open(record.as_bytes(), &key(8)),
+            Err(ProofError::NotOurs)
+        );
+        assert!(!record.contains(&"07".repeat(16)));
+        assert!(proved().contains(&[3; 32]) && !proved().contains(&[5; 32]));
+    }
+
+    #[test]
+    fn no_change_of_a_record_is_relied_on() {
+        let record = proved().seal(&key(7));
+        let edits = [
+            (hex::encode([3; 32]), hex::encode([5; 32])),
+            (hex::encode([1; 32]), hex::encode([2; 32])),
+            ("\"node\": 2".to_owned(), "\"node\": 1".to_owned()),
+            (format!("\"{}\",", hex::encode([3; 32])), String::new()),
+            (
+                format!("\"{}\"", hex::encode([4; 32])),
+                format!("\"{}\", \"{}\"", hex::encode([4; 32]), hex::encode([5; 32])),
+            ),
+        ];
+        for (from, to) in edits {
+            let edited = record.replace(&from, &to);
+            assert_ne!(edited, record);
+            assert_eq!(
+                ProvedKeystores::open(edited.as_bytes(), &key(7)),
+                Err(ProofError::NotOurs),
+                "{edited}"
+            );
+        }
+        for no_record in [
+            "",
+            "{}",
+            "[]",
+            &record.replace("\"format\": 1", "\"format\": 2"),
+        ] {
+            assert_eq!(
+                ProvedKeystores::open(no_record.as_bytes(), &key(7)),
+                Err(ProofError::Format)
+            );
+        }
+        for at in 0..record.len() {
+            let mut bytes = record.clone().into_bytes();
+            bytes[at] ^= 1;
+            // Letter case of a digit is no change.
+            if let Ok(read) = ProvedKeystores::open(&bytes, &key(7)) {
+                assert_eq!(read, proved());
+            }
+        }
+    }
+}

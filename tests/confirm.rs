@@ -1,0 +1,379 @@
+//! `receipt` and `confirm` as operators type them, over the data directories of a real ceremony.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "helpers of tests fail best where they stand"
+)]
+
+use std::fs;
+use std::io::Write as _;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use charon_dkg::cluster::NodeIndex;
+use charon_dkg::keys::k1::EnrKey;
+use charon_dkg::receipt::Receipt;
+use serde_json::Value;
+
+const CEREMONY: &str = "charon-v1.10.3-def-v1.10.0-n4-v2-signed";
+
+/// What a command said and how it ended.
+struct Said {
+    code: i32,
+    out: String,
+    err: String,
+}
+
+/// The projects of all operators, each as `run` leaves it, but for what `run` keeps beside it.
+struct Group {
+    base: tempfile::TempDir,
+}
+
+impl Group {
+    fn new() -> Self {
+        let base = tempfile::tempdir().unwrap();
+        for node in 0..4 {
+            copy(
+                &fixture(node),
+                &base.path().join(format!("op{}/.charon", node + 1)),
+            );
+        }
+        Self { base }
+    }
+
+    fn dir(&self, operator: usize) -> PathBuf {
+        self.base.path().join(format!("op{operator}"))
+    }
+
+    fn run_with_input(&self, operator: usize, args: &[&str], input: &str) -> Said {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_charon-dkg"))
+            .args(args)
+            .args(["--dir".as_ref(), self.dir(operator).as_os_str()])
+            .args(["--progress", "quiet"])
+            .current_dir(self.base.path())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        child
+            .stdin
+            .take()
+            .unwrap()
+            .write_all(input.as_bytes())
+            .unwrap();
+        let output = child.wait_with_output().unwrap();
+        Said {
+            code: output.status.code().unwrap(),
+            out: String::from_utf8(output.stdout).unwrap(),
+            err: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+
+    fn run(&self, operator: usize, args: &[&str]) -> Said {
+        self.run_with_input(operator, args, "")
+    }
+
+    fn receipt(&self, operator: usize) -> String {
+        let said = self.run(operator, &["receipt"]);
+        assert_eq!(said.code, 0, "{}", said.err);
+        said.out.trim_end().to_owned()
+    }
+
+    fn key(&self, operator: usize) -> EnrKey {
+        let file = self.dir(operator).join(".charon/charon-enr-private-key");
+        EnrKey::parse(&fs::read(file).unwrap()).unwrap()
+    }
+
+    /// What this operator says when their program says something else.
+    fn lie(
+        &self,
+        operator: usize,
+        text: &str,
+        edit: impl FnOnce(&mut charon_dkg::receipt::Statement),
+    ) -> String {
+        let mut statement = Receipt::parse(text).unwrap().statement().clone();
+        edit(&mut statement);
+        let receipt = Receipt::sign(statement, &self.key(operator)).unwrap();
+        receipt.to_string()
+    }
+}
+
+fn fixture(node: usize) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/fixtures/ceremonies")
+        .join(CEREMONY)
+        .join(format!("node{node}/.charon"))
+}
+
+/// Copies a directory with the modes that a promotion gives.
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    fs::set_permissions(to, fs::Permissions::from_mode(0o700)).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let (path, target) = (
+            entry.as_ref().unwrap().path(),
+            to.join(entry.as_ref().unwrap().file_name()),
+        );
+        if path.is_dir() {
+            copy(&path, &target);
+        } else {
+            fs::write(&target, fs::read(&path).unwrap()).unwrap();
+            fs::set_permissions(&target, fs::Permissions::from_mode(0o600)).unwrap();
+        }
+    }
+}
+
+/// The output without what differs from run to run.
+fn stable(text: &str) -> String {
+    let mut stable = String::new();
+    for word in text.split_inclusive(char::is_whitespace) {
+        let bare = word.trim_end();
+        let is_time = bare.trim_end_matches(',').ends_with('Z') && bare.contains('T');
+        if is_time {
+            stable.push_str("[time]");
+            stable.push_str(&word[bare.trim_end_matches(',').len()..]);
+        } else {
+            stable.push_str(word);
+        }
+    }
+    stable
+}
+
+#[test]
+fn three_of_four_are_not_enough_and_the_fourth_opens() {
+    let group = Group::new();
+    let receipts: Vec<String> = (1..=4).map(|operator| group.receipt(operator)).collect();
+    for (node, text) in receipts.iter().enumerate() {
+        let receipt = Receipt::parse(text).unwrap();
+        assert_eq!(receipt.statement().node, NodeIndex::new(node));
+        assert!(text.len() <= 500);
+        // Nothing has changed, so nothing new is said.
+        assert_eq!(group.receipt(node + 1), *text);
+    }
+
+    let said = group.run(1, &["confirm", &receipts[1], &receipts[2]]);
+    assert_eq!(said.code, 4);
+    insta::assert_snapshot!(stable(&said.out), @r"
+    lock_hash 0xf1e7bcd1231cae32ab43e48813654736cca0bfafd1ecf25cfe2c2730012c527a
+    operator  address                                    receipt           what
+    1 of 4    0x992d2B3D8764FcF90c7863BE864C6F6507545fB9 valid             [time], charon unknown, 2 keystores (this node)
+    2 of 4    0x98Aa31BBaC59eCE69612C65aBEebEc496aaD7902 valid             [time], charon unknown, 2 keystores
+    3 of 4    0x3522F09061bFcfe54D1727665Ea1139e626d5e8C valid             [time], charon unknown, 2 keystores
+    4 of 4    0x21Dbe8D2A81464F923db00eACa3d518FD136B862 MISSING           no receipt
+    3 of 4 operators have everything; no receipt: operator 4 (0x21Dbe8D2A81464F923db00eACa3d518FD136B862)
+    ");
+    insta::assert_snapshot!(stable(&said.err), @r"
+    COULD NOT TELL [receipt-missing] operator 4 of 4 (0x21Dbe8D2A81464F923db00eACa3d518FD136B862)
+        seen:     no receipt
+        expected: a receipt
+        next:     ask them for the line that `receipt` prints
+    note [receipt-image] operator 1 of 4 (0x992d2B3D8764FcF90c7863BE864C6F6507545fB9)
+        seen:     no charon release, since the ceremony was not run with this program
+        expected: a release
+    note [receipt-image] operator 2 of 4 (0x98Aa31BBaC59eCE69612C65aBEebEc496aaD7902)
+        seen:     no charon release, since the ceremony was not run with this program
+        expected: a release
+    note [receipt-image] operator 3 of 4 (0x3522F09061bFcfe54D1727665Ea1139e626d5e8C)
+        seen:     no charon release, since the ceremony was not run with this program
+        expected: a release
+    error: 3 of 4 operators have everything; no receipt: operator 4 (0x21Dbe8D2A81464F923db00eACa3d518FD136B862)
+    hint: start nothing before everybody has everything
+    hint: ask whoever is missing to run `charon-dkg receipt` and to paste the line; then `charon-dkg confirm` with it, or with the whole chat log
+    ");
+
+    // The last one comes with a whole chat log; the others are still known.
+    let log = format!("bob: hello\nbob: > `{}`\ncarol: thanks", receipts[3]);
+    fs::write(group.base.path().join("chat.txt"), log).unwrap();
+    let said = group.run(1, &["confirm", "chat.txt"]);
+    assert_eq!(said.code, 0, "{}", said.err);
+    insta::assert_snapshot!(stable(&said.out), @r"
+    lock_hash 0xf1e7bcd1231cae32ab43e48813654736cca0bfafd1ecf25cfe2c2730012c527a
+    operator  address                                    receipt           what
+    1 of 4    0x992d2B3D8764FcF90c7863BE864C6F6507545fB9 valid             [time], charon unknown, 2 keystores (this node)
+    2 of 4    0x98Aa31BBaC59eCE69612C65aBEebEc496aaD7902 valid             [time], charon unknown, 2 keystores
+    3 of 4    0x3522F09061bFcfe54D1727665Ea1139e626d5e8C valid             [time], charon unknown, 2 keystores
+    4 of 4    0x21Dbe8D2A81464F923db00eACa3d518FD136B862 valid             [time], charon unknown, 2 keystores
+    4 of 4 operators have everything, and all have the same
+    ");
+    for args in [&["confirm"][..], &["confirm", "--format", "json"]] {
+        assert_eq!(group.run(1, args).code, 0);
+    }
+
+    // One line carries all of it on, also to somebody who has the lock only.
+    let bundle = group.run(1, &["confirm", "--bundle"]).out;
+    assert_eq!(bundle.trim_end(), receipts.join(" "));
+    let before = group.run(2, &["confirm", "--bundle"]);
+    assert_eq!((before.code, before.out.as_str()), (4, "\n"));
+    assert_eq!(group.run_with_input(2, &["confirm", "-"], &bundle).code, 0);
+    let lock = fixture(0).join("cluster-lock.json");
+    let deposit = fixture(0).join("deposit-data.json");
+    let coordinator = |rest: &[&str]| {
+        let lock = ["confirm", "--lock", lock.to_str().unwrap()];
+        group.run_with_input(3, &[&lock[..], rest].concat(), &bundle)
+    };
+    assert_eq!(coordinator(&["-"]).code, 0);
+    assert_eq!(coordinator(&[]).code, 4);
+    assert_eq!(coordinator(&[&receipts[0], &receipts[1]]).code, 4);
+    // One of two files is not what the operators have.
+    let said = coordinator(&["-", "--deposit", deposit.to_str().unwrap()]);
+    assert_eq!(said.code, 4);
+    assert!(
+        said.err.contains("other deposit data files: operator 1"),
+        "{}",
+        said.err
+    );
+    // Whoever judges by a lock keeps nothing.
+    assert_eq!(group.run(3, &["confirm"]).code, 4);
+}
+
+#[test]
+fn what_lies_there_is_proved_each_time() {
+    let group = Group::new();
+    let receipts: Vec<String> = (1..=4).map(|operator| group.receipt(operator)).collect();
+    let all: Vec<&str> = receipts.iter().map(String::as_str).collect();
+    assert_eq!(group.run(1, &[&["confirm"], &all[..]].concat()).code, 0);
+    let data_dir = group.dir(1).join(".charon");
+    for name in [
+        "validator_keys/keystore-1.json",
+        "validator_keys/keystore-0.txt",
+        "deposit-data.json",
+        "cluster-lock.json",
+    ] {
+        let path = data_dir.join(name);
+        let good = fs::read(&path).unwrap();
+        let mut bad = good.clone();
+        let at = bad.iter().rposition(u8::is_ascii_digit).unwrap();
+        bad[at] = if bad[at] == b'0' { b'1' } else { b'0' };
+        fs::write(&path, bad).unwrap();
+        let said = group.run(1, &["confirm"]);
+        assert_eq!(said.code, 4, "{name}");
+        assert!(said.out.is_empty(), "{name}: {}", said.out);
+        assert_eq!(group.run(1, &["receipt"]).code, 4, "{name}");
+        fs::write(&path, good).unwrap();
+        assert_eq!(group.run(1, &["confirm"]).code, 0, "{name}");
+    }
+
+    // A kept receipt that somebody damaged is as good as none, and a mark would be worth nothing.
+    let kept = group.dir(1).join(".charon-dkg/receipts");
+    let kept = fs::read_dir(kept).unwrap().next().unwrap().unwrap().path();
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o7777;
+    assert_eq!(mode(&kept), 0o600);
+    let text = fs::read_to_string(&kept).unwrap();
+    fs::write(&kept, text.replace(&receipts[2], &receipts[2][..200])).unwrap();
+    let said = group.run(1, &["confirm"]);
+    assert_eq!(said.code, 4);
+    assert!(said.err.contains("no receipt: operator 3"), "{}", said.err);
+}
+
+#[test]
+fn a_conflict_is_remembered_until_it_is_settled() {
+    let group = Group::new();
+    let receipts: Vec<String> = (1..=4).map(|operator| group.receipt(operator)).collect();
+    let all: Vec<&str> = receipts.iter().map(String::as_str).collect();
+    assert_eq!(group.run(1, &[&["confirm"], &all[..]].concat()).code, 0);
+    let other = group.lie(3, &receipts[2], |it| {
+        it.charon_version = Some("v1.10.2".parse().unwrap());
+        it.time += 60;
+    });
+    let said = group.run(1, &["confirm", &other]);
+    assert_eq!(said.code, 4);
+    assert!(
+        said.err
+            .contains("receipts that contradict each other: operator 3"),
+        "{}",
+        said.err
+    );
+    assert!(
+        said.err.contains("with different charon releases"),
+        "{}",
+        said.err
+    );
+    assert!(said.err.contains("confirm --forget N"), "{}", said.err);
+    assert_eq!(group.run(1, &["confirm"]).code, 4, "it is remembered");
+    assert_eq!(
+        group.run(1, &["confirm", "--forget", "3"]).code,
+        4,
+        "now it is missing"
+    );
+    assert_eq!(group.run(1, &["confirm", &receipts[2]]).code, 0);
+    assert_eq!(group.run(1, &["confirm", "--forget", "5"]).code, 2);
+    // What is on this disk is this node's own word.
+    let own = group.lie(1, &receipts[0], |it| it.keystores = 1);
+    assert_eq!(group.run(1, &["confirm", &own]).code, 4);
+    assert_eq!(group.run(1, &["confirm", "--forget", "1"]).code, 0);
+}
+
+#[test]
+fn what_is_typed_wrong_is_said_and_nothing_is_kept() {
+    let group = Group::new();
+    let receipt = group.receipt(2);
+    for args in [
+        &["confirm", "chatt.txt"][..],
+        &["confirm", "--deposit", "x"],
+        &["confirm", "--forget", "0"],
+        &["confirm", "--lock", "x", "--forget", "1"],
+    ] {
+        assert_eq!(group.run(1, args).code, 2, "{args:?}");
+    }
+    let said = group.run(1, &["confirm", "chatt.txt"]);
+    assert!(
+        said.err
+            .contains("chatt.txt is neither a file nor a receipt"),
+        "{}",
+        said.err
+    );
+    // Pasted without quotes and wrapped: several words.
+    let (first, last) = receipt.split_at(100);
+    let said = group.run(1, &["confirm", first, last, "--format", "json"]);
+    assert_eq!(said.code, 4);
+    let document: Value = serde_json::from_str(&said.out).unwrap();
+    assert_eq!(document["schema"], "charon-dkg.confirm/1");
+    assert_eq!(document["confirmed"], false);
+    let statuses: Vec<&str> = (0..4)
+        .map(|at| document["operators"][at]["status"].as_str().unwrap())
+        .collect();
+    assert_eq!(statuses, ["valid", "valid", "missing", "missing"]);
+    // A clipped one is said to be clipped, and whose it is.
+    let said = group.run(3, &["confirm", first]);
+    assert!(said.err.contains("only 100 of"), "{}", said.err);
+    assert!(
+        said.err.contains("which says operator 2 of 4"),
+        "{}",
+        said.err
+    );
+}
+
+#[test]
+fn the_receipt_is_a_document_too() {
+    let group = Group::new();
+    let text = group.receipt(4);
+    let said = group.run(4, &["receipt", "--format", "json"]);
+    let document: Value = serde_json::from_str(&said.out).unwrap();
+    assert_eq!(document["schema"], "charon-dkg.receipt/1");
+    assert_eq!(document["receipt"]["text"], *text);
+    assert_eq!(document["receipt"]["charon_version"], Value::Null);
+    let secret = fs::read_to_string(group.dir(4).join(".charon/charon-enr-private-key")).unwrap();
+    for said in [said.out, said.err] {
+        assert!(!said.contains(secret.trim()));
+    }
+}
+
+#[test]
+fn the_record_of_proved_keystores_is_of_no_use_elsewhere() {
+    let group = Group::new();
+    group.receipt(1);
+    group.receipt(2);
+    let record = |operator: usize| {
+        group
+            .dir(operator)
+            .join(".charon-dkg/proved-keystores.json")
+    };
+    let (one, two) = (fs::read(record(1)).unwrap(), fs::read(record(2)).unwrap());
+    assert_ne!(one, two);
+    // It is refused, everything is proved from the beginning, and written anew.
+    fs::write(record(2), &one).unwrap();
+    group.receipt(2);
+    assert_eq!(fs::read(record(2)).unwrap(), two);
+}

@@ -96,7 +96,7 @@ impl Ceremony<'_> {
             .await?;
         let ending = match followed {
             Followed::Ended { exit, stopped } => {
-                self.advance(State::CharonDone { exit: exit.code })?;
+                self.advance(State::CharonDone { exit: exit.code });
                 Ending::Seen {
                     exit,
                     watch: Box::new(watch),
@@ -134,7 +134,7 @@ impl Ceremony<'_> {
         let state = self.attempt.record().map_err(failures::attempt)?.state;
         if state == State::Running {
             // The code that the engine took with it.
-            self.advance(State::CharonDone { exit: -1 })?;
+            self.advance(State::CharonDone { exit: -1 });
         }
         match self.finish(&Ending::Removed, interrupt).await {
             Outcome::Promoted(done) => Ok(*done),
@@ -151,11 +151,12 @@ impl Ceremony<'_> {
         mark_failed(self.context, self.layout, self.attempt, reason)
     }
 
-    fn advance(&self, state: State) -> Result<(), Failure> {
-        self.attempt
-            .advance(self.layout, state)
-            .map(drop)
-            .map_err(|error| self.still_open(failures::attempt(error)))
+    /// Writes down how far it came. On a full disk that fails, and what charon says of it is worth
+    /// more; nothing is promoted without this record.
+    fn advance(&self, state: State) {
+        if let Err(error) = self.attempt.advance(self.layout, state) {
+            self.context.warn(&error.to_string());
+        }
     }
 
     fn left_running(&self) -> Failure {

@@ -145,6 +145,12 @@ fn is_secret(path: &str) -> bool {
     path == "charon-enr-private-key" || path.starts_with("validator_keys/")
 }
 
+/// Whether the group may do what others may not. Only then it matters which group that is; a rootless engine leaves the
+/// one of the user who runs it, and no other.
+const fn favours_group(mode: u32) -> bool {
+    (mode >> 3) & 0o7 & !mode != 0
+}
+
 /// Checks kinds, owners and modes of everything in the directory.
 pub(super) fn check_ownership(context: &Context<'_>, ledger: &mut Ledger) {
     let material = context.material;
@@ -170,7 +176,7 @@ pub(super) fn check_ownership(context: &Context<'_>, ledger: &mut Ledger) {
             continue;
         }
         if let Some((uid, gid)) = material.expected_owner
-            && (entry.uid, entry.gid) != (uid, gid)
+            && (entry.uid != uid || (entry.gid != gid && favours_group(entry.mode)))
         {
             ledger.fail(
                 Check::FileOwner,

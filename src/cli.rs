@@ -254,6 +254,9 @@ pub struct GateCheckArgs {
     /// Accept the keys of a rehearsal, and no others
     #[arg(long, hide = true)]
     pub rehearsal: bool,
+    /// Name no directories: those of a container are not the machine's
+    #[arg(long, hide = true)]
+    pub in_container: bool,
 }
 
 /// What must be so before anything starts.

@@ -152,23 +152,10 @@ pub(super) fn verify_shown(
     scope: Scope,
     modes: Modes,
 ) -> (Report, Option<Verified>) {
-    verify_shown_after(context, material, expectations, scope, modes, &|_| false)
-}
-
-/// The same, except for the key stretching of keystores that were proved before.
-pub(super) fn verify_shown_after(
-    context: &Context,
-    material: &Material,
-    expectations: &Expectations,
-    scope: Scope,
-    modes: Modes,
-    proved_keystores: &(dyn Fn(&[u8; 32]) -> bool + Sync),
-) -> (Report, Option<Verified>) {
     let shown = shown(context);
     let options = Options {
         modes,
         progress: &shown,
-        proved_keystores,
         ..Options::new(scope)
     };
     let outcome = verify(material, expectations, &options);

@@ -9,7 +9,7 @@ use super::gate::decide::{Asked, decide};
 use super::gate::words::Flags;
 use crate::cli::PLUGIN_NAME;
 use crate::error::Kind;
-use crate::gate::decision::{Closed, GateDecision, Words};
+use crate::gate::decision::{Closed, GateDecision};
 use crate::host::compose;
 use crate::host::datadir::Layout;
 use crate::metadata;
@@ -56,10 +56,7 @@ fn ask(options: &Options, spelling: &str) -> Result<(), Closed> {
     let layout = Layout::resolve(&project_dir, data_dir.as_deref())
         .map_err(|error| Closed::new(error.to_string(), format!("{spelling} gate install")))?;
     let flags = Flags::of(&layout);
-    let words = Words {
-        spelling,
-        flags: flags.as_str(),
-    };
+    let words = flags.words(spelling);
     let asked = Asked {
         require: options.require,
         rehearsal: options.rehearsal,

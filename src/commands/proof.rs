@@ -7,7 +7,9 @@ use crate::host::datadir::{self, Layout};
 use crate::host::receipts;
 use crate::keys::k1::EnrKey;
 use crate::proofs::ProvedKeystores;
-use crate::verify::{Expectations, Material, Modes, Scope, Verified};
+use crate::verify::{
+    Expectations, Material, Modes, Options, Progress, Report, Scope, Verified, verify,
+};
 
 /// A data directory that passed, and what it was proved from.
 pub(super) struct Proof {
@@ -18,41 +20,59 @@ pub(super) struct Proof {
     before: Option<ProvedKeystores>,
 }
 
-/// Proves the data directory, for as little as it takes.
-///
-/// # Errors
-/// [`Kind::VerificationFailed`] with every finding unless everything passed.
-pub(super) fn prove(context: &Context, layout: &Layout) -> Result<Proof, Failure> {
-    let material = checked::read_data_dir(layout)?;
+/// What became of looking at a data directory, whether it passed or not.
+pub(super) struct Looked {
+    pub(super) report: Report,
+    pub(super) verified: Option<Verified>,
+    key: Option<EnrKey>,
+    before: Option<ProvedKeystores>,
+}
+
+/// Verifies a whole data directory. Changes nothing.
+pub(super) fn look(layout: &Layout, material: &Material, progress: &dyn Progress) -> Looked {
     let key = material
         .enr_key
         .as_ref()
         .and_then(|file| EnrKey::parse(&file.bytes).ok());
     let before = key.as_ref().and_then(|key| proved_before(layout, key));
     let check = |before: Option<&ProvedKeystores>| {
-        checked::verify_shown_after(
-            context,
-            &material,
-            &Expectations::default(),
-            Scope::WholeDataDirectory,
-            Modes::Private,
-            &|digest| before.is_some_and(|before| before.contains(digest)),
-        )
+        let options = Options {
+            modes: Modes::Private,
+            progress,
+            proved_keystores: &|digest| before.is_some_and(|before| before.contains(digest)),
+            ..Options::new(Scope::WholeDataDirectory)
+        };
+        verify(material, &Expectations::default(), &options)
     };
-    let (mut report, mut verified) = check(before.as_ref());
-    if let (Some(before), Some(proof)) = (&before, &verified)
+    let mut outcome = check(before.as_ref());
+    if let (Some(before), Some(proof)) = (&before, &outcome.verified)
         && !before.is_for(proof)
     {
         // Another ceremony of this key: its record is not relied on.
-        (report, verified) = check(None);
+        outcome = check(None);
     }
-    checked::judge(&report, &layout.data_dir().display().to_string())?;
-    match (verified, key) {
+    Looked {
+        report: outcome.report,
+        verified: outcome.verified,
+        key,
+        before,
+    }
+}
+
+/// Proves the data directory, for as little as it takes.
+///
+/// # Errors
+/// [`Kind::VerificationFailed`] with every finding unless everything passed.
+pub(super) fn prove(context: &Context, layout: &Layout) -> Result<Proof, Failure> {
+    let material = checked::read_data_dir(layout)?;
+    let looked = look(layout, &material, &checked::shown(context));
+    checked::judge(&looked.report, &layout.data_dir().display().to_string())?;
+    match (looked.verified, looked.key) {
         (Some(verified), Some(key)) => Ok(Proof {
             material,
             verified,
             key,
-            before,
+            before: looked.before,
         }),
         (None, _) | (_, None) => Err(Failure::new(
             Kind::Unexpected,

@@ -3,7 +3,8 @@
 use super::Context;
 use super::gate::decide::Asked;
 use super::gate::site::{Site, os};
-use super::gate::{ask, status};
+use super::gate::words::Flags;
+use super::gate::{ask, remember, status};
 use crate::cli::UpArgs;
 use crate::error::{Failure, Kind};
 use crate::gate::decision::Require;
@@ -15,7 +16,8 @@ pub(super) fn up(context: &Context, args: &UpArgs) -> Result<(), Failure> {
         require: Require::Confirmed,
         rehearsal: false,
     });
-    let summary = ask(context, site.layout(), asked)?;
+    remember(context, site.layout());
+    let summary = ask(context, site.layout(), asked, &Flags::of(site.layout()))?;
     context.say(&format!("the gate is open: {summary}"));
     if installed.is_none() {
         context.warn(&format!(

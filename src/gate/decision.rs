@@ -111,6 +111,8 @@ pub struct Words<'a> {
     pub spelling: &'a str,
     /// Flags that name the directories, with a space before each; empty where the defaults are right.
     pub flags: &'a str,
+    /// The data directory, as people know it.
+    pub data_dir: &'a str,
 }
 
 impl Words<'_> {
@@ -124,7 +126,7 @@ impl Words<'_> {
 ///
 /// # Errors
 /// Closed, unless every applicable check passed.
-pub fn check_report(report: &Report, data_dir: &str, words: Words<'_>) -> Result<(), Closed> {
+pub fn check_report(report: &Report, words: Words<'_>) -> Result<(), Closed> {
     let problems: Vec<Finding> = report
         .findings
         .iter()
@@ -148,7 +150,7 @@ pub fn check_report(report: &Report, data_dir: &str, words: Words<'_>) -> Result
         several => format!(" (and {} more)", several - 1),
     };
     Err(Closed {
-        reason: format!("{data_dir} {what}{worst}{more}"),
+        reason: format!("{} {what}{worst}{more}", words.data_dir),
         next: words.command("verify"),
         findings: problems,
         files_at_fault: true,
@@ -210,6 +212,7 @@ mod tests {
     const WORDS: Words<'_> = Words {
         spelling: "docker charondkg",
         flags: " --dir p",
+        data_dir: ".charon",
     };
 
     #[test]

@@ -48,8 +48,8 @@ pub enum Gate {
         run_as: RunAs,
         /// The data directory, relative to the project directory with `./`, or absolute.
         data_dir: String,
-        /// What lies beside it, likewise; `None` where nothing of it is needed.
-        state_dir: Option<String>,
+        /// What lies beside it, likewise.
+        state_dir: String,
     },
 }
 
@@ -106,15 +106,8 @@ pub fn render(file: &GateFile) -> String {
             let head = head(ONE_SHOT)
                 .replace("\"charon-dkg-self:latest\"", &quoted(image))
                 .replace("user: \"1000:1000\"", user_lines(run_as, "    ").trim())
-                .replace("\"./.charon\"", &quoted(data_dir));
-            let head = match state_dir {
-                Some(dir) => head.replace("\"./.charon-dkg\"", &quoted(dir)),
-                // The last mount, up to the end of the head.
-                None => match head.rfind("\n      - type: \"bind\"") {
-                    Some(at) => head.get(..at).unwrap_or(&head).to_owned(),
-                    None => head,
-                },
-            };
+                .replace("\"./.charon\"", &quoted(data_dir))
+                .replace("\"./.charon-dkg\"", &quoted(state_dir));
             let head = replace_require(&head, file.require);
             let head = if file.rehearsal {
                 head.replace(", \"--require\"", ", \"--rehearsal\", \"--require\"")
@@ -231,7 +224,7 @@ mod tests {
                 image: "charon-dkg-self:0011".to_owned(),
                 run_as: run_as(),
                 data_dir: "./node0".to_owned(),
-                state_dir: Some("./node0-dkg".to_owned()),
+                state_dir: "./node0-dkg".to_owned(),
             },
             require: Require::Confirmed,
             rehearsal: false,
@@ -307,14 +300,13 @@ mod tests {
                 image: "i".to_owned(),
                 run_as: run_as(),
                 data_dir: "/d".to_owned(),
-                state_dir: None,
+                state_dir: "/d-dkg".to_owned(),
             },
             require: Require::Verified,
             rehearsal: true,
             services: services(),
         }));
         let gate = &bare["services"][GATE_SERVICE];
-        assert_eq!(gate["volumes"].as_array().unwrap().len(), 1);
         let command = gate["command"].as_array().unwrap();
         assert!(command.contains(&Value::from("--rehearsal")));
         assert_eq!(command.last().unwrap(), "verified");

@@ -245,13 +245,28 @@ impl std::fmt::Display for Compose {
     }
 }
 
-/// The version of the plugin that Compose will ask, as docker finds it.
+/// What docker says of itself in `docker info --format '{{json .ClientInfo.Plugins}}'`.
+#[derive(serde::Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Plugin {
+    name: String,
+    #[serde(default)]
+    version: String,
+}
+
+/// The version of a plugin, as docker finds it, and so Compose; `None` if there is no such plugin.
 ///
 /// # Errors
-/// If docker finds no such plugin.
-pub fn plugin_version(name: &str) -> Result<String, ComposeError> {
-    let told = run(Command::new("docker").args([name, "--version"]))?;
-    Ok(String::from_utf8_lossy(&told.stdout).trim().to_owned())
+/// If docker cannot be run. That its engine does not answer is no reason.
+pub fn plugin_version(name: &str) -> Result<Option<String>, ComposeError> {
+    let words = ["info", "--format", "{{json .ClientInfo.Plugins}}"];
+    let told = run(Command::new("docker").args(words))?;
+    let plugins: Option<Vec<Plugin>> = serde_json::from_slice(&told.stdout).unwrap_or_default();
+    let found = plugins
+        .unwrap_or_default()
+        .into_iter()
+        .find(|plugin| plugin.name == name);
+    Ok(found.map(|plugin| plugin.version))
 }
 
 fn run(command: &mut Command) -> Result<Output, ComposeError> {

@@ -1,14 +1,14 @@
 //! The gate's answer: what lies there now is proved again, at every start.
 
 use super::confirmation;
-use crate::commands::checked;
+use crate::commands::{checked, proof};
 use crate::error::Failure;
 use crate::gate::decision::{
     Closed, GateDecision, Require, Words, check_confirmation, check_rehearsal, check_report,
 };
 use crate::host::datadir::Layout;
 use crate::host::journal;
-use crate::verify::{Expectations, Modes, Options, Progress, Scope, verify};
+use crate::verify::Progress;
 
 /// What a gate was told when it was installed.
 #[derive(Debug, Clone, Copy)]
@@ -36,7 +36,6 @@ fn look(
     words: Words<'_>,
     progress: &dyn Progress,
 ) -> Result<String, Closed> {
-    let data_dir = layout.data_dir().display().to_string();
     let unreadable = |failure: Failure| {
         let status = words.command("status");
         let next = failure.hints.into_iter().next().unwrap_or(status);
@@ -44,27 +43,28 @@ fn look(
     };
     if journal::is_pending(layout) {
         return Err(Closed::new(
-            format!("a command was cut short while it moved files to or from {data_dir}"),
+            format!(
+                "a command was cut short while it moved files to or from {}",
+                words.data_dir
+            ),
             words.command("status"),
         ));
     }
     let material = checked::read_data_dir(layout).map_err(unreadable)?;
     if material.cluster_lock.is_none() && material.keystores.is_empty() {
         return Err(Closed::new(
-            format!("no ceremony has ended here, {data_dir} has no cluster lock"),
+            format!(
+                "no ceremony has ended here, {} has no cluster lock",
+                words.data_dir
+            ),
             words.command("status"),
         ));
     }
-    let options = Options {
-        modes: Modes::Private,
-        progress,
-        ..Options::new(Scope::WholeDataDirectory)
-    };
-    let outcome = verify(&material, &Expectations::default(), &options);
-    let report = &outcome.report;
-    check_report(report, &data_dir, words)?;
+    let looked = proof::look(layout, &material, progress);
+    let report = &looked.report;
+    check_report(report, words)?;
     check_rehearsal(report.cluster_name.as_deref(), asked.rehearsal, words)?;
-    let Some(verified) = outcome.verified else {
+    let Some(verified) = looked.verified else {
         return Err(Closed::new(
             "a passed verification without a proof",
             words.command("verify"),
@@ -73,7 +73,7 @@ fn look(
     let how = match asked.require {
         Require::Verified => "verified",
         Require::Confirmed => {
-            let standing = confirmation::standing(layout, &material, &verified);
+            let standing = confirmation::standing(layout, &material, &verified, words);
             check_confirmation(standing.map_err(unreadable)?, words)?;
             "verified and confirmed"
         }

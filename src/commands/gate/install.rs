@@ -8,7 +8,6 @@ use crate::cli::GateInstallArgs;
 use crate::commands::{Context, failures};
 use crate::error::{Failure, Kind};
 use crate::gate::coverage::{Edge, Watched};
-use crate::gate::decision::Require;
 use crate::gate::dotenv::{self, Edit};
 use crate::gate::file::{self, Gate, GateFile, Origin, Waiting};
 use crate::gate::project::Project;
@@ -53,8 +52,8 @@ pub(super) async fn install(context: &Context, args: &GateInstallArgs) -> Result
     }
     let root = compose_root(&site, &files)?;
     let text = file::render(&GateFile {
-        gate: gate(context, &site, &engine, &seen, kind, args, &root).await?,
-        require: require(args),
+        gate: gate(context, &site, &engine, &seen, kind, &root).await?,
+        require: args.require.into(),
         rehearsal: args.rehearsal,
         services: watched
             .iter()
@@ -68,6 +67,7 @@ pub(super) async fn install(context: &Context, args: &GateInstallArgs) -> Result
         Edit::Keep | Edit::Delete => base,
     };
     carry_out(&mut site, text.as_bytes(), new.as_deref())?;
+    super::remember(context, &site.layout);
     if kind == GateKind::Provider {
         context.say("Compose pulls all images before it asks the gate");
     }
@@ -131,25 +131,23 @@ fn kind(site: &Site, args: &GateInstallArgs) -> Result<GateKind, Failure> {
         return Ok(GateKind::OneShot);
     }
     // Compose would find no provider, and start nothing for a reason that names none.
-    let asked = compose::plugin_version(PROVIDER_TYPE);
-    let ours = concat!("charon-dkg ", env!("CARGO_PKG_VERSION"));
-    match asked {
-        Ok(version) if version == ours => Ok(kind),
-        Ok(version) => Err(Failure::new(
+    let ours = env!("CARGO_PKG_VERSION");
+    let failure = match compose::plugin_version(PROVIDER_TYPE).map_err(refused)? {
+        Some(version) if version == ours => return Ok(kind),
+        Some(version) => Failure::new(
             Kind::Refused,
-            format!("docker's plugin {PROVIDER_TYPE} is {version:?}, expected {ours:?}"),
+            format!(
+                "docker's plugin {PROVIDER_TYPE} is release {version}, expected {ours}, as this one"
+            ),
         )
-        .hint("install this release as the plugin, with its install.sh")),
-        Err(error) => Err(refused(error)
-            .hint(format!(
-                "install the plugin {PROVIDER_TYPE} for this user, with install.sh"
-            ))
-            .hint("or pass --one-shot: then Compose needs no plugin")),
-    }
-}
-
-fn require(args: &GateInstallArgs) -> Require {
-    args.require.into()
+        .hint("install this release as the plugin, with install.sh"),
+        None => Failure::new(
+            Kind::Refused,
+            format!("docker finds no plugin {PROVIDER_TYPE}, which Compose would ask"),
+        )
+        .hint("install it for this user, with install.sh"),
+    };
+    Err(failure.hint("or pass --one-shot: then Compose needs no plugin"))
 }
 
 /// Where Compose takes the project to be: the directory of its first file.
@@ -172,7 +170,6 @@ async fn gate(
     engine: &Engine,
     seen: &Seen,
     kind: GateKind,
-    args: &GateInstallArgs,
     root: &Path,
 ) -> Result<Gate, Failure> {
     // Relative wherever that is possible, so that the file says what people expect.
@@ -190,19 +187,13 @@ async fn gate(
             context.say("making an image of this program");
             let image = load_self_image(engine, &SelfImageSpec::default()).await;
             let image = image.map_err(|error| Failure::new(Kind::Unexpected, error.to_string()))?;
-            let state_dir = match require(args) {
-                Require::Verified => None,
-                Require::Confirmed => {
-                    // Docker would make it as root.
-                    datadir::create_state_dir(&site.layout).map_err(failures::state_dir)?;
-                    Some(below(site.layout.state_dir(), "./"))
-                }
-            };
+            // Docker would make it as root.
+            datadir::create_state_dir(&site.layout).map_err(failures::state_dir)?;
             Ok(Gate::OneShot {
                 image: image.reference,
                 run_as: seen.run_as.clone(),
                 data_dir: below(data_dir, "./"),
-                state_dir,
+                state_dir: below(site.layout.state_dir(), "./"),
             })
         }
     }

@@ -11,11 +11,12 @@ pub(super) mod words;
 use decide::{Asked, decide};
 use words::Flags;
 
-use super::{Context, checked};
+use super::{Context, checked, failures, proof};
 use crate::cli::{GateAction, GateCheckArgs};
 use crate::error::{Failure, Kind};
-use crate::gate::decision::{Closed, GateDecision, Words};
-use crate::host::datadir::Layout;
+use crate::gate::decision::{Closed, GateDecision};
+use crate::host::datadir::{self, Layout};
+use crate::host::guard;
 
 pub(super) async fn gate(context: &Context, action: &GateAction) -> Result<(), Failure> {
     match action {
@@ -35,21 +36,45 @@ fn check(context: &Context, args: &GateCheckArgs) -> Result<(), Failure> {
         require: args.require.into(),
         rehearsal: args.rehearsal,
     };
-    let summary = ask(context, &context.layout()?, asked)?;
+    let layout = context.layout()?;
+    let flags = if args.in_container {
+        Flags::of_container(&layout)
+    } else {
+        Flags::of(&layout)
+    };
+    let summary = ask(context, &layout, asked, &flags)?;
     context.say(&format!("the gate is open: {summary}"));
     Ok(())
 }
 
 /// What the gate says, and as a failure of the command if it is closed.
-pub(super) fn ask(context: &Context, layout: &Layout, asked: Asked) -> Result<String, Failure> {
-    let flags = Flags::of(layout);
-    let words = Words {
-        spelling: &context.spelling,
-        flags: flags.as_str(),
-    };
+pub(super) fn ask(
+    context: &Context,
+    layout: &Layout,
+    asked: Asked,
+    flags: &Flags,
+) -> Result<String, Failure> {
+    let words = flags.words(&context.spelling);
     match decide(layout, asked, words, &checked::shown(context)) {
         GateDecision::Open { summary } => Ok(summary),
         GateDecision::Closed(closed) => Err(failure(closed)),
+    }
+}
+
+/// Remembers which keystores are proved, so that the gate need not stretch their passwords at every start. The gate does
+/// well without.
+pub(super) fn remember(context: &Context, layout: &Layout) {
+    let Ok(proof) = proof::prove(context, layout) else {
+        return;
+    };
+    let Ok(()) = datadir::create_state_dir(layout) else {
+        return;
+    };
+    let remembered = guard::claim_directory(layout)
+        .map_err(failures::guard)
+        .and_then(|_guard| proof.remember(layout));
+    if let Err(failure) = remembered {
+        context.warn(&format!("what is proved is not remembered: {failure}"));
     }
 }
 

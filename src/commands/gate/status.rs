@@ -73,10 +73,7 @@ pub(super) async fn show(context: &Context, site: Site, engine: &Engine) -> Resu
     let seen = site.look(engine, &project).await?;
     let watched = site.assess(&project, &seen, kind);
     let flags = Flags::of(&site.layout);
-    let words = Words {
-        spelling: &context.spelling,
-        flags: flags.as_str(),
-    };
+    let words = flags.words(&context.spelling);
     let asked = asked(gate);
     let decision = decide(&site.layout, asked, words, &checked::shown(context));
     let (open, says, next) = match decision {

@@ -2,12 +2,25 @@
 
 use std::path::Path;
 
+use crate::gate::decision::Words;
 use crate::host::datadir::Layout;
 
-/// The flags that lead a command typed here to the same directories.
-pub(in crate::commands) struct Flags(String);
+/// The directories as people know them, and the flags that lead a command typed here to them.
+pub(in crate::commands) struct Flags {
+    flags: String,
+    data_dir: String,
+}
 
 impl Flags {
+    /// In a container nobody types anything, and its directories are not the machine's.
+    pub(in crate::commands) fn of_container(layout: &Layout) -> Self {
+        let name = layout.data_dir().file_name().unwrap_or_default();
+        Self {
+            flags: String::new(),
+            data_dir: name.to_string_lossy().into_owned(),
+        }
+    }
+
     pub(in crate::commands) fn of(layout: &Layout) -> Self {
         let mut flags = String::new();
         let here = std::env::current_dir();
@@ -17,11 +30,18 @@ impl Flags {
         if layout.data_dir() != layout.project_dir().join(".charon") {
             flags.push_str(&format!(" --data-dir {}", quoted(layout.data_dir())));
         }
-        Self(flags)
+        Self {
+            flags,
+            data_dir: layout.data_dir().display().to_string(),
+        }
     }
 
-    pub(in crate::commands) fn as_str(&self) -> &str {
-        &self.0
+    pub(in crate::commands) fn words<'a>(&'a self, spelling: &'a str) -> Words<'a> {
+        Words {
+            spelling,
+            flags: &self.flags,
+            data_dir: &self.data_dir,
+        }
     }
 }
 

@@ -41,7 +41,7 @@ const ALLOWED_BEFORE: [&str; 3] = [
 ];
 
 /// charon's flags that would break what this program promises, and why.
-const REFUSED_FLAGS: [(&str, &str); 6] = [
+const REFUSED_FLAGS: [(&str, &str); 7] = [
     (
         "data-dir",
         "the stage is the container's data directory, so that nothing unverified reaches yours",
@@ -55,6 +55,10 @@ const REFUSED_FLAGS: [(&str, &str); 6] = [
         "an unverified definition or lock must not produce keys",
     ),
     ("zipped", "it deletes the loose files, the ENR key included"),
+    (
+        "log-output-path",
+        "charon's output is kept in the attempt's charon.log, and a file beside the keys would stop their promotion",
+    ),
     (
         "keymanager-address",
         "keys sent away at once cannot be verified before they are used",
@@ -624,7 +628,7 @@ fn check_flags(request: &Request, findings: &mut Vec<Finding>) {
                 &format!("--{name}"),
                 flag,
                 "no such flag",
-                reason,
+                &format!("leave it out: {reason}"),
             ));
         }
         if let Some((_, instead)) = OUR_FLAGS.iter().find(|(ours, _)| *ours == name) {
@@ -1051,7 +1055,18 @@ fn check_image(
 ) -> Option<ImageChosen> {
     let subject = format!("image {}:{charon}", request.repository);
     match &facts.image {
-        ImageFact::Unknown => None,
+        // Without an engine there is nothing to ask, which was told.
+        ImageFact::Unknown if !matches!(facts.engine, EngineFact::Ready { .. }) => None,
+        ImageFact::Unknown => {
+            findings.push(fail(
+                "image-unavailable",
+                &subject,
+                "it was not looked for",
+                "the image here, or a registry that has it",
+                "run this again",
+            ));
+            None
+        }
         ImageFact::Unavailable(reason) => {
             findings.push(fail(
                 "image-unavailable",

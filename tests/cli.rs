@@ -23,6 +23,8 @@ mod boundaries;
 mod enr;
 #[path = "cli/pins.rs"]
 mod pins;
+#[path = "cli/plan.rs"]
+mod plan;
 #[path = "cli/refusals.rs"]
 mod refusals;
 #[path = "support/schema.rs"]

@@ -241,8 +241,10 @@ impl TestEnv {
         );
         let program = self.path("charon-dkg");
         if !program.exists() {
-            fs::copy(BINARY, &program).unwrap();
-            fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+            // Copied by another process: a child that some other test is just starting would still
+            // have our copy open for writing, and then nobody could run it.
+            let status = Command::new("cp").arg(BINARY).arg(&program).status();
+            assert!(status.unwrap().success());
         }
         let mut command = self.command(&program);
         command.args(args).uid(uid).gid(uid);

@@ -1106,3 +1106,47 @@ fn a_lock_that_replaced_a_confirmed_one_is_told_apart_from_missing_receipts() {
         ],
     );
 }
+
+#[test]
+fn the_keys_of_a_rehearsal_open_no_gate_but_that_of_a_rehearsal() {
+    let project = Project::new(Age::Today, USUAL);
+    let words = [
+        "rehearse",
+        "--engine",
+        "simulated",
+        "--validators",
+        "1",
+        "--keep",
+        "--format",
+        "json",
+    ];
+    let said = project.ours(&words).good();
+    let document: Value = serde_json::from_str(&said.out).unwrap();
+    let kept = PathBuf::from(document["directory"].as_str().unwrap());
+    let at = |operator: usize, words: &[&str]| {
+        let dir = kept.join(format!("operator-{operator}"));
+        let dir = ["--dir", dir.to_str().unwrap(), "--progress", "quiet"];
+        project.ours(&[words, &dir].concat())
+    };
+    let receipts: Vec<String> = (1..=4)
+        .map(|operator| at(operator, &["receipt"]).good().out.trim().to_owned())
+        .collect();
+    let receipts: Vec<&str> = receipts.iter().map(String::as_str).collect();
+    at(1, &[&["confirm"], receipts.as_slice()].concat()).good();
+    at(1, &["gate", "check"]).bad(3, &["the keys of a rehearsal", "archive"]);
+    at(1, &["gate", "check", "--require", "verified"]).bad(3, &["the keys of a rehearsal"]);
+    at(1, &["gate", "check", "--rehearsal"]).good();
+    fs::remove_dir_all(kept).unwrap();
+
+    let project = project.with_outputs();
+    project
+        .ours(&["gate", "install", "--rehearsal", "--require", "verified"])
+        .good();
+    let said = project.compose(&["up", "-d"]);
+    assert!(
+        said.err.contains("installed for a rehearsal"),
+        "{}",
+        said.err
+    );
+    assert!(!project.runs("charon"));
+}

@@ -87,7 +87,7 @@ fn candidates(root: &Command, before: &[&str], last: &str) -> (Candidates, u8) {
     let directive = verb
         .get_positionals()
         .next()
-        .map_or(NOTHING_ELSE, |positional| elsewhere(positional));
+        .map_or(NOTHING_ELSE, elsewhere);
     (verbs, directive)
 }
 

@@ -445,7 +445,7 @@ impl<'a> Judge<'a> {
                 Status::Missing,
                 "no receipt",
                 "a receipt",
-                "ask them for the line that `receipt` prints",
+                "ask them for the line that `charon-dkg receipt` prints",
             );
         }
         line.problems.append(&mut line.notes);
@@ -484,7 +484,7 @@ impl<'a> Judge<'a> {
                     Status::ContradictsLock,
                     format!("{what}: {seen}"),
                     format!("{what}: {expected}"),
-                    "they must not start: have them run `verify`",
+                    "they must not start: have them run `charon-dkg verify`",
                 );
             }
         }
@@ -519,7 +519,7 @@ impl<'a> Judge<'a> {
             Status::OtherDeposits,
             format!("{}{others}", describe(files)),
             expected,
-            "nobody deposits before it is clear whose files are right: `verify` proves them against the lock",
+            "nobody deposits before it is clear whose files are right: `charon-dkg verify` proves them against the lock",
         );
     }
 

@@ -41,7 +41,7 @@ const ALLOWED_BEFORE: [&str; 3] = [
 ];
 
 /// charon's flags that would break what this program promises, and why.
-const REFUSED_FLAGS: [(&str, &str); 6] = [
+const REFUSED_FLAGS: [(&str, &str); 7] = [
     (
         "data-dir",
         "the stage is the container's data directory, so that nothing unverified reaches yours",
@@ -55,6 +55,10 @@ const REFUSED_FLAGS: [(&str, &str); 6] = [
         "an unverified definition or lock must not produce keys",
     ),
     ("zipped", "it deletes the loose files, the ENR key included"),
+    (
+        "log-output-path",
+        "charon's output is kept in the attempt's charon.log, and a file beside the keys would stop their promotion",
+    ),
     (
         "keymanager-address",
         "keys sent away at once cannot be verified before they are used",
@@ -624,7 +628,7 @@ fn check_flags(request: &Request, findings: &mut Vec<Finding>) {
                 &format!("--{name}"),
                 flag,
                 "no such flag",
-                reason,
+                &format!("leave it out: {reason}"),
             ));
         }
         if let Some((_, instead)) = OUR_FLAGS.iter().find(|(ours, _)| *ours == name) {
@@ -652,7 +656,7 @@ fn check_data_dir(
                 &subject,
                 "it does not exist",
                 "a directory with the ENR key in it",
-                "create the key with `enr`, or name the right directory with --dir",
+                "create the key with `charon-dkg enr`, or name the right directory with --dir",
             ));
             None
         }
@@ -755,7 +759,7 @@ fn check_entries(entries: &[Entry], subject: &str, findings: &mut Vec<Finding>) 
             &seen,
             "nothing but the ENR key and the definition",
             "if these are the keys of a running cluster, stop: this directory has had its ceremony; \
-             otherwise move them aside with `archive`",
+             otherwise move them aside with `charon-dkg archive`",
         ));
     }
     if let Some(seen) = names(&|entry| !is_special(entry) && !is_input(entry) && !is_output(entry))
@@ -818,7 +822,7 @@ fn check_key<'a>(
         EnrKeyFact::Unusable(_) if is_no_file(facts, ENR_KEY_FILE) => None,
         EnrKeyFact::Missing => {
             findings.push(fail("enr-key-missing", &subject, "no such file", "this node's ENR key",
-                "restore it from your backup; only if you never gave an ENR to the coordinator, create one with `enr`"));
+                "restore it from your backup; only if you never gave an ENR to the coordinator, create one with `charon-dkg enr`"));
             None
         }
         EnrKeyFact::Unusable(reason) => {
@@ -899,7 +903,7 @@ fn check_definition<'a>(
                 findings.push(fail("enr-key-not-in-definition", &request.data_dir.join(ENR_KEY_FILE).display().to_string(),
                     "the key of none of the definition's operators",
                     &format!("the key of one of its {} ENRs", definition.operators.len()),
-                    "you have the wrong key or the wrong definition: compare `enr show` with the ENR that you gave to the coordinator"));
+                    "you have the wrong key or the wrong definition: compare `charon-dkg enr show` with the ENR that you gave to the coordinator"));
             }
             Some(DefinitionChosen {
                 source,
@@ -958,7 +962,7 @@ fn choose_release(
                 | pins::PinError::Incomplete(_)
                 | pins::PinError::NotAccepted { .. }
                 | pins::PinError::Denied { .. } => {
-                    "leave out --charon-version; `pins` shows the table".to_owned()
+                    "leave out --charon-version; `charon-dkg pins` shows the table".to_owned()
                 }
             };
             findings.push(fail(
@@ -1051,7 +1055,18 @@ fn check_image(
 ) -> Option<ImageChosen> {
     let subject = format!("image {}:{charon}", request.repository);
     match &facts.image {
-        ImageFact::Unknown => None,
+        // Without an engine there is nothing to ask, which was told.
+        ImageFact::Unknown if !matches!(facts.engine, EngineFact::Ready { .. }) => None,
+        ImageFact::Unknown => {
+            findings.push(fail(
+                "image-unavailable",
+                &subject,
+                "it was not looked for",
+                "the image here, or a registry that has it",
+                "run this again",
+            ));
+            None
+        }
         ImageFact::Unavailable(reason) => {
             findings.push(fail(
                 "image-unavailable",

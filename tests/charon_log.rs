@@ -632,7 +632,7 @@ fn what_strangers_write_into_the_log_cannot_pose_as_something_else() {
             peer: "a".to_owned(),
             count: 1,
             total: 3,
-            nickname: Some("allgood".to_owned())
+            nickname: Some("all good".to_owned())
         }]
     );
     // A peer name that no roster holds is not added to a roster.

@@ -7,7 +7,7 @@
 # All of an engine is in DIR: data, sockets, pid file, log. Outside there are only a bridge and the
 # networks of its containers in a range of 10.213.0.0/16 that was free, three iptables rules for that
 # range, and for rootless and userns a system user with subordinate ids; stop takes these back.
-# `start` on a DIR whose engine died starts it again as it was.
+# `start` on a DIR whose engine died starts it again as it was, but for networks made in it.
 set -eu
 LC_ALL=C
 export LC_ALL
@@ -141,6 +141,10 @@ start() {
     for pidfile in "$dir/exec/containerd/containerd.pid" "$dir/run/docker/containerd/containerd.pid"; do
       [ ! -f "$pidfile" ] || alive "$(cat "$pidfile")" || rm -f "$pidfile"
     done
+    # A dockerd that finds its old bridge network and has address pools of its own deletes the link
+    # docker0 (moby daemon/daemon_unix.go, removeDefaultBridgeInterface), which is the machine's
+    # engine's. So it finds none; networks that were made in this engine are forgotten too.
+    rm -f "$dir/data/network/files/local-kv.db" "$dir"/data/*.*/network/files/local-kv.db
   else
     state kind "$kind"
   fi

@@ -14,6 +14,8 @@ mod documentation;
 mod forge;
 #[path = "verify/mutants.rs"]
 mod mutants;
+#[path = "support/schema.rs"]
+mod schema;
 #[path = "verify/support.rs"]
 mod support;
 #[path = "verify/versions.rs"]

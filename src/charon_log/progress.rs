@@ -110,7 +110,13 @@ pub struct Peer {
     pub you: bool,
     /// Its link to this node; meaningless for this node itself.
     pub link: Link,
+    /// How often the link broke.
+    pub losses: u32,
 }
+
+/// Links break once or twice in a bad network. One that breaks more often has a reason: a node that is still in an
+/// earlier attempt turns newcomers away, twenty times a second (seen with v1.10.3).
+const RESTLESS_LOSSES: u32 = 5;
 
 impl Peer {
     /// Whether this node has no working connection to it.
@@ -119,6 +125,11 @@ impl Peer {
             Link::Missing { .. } | Link::Lost { .. } => !self.you,
             Link::Connected { .. } => false,
         }
+    }
+
+    /// Whether it comes and goes, so that being connected means little.
+    pub fn is_restless(&self) -> bool {
+        self.losses >= RESTLESS_LOSSES
     }
 }
 
@@ -421,6 +432,7 @@ impl Progress {
             nickname: None,
             you,
             link: Link::Missing { since: now },
+            losses: 0,
         });
     }
 
@@ -438,6 +450,10 @@ impl Progress {
         let absent = named.clone().find(|(_, peer)| peer.is_absent());
         let found = absent.or_else(|| named.next()).map(|(at, _)| at);
         if let Some(peer) = found.and_then(|at| self.peers.get_mut(at)) {
+            if !peer.is_absent() {
+                // charon tells each new connection and not every lost one.
+                peer.losses = peer.losses.saturating_add(1);
+            }
             peer.link = link;
             peer.nickname = nickname.map(str::to_owned);
         } else if self.peers.len() < MAX_PEERS && self.roster_is_missing() {
@@ -448,6 +464,7 @@ impl Progress {
                 nickname: nickname.map(str::to_owned),
                 you: false,
                 link,
+                losses: 0,
             });
         }
         if counted.0 == counted.1 {
@@ -459,6 +476,7 @@ impl Progress {
         for peer in &mut self.peers {
             if peer.name == name && matches!(peer.link, Link::Connected { .. }) {
                 peer.link = Link::Lost { since: now };
+                peer.losses = peer.losses.saturating_add(1);
             }
         }
     }
@@ -507,6 +525,19 @@ mod tests {
             total: 2,
             nickname: None,
         }
+    }
+
+    #[test]
+    fn a_peer_that_comes_and_goes_is_restless() {
+        let mut progress = waiting_for_peers();
+        for time in 3..8 {
+            assert!(!progress.peer("b").is_some_and(Peer::is_restless));
+            progress.observe(&connected("b", 1), at(time));
+            let peer = "b".to_owned();
+            progress.observe(&Event::PeerDisconnected { peer }, at(time));
+        }
+        assert!(progress.peer("b").is_some_and(Peer::is_restless));
+        assert!(!progress.peer("c").is_some_and(Peer::is_restless));
     }
 
     fn waiting_for_peers() -> Progress {

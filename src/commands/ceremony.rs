@@ -96,7 +96,7 @@ impl Ceremony<'_> {
             .await?;
         let ending = match followed {
             Followed::Ended { exit, stopped } => {
-                self.advance(State::CharonDone { exit: exit.code })?;
+                self.advance(State::CharonDone { exit: exit.code });
                 Ending::Seen {
                     exit,
                     watch: Box::new(watch),
@@ -134,7 +134,7 @@ impl Ceremony<'_> {
         let state = self.attempt.record().map_err(failures::attempt)?.state;
         if state == State::Running {
             // The code that the engine took with it.
-            self.advance(State::CharonDone { exit: -1 })?;
+            self.advance(State::CharonDone { exit: -1 });
         }
         match self.finish(&Ending::Removed, interrupt).await {
             Outcome::Promoted(done) => Ok(*done),
@@ -151,11 +151,12 @@ impl Ceremony<'_> {
         mark_failed(self.context, self.layout, self.attempt, reason)
     }
 
-    fn advance(&self, state: State) -> Result<(), Failure> {
-        self.attempt
-            .advance(self.layout, state)
-            .map(drop)
-            .map_err(|error| self.still_open(failures::attempt(error)))
+    /// Writes down how far it came. On a full disk that fails, and what charon says of it is worth
+    /// more; nothing is promoted without this record.
+    fn advance(&self, state: State) {
+        if let Err(error) = self.attempt.advance(self.layout, state) {
+            self.context.warn(&error.to_string());
+        }
     }
 
     fn left_running(&self) -> Failure {
@@ -166,17 +167,13 @@ impl Ceremony<'_> {
                 self.record.container
             ),
         )
-        .hint(format!(
-            "`{} run` follows it again and finishes it",
-            self.context.spelling
-        ))
+        .hint("`charon-dkg run` follows it again and finishes it")
     }
 
     /// Says that the attempt is not lost.
     fn still_open(&self, failure: Failure) -> Failure {
         failure.hint(format!(
-            "nothing was promoted and nothing is lost: once this is mended, `{} run` goes on with attempt {}",
-            self.context.spelling,
+            "nothing was promoted and nothing is lost: once this is mended, `charon-dkg run` goes on with attempt {}",
             self.attempt.number()
         ))
     }
@@ -253,10 +250,7 @@ impl Ceremony<'_> {
             format!("the engine was lost during the ceremony: {error}"),
         )
         .hint("nothing was promoted; the data directory is as before")
-        .hint(format!(
-            "start docker again, then `{} run`: it finds out what became of the ceremony",
-            self.context.spelling
-        ))
+        .hint("start docker again, then `charon-dkg run`: it finds out what became of the ceremony")
     }
 
     /// Proves what charon left and promotes it, or says why the ceremony failed.
@@ -439,12 +433,18 @@ impl Ceremony<'_> {
         };
         let diagnosis = watch.diagnose(end);
         if stopped {
-            let message = "the ceremony was stopped, as you asked".to_owned();
+            // Whatever charon says of that, the operator knows why it ended; what it was waiting
+            // for is news.
             return self.with_evidence(match diagnosis {
-                Some(diagnosis) => {
+                Some(diagnosis) if diagnosis.cause.starts_with("charon was stopped") => {
                     Failure::new(Kind::Interrupted, diagnosis.cause).hint(diagnosis.next_step)
                 }
-                None => Failure::new(Kind::Interrupted, message),
+                Some(diagnosis) => Failure::new(
+                    Kind::Interrupted,
+                    format!("stopped as you asked; {}", diagnosis.cause),
+                )
+                .hint(diagnosis.next_step),
+                None => Failure::new(Kind::Interrupted, "stopped as you asked"),
             });
         }
         self.with_evidence(match diagnosis {

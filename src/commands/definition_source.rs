@@ -204,7 +204,7 @@ fn other_definition_finding(layout: &Layout, bytes: &[u8], source: &str) -> Opti
         seen: "another definition".to_owned(),
         expected: format!("the one from {source}, or none"),
         advice: "ask the coordinator which is right and remove the other; \
-                 `archive --with-definition` moves this one aside"
+                 `charon-dkg archive --with-definition` moves this one aside"
             .to_owned(),
     })
 }

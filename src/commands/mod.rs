@@ -171,7 +171,8 @@ impl Context {
     /// [`Kind::Refused`] where nobody can be asked.
     pub(crate) fn agree(&self, question: &str) -> Result<bool, Failure> {
         self.terminal.confirm(question).map_err(|error| {
-            Failure::new(Kind::Refused, error.to_string()).hint("pass --yes to answer in advance")
+            Failure::new(Kind::Refused, format!("{error}; nothing was changed"))
+                .hint("pass --yes to answer in advance")
         })
     }
 

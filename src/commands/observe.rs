@@ -559,13 +559,13 @@ pub(super) fn name_holder(container: &ContainerFacts) -> OtherUser {
         (
             format!("runs a ceremony with the same ENR key, for {whose}"),
             format!(
-                "one ENR key is never in two ceremonies: go on with that one, `run --data-dir {whose}`, or end it there"
+                "one ENR key is never in two ceremonies: go on with that one, `charon-dkg run --data-dir {whose}`, or end it there"
             ),
         )
     } else if attempt.is_some_and(Path::is_dir) {
         (
             format!("holds the end of a ceremony with the same ENR key, for {whose}"),
-            format!("see what became of it: `run --data-dir {whose}`"),
+            format!("see what became of it: `charon-dkg run --data-dir {whose}`"),
         )
     } else {
         (
@@ -652,14 +652,13 @@ pub(super) fn charon_processes(layout: &Layout) -> Vec<OtherUser> {
 ///
 /// # Errors
 /// [`Kind::Refused`] with what is under way.
-pub(super) fn check_nothing_under_way(context: &Context, layout: &Layout) -> Result<(), Failure> {
-    let me = &context.spelling;
+pub(super) fn check_nothing_under_way(layout: &Layout) -> Result<(), Failure> {
     if journal::is_pending(layout) {
         return Err(Failure::new(
             Kind::Refused,
             "a command was cut short while it moved files",
         )
-        .hint(format!("`{me} run` finishes or undoes that first")));
+        .hint("`charon-dkg run` finishes or undoes that first"));
     }
     let unfinished = Attempt::list(layout)
         .ok()
@@ -674,7 +673,7 @@ pub(super) fn check_nothing_under_way(context: &Context, layout: &Layout) -> Res
                 record.started, record.container
             ),
         )
-        .hint(format!("`{me} run` goes on with it"))),
+        .hint("`charon-dkg run` goes on with it")),
         None => Ok(()),
     }
 }

@@ -33,7 +33,11 @@ pub(super) fn show(context: &Context) -> Result<(), Failure> {
             why: row.why,
         })
         .collect();
-    let mut text = format!("{:<20} {:<26} why\n", "cluster definition", "charon");
+    let mut table = vec![[
+        "cluster definition".to_owned(),
+        "charon".to_owned(),
+        "why".to_owned(),
+    ]];
     for row in &rows {
         let range = if row.definition_from == row.definition_to {
             row.definition_from.clone()
@@ -42,15 +46,28 @@ pub(super) fn show(context: &Context) -> Result<(), Failure> {
         };
         let charon = match (&row.charon, &row.prerelease) {
             (Some(charon), _) => charon.clone(),
-            (None, Some(candidate)) => format!("none ({candidate} on request)"),
+            (None, Some(candidate)) => format!("none; {candidate} with --allow-prerelease"),
             (None, None) => "none".to_owned(),
         };
-        text.push_str(&format!("{range:<20} {charon:<26} {}\n", row.why));
+        table.push([range, charon, row.why.to_owned()]);
     }
+    let text = columns(&table);
     let document = Document {
         schema: "charon-dkg.pins/1",
         repository: pins::OFFICIAL_REPOSITORY,
         pins: rows,
     };
     context.result(&text, &document)
+}
+
+/// Rows with their columns under each other.
+fn columns(rows: &[[String; 3]]) -> String {
+    let width = |column: usize| {
+        let cells = rows.iter().filter_map(|row| row.get(column));
+        cells.map(String::len).max().unwrap_or(0)
+    };
+    let (first, second) = (width(0), width(1));
+    rows.iter()
+        .map(|[range, charon, why]| format!("{range:<first$}  {charon:<second$}  {why}\n"))
+        .collect()
 }

@@ -1,6 +1,8 @@
 //! What must be so before a command looks any closer: the data directory is a directory, if it is
 //! there, and this user can read it and our own directory beside it.
 
+use std::path::PathBuf;
+
 use rustix::process::getuid;
 
 use super::failures;
@@ -33,7 +35,12 @@ pub(super) fn look(layout: &Layout) -> Result<DataDirFacts, Failure> {
         }
     }
     if let Some((path, reason)) = facts.unreadable.first() {
-        let path = layout.data_dir().join(path);
+        // The data directory itself has an empty name here, which `join` would turn into a slash.
+        let path: PathBuf = layout
+            .data_dir()
+            .components()
+            .chain(path.components())
+            .collect();
         return Err(unreadable(&path.display().to_string(), reason, &facts));
     }
     if let Err(error) = std::fs::read_dir(layout.state_dir())
@@ -56,13 +63,17 @@ fn unreadable(path: &str, reason: &str, facts: &DataDirFacts) -> Failure {
 /// Whom to run this as, where the data directory is somebody else's.
 pub(super) fn owner_to_be(facts: &DataDirFacts) -> Option<String> {
     let (owner, me) = (facts.owner.uid, getuid().as_raw());
-    (me != 0 && me != owner).then(|| {
-        format!(
-            "you are {}; run this as the owner, {}, or as root",
-            users::describe_user(me),
+    let you = || format!("you are {}", users::describe_user(me));
+    match (owner, me) {
+        (_, 0) => None,
+        (owner, me) if owner == me => None,
+        (0, _) => Some(format!("{}; run this as root", you())),
+        (_, _) => Some(format!(
+            "{}; run this as the owner, {}, or as root",
+            you(),
             users::describe_user(owner)
-        )
-    })
+        )),
+    }
 }
 
 /// What lies here that was made for an ENR key, and so tells that there was one.

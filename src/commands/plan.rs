@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{Context, observe};
+use super::{Context, observe, place};
 use crate::cli::CeremonyArgs;
 use crate::error::Failure;
 use crate::plan::Plan;
@@ -17,7 +17,8 @@ struct Document<'a> {
 
 pub(super) async fn show(context: &Context, args: &CeremonyArgs) -> Result<(), Failure> {
     let layout = context.layout()?;
-    observe::check_nothing_under_way(context, &layout)?;
+    place::look(&layout)?;
+    observe::check_nothing_under_way(&layout)?;
     let observed = observe::observe(context, &layout, args).await?;
     let plan = observe::plan(&observed)?;
     let document = Document {

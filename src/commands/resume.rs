@@ -64,7 +64,11 @@ pub(super) async fn resume(
         context.say(&format!(
             "attempt {number} was left unfinished, and its container is gone"
         ));
-        return over(context, number, ceremony.without_container(interrupt).await);
+        return over(
+            context,
+            attempt,
+            ceremony.without_container(interrupt).await,
+        );
     };
     let container = match container.state {
         ContainerState::Created => match withdraw(&ceremony, &engine, container).await? {
@@ -89,18 +93,20 @@ pub(super) async fn resume(
     if container.state.may_run() {
         return result.map(Some);
     }
-    over(context, number, result)
+    over(context, attempt, result)
 }
 
 /// An attempt that had failed before this command began: the operator has not asked for its end but
 /// for a ceremony.
 fn over(
     context: &Context,
-    number: u32,
+    attempt: &Attempt,
     result: Result<Done, Failure>,
 ) -> Result<Option<Done>, Failure> {
+    let number = attempt.number();
+    let is_over = || attempt.record().is_ok_and(|record| record.state.is_final());
     match result {
-        Err(failure) if failure.kind == Kind::CeremonyFailed => {
+        Err(failure) if failure.kind == Kind::CeremonyFailed && is_over() => {
             let findings = report::findings_text(&failure.findings);
             if !findings.is_empty() {
                 context.say(findings.trim_end());
@@ -165,10 +171,9 @@ async fn check_same_definition(
                     record.definition_hash, found.definition_hash
                 ),
             )
-            .hint(format!(
-                "`{me} run` without --definition goes on with it, and Ctrl-C there stops it",
-                me = context.spelling
-            )))
+            .hint(
+                "`charon-dkg run` without --definition goes on with it, and Ctrl-C there stops it",
+            ))
         }
         // What cannot be read cannot be meant to replace it.
         Ok(_) | Err(_) => Ok(()),

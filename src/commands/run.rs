@@ -99,6 +99,11 @@ async fn start(
         report::count(plan.validators, "validator"),
     ));
     let id = start_container(context, layout, engine, &plan, &attempt).await?;
+    // Nobody waits for this, and what it cannot do is done by the next run.
+    tokio::spawn({
+        let engine = engine.clone();
+        async move { engine.sweep_short_runs().await }
+    });
     let ceremony = Ceremony {
         context,
         layout,
@@ -184,10 +189,9 @@ async fn start_container(
         Err(error) => error,
     };
     if fell_silent(&error) {
-        return Err(Failure::new(Kind::Unexpected, error.to_string()).hint(format!(
-            "whether charon was started is not known; nothing was promoted. `{} run` finds out and goes on",
-            context.spelling
-        )));
+        return Err(Failure::new(Kind::Unexpected, error.to_string()).hint(
+            "whether charon was started is not known; nothing was promoted. `charon-dkg run` finds out and goes on",
+        ));
     }
     let failure = if let EngineError::NameTaken { holder, .. } = &error {
         let other = observe::name_holder(holder);

@@ -30,6 +30,8 @@ struct AttemptLine {
     container: String,
     state: &'static str,
     reason: Option<String>,
+    /// What charon said, if it came to be started.
+    log: Option<String>,
     #[serde(skip)]
     under_way: bool,
 }
@@ -63,6 +65,9 @@ pub(super) fn show(context: &Context) -> Result<(), Failure> {
                 .map_or_else(String::new, |reason| format!(": {}", report::clean(reason))),
         ));
     }
+    if let Some(log) = attempts.last().and_then(|attempt| attempt.log.as_deref()) {
+        text.push_str(&format!("charon's last output is in {log}\n"));
+    }
     let says = report::clean(&standing.says);
     text.push_str(&format!("{says}\nnext: {}\n", standing.next));
     let document = Document {
@@ -88,6 +93,10 @@ fn attempts(layout: &Layout) -> Result<Vec<AttemptLine>, Failure> {
                 started: record.started,
                 charon: record.charon_version,
                 container: record.container,
+                log: attempt
+                    .log_path()
+                    .is_file()
+                    .then(|| attempt.log_path().display().to_string()),
                 under_way: !record.state.is_final(),
                 state: record.state.name(),
                 reason: match record.state {

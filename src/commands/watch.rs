@@ -31,6 +31,8 @@ pub(super) struct Watch<'a> {
     keystores: usize,
     /// What was said of relays; charon says it again every few seconds.
     relays_told: BTreeSet<String>,
+    /// Peers of which was said that they come and go.
+    restless_told: BTreeSet<String>,
     /// Whether charon was asked to stop; then its complaints are no news.
     stopping: bool,
 }
@@ -52,6 +54,7 @@ impl<'a> Watch<'a> {
             reminded: Duration::ZERO,
             keystores: 0,
             relays_told: BTreeSet::new(),
+            restless_told: BTreeSet::new(),
             stopping: false,
         }
     }
@@ -141,6 +144,17 @@ impl<'a> Watch<'a> {
     fn tell(&mut self, event: &Event) {
         let progress = self.transcript.progress();
         match event {
+            Event::PeerConnected { peer, .. } | Event::PeerDisconnected { peer }
+                if progress.peer(peer).is_some_and(Peer::is_restless) =>
+            {
+                if self.restless_told.insert(peer.clone()) {
+                    self.context.say(&format!(
+                        "{} connects and leaves again and again, as a node does that is still in an earlier attempt. \
+                         If this goes on, agree with all operators to stop (Ctrl-C) and to run again together.",
+                        self.peer_by_name(peer)
+                    ));
+                }
+            }
             Event::PeerConnected { peer, .. } => {
                 let (connected, total) = progress.connected_peers();
                 self.context.say(&format!(
@@ -233,6 +247,11 @@ impl<'a> Watch<'a> {
                 count,
                 elapsed,
             } => {
+                let restless = self.transcript.progress().peers().iter();
+                let restless = restless.filter(|peer| peer.is_restless() && !peer.is_absent());
+                // Here now, gone in a moment.
+                let absent: Vec<&Peer> = absent.iter().chain(restless).collect();
+                let count = (*count).max(absent.len());
                 let names: Vec<String> = absent.iter().map(|peer| self.peer(peer)).collect();
                 let names = if names.is_empty() {
                     String::new()
@@ -246,7 +265,7 @@ impl<'a> Watch<'a> {
                 };
                 format!(
                     "waiting{since} for {}{names}",
-                    crate::report::count(u64::try_from(*count).unwrap_or(u64::MAX), "operator"),
+                    crate::report::count(u64::try_from(count).unwrap_or(u64::MAX), "operator"),
                 )
             }
             Waiting::Hung {
@@ -263,7 +282,7 @@ impl<'a> Watch<'a> {
                 format!(
                     "HUNG: all operators were connected and key generation began, but nothing has happened for {} \
                      (at most {} is plausible for this cluster).{lost} Agree with all operators to stop (Ctrl-C), \
-                     to compare `status`, and to run again at the same time.",
+                     to compare `charon-dkg status`, and to run again at the same time.",
                     spoken(*silent),
                     spoken(*limit)
                 )
@@ -328,6 +347,8 @@ fn count_keystores(stage: &Path) -> usize {
             Path::new(&entry.file_name())
                 .extension()
                 .is_some_and(|e| e == "json")
+                // charon makes a file before it has anything to write in it.
+                && entry.metadata().is_ok_and(|meta| meta.len() > 0)
         })
         .count()
 }

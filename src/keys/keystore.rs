@@ -10,6 +10,7 @@ use std::sync::Mutex;
 use aes::Aes128;
 use aws_lc_rs::pbkdf2;
 use ctr::cipher::{KeyIvInit, StreamCipher};
+use rayon::prelude::*;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
@@ -20,6 +21,7 @@ use crate::cluster::json::{
 };
 
 use super::bls::{NotAScalar, PUBLIC_KEY_LEN, ShareSecret};
+use super::pbkdf2_wide;
 
 /// The number of PBKDF2 rounds in every keystore that charon writes for use.
 pub const CHARON_PBKDF2_ROUNDS: u32 = 262_144;
@@ -246,7 +248,10 @@ impl Keystore {
     /// # Errors
     /// Another password, a changed file, or a content that is no key.
     pub fn decrypt(&self, password: &KeystorePassword) -> Result<ShareSecret, DecryptError> {
-        let derived = derive(&self.kdf, password);
+        self.decrypt_with(&derive(&self.kdf, password))
+    }
+
+    fn decrypt_with(&self, derived: &[u8; DERIVED_LEN]) -> Result<ShareSecret, DecryptError> {
         let (cipher_key, checksum_key) = derived.split_at(DERIVED_LEN / 2);
         if checksum(checksum_key, &self.cipher_text) != self.checksum {
             return Err(DecryptError::Checksum);
@@ -255,6 +260,70 @@ impl Keystore {
         apply_cipher(cipher_key, &self.iv, secret.as_mut_slice());
         ShareSecret::parse(secret.as_slice()).map_err(|NotAScalar| DecryptError::NotAScalar)
     }
+}
+
+/// Decrypts many keystores on all cores, several at once in each core where the processor can. The results are in the
+/// order of the items. `done` is told how many more are done, from several threads.
+pub fn decrypt_many(
+    items: &[(&Keystore, &KeystorePassword)],
+    done: &(dyn Fn(usize) + Sync),
+) -> Vec<Result<ShareSecret, DecryptError>> {
+    // With few keystores per core the lanes would be empty and other cores idle. Without optimisation the lanes are
+    // slower than the plain implementation, which is always optimised.
+    let enough = pbkdf2_wide::WORTHWHILE * rayon::current_num_threads();
+    let at_a_time = if items.len() < enough || cfg!(debug_assertions) {
+        1
+    } else {
+        pbkdf2_wide::LANES
+    };
+    items
+        .par_chunks(at_a_time)
+        .flat_map_iter(|chunk| match decrypt_wide(chunk) {
+            Some(results) => {
+                done(chunk.len());
+                results
+            }
+            None => chunk
+                .iter()
+                .map(|(keystore, password)| {
+                    let result = keystore.decrypt(password);
+                    done(1);
+                    result
+                })
+                .collect(),
+        })
+        .collect()
+}
+
+/// Decrypts keystores side by side, if they are enough, all of PBKDF2 with the same rounds, and the processor can.
+fn decrypt_wide(
+    items: &[(&Keystore, &KeystorePassword)],
+) -> Option<Vec<Result<ShareSecret, DecryptError>>> {
+    if items.len() < pbkdf2_wide::WORTHWHILE {
+        return None;
+    }
+    let passwords: Vec<Zeroizing<Vec<u8>>> = items
+        .iter()
+        .map(|(_, password)| password.normalised())
+        .collect();
+    let mut common_rounds = None;
+    let mut inputs = Vec::with_capacity(items.len());
+    for ((keystore, _), password) in items.iter().zip(&passwords) {
+        let Kdf::Pbkdf2 { rounds, salt } = &keystore.kdf else {
+            return None;
+        };
+        if *common_rounds.get_or_insert(*rounds) != *rounds {
+            return None;
+        }
+        inputs.push(pbkdf2_wide::Input { password, salt });
+    }
+    let derived = pbkdf2_wide::stretch(&inputs, common_rounds?)?;
+    let results = items
+        .iter()
+        .zip(&derived)
+        .map(|((keystore, _), derived)| keystore.decrypt_with(derived))
+        .collect();
+    Some(results)
 }
 
 /// `m/12381/3600/0/0/0` (EIP-2334), or empty where the key was not derived (EIP-2335).
@@ -620,6 +689,56 @@ mod tests {
             assert_eq!(hex::encode(secret.to_bytes().as_slice()), EIP_SECRET);
             assert_eq!(secret.public_key().to_bytes(), keystore.public_key);
         }
+    }
+
+    #[test]
+    fn many_keystores_open_as_each_of_them_does() {
+        let rounds = NonZeroU32::new(50).unwrap();
+        let count = pbkdf2_wide::WORTHWHILE * rayon::current_num_threads() + 5;
+        let (mut keystores, mut passwords, mut secrets) = (Vec::new(), Vec::new(), Vec::new());
+        for number in 0..count {
+            let byte = u8::try_from(number).unwrap();
+            let secret = ShareSecret::from_entropy(&[byte; 32]).unwrap();
+            let password = KeystorePassword::new(format!("{byte:032x}").as_bytes());
+            let nonces = Nonces {
+                salt: [byte; 32],
+                iv: [byte; 16],
+                uuid: [byte; 16],
+            };
+            // One with another cost, so that its chunk cannot go side by side.
+            let rounds = if number == count - 1 {
+                NonZeroU32::MIN
+            } else {
+                rounds
+            };
+            let text = encrypt(&secret, &password, &nonces, rounds).unwrap();
+            keystores.push(Keystore::parse(text.as_bytes()).unwrap());
+            passwords.push(password);
+            secrets.push(secret);
+        }
+        passwords[3] = KeystorePassword::new(b"wrong");
+        let items: Vec<_> = keystores.iter().zip(&passwords).collect();
+        let total = std::sync::atomic::AtomicUsize::new(0);
+        let results = decrypt_many(&items, &|steps| {
+            total.fetch_add(steps, std::sync::atomic::Ordering::Relaxed);
+        });
+        assert_eq!(total.into_inner(), count);
+        if let Some(wide) = decrypt_wide(&items[..pbkdf2_wide::LANES]) {
+            for (wide, plain) in wide.iter().zip(&results) {
+                assert_eq!(
+                    wide.as_ref().map(ShareSecret::to_bytes),
+                    plain.as_ref().map(ShareSecret::to_bytes)
+                );
+            }
+        }
+        assert!(decrypt_wide(&items[count - pbkdf2_wide::LANES..]).is_none());
+        for (number, (result, secret)) in results.iter().zip(&secrets).enumerate() {
+            match result {
+                Ok(opened) => assert_eq!(opened.to_bytes(), secret.to_bytes()),
+                Err(error) => assert_eq!((number, *error), (3, DecryptError::Checksum)),
+            }
+        }
+        assert_eq!(results.len(), count);
     }
 
     #[test]

@@ -6,3 +6,4 @@
 pub mod bls;
 pub mod k1;
 pub mod keystore;
+mod pbkdf2_wide;

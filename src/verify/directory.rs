@@ -62,6 +62,16 @@ pub(super) fn check_presence(material: &Material, scope: Scope, ledger: &mut Led
             );
             continue;
         }
+        // docker makes a directory of this name where a file to mount is missing.
+        if name == "cluster-definition.json" {
+            ledger.fail(
+                Check::DataDirectory,
+                name,
+                "something that is no file",
+                "the cluster definition, or nothing of that name",
+            );
+            continue;
+        }
         let reported_above = needs_lock && archive == Some(name);
         if name != ENR_KEY_LOCK && !reported_above {
             ledger.note(
@@ -135,6 +145,12 @@ fn is_secret(path: &str) -> bool {
     path == "charon-enr-private-key" || path.starts_with("validator_keys/")
 }
 
+/// Whether the group may do what others may not. Only then it matters which group that is; a rootless engine leaves the
+/// one of the user who runs it, and no other.
+const fn favours_group(mode: u32) -> bool {
+    (mode >> 3) & 0o7 & !mode != 0
+}
+
 /// Checks kinds, owners and modes of everything in the directory.
 pub(super) fn check_ownership(context: &Context<'_>, ledger: &mut Ledger) {
     let material = context.material;
@@ -160,7 +176,7 @@ pub(super) fn check_ownership(context: &Context<'_>, ledger: &mut Ledger) {
             continue;
         }
         if let Some((uid, gid)) = material.expected_owner
-            && (entry.uid, entry.gid) != (uid, gid)
+            && (entry.uid != uid || (entry.gid != gid && favours_group(entry.mode)))
         {
             ledger.fail(
                 Check::FileOwner,

@@ -6,9 +6,10 @@ use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
 use crate::cluster::{ClusterLock, NodeIndex, ValidatorIndex};
+use crate::keys::bls::ShareSecret;
 use crate::keys::keystore::{
     CHARON_PBKDF2_ROUNDS, DecryptError, Kdf, Keystore, KeystorePassword, MAX_PASSWORD_LEN,
-    ParseError,
+    ParseError, decrypt_many,
 };
 
 use super::ledger::Ledger;
@@ -62,27 +63,46 @@ pub(super) fn check(
     ]);
     let pairs = pair_up(context, lock, ledger);
     let owners = owners(lock);
-    let progress = context.options.progress;
-    progress.set_total(Phase::Keystores, pairs.len());
-    let opened: Vec<(Option<Proved>, Ledger)> = pairs
+    let read: Vec<(Option<Ready>, Ledger)> = pairs
         .par_iter()
         .map(|(index, pair)| {
             let mut ledger = Ledger::default();
-            let proved = check_pair(context, &owners, node, *index, pair, &mut ledger);
-            progress.advance(Phase::Keystores, 1);
-            (proved, ledger)
+            let ready = check_pair(context, &owners, node, *index, pair, &mut ledger);
+            (ready, ledger)
         })
         .collect();
-    let mut result = Opened::default();
-    for (proved, part) in opened {
+    let mut ready = Vec::with_capacity(read.len());
+    for (pair, part) in read {
         ledger.merge(part);
-        if let Some(proved) = proved {
-            result.count += 1;
-            result.proved_before += usize::from(proved.before);
-            result.digests.push(proved.digest);
+        ready.extend(pair);
+    }
+
+    // What was proved before is not stretched again: that is where the time goes.
+    let (before, open): (Vec<Ready>, Vec<Ready>) = ready
+        .into_iter()
+        .partition(|pair| (context.options.proved_keystores)(&pair.digest));
+    let progress = context.options.progress;
+    progress.set_total(Phase::Keystores, before.len() + open.len());
+    progress.advance(Phase::Keystores, before.len());
+    let locked: Vec<(&Keystore, &KeystorePassword)> = open
+        .iter()
+        .map(|pair| (&pair.keystore, &pair.password))
+        .collect();
+    let secrets = decrypt_many(&locked, &|steps| progress.advance(Phase::Keystores, steps));
+
+    let mut proved: Vec<&Ready> = before.iter().collect();
+    for (pair, secret) in open.iter().zip(&secrets) {
+        if check_secret(pair, secret, ledger) {
+            proved.push(pair);
         }
     }
-    result
+    proved.retain(|pair| pair.is_right_share);
+    proved.sort_by_key(|pair| pair.index);
+    Opened {
+        count: proved.len(),
+        proved_before: before.iter().filter(|pair| pair.is_right_share).count(),
+        digests: proved.iter().map(|pair| pair.digest).collect(),
+    }
 }
 
 fn owners(lock: &ClusterLock) -> HashMap<[u8; 48], Owner> {
@@ -222,9 +242,15 @@ fn parse_name(name: &str) -> Option<(ValidatorIndex, Kind, bool)> {
     Some((ValidatorIndex::new(number), kind, insecure))
 }
 
-struct Proved {
+/// A keystore with its password, ready to be opened.
+struct Ready {
+    index: ValidatorIndex,
+    path: String,
+    keystore: Keystore,
+    password: KeystorePassword,
     digest: [u8; 32],
-    before: bool,
+    /// Whether its public key is that of this node's share of this validator.
+    is_right_share: bool,
 }
 
 fn check_pair(
@@ -234,24 +260,27 @@ fn check_pair(
     index: ValidatorIndex,
     pair: &Pair<'_>,
     ledger: &mut Ledger,
-) -> Option<Proved> {
+) -> Option<Ready> {
     let password = pair.password.and_then(|file| read_password(file, ledger));
     let file = pair.keystore?;
     let keystore = read_keystore(file, ledger)?;
     check_cost(file, &keystore, ledger);
-    let right = check_share(context, owners, node, index, file, &keystore, ledger);
+    let is_right_share = check_share(context, owners, node, index, file, &keystore, ledger);
     let (password_file, password) = password?;
-    let digest: [u8; 32] = Sha256::new()
+    let digest = Sha256::new()
         .chain_update(b"charon-dkg keystore and password")
         .chain_update(file.sha256())
         .chain_update(password_file.sha256())
         .finalize()
         .into();
-    let before = (context.options.proved_keystores)(&digest);
-    if !before {
-        open(file, &keystore, &password, ledger)?;
-    }
-    right.then_some(Proved { digest, before })
+    Some(Ready {
+        index,
+        path: file.path.clone(),
+        keystore,
+        password,
+        digest,
+        is_right_share,
+    })
 }
 
 fn read_password<'a>(
@@ -397,33 +426,34 @@ fn check_share(
     false
 }
 
-fn open(
-    file: &NamedFile,
-    keystore: &Keystore,
-    password: &KeystorePassword,
+/// Whether the keystore opened and holds the secret of the public key beside it.
+fn check_secret(
+    pair: &Ready,
+    secret: &Result<ShareSecret, DecryptError>,
     ledger: &mut Ledger,
-) -> Option<()> {
-    match keystore.decrypt(password) {
+) -> bool {
+    match secret {
         Ok(secret) => {
             let actual = secret.public_key().to_bytes();
-            if actual == keystore.public_key {
-                return Some(());
+            let stated = pair.keystore.public_key;
+            if actual == stated {
+                return true;
             }
             ledger.fail(
                 Check::KeystorePublicKey,
-                &file.path,
+                &pair.path,
                 format!("the secret of 0x{}", hex::encode(actual)),
-                format!("of 0x{}, as stated", hex::encode(keystore.public_key)),
+                format!("of 0x{}, as stated", hex::encode(stated)),
             );
         }
         Err(error @ (DecryptError::Checksum | DecryptError::NotAScalar)) => ledger.fail(
             Check::KeystoreDecrypt,
-            &file.path,
+            &pair.path,
             error,
             "a keystore that its password file opens",
         ),
     }
-    None
+    false
 }
 
 #[cfg(test)]

@@ -533,7 +533,12 @@ impl Summary {
         lock: Option<&ClusterLock>,
         counts: &Counts,
     ) -> Option<Verified> {
-        let definition = &lock?.definition;
+        let lock = lock?;
+        let definition = &lock.definition;
+        // Whatever the findings say, a proof without every keystore opened would be none.
+        if counts.keystores != lock.validators.len() {
+            return None;
+        }
         let mut deposit_data: Vec<VouchedFile> =
             material.deposit_data.iter().map(VouchedFile::new).collect();
         deposit_data.sort_by(|a, b| a.path.cmp(&b.path));

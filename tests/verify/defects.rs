@@ -1221,6 +1221,16 @@ fn owners_kinds_and_modes() {
         &judge(good(), Modes::Private, Some((0, 0))),
         &["file-owner"],
     );
+    // A group without rights of its own may be any group.
+    let other_group = Some((1000, 4242));
+    let outcome = judge(good(), Modes::Private, other_group);
+    assert_eq!(outcome.report.verdict, Verdict::Pass);
+    let mut entries = good();
+    entries.push(entry("deposit-data.json", 0o640, regular));
+    assert_caught(
+        &judge(entries, Modes::Private, other_group),
+        &["file-owner"],
+    );
     for bad in [
         entry("validator_keys/keystore-1.txt", 0o440, regular),
         entry("charon-enr-private-key", 0o604, regular),

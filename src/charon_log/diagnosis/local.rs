@@ -147,8 +147,8 @@ impl Local {
                     "charon may not read or write {}",
                     or(path, "its data directory")
                 ),
-                "Give the data directory back to its owner with the repair command. Rights for everybody (chmod 777) \
-                 are never needed.",
+                "Give the data directory and the directory it lies in back to their owner (`chown -R`). Rights for everybody \
+                 (`chmod 777`) are never needed.",
             ),
             Self::InputOutput => said(
                 "input-output-error",

@@ -549,6 +549,26 @@ impl Case<'_> {
     }
 
     fn peers_missing(&self, how: &str) -> Diagnosis {
+        let restless: Vec<Who> = self
+            .progress
+            .peers()
+            .iter()
+            .filter(|peer| peer.is_restless())
+            .map(who)
+            .collect();
+        if !restless.is_empty() {
+            let names: Vec<String> = restless.iter().map(|who| self.describe(who)).collect();
+            return said(
+                "peers-restless",
+                Whose::Everybody,
+                format!(
+                    "{how} while connections came and went ({}), as they do with nodes that are still in an earlier \
+                     attempt",
+                    names.join(", ")
+                ),
+                RETRY_TOGETHER,
+            );
+        }
         let (connected, total) = self.progress.connected_peers();
         let absent: Vec<Who> = self.absent().map(who).collect();
         let names: Vec<String> = absent.iter().map(|who| self.describe(who)).collect();

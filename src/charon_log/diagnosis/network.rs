@@ -74,7 +74,10 @@ pub(super) fn recognise(chain: Chain<'_>) -> Option<Network> {
         Network::PartialSignatureInvalid {
             index: index.map(NodeIndex::new),
         }
-    } else if chain.has(&["timeout resolving bootnode ENR", "timeout querying relay"]) {
+    } else if chain.has(&["timeout resolving bootnode ENR", "timeout querying relay"])
+        // charon calls it a timeout too when it is stopped meanwhile.
+        && !chain.words.ends_with("context canceled")
+    {
         Network::RelayUnreachable
     } else if chain.has(&[
         "invalid lock file",

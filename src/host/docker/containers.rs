@@ -22,6 +22,9 @@ use crate::plan::{ContainerPlan, Mount};
 /// How much output of a short run is kept; what is asked in such a run answers in a few lines.
 const MAX_SHORT_OUTPUT_BYTES: usize = 1 << 20;
 
+/// Label of containers that end by themselves: until when they are of use, in seconds since 1970.
+const LABEL_USEFUL_UNTIL: &str = "charon-dkg.useful-until";
+
 /// How many containers are inspected at the same time.
 const INSPECT_AT_ONCE: usize = 8;
 
@@ -452,6 +455,12 @@ impl Engine {
         plan: &ContainerPlan,
         deadline: Duration,
     ) -> Result<ShortRun, EngineError> {
+        let until = jiff::Timestamp::now().as_second()
+            + i64::try_from(deadline.as_secs()).unwrap_or(i64::MAX / 2);
+        let mut plan = plan.clone();
+        plan.labels
+            .insert(LABEL_USEFUL_UNTIL.to_owned(), until.to_string());
+        let plan = &plan;
         let id = self.create_container(plan).await?;
         let ran = match tokio::time::timeout(deadline, self.run_created(&id)).await {
             Ok(ran) => ran,
@@ -468,6 +477,28 @@ impl Engine {
                 cleanup: Box::new(cleanup),
             }),
         }
+    }
+
+    /// Removes what short runs left behind whose program was killed in the middle.
+    ///
+    /// # Errors
+    /// What every call may answer.
+    pub async fn sweep_short_runs(&self) -> Result<(), EngineError> {
+        let filters = HashMap::from([("label", vec![LABEL_USEFUL_UNTIL.to_owned()])]);
+        let options = ListContainersOptionsBuilder::default()
+            .all(true)
+            .filters(&filters);
+        let now = jiff::Timestamp::now().as_second();
+        for container in self.list_containers(options).await? {
+            let until = container.labels.get(LABEL_USEFUL_UNTIL);
+            if until
+                .and_then(|until| until.parse().ok())
+                .is_some_and(|until: i64| until < now)
+            {
+                self.discard_container(&container.id).await?;
+            }
+        }
+        Ok(())
     }
 
     async fn run_created(&self, id: &str) -> Result<ShortRun, EngineError> {

@@ -1,0 +1,297 @@
+//! Whole ceremonies on a real engine, with the simulator in charon's place: every `run` is this program as its user starts it.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that cannot go on has failed"
+)]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_charon-dkg");
+const OPERATORS: usize = 4;
+
+fn docker(args: &[&str]) -> String {
+    let output = Command::new("docker").args(args).output().expect(
+        "these tests need docker's command line: install docker.io, or run ./install.sh --with-docker",
+    );
+    assert!(
+        output.status.success(),
+        "docker {args:?} failed; these tests need a running engine: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    String::from_utf8_lossy(&output.stdout).trim().to_owned()
+}
+
+/// A rehearsal that passed and was kept, and a relay for more ceremonies with its keys.
+struct Cluster {
+    kept: PathBuf,
+    work: tempfile::TempDir,
+    network: String,
+}
+
+impl Cluster {
+    fn rehearsed() -> (Self, Value) {
+        docker(&["version"]);
+        let output = Command::new(PROGRAM)
+            .args([
+                "rehearse",
+                "--engine",
+                "simulated",
+                "--operators",
+                "4",
+                "--validators",
+                "2",
+            ])
+            .args(["--keep", "--format", "json", "--progress", "plain"])
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{}", text(&output));
+        let document: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let work = tempfile::tempdir().unwrap();
+        fs::set_permissions(work.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        let network = format!("cdkg-test-{}", std::process::id());
+        docker(&["network", "create", &network]);
+        docker(&[
+            "run",
+            "-d",
+            "--name",
+            &network,
+            "--network",
+            &network,
+            "charon-dkg-simulator:v1.10.3",
+            "relay",
+            "--http-address=0.0.0.0:3640",
+        ]);
+        let kept = PathBuf::from(document["directory"].as_str().unwrap());
+        (
+            Self {
+                kept,
+                work,
+                network,
+            },
+            document,
+        )
+    }
+
+    /// A clean directory with an operator's key and definition, owned as the operator's own.
+    fn fresh(&self, operator: usize, name: &str) -> PathBuf {
+        let from = self.kept.join(format!("operator-{operator}/.charon"));
+        let project = self.work.path().join(name);
+        let data = project.join(".charon");
+        fs::create_dir_all(&data).unwrap();
+        let owner = fs::metadata(&from).unwrap();
+        for file in ["charon-enr-private-key", "cluster-definition.json"] {
+            fs::copy(from.join(file), data.join(file)).unwrap();
+            give(&data.join(file), &owner);
+        }
+        give(&data, &owner);
+        give(&project, &owner);
+        project
+    }
+
+    fn run(&self, project: &Path) -> Command {
+        let mut command = Command::new(PROGRAM);
+        command
+            .args([
+                "run",
+                "--progress",
+                "plain",
+                "--format",
+                "json",
+                "--image",
+                "charon-dkg-simulator",
+            ])
+            .arg(format!("--relay=http://{}:3640", self.network))
+            .arg(format!("--network={}", self.network))
+            .arg("--dir")
+            .arg(project)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        command
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        for args in [
+            &["rm", "-f", &self.network][..],
+            &["network", "rm", &self.network],
+        ] {
+            Command::new("docker").args(args).output().ok();
+        }
+        fs::remove_dir_all(&self.kept).ok();
+    }
+}
+
+fn give(path: &Path, owner: &fs::Metadata) {
+    std::os::unix::fs::chown(path, Some(owner.uid()), Some(owner.gid())).unwrap();
+}
+
+fn text(output: &Output) -> String {
+    format!(
+        "{:?}\n{}\n{}",
+        output.status,
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    )
+}
+
+/// Everything in a directory: path, mode, owner and content.
+fn tree(dir: &Path) -> BTreeMap<PathBuf, (u32, u32, Vec<u8>)> {
+    let mut found = BTreeMap::new();
+    for entry in fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        let meta = fs::symlink_metadata(&path).unwrap();
+        let bytes = if meta.is_file() {
+            fs::read(&path).unwrap()
+        } else {
+            Vec::new()
+        };
+        if meta.is_dir() {
+            found.extend(tree(&path));
+        }
+        found.insert(path, (meta.mode(), meta.uid(), bytes));
+    }
+    found
+}
+
+/// Reads a child's standard error up to a line with this text; gives what was read.
+fn until(child: &mut Child, wanted: &str) -> String {
+    let mut seen = String::new();
+    let mut lines = BufReader::new(child.stderr.as_mut().unwrap());
+    loop {
+        let mut line = String::new();
+        if lines.read_line(&mut line).unwrap() == 0 {
+            panic!("it ended before {wanted:?}:\n{seen}");
+        }
+        seen.push_str(&line);
+        if line.contains(wanted) {
+            return seen;
+        }
+    }
+}
+
+fn signal(child: &Child, signal: Signal) {
+    kill_process(Pid::from_child(child), signal).unwrap();
+}
+
+fn lock_hash(project: &Path) -> String {
+    let output = Command::new(PROGRAM)
+        .args(["verify", "--format", "json", "--dir"])
+        .arg(project)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", text(&output));
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(report["verdict"], "pass");
+    report["lock_hash"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn four_operators_end_with_the_same_proved_files_whatever_happens_on_the_way() {
+    let (cluster, document) = Cluster::rehearsed();
+
+    // The rehearsal: several owners where root rehearses, one lock for all, nobody else can read.
+    let operators = document["operators"].as_array().unwrap();
+    assert_eq!(operators.len(), OPERATORS);
+    for (position, line) in operators.iter().enumerate() {
+        let data = cluster
+            .kept
+            .join(format!("operator-{}/.charon", position + 1));
+        let owner = u32::try_from(line["owner"].as_u64().unwrap()).unwrap();
+        for (path, (mode, uid, _)) in tree(&data) {
+            assert_eq!(uid, owner, "{}", path.display());
+            assert_eq!(mode & 0o077, 0, "{}", path.display());
+        }
+        assert_eq!(line["lock_hash"], operators[0]["lock_hash"]);
+    }
+
+    // A directory that had its ceremony is refused and stays as it is.
+    let finished = cluster.kept.join("operator-1");
+    let before = tree(&finished.join(".charon"));
+    let refused = cluster.run(&finished).output().unwrap();
+    assert_eq!(refused.status.code(), Some(3), "{}", text(&refused));
+    assert!(
+        text(&refused).contains("cluster-lock.json"),
+        "{}",
+        text(&refused)
+    );
+    assert_eq!(tree(&finished.join(".charon")), before);
+
+    // While one `run` waits, a second with the same key is turned away, from wherever.
+    let projects: Vec<PathBuf> = (1..=OPERATORS)
+        .map(|operator| cluster.fresh(operator, &format!("{operator}")))
+        .collect();
+    let copy = cluster.fresh(1, "copy");
+    let before = tree(&copy.join(".charon"));
+    let mut first = cluster.run(&projects[0]).spawn().unwrap();
+    until(&mut first, "waiting for 3 operators");
+    let second = cluster.run(&copy).output().unwrap();
+    assert_eq!(second.status.code(), Some(5), "{}", text(&second));
+    assert!(
+        text(&second).contains(&format!("process {}", first.id())),
+        "{}",
+        text(&second)
+    );
+    assert_eq!(tree(&copy.join(".charon")), before);
+
+    // Killed, it leaves charon running and a data directory without anything new.
+    let untouched = tree(&copy.join(".charon")).len();
+    signal(&first, Signal::KILL);
+    first.wait().unwrap();
+    assert_eq!(tree(&projects[0].join(".charon")).len(), untouched);
+
+    // Stopped in order, it leaves neither.
+    let mut stopped = cluster.run(&projects[1]).spawn().unwrap();
+    until(&mut stopped, "waiting for");
+    signal(&stopped, Signal::INT);
+    let stopped = stopped.wait_with_output().unwrap();
+    assert_eq!(stopped.status.code(), Some(130), "{}", text(&stopped));
+    assert_eq!(tree(&projects[1].join(".charon")).len(), untouched);
+
+    // The same commands again: the first goes on with its container, and all end well.
+    let children: Vec<Child> = projects
+        .iter()
+        .map(|project| cluster.run(project).spawn().unwrap())
+        .collect();
+    let mut first_says = String::new();
+    for (position, mut child) in children.into_iter().enumerate() {
+        let mut says = String::new();
+        child
+            .stderr
+            .take()
+            .unwrap()
+            .read_to_string(&mut says)
+            .unwrap();
+        let output = child.wait_with_output().unwrap();
+        assert!(output.status.success(), "operator {}: {says}", position + 1);
+        if position == 0 {
+            first_says = says;
+        }
+    }
+    assert!(
+        first_says.contains("going on with container"),
+        "{first_says}"
+    );
+    let hashes: Vec<String> = projects.iter().map(|project| lock_hash(project)).collect();
+    assert!(hashes.iter().all(|hash| *hash == hashes[0]), "{hashes:?}");
+    let left = docker(&[
+        "ps",
+        "-a",
+        "--filter",
+        "label=charon-dkg.enr-id",
+        "--format",
+        "{{.Label \"charon-dkg.attempt\"}}",
+    ]);
+    let here = cluster.work.path().display().to_string();
+    assert!(!left.contains(&here), "containers are left behind:\n{left}");
+}

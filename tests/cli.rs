@@ -1,0 +1,37 @@
+//! The program as operators and their scripts meet it: exit code and both streams of every verb, on
+//! a machine without an engine. What needs an engine is in `engine.rs` and its neighbours.
+//!
+//! After a change of wording: `INSTA_UPDATE=always cargo test --test cli`, and read the difference.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test that cannot go on has failed"
+)]
+
+#[macro_use]
+#[path = "cli/support.rs"]
+mod support;
+
+#[path = "cli/archive.rs"]
+mod archive;
+#[path = "cli/bad_input.rs"]
+mod bad_input;
+#[path = "cli/boundaries.rs"]
+mod boundaries;
+#[path = "cli/enr.rs"]
+mod enr;
+#[path = "cli/pins.rs"]
+mod pins;
+#[path = "cli/plan.rs"]
+mod plan;
+#[path = "cli/refusals.rs"]
+mod refusals;
+#[path = "support/schema.rs"]
+mod schema;
+#[path = "cli/status.rs"]
+mod status;
+#[path = "cli/usage.rs"]
+mod usage;
+#[path = "cli/verify.rs"]
+mod verify;

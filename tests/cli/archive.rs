@@ -1,0 +1,144 @@
+//! `archive`: outputs go aside, the ENR key never, and nothing from under a running charon.
+
+use std::fs;
+
+use charon_dkg::host::attempt::State;
+use charon_dkg::host::datadir;
+
+use crate::support::{CEREMONY, DEFINITION, KEY, LOCK, TestEnv, Tree};
+
+#[test]
+fn nothing_to_move_is_said_without_a_question_or_a_trace() {
+    let env = TestEnv::ready();
+    let before = env.tree();
+    snapshot!("archive_nothing", env.run(&["archive"]).exits(0));
+    assert_eq!(env.tree(), before);
+}
+
+#[test]
+fn no_data_directory_is_a_refusal() {
+    let env = TestEnv::new();
+    snapshot!("archive_no_data_directory", env.run(&["archive"]).exits(3));
+    assert_eq!(env.tree().names(), [""; 0]);
+}
+
+#[test]
+fn nobody_to_ask_is_a_no() {
+    let env = TestEnv::finished(CEREMONY, 0);
+    let before = env.tree();
+    snapshot!("archive_nobody_to_ask", env.run(&["archive"]).exits(3));
+    assert_eq!(env.tree(), before);
+}
+
+#[test]
+fn outputs_are_moved_whole_and_key_and_definition_stay() {
+    let env = TestEnv::finished(CEREMONY, 0);
+    let keystore = fs::read(env.data("validator_keys/keystore-1.json")).unwrap();
+    snapshot!("archive_outputs", env.run(&["archive", "--yes"]).exits(0));
+    assert_eq!(Tree::of(&env.data("")).names(), [KEY, DEFINITION]);
+    let archive = fs::read_dir(env.state("archive"))
+        .unwrap()
+        .next()
+        .unwrap()
+        .unwrap()
+        .path();
+    let moved = archive.join("validator_keys/keystore-1.json");
+    assert_eq!(fs::read(moved).unwrap(), keystore);
+    let manifest: serde_json::Value =
+        serde_json::from_slice(&fs::read(archive.join("manifest.json")).unwrap()).unwrap();
+    assert_eq!(manifest["entries"][0]["path"], LOCK);
+    // And now there is nothing.
+    let again = env.run(&["archive"]).exits(0);
+    assert_eq!(again.stdout, "nothing to move aside\n");
+}
+
+#[test]
+fn the_definition_goes_too_when_asked_for() {
+    let env = TestEnv::finished(CEREMONY, 0);
+    snapshot!(
+        "archive_with_definition_json",
+        env.run(&["archive", "--yes", "--with-definition", "--format", "json"])
+            .exits(0)
+    );
+    assert_eq!(Tree::of(&env.data("")).names(), [KEY]);
+}
+
+/// Otherwise the next `run` would take the old terms, which the operator has just put aside.
+#[test]
+fn a_kept_definition_is_not_used_again_after_it_was_archived() {
+    let env = TestEnv::ready();
+    let layout = env.layout();
+    datadir::create_state_dir(&layout).unwrap();
+    let bytes = fs::read(env.data(DEFINITION)).unwrap();
+    let kept = datadir::store_definition(&layout, &bytes, "https://api.example/d").unwrap();
+    fs::remove_file(env.data(DEFINITION)).unwrap();
+
+    env.run(&["archive", "--yes"]).exits(0);
+    assert!(
+        env.run(&["status"])
+            .stdout
+            .contains("cluster definition are here")
+    );
+    let outcome = env.run(&["archive", "--with-definition"]).exits(0);
+    assert_eq!(
+        outcome.stdout,
+        "the definition kept from https://api.example/d is no longer used\n"
+    );
+    assert!(
+        env.run(&["status"])
+            .stdout
+            .contains("no cluster definition")
+    );
+    let refused = env.run(&["plan"]).exits(3);
+    assert!(
+        refused.failed().contains(&"definition-missing"),
+        "{refused}"
+    );
+    assert_eq!(fs::read(kept.path).unwrap(), bytes, "the bytes stay");
+}
+
+#[test]
+fn a_ceremony_under_way_keeps_its_files() {
+    let env = TestEnv::finished(CEREMONY, 0);
+    env.attempt(&[State::Running]);
+    let before = Tree::of(&env.data(""));
+    snapshot!(
+        "archive_under_way",
+        env.run(&["archive", "--yes", "--with-definition"]).exits(3)
+    );
+    assert_eq!(Tree::of(&env.data("")), before);
+}
+
+#[test]
+fn a_living_charon_keeps_its_files() {
+    let env = TestEnv::finished(CEREMONY, 0);
+    let beat = format!(
+        r#"{{"command":"charon run","timestamp":"{}"}}"#,
+        jiff::Timestamp::now() + jiff::SignedDuration::from_secs(60)
+    );
+    env.put("charon-enr-private-key.lock", beat.as_bytes());
+    let before = Tree::of(&env.data(""));
+    snapshot!(
+        "archive_charon_alive",
+        env.run(&["archive", "--yes"]).exits(3)
+    );
+    assert_eq!(Tree::of(&env.data("")), before);
+    // One that is long dead goes aside with the rest.
+    env.put(
+        "charon-enr-private-key.lock",
+        br#"{"command":"charon run","timestamp":"2020-01-01T00:00:00Z"}"#,
+    );
+    env.run(&["archive", "--yes"]).exits(0);
+    assert_eq!(Tree::of(&env.data("")).names(), [KEY, DEFINITION]);
+}
+
+#[test]
+fn a_guard_held_by_somebody_else_keeps_its_files() {
+    let env = TestEnv::finished(CEREMONY, 0);
+    datadir::create_state_dir(&env.layout()).unwrap();
+    let guard = charon_dkg::host::guard::claim_directory(&env.layout()).unwrap();
+    let outcome = env.run(&["archive", "--yes", "--format", "json"]).exits(5);
+    assert_eq!(outcome.json()["kind"], "busy");
+    drop(guard);
+    env.run(&["archive", "--yes"]).exits(0);
+}

@@ -1,0 +1,251 @@
+//! Rules that no compiler holds: the pure modules touch nothing, one place prints, and no advice
+//! names a command that does not exist.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use charon_dkg::cli;
+
+/// The modules that the map in `src/lib.rs` says have no effects: values in, values out.
+fn pure_modules() -> Vec<PathBuf> {
+    let map = fs::read_to_string(source().join("lib.rs")).unwrap();
+    let rows = map.lines().filter_map(|line| line.strip_prefix("//! | [`"));
+    let mut pure = Vec::new();
+    let mut all = Vec::new();
+    for row in rows {
+        let name = row.split('`').next().unwrap();
+        let effects = row.trim_end_matches(" |").rsplit("| ").next().unwrap();
+        assert!(["none", "yes"].contains(&effects), "{row}");
+        let dir = source().join(name);
+        let place = if dir.is_dir() {
+            dir
+        } else {
+            dir.with_extension("rs")
+        };
+        if effects == "none" {
+            pure.push(place.clone());
+        }
+        all.push(place);
+    }
+    // Whoever is not on the map is on no side of the rule.
+    for entry in fs::read_dir(source()).unwrap() {
+        let path = entry.unwrap().path();
+        let exempt = ["lib.rs", "main.rs", "finding.rs"]
+            .iter()
+            .any(|name| path.ends_with(name));
+        assert!(exempt || all.contains(&path), "{}", path.display());
+    }
+    pure.push(source().join("finding.rs"));
+    assert!(pure.len() > 10, "{pure:?}");
+    pure
+}
+
+/// What touches the world: files, processes, the environment, the network, clocks, randomness and
+/// the standard streams; and the modules that do.
+const EFFECTS: [&str; 24] = [
+    "std::fs",
+    "std::env",
+    "std::process",
+    "std::net",
+    "std::os::unix",
+    "std::thread",
+    "std::io",
+    "SystemTime",
+    "Instant::now",
+    "Timestamp::now",
+    "Zoned::now",
+    "getrandom",
+    "tokio",
+    "bollard",
+    "reqwest",
+    "rustix",
+    "tempfile",
+    "indicatif",
+    "print!",
+    "println!",
+    "dbg!",
+    "crate::host",
+    "crate::commands",
+    "crate::simulator",
+];
+
+fn source() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("src")
+}
+
+/// Every Rust file there with its text, comments and tests cut off.
+fn code(root: &Path) -> Vec<(PathBuf, String)> {
+    let mut found = Vec::new();
+    let mut pending = vec![root.to_owned()];
+    while let Some(path) = pending.pop() {
+        if path.is_dir() {
+            pending.extend(
+                fs::read_dir(&path)
+                    .unwrap()
+                    .map(|entry| entry.unwrap().path()),
+            );
+        } else if path.extension().is_some_and(|end| end == "rs") && !path.ends_with("testing.rs") {
+            let text = fs::read_to_string(&path).unwrap();
+            let program = text.split("#[cfg(test)]\nmod tests {").next().unwrap();
+            let lines: Vec<&str> = program
+                .lines()
+                .filter(|line| !line.trim_start().starts_with("//"))
+                .collect();
+            found.push((path, lines.join("\n")));
+        }
+    }
+    assert!(!found.is_empty(), "{}", root.display());
+    found
+}
+
+#[test]
+fn pure_modules_touch_nothing() {
+    let mut breaches: Vec<String> = Vec::new();
+    for module in pure_modules() {
+        for (path, text) in code(&module) {
+            // A name is no effect.
+            let text = text.replace("crate::simulator::REHEARSAL_PREFIX", "");
+            for effect in EFFECTS {
+                // The sources say `std::{fs, io}` too.
+                let grouped = effect.strip_prefix("std::").is_some_and(|name| {
+                    text.split("use std::{").skip(1).any(|rest| {
+                        let group = rest.split("};").next().unwrap_or_default();
+                        group
+                            .split([',', '{', '}'])
+                            .any(|item| item.trim().starts_with(name))
+                    })
+                });
+                if text.contains(effect) || grouped {
+                    breaches.push(format!("{}: {effect}", path.display()));
+                }
+            }
+        }
+    }
+    assert!(breaches.is_empty(), "{breaches:#?}");
+}
+
+/// The rule is a rule only if the test can see it broken.
+#[test]
+fn modules_with_effects_would_be_noticed() {
+    let text: String = code(&source().join("host"))
+        .into_iter()
+        .map(|(_, text)| text)
+        .collect();
+    for effect in ["std::fs", "std::env", "Timestamp::now", "rustix", "bollard"] {
+        assert!(text.contains(effect), "{effect}");
+    }
+}
+
+#[test]
+fn only_commands_know_the_host() {
+    for (path, text) in code(&source()) {
+        let relative = path.strip_prefix(source()).unwrap();
+        let may = ["host", "commands", "simulator"]
+            .iter()
+            .any(|dir| relative.starts_with(dir));
+        assert!(may || !text.contains("crate::host"), "{}", path.display());
+        // What makes the decisions knows nothing of the machine, and the machine nothing of them.
+        let decides = ["crate::verify::verify(", "crate::plan::make("];
+        let is_host = relative.starts_with("host");
+        assert!(
+            !is_host || !decides.iter().any(|call| text.contains(call)),
+            "{}",
+            path.display()
+        );
+    }
+}
+
+#[test]
+fn one_place_prints() {
+    for (path, text) in code(&source()) {
+        let relative = path.strip_prefix(source()).unwrap();
+        // The answers to docker and to Compose and the simulated charon have streams of their own.
+        let may = [
+            "host/terminal.rs",
+            "main.rs",
+            "commands/compose.rs",
+            "simulator",
+        ]
+        .iter()
+        .any(|place| relative.starts_with(place));
+        for stream in ["io::stdout()", "io::stderr()", "println!", "eprintln!"] {
+            assert!(
+                may || !text.contains(stream),
+                "{}: {stream}",
+                path.display()
+            );
+        }
+    }
+}
+
+/// Text in backticks that begins with our name is something to type, and must be typeable.
+#[test]
+fn advice_names_only_commands_that_exist() {
+    let mut root = cli::command();
+    root.build();
+    let mut wrong = Vec::new();
+    for (path, text) in code(&source()) {
+        for (position, _) in text.match_indices("`charon-dkg ") {
+            let typed = text[position + 1..].split('`').next().unwrap();
+            // A format string's placeholder stands for something that its author looked after.
+            let words = typed
+                .split_whitespace()
+                .skip(1)
+                .filter(|word| !word.contains('{'));
+            let mut at = &root;
+            for word in words {
+                if let Some(flag) = word.strip_prefix("--") {
+                    let known = at.get_arguments().any(|arg| arg.get_long() == Some(flag));
+                    if !known {
+                        wrong.push(format!("{}: {typed}", path.display()));
+                    }
+                } else if let Some(verb) = at.find_subcommand(word) {
+                    at = verb;
+                } else if word.chars().all(char::is_lowercase) {
+                    wrong.push(format!("{}: {typed}", path.display()));
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+/// "`run`" alone is nothing to type; with our name before it, it is shown as it is typed here.
+#[test]
+fn advice_names_commands_with_the_name_of_the_program() {
+    let root = cli::command();
+    let verbs: Vec<&str> = root.get_subcommands().map(|verb| verb.get_name()).collect();
+    let mut bare = Vec::new();
+    for (path, text) in code(&source()) {
+        for line in text.lines() {
+            for quoted in line.split('`').skip(1).step_by(2) {
+                if verbs.contains(&quoted.split(' ').next().unwrap_or_default()) {
+                    bare.push(format!("{}: {quoted}", path.display()));
+                }
+            }
+        }
+    }
+    assert!(bare.is_empty(), "{bare:#?}");
+}
+
+/// Each snapshot belongs to a test; one that is left over proves nothing.
+#[test]
+fn every_snapshot_is_named_by_a_test() {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cli");
+    let tests: String = fs::read_dir(&dir)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.is_file())
+        .map(|path| fs::read_to_string(path).unwrap())
+        .collect();
+    for entry in fs::read_dir(dir.join("snapshots")).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        let name = name.strip_suffix(".snap").expect("no unreviewed snapshot");
+        let is_help = name.strip_prefix("help_").is_some_and(|verb| {
+            cli::command()
+                .find_subcommand(verb)
+                .is_some_and(|verb| !verb.is_hide_set())
+        });
+        assert!(is_help || tests.contains(&format!("\"{name}\"")), "{name}");
+    }
+}

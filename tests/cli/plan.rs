@@ -1,0 +1,577 @@
+//! `plan::make`: from facts to a plan, or to everything that speaks against the ceremony.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+use charon_dkg::cluster::definition::Definition;
+use charon_dkg::cluster::index::NodeIndex;
+use charon_dkg::cluster::network::Network;
+use charon_dkg::finding::{Finding, Weight};
+use charon_dkg::plan::{
+    DataDirFact, DefinitionFact, EngineFact, EnrKeyFact, Entry, EntryKind, Facts, ImageFact,
+    NetworkFact, OtherUser, Plan, RelayAnswer, RelayFact, Request, make,
+};
+
+use crate::support::{CEREMONY, DEFINITION, KEY, LOCK, fixture};
+
+const OWNER: u32 = 1000;
+
+fn entry(name: &str, kind: EntryKind) -> Entry {
+    Entry {
+        name: name.to_owned(),
+        kind,
+    }
+}
+
+fn text(text: &str) -> String {
+    text.to_owned()
+}
+
+/// A ceremony that nothing speaks against.
+fn good() -> (Request, Facts) {
+    let bytes = fs::read(fixture(CEREMONY, 0).join(DEFINITION)).unwrap();
+    let definition = Definition::parse(&bytes).unwrap().value;
+    let definition_hash = definition.definition_hash().unwrap();
+    let request = Request {
+        data_dir: "/srv/x/.charon".into(),
+        state_dir: "/srv/x/.charon-dkg".into(),
+        relays: Vec::new(),
+        network: None,
+        repository: text("obolnetwork/charon"),
+        charon_version: None,
+        allow_prerelease: false,
+        charon_flags: Vec::new(),
+    };
+    let facts = Facts {
+        my_uid: OWNER,
+        data_dir: DataDirFact::Found {
+            uid: OWNER,
+            gid: OWNER,
+            entries: vec![
+                entry(KEY, EntryKind::File),
+                entry("charon-enr-private-key.lock", EntryKind::File),
+                entry(DEFINITION, EntryKind::File),
+            ],
+            writable: true,
+            same_file_system: true,
+            free_bytes: 1 << 30,
+        },
+        state_dir_problem: None,
+        enr_key: EnrKeyFact::Found {
+            enr_id: text("0123456789abcdef"),
+            mode: 0o600,
+            uid: OWNER,
+        },
+        definition: DefinitionFact::Found {
+            source: text("https://api.example/definition"),
+            kept_as: "/srv/x/.charon-dkg/definitions/ab.json".into(),
+            definition: Box::new(definition),
+            definition_hash,
+            node: Some(NodeIndex::new(1)),
+            findings: Vec::new(),
+        },
+        engine: EngineFact::Ready {
+            mode: text("rootful"),
+            address: text("unix:///run/docker.sock"),
+            version: text("28.2.2"),
+            user: Some(text("1000:1000")),
+            userns_mode: None,
+        },
+        image: ImageFact::Present {
+            run_as: text("obolnetwork/charon@sha256:0123"),
+            version_output: Ok(text("v1.10.3 [git_commit_hash=…]")),
+        },
+        others: Vec::new(),
+        relays: vec![relay("https://a.example", RelayAnswer::Answers)],
+        network: NetworkFact::Usable,
+        attempt_dir: "/srv/x/.charon-dkg/attempts/1".into(),
+    };
+    (request, facts)
+}
+
+fn relay(url: &str, answer: RelayAnswer) -> RelayFact {
+    RelayFact {
+        url: text(url),
+        answer,
+    }
+}
+
+fn plan(request: &Request, facts: &Facts) -> Plan {
+    make(request, facts).unwrap_or_else(|findings| panic!("{findings:#?}"))
+}
+
+/// The checks that stop it.
+fn refused(request: &Request, facts: &Facts) -> BTreeSet<&'static str> {
+    let findings = make(request, facts).unwrap_err();
+    for finding in &findings {
+        assert_ne!(finding.weight, Weight::Note, "{finding:?}");
+        for (what, text) in [
+            ("subject", &finding.subject),
+            ("seen", &finding.seen),
+            ("expected", &finding.expected),
+            ("advice", &finding.advice),
+        ] {
+            assert!(!text.is_empty(), "no {what}: {finding:?}");
+        }
+    }
+    findings.iter().map(|finding| finding.check).collect()
+}
+
+/// One thing that is wrong.
+struct Fault {
+    /// The check that tells it.
+    check: &'static str,
+    make: fn(&mut Request, &mut Facts),
+    /// What it changes, and what cannot be looked at because of it. Two faults that share none of
+    /// this are told together.
+    touches: &'static [&'static str],
+}
+
+/// Everything that can be wrong, every check of the plan at least once.
+fn faults() -> Vec<Fault> {
+    fn fault(
+        check: &'static str,
+        touches: &'static [&'static str],
+        make: fn(&mut Request, &mut Facts),
+    ) -> Fault {
+        Fault {
+            check,
+            make,
+            touches,
+        }
+    }
+    fn add(facts: &mut Facts, name: &str, new: EntryKind) {
+        if let DataDirFact::Found { entries, .. } = &mut facts.data_dir {
+            entries.retain(|entry| entry.name != name);
+            entries.push(entry(name, new));
+        }
+    }
+    fn other(facts: &mut Facts, is_ceremony: bool) {
+        facts.others.push(OtherUser {
+            who: text("container charon-1 (obolnetwork/charon:v1.10.3)"),
+            how: text("mounts /srv/x/.charon"),
+            advice: text("docker stop charon-1"),
+            is_ceremony,
+        });
+    }
+    const DIRECTORY: &[&str] = &[
+        "directory",
+        "state",
+        "entries",
+        "mount",
+        "key",
+        "definition",
+        "disk",
+    ];
+    const DEFINITION_GONE: &[&str] = &["definition", "release", "image"];
+    vec![
+        fault("charon-flag-refused", &["flags"], |request, _| {
+            request.charon_flags.push(text("--no-verify"));
+        }),
+        fault("data-directory-missing", DIRECTORY, |_, facts| {
+            facts.data_dir = DataDirFact::Missing;
+            facts.enr_key = EnrKeyFact::Missing;
+        }),
+        fault("data-directory-unreadable", DIRECTORY, |_, facts| {
+            facts.data_dir = DataDirFact::Unreadable(text("it is a FIFO, not a directory"));
+            facts.enr_key = EnrKeyFact::Unusable(text("not a directory"));
+        }),
+        fault("not-the-owner", &["directory", "state"], |_, facts| {
+            facts.my_uid = OWNER + 1
+        }),
+        fault("data-directory-not-writable", &["directory"], |_, facts| {
+            if let DataDirFact::Found { writable, .. } = &mut facts.data_dir {
+                *writable = false;
+            }
+        }),
+        fault("other-file-system", &["mount"], |_, facts| {
+            if let DataDirFact::Found {
+                same_file_system, ..
+            } = &mut facts.data_dir
+            {
+                *same_file_system = false;
+            }
+        }),
+        fault("state-directory-unusable", &["state"], |_, facts| {
+            facts.state_dir_problem = Some(text("it is no directory"));
+        }),
+        fault("data-directory-not-clean", &["entries"], |_, facts| {
+            add(facts, LOCK, EntryKind::File);
+        }),
+        fault("data-directory-not-clean", &["entries"], |_, facts| {
+            add(facts, "notes.txt", EntryKind::File);
+        }),
+        fault(
+            "data-directory-not-clean",
+            &["entries", "definition"],
+            |_, facts| {
+                add(facts, DEFINITION, EntryKind::Directory);
+            },
+        ),
+        fault("data-directory-special-file", &["entries"], |_, facts| {
+            add(facts, "validator_keys", EntryKind::Symlink);
+        }),
+        fault("enr-key-missing", &["key"], |_, facts| {
+            facts.enr_key = EnrKeyFact::Missing
+        }),
+        fault("enr-key-unusable", &["key"], |_, facts| {
+            facts.enr_key = EnrKeyFact::Unusable(text("not 64 hex digits"));
+        }),
+        fault("enr-key-mode", &["key"], |_, facts| {
+            if let EnrKeyFact::Found { mode, .. } = &mut facts.enr_key {
+                *mode = 0o640;
+            }
+        }),
+        fault("enr-key-owner", &["key"], |_, facts| {
+            if let EnrKeyFact::Found { uid, .. } = &mut facts.enr_key {
+                *uid = 0;
+            }
+        }),
+        fault("definition-missing", DEFINITION_GONE, |_, facts| {
+            facts.definition = DefinitionFact::Missing(text("/srv/x/.charon"));
+        }),
+        fault("definition-unusable", DEFINITION_GONE, |_, facts| {
+            facts.definition = DefinitionFact::Unusable {
+                reason: text("not JSON"),
+                advice: text("ask again"),
+            };
+        }),
+        fault(
+            "enr-key-not-in-definition",
+            &["key", "definition"],
+            |_, facts| {
+                if let DefinitionFact::Found { node, .. } = &mut facts.definition {
+                    *node = None;
+                }
+            },
+        ),
+        // What `verify` says of the definition stops the ceremony too, undecided or not.
+        fault("operator-config-signature", &["definition"], |_, facts| {
+            if let DefinitionFact::Found { findings, .. } = &mut facts.definition {
+                findings.push(Finding {
+                    check: "operator-config-signature",
+                    weight: Weight::CouldNotTell,
+                    subject: text("operator 1 of 4"),
+                    seen: text("a contract's signature"),
+                    expected: text("one that can be checked"),
+                    advice: text("ask the contract"),
+                });
+            }
+        }),
+        fault(
+            "network-unknown-to-charon",
+            &["definition", "release", "image"],
+            |_, facts| {
+                if let DefinitionFact::Found { definition, .. } = &mut facts.definition {
+                    definition.fork_version = Network::by_name("ropsten").unwrap().fork_version;
+                }
+            },
+        ),
+        fault("no-charon-release", &["release", "image"], |request, _| {
+            request.charon_version = Some("v0.14.4".parse().unwrap());
+        }),
+        fault("disk-full", &["disk"], |_, facts| {
+            if let DataDirFact::Found { free_bytes, .. } = &mut facts.data_dir {
+                *free_bytes = 1 << 20;
+            }
+        }),
+        fault("already-in-use", &["others"], |_, facts| {
+            other(facts, false)
+        }),
+        fault("ceremony-under-way", &["others"], |_, facts| {
+            other(facts, true)
+        }),
+        fault("engine-unreachable", &["engine"], |_, facts| {
+            facts.engine = EngineFact::Unreachable {
+                reason: text("nobody listens"),
+                advice: text("start docker"),
+            };
+        }),
+        fault("engine-remote", &["engine"], |_, facts| {
+            facts.engine = EngineFact::Remote(text("tcp://192.0.2.1:2376"));
+        }),
+        fault("engine-cannot-be-owner", &["engine"], |_, facts| {
+            facts.engine = EngineFact::WrongOwner {
+                mode: text("rootless"),
+                reason: text("it runs as uid 1001"),
+            };
+        }),
+        fault("image-unavailable", &["image"], |_, facts| {
+            facts.image = ImageFact::Unavailable(text("no such host"));
+        }),
+        fault("image-version-unknown", &["image"], |_, facts| {
+            facts.image = ImageFact::Present {
+                run_as: text("sha256:ab"),
+                version_output: Err(text("exit code 1")),
+            };
+        }),
+        fault("image-version-differs", &["image"], |_, facts| {
+            facts.image = ImageFact::Present {
+                run_as: text("sha256:ab"),
+                version_output: Ok(text("v1.9.0")),
+            };
+        }),
+        fault("network-unusable", &["network"], |request, facts| {
+            request.network = Some(text("nowhere"));
+            facts.network = NetworkFact::Unusable(text("no such network"));
+        }),
+        fault("relay-does-not-answer", &["relay"], |_, facts| {
+            facts.relays = vec![relay("https://a.example", RelayAnswer::Silent(text("no")))];
+        }),
+        fault("relay-not-asked", &["relay"], |_, facts| {
+            facts.relays = vec![relay(
+                "https://a.example",
+                RelayAnswer::NotAsked(text("no")),
+            )];
+        }),
+    ]
+}
+
+#[test]
+fn a_good_ceremony_is_planned_whole() {
+    let (request, facts) = good();
+    snapshot!(
+        "plan_of_a_ceremony",
+        serde_json::to_string_pretty(&plan(&request, &facts)).unwrap()
+    );
+}
+
+#[test]
+fn every_fault_is_told_and_nothing_else_is() {
+    for fault in faults() {
+        let (mut request, mut facts) = good();
+        (fault.make)(&mut request, &mut facts);
+        assert_eq!(refused(&request, &facts), BTreeSet::from([fault.check]));
+    }
+}
+
+/// An operator must not learn of two faults in two ceremonies.
+#[test]
+fn two_faults_are_told_together() {
+    let faults = faults();
+    let mut pairs = 0;
+    for (position, first) in faults.iter().enumerate() {
+        for second in &faults[position + 1..] {
+            if first
+                .touches
+                .iter()
+                .any(|area| second.touches.contains(area))
+            {
+                continue;
+            }
+            for order in [[first, second], [second, first]] {
+                let (mut request, mut facts) = good();
+                for fault in order {
+                    (fault.make)(&mut request, &mut facts);
+                }
+                let told = refused(&request, &facts);
+                let both = BTreeSet::from([first.check, second.check]);
+                assert!(told.is_superset(&both), "{told:?}, expected {both:?}");
+            }
+            pairs += 1;
+        }
+    }
+    assert!(pairs > 300, "{pairs}");
+}
+
+/// All faults that there are, at once: none is lost among the others.
+#[test]
+fn all_faults_are_told_together() {
+    let masked = [
+        "data-directory-missing",
+        "data-directory-unreadable",
+        "not-the-owner",
+    ];
+    let (mut request, mut facts) = good();
+    let mut expected = BTreeSet::new();
+    let mut touched: BTreeSet<&str> = BTreeSet::new();
+    for fault in faults() {
+        if masked.contains(&fault.check) || fault.touches.iter().any(|area| touched.contains(area))
+        {
+            continue;
+        }
+        (fault.make)(&mut request, &mut facts);
+        touched.extend(fault.touches);
+        expected.insert(fault.check);
+    }
+    assert!(expected.len() >= 12, "{expected:?}");
+    let told = refused(&request, &facts);
+    assert!(
+        told.is_superset(&expected),
+        "{told:?}, expected {expected:?}"
+    );
+}
+
+/// A check that nobody can bring about is either dead or not tested.
+#[test]
+fn every_check_of_the_plan_has_a_fault_here() {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/plan.rs");
+    let source = fs::read_to_string(source).unwrap();
+    let source = source.split("#[cfg(test)]").next().unwrap();
+    let is_id =
+        |text: &str| text.contains('-') && text.chars().all(|c| c.is_ascii_lowercase() || c == '-');
+    let mut ids: BTreeSet<&str> = source
+        .split("fail(")
+        .skip(1)
+        .filter_map(|call| call.trim_start().strip_prefix('"')?.split('"').next())
+        .filter(|text| is_id(text))
+        .collect();
+    ids.extend(["already-in-use", "ceremony-under-way"]);
+    assert!(ids.len() > 25, "{ids:?}");
+    let told: BTreeSet<&str> = faults().iter().map(|fault| fault.check).collect();
+    let missing: Vec<&&str> = ids.difference(&told).collect();
+    assert!(missing.is_empty(), "{missing:?}");
+}
+
+#[test]
+fn no_refusal_is_without_a_reason() {
+    for image in [ImageFact::Unknown, ImageFact::Unavailable(text("no"))] {
+        for engine in [
+            None,
+            Some(EngineFact::Unreachable {
+                reason: text("no"),
+                advice: text("start docker"),
+            }),
+        ] {
+            let (request, mut facts) = good();
+            facts.image = image.clone();
+            if let Some(engine) = engine {
+                facts.engine = engine;
+            }
+            if let Err(findings) = make(&request, &facts) {
+                assert!(!findings.is_empty(), "{facts:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn flags_that_break_the_promise_are_found_in_every_form() {
+    for name in [
+        "data-dir",
+        "definition-file",
+        "no-verify",
+        "zipped",
+        "log-output-path",
+        "keymanager-address",
+        "keymanager-auth-token",
+        "p2p-relays",
+    ] {
+        for flags in [
+            vec![format!("--{name}")],
+            vec![format!("--{name}=x")],
+            vec![format!("--{name}=")],
+            vec![format!("--{name}"), text("x")],
+            vec![text("--log-level=debug"), format!("--{name}=true")],
+            // charon would take it for a value; nobody means that.
+            vec![text("--log-level"), format!("--{name}")],
+        ] {
+            let (mut request, facts) = good();
+            request.charon_flags.clone_from(&flags);
+            let told = refused(&request, &facts);
+            assert_eq!(told, BTreeSet::from(["charon-flag-refused"]), "{flags:?}");
+        }
+    }
+}
+
+/// charon knows its flags by these names alone: no other case, no underscores, no abbreviation and
+/// no single dash (spf13/pflag).
+#[test]
+fn other_flags_reach_charon_as_they_are_and_after_ours() {
+    let (mut request, facts) = good();
+    request.relays = vec![text("https://a.example"), text("https://b.example")];
+    let flags = [
+        "--log-level",
+        "debug",
+        "--timeout=5m",
+        "--no-verification",
+        "-h",
+        "x",
+    ];
+    request.charon_flags = flags.map(str::to_owned).to_vec();
+    let args = plan(&request, &facts).container.args;
+    assert_eq!(args[0], "dkg");
+    assert_eq!(args[args.len() - flags.len()..], flags);
+    let relays = "--p2p-relays=https://a.example,https://b.example";
+    assert_eq!(args[args.len() - flags.len() - 1], relays);
+}
+
+/// `CHARON_*` in the environment are flags too; the container gets nothing of the operator's.
+#[test]
+fn nothing_of_the_environment_reaches_charon() {
+    let (request, facts) = good();
+    assert_eq!(plan(&request, &facts).container.env, [""; 0]);
+}
+
+/// Key and definition are for reading, the stage alone for writing, and the data directory is not
+/// there at all.
+#[test]
+fn only_the_stage_can_be_written() {
+    let (request, facts) = good();
+    let mounts = plan(&request, &facts).container.mounts;
+    let writable: Vec<&Path> = mounts
+        .iter()
+        .filter(|mount| !mount.read_only)
+        .map(|mount| mount.source.as_path())
+        .collect();
+    assert_eq!(writable, [Path::new("/srv/x/.charon-dkg/attempts/1/stage")]);
+    assert!(mounts.iter().all(|mount| mount.source != request.data_dir));
+}
+
+#[test]
+fn root_may_act_for_the_owner() {
+    let (request, mut facts) = good();
+    facts.my_uid = 0;
+    assert_eq!(
+        plan(&request, &facts).container.user.as_deref(),
+        Some("1000:1000")
+    );
+}
+
+#[test]
+fn one_relay_that_answers_is_enough() {
+    let (request, mut facts) = good();
+    facts.relays.push(relay(
+        "https://b.example",
+        RelayAnswer::Silent(text("it is down")),
+    ));
+    let plan = plan(&request, &facts);
+    assert_eq!(plan.notes.len(), 1);
+    assert_eq!(plan.notes[0].check, "relay-does-not-answer");
+    assert_eq!(plan.notes[0].weight, Weight::Note);
+}
+
+#[test]
+fn what_is_not_here_yet_is_pulled_and_run_by_digest() {
+    let (request, mut facts) = good();
+    facts.image = ImageFact::Pullable(text("sha256:4567"));
+    let plan = plan(&request, &facts);
+    assert!(plan.pull);
+    assert_eq!(plan.image_tag, "obolnetwork/charon:v1.10.3");
+    assert_eq!(plan.container.image, "obolnetwork/charon@sha256:4567");
+}
+
+/// Builds from source say only their line.
+#[test]
+fn the_image_must_be_of_the_pinned_line() {
+    for (output, agrees) in [
+        (
+            "v1.10.3 [git_commit_hash=1a2b3c4,git_commit_time=2025-01-01T00:00:00Z]",
+            true,
+        ),
+        ("v1.10", true),
+        ("v1.10.2", false),
+        ("v1.11.0-rc3", false),
+        ("v0.10.3", false),
+        ("", false),
+        ("charon", false),
+    ] {
+        let (request, mut facts) = good();
+        facts.image = ImageFact::Present {
+            run_as: text("sha256:ab"),
+            version_output: Ok(text(output)),
+        };
+        assert_eq!(make(&request, &facts).is_ok(), agrees, "{output:?}");
+    }
+}

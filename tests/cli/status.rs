@@ -1,0 +1,155 @@
+//! `status`: every state of a directory, and the one safe next command. It never writes.
+
+use std::fs;
+
+use charon_dkg::host::attempt::State;
+use charon_dkg::host::datadir;
+
+use crate::support::{CEREMONY, DEFINITION, KEY, NOBODY, Outcome, TestEnv};
+
+/// Asks twice, for people and for a program, and holds it to changing nothing.
+#[track_caller]
+fn status(env: &TestEnv, stage: &str) -> Outcome {
+    let before = env.tree();
+    let document = env.run(&["status", "--format", "json"]).exits(0).json();
+    assert_eq!(document["schema"], "charon-dkg.status/1");
+    assert_eq!(document["stage"], stage, "{document}");
+    let outcome = env.run(&["status"]).exits(0);
+    assert_eq!(env.tree(), before);
+    assert_eq!(outcome.stderr, "");
+    outcome
+}
+
+fn failed(reason: &str) -> State {
+    State::Failed {
+        reason: reason.to_owned(),
+    }
+}
+
+#[test]
+fn a_fresh_directory_needs_a_key() {
+    let env = TestEnv::new();
+    snapshot!("status_no_key", status(&env, "no-key"));
+    fs::create_dir(env.data("")).unwrap();
+    status(&env, "no-key");
+}
+
+#[test]
+fn a_key_that_was_there_is_to_be_restored() {
+    let env = TestEnv::ready();
+    fs::remove_file(env.data(KEY)).unwrap();
+    snapshot!("status_key_missing", status(&env, "key-missing"));
+    let env = TestEnv::finished(CEREMONY, 0);
+    fs::remove_file(env.data(KEY)).unwrap();
+    status(&env, "key-missing");
+}
+
+#[test]
+fn an_unusable_key_is_said_before_all_else() {
+    let env = TestEnv::ready();
+    env.put(KEY, b"not a key");
+    snapshot!("status_key_unusable", status(&env, "key-unusable"));
+}
+
+#[test]
+fn a_key_alone_waits_for_the_definition() {
+    let env = TestEnv::with_key();
+    snapshot!("status_no_definition", status(&env, "no-definition"));
+}
+
+#[test]
+fn key_and_definition_are_ready() {
+    let env = TestEnv::ready();
+    snapshot!("status_ready", status(&env, "ready"));
+    snapshot!(
+        "status_ready_json",
+        env.run(&["status", "--format=json"]).exits(0)
+    );
+}
+
+#[test]
+fn a_definition_kept_from_a_url_is_one() {
+    let env = TestEnv::ready();
+    let layout = env.layout();
+    let bytes = fs::read(env.data(DEFINITION)).unwrap();
+    datadir::create_state_dir(&layout).unwrap();
+    datadir::store_definition(&layout, &bytes, "https://api.example/definition").unwrap();
+    fs::remove_file(env.data(DEFINITION)).unwrap();
+    status(&env, "ready");
+}
+
+#[test]
+fn outputs_are_to_be_verified() {
+    let env = TestEnv::finished(CEREMONY, 1);
+    snapshot!("status_outputs", status(&env, "outputs"));
+}
+
+#[test]
+fn failed_attempts_are_listed_and_stop_nothing() {
+    let env = TestEnv::ready();
+    env.attempt(&[
+        State::Running,
+        failed("the relay\u{1b}[2J did not answer\nFAIL"),
+    ]);
+    env.attempt(&[State::Running, failed("the command was interrupted")]);
+    fs::write(env.state("attempts/2/charon.log"), "").unwrap();
+    let outcome = status(&env, "ready");
+    snapshot!("status_failed_attempts", outcome);
+}
+
+#[test]
+fn a_ceremony_under_way_is_to_be_followed() {
+    let env = TestEnv::ready();
+    env.attempt(&[failed("no")]);
+    env.attempt(&[State::Running]);
+    snapshot!("status_under_way", status(&env, "under-way"));
+    let env = TestEnv::ready();
+    env.attempt(&[State::Running, State::CharonDone { exit: 0 }]);
+    status(&env, "under-way");
+}
+
+#[test]
+fn moves_cut_short_come_first() {
+    let env = TestEnv::finished(CEREMONY, 0);
+    datadir::create_state_dir(&env.layout()).unwrap();
+    fs::write(env.state("journal.json"), "{}").unwrap();
+    snapshot!("status_interrupted", status(&env, "interrupted"));
+}
+
+#[test]
+fn records_that_are_none_of_ours_are_an_error() {
+    let env = TestEnv::ready();
+    env.attempt(&[State::Running]);
+    fs::write(env.state("attempts/1/attempt.json"), "{}").unwrap();
+    snapshot!("status_bad_record", env.run(&["status"]).exits(1));
+}
+
+#[test]
+fn another_user_is_told_whom_to_be() {
+    let env = TestEnv::ready();
+    env.give_to(12_345);
+    snapshot!(
+        "status_of_another_user",
+        env.run_as(NOBODY, &["status"]).exits(3)
+    );
+    datadir::create_state_dir(&env.layout()).unwrap();
+    fs::set_permissions(
+        env.data(""),
+        std::os::unix::fs::PermissionsExt::from_mode(0o755),
+    )
+    .unwrap();
+    let outcome = env.run_as(NOBODY, &["status"]).exits(3);
+    assert!(
+        outcome.stderr.contains(".charon-dkg cannot be read"),
+        "{outcome}"
+    );
+}
+
+#[test]
+fn a_project_directory_that_is_not_there_is_a_wrong_command_line() {
+    let env = TestEnv::new();
+    snapshot!(
+        "status_no_project",
+        env.run(&["status", "--dir", "elsewhere"]).exits(2)
+    );
+}

@@ -1,0 +1,312 @@
+//! Help, wrong command lines, the three spellings, what docker asks a plugin, and both streams'
+//! manners.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use charon_dkg::cli;
+use charon_dkg::error::Kind;
+
+use crate::support::{BINARY, CEREMONY, LOCK, Outcome, TestEnv, fixture};
+
+fn verbs() -> Vec<String> {
+    cli::command()
+        .get_subcommands()
+        .filter(|verb| !verb.is_hide_set())
+        .map(|verb| verb.get_name().to_owned())
+        .collect()
+}
+
+/// As docker starts a plugin.
+fn as_plugin(env: &TestEnv, spelling: Option<&str>, args: &[&str]) -> Outcome {
+    let mut command = env.command(Path::new(BINARY));
+    command.args(args);
+    if let Some(spelling) = spelling {
+        command.env("CHARON_DKG_SPELLING", spelling);
+    }
+    env.outcome(command)
+}
+
+#[test]
+fn help_of_the_program() {
+    let env = TestEnv::new();
+    let help = env.run(&["--help"]).exits(0);
+    assert_eq!(
+        env.run(&["-h"]).exits(0).stdout,
+        help.stdout,
+        "there is one help"
+    );
+    for kind in Kind::ALL {
+        let line = format!("  {:<4} {}\n", kind.exit_code(), kind.meaning());
+        assert!(help.stdout.contains(&line), "{help}");
+    }
+    snapshot!("help", help);
+}
+
+#[test]
+fn help_of_every_verb() {
+    let env = TestEnv::new();
+    for verb in verbs() {
+        let help = env.run(&[&verb, "--help"]).exits(0);
+        assert_eq!(help.stderr, "");
+        // What every verb takes is shown once, in the help of the program.
+        let own = help.stdout.split("Common options:").next().unwrap();
+        snapshot!(format!("help_{verb}"), own);
+    }
+}
+
+#[test]
+fn wrong_command_lines() {
+    let env = TestEnv::new();
+    let before = env.tree();
+    for (name, args) in [
+        ("usage_no_verb", &[][..]),
+        ("usage_unknown_verb", &["frobnicate"]),
+        ("usage_unknown_flag", &["run", "--no-verify"]),
+        ("usage_lock_and_directory", &["verify", "x", "--lock", "y"]),
+        ("usage_deposit_without_lock", &["verify", "--deposit", "y"]),
+        ("usage_bad_format", &["status", "--format", "yaml"]),
+    ] {
+        let outcome = env.run(args).exits(2);
+        assert_eq!(outcome.stdout, "", "{name}");
+        snapshot!(name, outcome);
+    }
+    assert_eq!(env.tree(), before);
+}
+
+#[test]
+fn a_wrong_command_line_is_a_document_for_programs_too() {
+    let env = TestEnv::new();
+    for args in [
+        &["run", "--format", "json", "--frobnicate"][..],
+        &["--format=json"],
+        &["verify", "--deposit", "y", "--format=json"],
+    ] {
+        let document = env.run(args).exits(2).json();
+        assert_eq!(document["schema"], "charon-dkg.failure/1");
+        assert_eq!(document["kind"], "usage");
+        assert_eq!(document["exit_code"], 2);
+        assert_ne!(document["message"], "");
+    }
+}
+
+/// A script that asked for JSON gets one document, whatever happens.
+#[test]
+fn every_verb_answers_programs_with_one_document() {
+    for verb in verbs().iter().filter(|verb| *verb != "rehearse") {
+        for env in [
+            TestEnv::new(),
+            TestEnv::ready(),
+            TestEnv::finished(CEREMONY, 0),
+        ] {
+            let outcome = env.run(&[verb, "--format", "json"]);
+            let schema = outcome.json()["schema"].as_str().unwrap().to_owned();
+            let expected = match (outcome.code, &**verb) {
+                (Some(0), _) | (Some(4), "verify" | "confirm") if !schema.contains("failure") => {
+                    format!("charon-dkg.{verb}/1")
+                }
+                _ => "charon-dkg.failure/1".to_owned(),
+            };
+            assert_eq!(schema, expected, "{outcome}");
+        }
+    }
+}
+
+#[test]
+fn progress_for_programs_is_one_object_a_line() {
+    let env = TestEnv::ready();
+    for args in [
+        &["plan", "--progress", "json"][..],
+        &["run", "--progress", "json"],
+        &["enr", "show", "--progress", "json", "--data-dir", "nowhere"],
+    ] {
+        let outcome = env.run(args).exits(3);
+        assert_ne!(outcome.stderr, "");
+        for line in outcome.stderr.lines() {
+            let event: serde_json::Value = serde_json::from_str(line).unwrap();
+            assert!(event["event"].is_string(), "{line}");
+        }
+    }
+}
+
+#[test]
+fn version_in_every_spelling() {
+    let env = TestEnv::new();
+    let version = format!("charon-dkg {}\n", env!("CARGO_PKG_VERSION"));
+    for args in [
+        &["--version"][..],
+        &["-V"],
+        &["charondkg", "--version"],
+        &["--context", "x", "charondkg", "-V"],
+    ] {
+        assert_eq!(env.run(args).exits(0).stdout, version);
+    }
+}
+
+#[test]
+fn usage_repeats_the_spelling_that_was_typed() {
+    let env = TestEnv::new();
+    let usage = |outcome: Outcome| {
+        let line = outcome
+            .stdout
+            .lines()
+            .find(|line| line.starts_with("Usage:"));
+        line.unwrap().to_owned()
+    };
+    let forwarded = Some("docker charon-dkg");
+    for (outcome, shown) in [
+        (env.run(&["run", "--help"]), "Usage: charon-dkg run"),
+        (
+            as_plugin(&env, None, &["charondkg", "run", "--help"]),
+            "Usage: docker charondkg run",
+        ),
+        (
+            as_plugin(&env, forwarded, &["-D", "charondkg", "run", "--help"]),
+            "Usage: docker charon-dkg run",
+        ),
+        // How docker hands on `docker help charondkg run`.
+        (
+            as_plugin(&env, None, &["help", "charondkg", "run"]),
+            "Usage: docker charondkg run",
+        ),
+        // Inherited by a child that calls us by our own name.
+        (
+            as_plugin(&env, forwarded, &["run", "--help"]),
+            "Usage: charon-dkg run",
+        ),
+    ] {
+        assert!(usage(outcome.exits(0)).starts_with(shown));
+    }
+}
+
+/// `docker --host X charondkg plan` asks the engine at X.
+#[test]
+fn dockers_own_flags_choose_the_engine() {
+    let env = TestEnv::ready();
+    for args in [
+        &["--host", "tcp://192.0.2.1:1", "charondkg", "plan"][..],
+        &["-H=tcp://192.0.2.1:1", "charondkg", "plan"],
+        &["charondkg", "plan", "--host", "tcp://192.0.2.1:1"],
+        &[
+            "--host",
+            "unix:///x",
+            "charondkg",
+            "plan",
+            "--host",
+            "tcp://192.0.2.1:1",
+        ],
+    ] {
+        let outcome = env.run(args).exits(3);
+        assert_eq!(outcome.failed(), ["engine-remote"], "{outcome}");
+    }
+}
+
+#[test]
+fn completion_answers_docker_without_a_word_on_stderr() {
+    let env = TestEnv::new();
+    let outcome = env.run(&["__complete", "charondkg", "ar"]).exits(0);
+    assert_eq!(
+        outcome.stdout,
+        "archive\tMove the outputs of an old or failed ceremony aside; never the ENR key\n:4\n"
+    );
+    let outcome = env
+        .run(&["__completeNoDesc", "charondkg", "verify", "--lock", ""])
+        .exits(0);
+    assert_eq!((&*outcome.stdout, &*outcome.stderr), (":0\n", ""));
+}
+
+/// docker itself asks, where one of this machine hands such questions on (v23 and later).
+#[test]
+fn completion_and_help_reach_us_by_way_of_docker() {
+    let env = TestEnv::new();
+    let plugins = env.path("home/.docker/cli-plugins");
+    std::fs::create_dir_all(&plugins).unwrap();
+    std::os::unix::fs::symlink(BINARY, plugins.join("docker-charondkg")).unwrap();
+    let docker = |args: &[&str]| {
+        let mut command = env.command(Path::new("docker"));
+        command
+            .env("PATH", "/usr/local/bin:/usr/bin:/bin")
+            .args(args);
+        env.outcome(command).exits(0)
+    };
+    let help = docker(&["help", "charondkg", "archive"]);
+    assert!(
+        help.stdout.contains("Usage: docker charondkg archive"),
+        "{help}"
+    );
+    let version = docker(&["--version"]).stdout;
+    let major = version
+        .strip_prefix("Docker version ")
+        .and_then(|rest| rest.split('.').next());
+    if major.unwrap().parse::<u32>().unwrap() >= 23 {
+        let words = docker(&["__complete", "charondkg", "sta"]);
+        assert!(words.stdout.starts_with("status\tSay where"), "{words}");
+    }
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_failure() {
+    let env = TestEnv::finished(CEREMONY, 0);
+    let lock = fixture(CEREMONY, 0).join(LOCK).display().to_string();
+    for args in [
+        &["--help"][..],
+        &["pins"],
+        &["status", "--format", "json"],
+        &["verify", "--format", "json"],
+        &["verify", "--lock", &lock],
+        &["__complete", "charondkg", ""],
+        &["docker-cli-plugin-metadata"],
+    ] {
+        let mut child = env
+            .command(Path::new(BINARY))
+            .args(args)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        drop(child.stdout.take());
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(String::from_utf8_lossy(&output.stderr), "", "{args:?}");
+        let code = output.status.code();
+        // docker, who asks for metadata, reads it to the end.
+        assert!(
+            code == Some(0) || args[0].contains("metadata"),
+            "{args:?}: {code:?}"
+        );
+    }
+}
+
+#[test]
+fn a_full_disk_under_the_result_is_one() {
+    let env = TestEnv::new();
+    for args in [&["pins"][..], &["status", "--format", "json"]] {
+        let full = std::fs::File::options()
+            .write(true)
+            .open("/dev/full")
+            .unwrap();
+        let output = env
+            .command(Path::new(BINARY))
+            .args(args)
+            .stdout(full)
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(1));
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert!(stderr.contains("cannot write the result"), "{stderr}");
+    }
+}
+
+/// Nothing but the words and the streams of a terminal: no colour was asked away.
+#[test]
+fn streams_that_are_no_terminal_get_no_colours() {
+    let env = TestEnv::ready();
+    for args in [&["plan"][..], &["--help"], &["pins"], &["frobnicate"]] {
+        let mut command: Command = env.command(Path::new(BINARY));
+        command
+            .args(args)
+            .env_remove("NO_COLOR")
+            .env("TERM", "xterm-256color");
+        let outcome = env.outcome(command);
+        assert!(!outcome.to_string().contains('\u{1b}'), "{outcome}");
+    }
+}

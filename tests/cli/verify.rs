@@ -1,0 +1,244 @@
+//! `verify`: what passes, what does not, and how both are told. What each check catches is in the
+//! tests of the library.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::schema;
+use crate::support::{CEREMONY, DEFINITION, LOCK, NOBODY, TestEnv, Tree, fixture};
+
+fn flip_a_byte(path: &Path, near: &str) {
+    let mut bytes = fs::read(path).unwrap();
+    let text = String::from_utf8(bytes.clone()).unwrap();
+    let at = text.find(near).unwrap() + near.len();
+    bytes[at] = if bytes[at] == b'0' { b'1' } else { b'0' };
+    fs::write(path, bytes).unwrap();
+}
+
+#[track_caller]
+fn matches_the_schema(report: &Value) {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/verify.schema.json");
+    let schema: Value = serde_json::from_slice(&fs::read(file).unwrap()).unwrap();
+    let problems = schema::problems(&schema, &schema, report, "report");
+    assert!(problems.is_empty(), "{problems:#?}");
+}
+
+#[test]
+fn a_finished_directory_passes_and_is_not_touched() {
+    let env = TestEnv::finished(CEREMONY, 1);
+    let before = env.tree();
+    snapshot!("verify_pass", env.run(&["verify"]).exits(0));
+    assert_eq!(env.tree(), before);
+}
+
+#[test]
+fn every_ceremony_passes_by_the_command_too() {
+    let ceremonies = fixture(CEREMONY, 0)
+        .join("../../..")
+        .canonicalize()
+        .unwrap();
+    for ceremony in fs::read_dir(ceremonies).unwrap() {
+        let name = ceremony.unwrap().file_name().into_string().unwrap();
+        let env = TestEnv::finished(&name, 3);
+        let report = env.run(&["verify", "--format", "json"]).exits(0).json();
+        assert_eq!(report["verdict"], "pass", "{name}");
+        matches_the_schema(&report);
+    }
+}
+
+#[test]
+fn a_directory_can_be_named_by_itself_or_by_its_project() {
+    let env = TestEnv::finished(CEREMONY, 0);
+    let data = env.data("").display().to_string();
+    for args in [
+        &["verify", "."][..],
+        &["verify", ".charon"],
+        &["verify", &data],
+        &["verify", "--data-dir", ".charon"],
+        &["verify", "--dir", "../project"],
+    ] {
+        let outcome = env.run(args).exits(0);
+        assert!(
+            outcome.stdout.starts_with("PASS [ROOT]/project/.charon"),
+            "{outcome}"
+        );
+    }
+}
+
+#[test]
+fn a_flipped_digit_is_found_and_named() {
+    let env = TestEnv::finished(CEREMONY, 0);
+    flip_a_byte(&env.data("validator_keys/keystore-1.txt"), "");
+    snapshot!("verify_flipped_password", env.run(&["verify"]).exits(4));
+
+    let env = TestEnv::finished(CEREMONY, 0);
+    flip_a_byte(&env.data(LOCK), r#""distributed_public_key": "0x"#);
+    let outcome = env.run(&["verify"]).exits(4);
+    assert!(outcome.failed().contains(&"lock-hash"), "{outcome}");
+    assert_eq!(outcome.stdout, "");
+}
+
+/// A program reads one document, also when the verdict is bad.
+#[test]
+fn a_bad_report_is_a_report() {
+    let env = TestEnv::finished(CEREMONY, 0);
+    flip_a_byte(&env.data(LOCK), r#""threshold": "#);
+    let outcome = env.run(&["verify", "--format", "json"]).exits(4);
+    let report = outcome.json();
+    matches_the_schema(&report);
+    assert_eq!(report["verdict"], "fail");
+    assert!(
+        outcome.stderr.contains("did not pass verification"),
+        "{outcome}"
+    );
+}
+
+#[test]
+fn a_bare_lock_needs_no_secrets() {
+    let env = TestEnv::new();
+    fs::copy(
+        fixture(CEREMONY, 0).join(LOCK),
+        env.project().join("lock.json"),
+    )
+    .unwrap();
+    snapshot!(
+        "verify_lock",
+        env.run(&["verify", "--lock", "lock.json"]).exits(0)
+    );
+}
+
+#[test]
+fn deposits_are_held_to_their_lock() {
+    let env = TestEnv::new();
+    let from = fixture(CEREMONY, 0);
+    for name in [LOCK, "deposit-data.json", "deposit-data-1eth.json"] {
+        fs::copy(from.join(name), env.project().join(name)).unwrap();
+    }
+    let deposits = [
+        "--deposit",
+        "deposit-data.json",
+        "--deposit",
+        "deposit-data-1eth.json",
+    ];
+    let args = [&["verify", "--lock", LOCK][..], &deposits].concat();
+    snapshot!("verify_deposits", env.run(&args).exits(0));
+
+    // Another cluster's deposits are genuine, and not for this lock.
+    let other = fixture("charon-v1.3.3-def-v1.10.0-n4-v2", 0).join("deposit-data.json");
+    fs::copy(other, env.project().join("deposit-data.json")).unwrap();
+    let args = ["verify", "--lock", LOCK, "--deposit", "deposit-data.json"];
+    let outcome = env.run(&args).exits(4);
+    assert!(!outcome.failed().is_empty(), "{outcome}");
+}
+
+#[test]
+fn a_definition_can_be_checked_before_the_ceremony() {
+    let env = TestEnv::new();
+    let path = env.project().join("definition.json");
+    fs::copy(fixture(CEREMONY, 0).join(DEFINITION), &path).unwrap();
+    let args = ["verify", "--definition", "definition.json"];
+    snapshot!("verify_definition", env.run(&args).exits(0));
+    flip_a_byte(&path, r#""withdrawal_address": "0x"#);
+    snapshot!("verify_definition_changed", env.run(&args).exits(4));
+}
+
+#[test]
+fn quiet_says_nothing_but_the_exit_code() {
+    let env = TestEnv::finished(CEREMONY, 0);
+    for args in [
+        &["verify", "-q"][..],
+        &["verify", "--quiet", "--format", "json"],
+    ] {
+        let outcome = env.run(args).exits(0);
+        assert_eq!((&*outcome.stdout, &*outcome.stderr), ("", ""));
+    }
+    flip_a_byte(&env.data("validator_keys/keystore-0.txt"), "");
+    for args in [
+        &["verify", "-q"][..],
+        &[
+            "verify",
+            "--quiet",
+            "--format",
+            "json",
+            "--progress",
+            "plain",
+        ],
+        &["verify", "-q", "nowhere"],
+        &["verify", "-q", "--lock", "nowhere"],
+    ] {
+        let outcome = env.run(args).exits(4);
+        assert_eq!((&*outcome.stdout, &*outcome.stderr), ("", ""));
+    }
+}
+
+#[test]
+fn what_is_not_there_cannot_pass() {
+    let env = TestEnv::new();
+    snapshot!("verify_no_data_directory", env.run(&["verify"]).exits(4));
+    snapshot!(
+        "verify_no_such_directory",
+        env.run(&["verify", "nowhere"]).exits(4)
+    );
+    snapshot!(
+        "verify_no_such_lock",
+        env.run(&["verify", "--lock", "nowhere"]).exits(4)
+    );
+    let outcome = env.run(&["verify", "--format", "json"]).exits(4);
+    assert_eq!(outcome.json()["schema"], "charon-dkg.failure/1");
+}
+
+#[test]
+fn a_directory_before_its_ceremony_does_not_pass() {
+    let env = TestEnv::ready();
+    let outcome = env.run(&["verify"]).exits(4);
+    assert_eq!(outcome.failed(), ["data-directory"], "{outcome}");
+}
+
+#[test]
+fn keys_that_all_may_read_do_not_pass() {
+    let env = TestEnv::finished(CEREMONY, 0);
+    let key = env.data("validator_keys/keystore-0.json");
+    fs::set_permissions(key, fs::Permissions::from_mode(0o644)).unwrap();
+    let outcome = env.run(&["verify"]).exits(4);
+    assert_eq!(outcome.failed(), ["file-mode"], "{outcome}");
+}
+
+#[test]
+fn files_that_are_links_do_not_pass() {
+    let env = TestEnv::finished(CEREMONY, 0);
+    let elsewhere = env.project().join("elsewhere.json");
+    fs::rename(env.data(LOCK), &elsewhere).unwrap();
+    std::os::unix::fs::symlink(&elsewhere, env.data(LOCK)).unwrap();
+    let outcome = env.run(&["verify"]).exits(4);
+    assert!(outcome.failed().contains(&"data-directory"), "{outcome}");
+}
+
+/// A directory that cannot be listed is not an empty one.
+#[test]
+fn another_user_gets_no_verdict_but_the_reason() {
+    let env = TestEnv::finished(CEREMONY, 0);
+    let before = Tree::of(&env.data(""));
+    snapshot!(
+        "verify_of_another_user",
+        env.run_as(NOBODY, &["verify"]).exits(4)
+    );
+    assert_eq!(Tree::of(&env.data("")), before);
+}
+
+/// The name of a cluster is chosen by whoever made the definition.
+#[test]
+fn names_of_strangers_stay_in_their_line() {
+    let mut env = TestEnv::ready();
+    env.edit_definition(|definition| {
+        "evil\u{1b}[2J\u{202e}\nPASS name".clone_into(&mut definition.name);
+    });
+    let path = env.data(DEFINITION).display().to_string();
+    let outcome = env.run(&["verify", "--definition", &path]).exits(0);
+    assert!(
+        outcome.stdout.contains("cluster          evil PASS name\n"),
+        "{outcome}"
+    );
+}

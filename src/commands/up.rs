@@ -4,20 +4,21 @@ use super::Context;
 use super::gate::decide::Asked;
 use super::gate::site::{Site, os};
 use super::gate::words::Flags;
-use super::gate::{ask, remember, status};
+use super::gate::{ask, remember};
 use crate::cli::UpArgs;
 use crate::error::{Failure, Kind};
-use crate::gate::decision::Require;
+use crate::gate::status::Installed;
 
 pub(super) fn up(context: &Context, args: &UpArgs) -> Result<(), Failure> {
     let site = Site::open(context, context.layout()?, args.compose.compose.as_deref())?;
-    let installed = status::asked_of(&site.project()?);
-    let asked = installed.unwrap_or(Asked {
-        require: Require::Confirmed,
-        rehearsal: false,
-    });
+    let installed = Installed::of(&site.project()?);
     remember(context, site.layout());
-    let summary = ask(context, site.layout(), asked, &Flags::of(site.layout()))?;
+    let summary = ask(
+        context,
+        site.layout(),
+        Asked::of(installed),
+        &Flags::of(site.layout()),
+    )?;
     context.say(&format!("the gate is open: {summary}"));
     if installed.is_none() {
         context.warn(&format!(

@@ -208,9 +208,7 @@ fn access(service: &Service, scene: &Scene<'_>) -> Access {
         (None, Some(image)) => match scene.image_users.get(image) {
             Some(user) => (user.clone(), format!("{user:?}, as its image says")),
             None => {
-                return Access::CouldNotTell(format!(
-                    "no user is set, and {image} is not here to ask"
-                ));
+                return Access::CouldNotTell(format!("{image} is not here"));
             }
         },
     };

@@ -7,6 +7,7 @@
 //! | [`file`](mod@file) | the one file that is added to a project, made from `compose-templates/` |
 //! | [`dotenv`] | the one entry that is added to `COMPOSE_FILE` in `.env`, and taken out again |
 //! | [`decision`] | open, or closed with the reason and the next command |
+//! | [`status`] | all of it for people and for programs |
 //!
 //! All of it is pure: values in, values out.
 
@@ -15,6 +16,7 @@ pub mod decision;
 pub mod dotenv;
 pub mod file;
 pub mod project;
+pub mod status;
 
 /// The service that all others wait for.
 pub const GATE_SERVICE: &str = "charon-dkg-gate";

@@ -23,6 +23,9 @@ pub const HEARTBEAT_FILE: &str = "charon-enr-private-key.lock";
 /// charon's directory of keystores (charon cluster/helpers.go).
 pub const VALIDATOR_KEYS_DIR: &str = "validator_keys";
 
+/// Keeps git from everything beside it (gitignore(5)).
+const IGNORE_FILE: &str = ".gitignore";
+
 /// The longest list of entries that is gathered: twice the 65536 keystores and passwords that a
 /// cluster can have, which bounds the memory to about 100 MiB.
 const MAX_ENTRIES: usize = 262_144;
@@ -343,6 +346,10 @@ pub fn create_state_dir(layout: &Layout) -> Result<(), StateDirError> {
     if seen.owner.uid == owner.uid || files::acting_as_root() {
         files::settle(state.file(), owner, DIR_MODE)
             .map_err(|cause| FileError::new("set owner and mode of", layout.state_dir(), cause))?;
+        // A project directory is often a checkout of somebody's repository, and stages hold keystores.
+        if state.status(IGNORE_FILE)?.is_none() {
+            state.write(IGNORE_FILE, b"*\n", owner)?;
+        }
     }
     Ok(())
 }
@@ -661,7 +668,10 @@ mod tests {
                 checked += 1;
             }
         }
-        assert_eq!(checked, 3);
+        assert_eq!(checked, 4);
+        // git looks at none of it.
+        let ignored = fs::read(layout.state_dir().join(IGNORE_FILE)).unwrap();
+        assert_eq!(ignored, b"*\n");
         // What root once left there is put right; a stranger's directory is refused.
         chown(layout.state_dir(), Some(0), Some(0)).unwrap();
         fs::set_permissions(layout.state_dir(), fs::Permissions::from_mode(0o755)).unwrap();
@@ -676,7 +686,7 @@ mod tests {
     #[test]
     fn a_state_directory_that_is_a_link_is_refused() {
         let project = Project::new();
-        fs::remove_dir(project.layout.state_dir()).unwrap();
+        fs::remove_dir_all(project.layout.state_dir()).unwrap();
         symlink("/tmp", project.layout.state_dir()).unwrap();
         assert!(create_state_dir(&project.layout).is_err());
     }
@@ -704,7 +714,8 @@ mod tests {
         symlink(dir.path().join("elsewhere"), layout.enr_key_path()).unwrap();
         assert!(create_enr_key_file(&layout, &other).is_err());
         assert!(!dir.path().join("elsewhere").exists());
-        assert_eq!(fs::read_dir(layout.state_dir()).unwrap().count(), 0);
+        let names: Vec<_> = tree(layout.state_dir()).into_keys().collect();
+        assert_eq!(names, [IGNORE_FILE]);
     }
 
     #[test]

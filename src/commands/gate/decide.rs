@@ -6,6 +6,7 @@ use crate::error::Failure;
 use crate::gate::decision::{
     Closed, GateDecision, Require, Words, check_confirmation, check_rehearsal, check_report,
 };
+use crate::gate::status::Installed;
 use crate::host::datadir::Layout;
 use crate::host::journal;
 use crate::verify::Progress;
@@ -15,6 +16,16 @@ use crate::verify::Progress;
 pub(in crate::commands) struct Asked {
     pub(in crate::commands) require: Require,
     pub(in crate::commands) rehearsal: bool,
+}
+
+impl Asked {
+    /// What a project's gate was told; the strict answer where there is none.
+    pub(in crate::commands) fn of(installed: Option<Installed>) -> Self {
+        Self {
+            require: installed.map_or(Require::Confirmed, |gate| gate.require),
+            rehearsal: installed.is_some_and(|gate| gate.rehearsal),
+        }
+    }
 }
 
 /// Looks, and changes nothing. What cannot be looked at is closed.

@@ -71,7 +71,7 @@ pub(super) async fn install(context: &Context, args: &GateInstallArgs) -> Result
     if kind == GateKind::Provider {
         context.say("Compose pulls all images before it asks the gate");
     }
-    status::show(context, site, &engine).await
+    status::show(context, &site, &engine).await
 }
 
 /// The shell's own variables would take the place of what is written to `.env`.

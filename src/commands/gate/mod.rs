@@ -5,7 +5,7 @@ pub(super) mod decide;
 mod install;
 mod remove;
 pub(super) mod site;
-pub(super) mod status;
+mod status;
 pub(super) mod words;
 
 use decide::{Asked, decide};

@@ -1,0 +1,492 @@
+//! What the gate of a project covers, what it does not, and what it says now: for people and for programs.
+
+use serde::Serialize;
+
+use super::coverage::{Access, Edge, RunAs, Watched, fix, foreign};
+use super::decision::{GateDecision, Require, Words};
+use super::project::{Project, Service};
+use super::{ComposeVersion, GATE_FILE, GATE_SERVICE, GateKind};
+use crate::report::clean;
+
+/// Name and version of the JSON form.
+pub const SCHEMA: &str = "charon-dkg.gate-status/1";
+
+/// What the gate in a project was told when it was installed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Installed {
+    /// How it stands there.
+    pub kind: GateKind,
+    /// What must be so.
+    pub require: Require,
+    /// Whether it is a rehearsal's.
+    pub rehearsal: bool,
+}
+
+impl Installed {
+    /// Reads it from the project. A policy that cannot be read is the strict one, as for the gate itself.
+    pub fn of(project: &Project) -> Option<Self> {
+        project.services.get(GATE_SERVICE).map(Self::of_service)
+    }
+
+    fn of_service(gate: &Service) -> Self {
+        let require = |text: Option<&String>| {
+            text.and_then(|text| Require::parse(text))
+                .unwrap_or(Require::Confirmed)
+        };
+        match &gate.provider {
+            Some(provider) => Self {
+                kind: GateKind::Provider,
+                require: require(provider.options.get("require")),
+                rehearsal: provider
+                    .options
+                    .get("rehearsal")
+                    .is_some_and(|value| value == "true"),
+            },
+            None => {
+                let mut words = gate.command.iter().skip_while(|word| *word != "--require");
+                Self {
+                    kind: GateKind::OneShot,
+                    require: require(words.nth(1)),
+                    rehearsal: gate.command.iter().any(|word| word == "--rehearsal"),
+                }
+            }
+        }
+    }
+}
+
+/// What was seen.
+#[derive(Debug)]
+pub struct Seen<'a> {
+    /// How Compose is called.
+    pub compose: &'a str,
+    /// Which release it is.
+    pub version: ComposeVersion,
+    /// The project as it is.
+    pub project: &'a Project,
+    /// Who sees the data directory.
+    pub watched: Vec<Watched>,
+    /// Who must be able to read it.
+    pub run_as: &'a RunAs,
+    /// What the gate says now.
+    pub decision: GateDecision,
+    /// Variables of the shell in whose presence `.env` does not count.
+    pub overruling: Vec<String>,
+    /// Whether our file is in the project directory.
+    pub has_gate_file: bool,
+    /// Files that Compose would read by itself, if the gate did not name others in their place.
+    pub unread: Vec<String>,
+    /// Why the entry in `.env` could not be taken out again, if so.
+    pub not_removable: Option<String>,
+}
+
+/// How it stands with the gate.
+#[derive(Debug, Serialize)]
+pub struct Status {
+    /// [`SCHEMA`].
+    pub schema: &'static str,
+    /// How Compose is called.
+    pub compose: String,
+    /// Its release, two numbers.
+    pub compose_version: String,
+    /// What was installed; `null` if nothing was.
+    pub installed: Option<Installed>,
+    /// The data directory.
+    pub data_dir: String,
+    /// Whether the gate is open.
+    pub open: bool,
+    /// Why, in one line.
+    pub says: String,
+    /// What to do if it is closed.
+    pub next: Option<String>,
+    /// Who sees the data directory.
+    pub services: Vec<Line>,
+    /// What keeps the gate or a service from working as it should.
+    pub problems: Vec<Problem>,
+    /// How a service starts all the same.
+    pub ways_around: Vec<String>,
+}
+
+/// A service that sees something of the data directory.
+#[derive(Debug, Serialize)]
+pub struct Line {
+    /// What is known of it.
+    #[serde(flatten)]
+    pub watched: Watched,
+    /// Whether it waits for a gate that is there.
+    pub covered: bool,
+}
+
+/// Something to be put right.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+pub struct Problem {
+    /// What is so.
+    pub what: String,
+    /// What to do.
+    pub next: String,
+}
+
+impl Status {
+    /// Draws the conclusions.
+    pub fn of(seen: Seen<'_>, words: Words<'_>) -> Self {
+        let installed = Installed::of(seen.project);
+        let mut problems = around_problems(&seen, installed.is_some(), words);
+        problems.extend(edge_problems(&seen.watched, installed.is_some(), words));
+        problems.extend(access_problems(&seen.watched, seen.run_as));
+        problems.extend(foreign_problems(seen.project));
+        let ways_around = installed.map(|gate| ways_around(seen.compose, gate, &seen.watched));
+        let (open, says, next) = match seen.decision {
+            GateDecision::Open { summary } => (true, summary, None),
+            GateDecision::Closed(closed) => (false, closed.reason, Some(closed.next)),
+        };
+        let covered = |watched: &Watched| installed.is_some() && watched.edge == Edge::Waits;
+        Self {
+            schema: SCHEMA,
+            compose: seen.compose.to_owned(),
+            compose_version: seen.version.to_string(),
+            installed,
+            data_dir: words.data_dir.to_owned(),
+            open,
+            says,
+            next,
+            services: seen
+                .watched
+                .into_iter()
+                .map(|watched| Line {
+                    covered: covered(&watched),
+                    watched,
+                })
+                .collect(),
+            problems,
+            ways_around: ways_around.unwrap_or_default(),
+        }
+    }
+
+    /// The same for people.
+    pub fn text(&self) -> String {
+        let mut text = match self.installed {
+            Some(gate) => format!(
+                "gate: {}, requires {}{}, for {} {}\n",
+                match gate.kind {
+                    GateKind::Provider => "asked by Compose",
+                    GateKind::OneShot => "a container that others wait for",
+                },
+                gate.require.name(),
+                if gate.rehearsal {
+                    ", in a rehearsal"
+                } else {
+                    ""
+                },
+                self.compose,
+                self.compose_version,
+            ),
+            None => "gate: none in this project\n".to_owned(),
+        };
+        let mut line = |line: String| text.push_str(&format!("{}\n", clean(&line)));
+        line(format!(
+            "{}: {}",
+            if self.open { "open" } else { "closed" },
+            self.says
+        ));
+        if let Some(next) = &self.next {
+            line(format!("    next: {next}"));
+        }
+        let names = self.services.iter().map(|line| line.watched.service.len());
+        let width = names.max().unwrap_or_default();
+        for service in &self.services {
+            let covered = if service.covered {
+                "waits"
+            } else {
+                "NOT COVERED"
+            };
+            line(format!(
+                "    {:width$}  {covered:11}  {}",
+                service.watched.service,
+                service.watched.paths.join(", "),
+            ));
+        }
+        for problem in &self.problems {
+            line(format!("problem: {}", problem.what));
+            line(format!("    next: {}", problem.next));
+        }
+        if !self.ways_around.is_empty() {
+            line("what no gate can cover:".to_owned());
+        }
+        for way in &self.ways_around {
+            line(format!("    {way}"));
+        }
+        text
+    }
+}
+
+fn problem(what: impl Into<String>, next: impl Into<String>) -> Problem {
+    Problem {
+        what: what.into(),
+        next: next.into(),
+    }
+}
+
+/// What concerns the project's files.
+fn around_problems(seen: &Seen<'_>, installed: bool, words: Words<'_>) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    for variable in &seen.overruling {
+        problems.push(problem(
+            format!("this shell sets {variable}, so Compose does not go by .env here"),
+            format!("unset {}", variable.split('=').next().unwrap_or_default()),
+        ));
+    }
+    if !installed && seen.has_gate_file {
+        problems.push(problem(
+            format!("{GATE_FILE} is here, and Compose does not read it"),
+            words.command("gate install"),
+        ));
+    }
+    for file in &seen.unread {
+        problems.push(problem(
+            format!("{file} came after the gate, and is not among the files that Compose reads"),
+            words.command("gate install"),
+        ));
+    }
+    if let Some(reason) = &seen.not_removable {
+        problems.push(problem(
+            format!("`gate remove` would not work: {reason}"),
+            "put .env right by hand",
+        ));
+    }
+    problems
+}
+
+/// Who does not wait.
+fn edge_problems(watched: &[Watched], installed: bool, words: Words<'_>) -> Vec<Problem> {
+    let next = words.command("gate install");
+    if !installed {
+        return vec![problem("no gate is installed in this project", next)];
+    }
+    watched
+        .iter()
+        .filter(|service| service.edge != Edge::Waits)
+        .map(|service| {
+            let what = "sees the data directory and does not wait for the gate";
+            problem(format!("{} {what}", service.service), next.clone())
+        })
+        .collect()
+}
+
+/// Who could not read the keys, and of whom that cannot be told.
+fn access_problems(watched: &[Watched], run_as: &RunAs) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    let mut unknown = Vec::new();
+    for service in watched {
+        let name = &service.service;
+        match &service.access {
+            Access::Reads => {}
+            Access::CannotRead(user) => problems.push(problem(
+                format!(
+                    "{name} could not read the keys: it runs as user {user}, and they are for {} alone",
+                    run_as.user
+                ),
+                format!(
+                    "put this into a compose file of yours that COMPOSE_FILE names: {}",
+                    fix(name, run_as)
+                ),
+            )),
+            Access::CouldNotTell(reason) => unknown.push(format!("{name} ({reason})")),
+        }
+    }
+    if !unknown.is_empty() {
+        problems.push(problem(
+            format!(
+                "it cannot be told yet whether these could read the keys: {}",
+                unknown.join(", ")
+            ),
+            format!(
+                "pull their images and ask again; the keys are for user {} alone",
+                run_as.user
+            ),
+        ));
+    }
+    problems
+}
+
+fn foreign_problems(project: &Project) -> Vec<Problem> {
+    let others = foreign(project).into_iter();
+    others
+        .map(|(service, container)| {
+            problem(
+                format!(
+                    "{service} takes over the volumes of container {container}, whatever they are"
+                ),
+                "name a service instead",
+            )
+        })
+        .collect()
+}
+
+/// Compose's own ways past any `depends_on`, as tried with releases 1.29, 2.26 and 2.40.
+fn ways_around(compose: &str, gate: Installed, watched: &[Watched]) -> Vec<String> {
+    let mut ways = vec![format!(
+        "`{compose} up --no-deps`, `run --no-deps` and `restart` do not ask the gate, nor does `docker start`"
+    )];
+    if gate.kind == GateKind::Provider {
+        ways.push(format!(
+            "`{compose} start` does not ask it either: it starts what was created, and whoever creates is asked"
+        ));
+    }
+    ways.push(format!(
+        "`{compose} -f FILE`, `--env-file`, COMPOSE_FILE in the shell, and a call from a subdirectory do not go by .env here"
+    ));
+    let restarting: Vec<String> = watched
+        .iter()
+        .filter_map(|service| {
+            let policy = service.restart.as_ref()?;
+            Some(format!("{} ({policy})", service.service))
+        })
+        .collect();
+    if !restarting.is_empty() {
+        ways.push(format!(
+            "what ran once is started again by the engine, by its restart policy: {}",
+            restarting.join(", ")
+        ));
+    }
+    ways
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::path::Path;
+
+    use super::*;
+    use crate::gate::coverage::{Readers, Scene, assess};
+    use crate::gate::decision::Closed;
+
+    fn status(services: &str, edit: impl FnOnce(&mut Seen<'_>)) -> Status {
+        let project = Project::parse(format!("services: {services}").as_bytes()).unwrap();
+        let run_as = RunAs {
+            user: "1000:1000".to_owned(),
+            userns_mode: None,
+            readers: Readers::OwnerAndRoot,
+        };
+        let scene = Scene {
+            data_dir: Path::new("/p/.charon"),
+            real_paths: &BTreeMap::new(),
+            image_users: &BTreeMap::new(),
+            run_as: &run_as,
+            kind: Installed::of(&project).map_or(GateKind::Provider, |gate| gate.kind),
+        };
+        let mut seen = Seen {
+            compose: "docker compose",
+            version: ComposeVersion {
+                major: 2,
+                minor: 40,
+            },
+            watched: assess(&project, &scene),
+            project: &project,
+            run_as: &run_as,
+            decision: GateDecision::Closed(Closed::new("nobody has\nconfirmed", "ask")),
+            overruling: Vec::new(),
+            has_gate_file: true,
+            unread: Vec::new(),
+            not_removable: None,
+        };
+        edit(&mut seen);
+        let words = Words {
+            spelling: "docker charon-dkg",
+            flags: "",
+            data_dir: "/p/.charon",
+        };
+        Status::of(seen, words)
+    }
+
+    const GATE: &str =
+        "charon-dkg-gate: {provider: {type: charondkg, options: {require: verified}}}";
+
+    #[test]
+    fn people_read_what_waits_and_what_does_not() {
+        let services = format!(
+            "{{{GATE}, charon: {{user: '1000', restart: always, volumes: ['/p/.charon:/x'], depends_on: [charon-dkg-gate]}},
+              vc-x: {{user: '7', volumes: ['/p/.charon/validator_keys:/k']}},
+              vc-y: {{image: absent, volumes_from: ['container:z'], volumes: ['/p/.charon:/k'], depends_on: [charon-dkg-gate]}}}}"
+        );
+        insta::assert_snapshot!(status(&services, |_| ()).text(), @r#"
+        gate: asked by Compose, requires verified, for docker compose 2.40
+        closed: nobody has confirmed
+            next: ask
+            charon  waits        /p/.charon at /x
+            vc-x    NOT COVERED  /p/.charon/validator_keys at /k
+            vc-y    waits        /p/.charon at /k
+        problem: vc-x sees the data directory and does not wait for the gate
+            next: docker charon-dkg gate install
+        problem: vc-x could not read the keys: it runs as user "7", as its service says, and they are for 1000:1000 alone
+            next: put this into a compose file of yours that COMPOSE_FILE names: services: {vc-x: {user: "1000:1000"}}
+        problem: it cannot be told yet whether these could read the keys: vc-y (absent is not here)
+            next: pull their images and ask again; the keys are for user 1000:1000 alone
+        problem: vc-y takes over the volumes of container z, whatever they are
+            next: name a service instead
+        what no gate can cover:
+            `docker compose up --no-deps`, `run --no-deps` and `restart` do not ask the gate, nor does `docker start`
+            `docker compose start` does not ask it either: it starts what was created, and whoever creates is asked
+            `docker compose -f FILE`, `--env-file`, COMPOSE_FILE in the shell, and a call from a subdirectory do not go by .env here
+            what ran once is started again by the engine, by its restart policy: charon (always)
+        "#);
+    }
+
+    #[test]
+    fn without_a_gate_nothing_is_covered() {
+        let status = status(
+            "{charon: {user: '1000', volumes: ['/p/.charon:/x']}}",
+            |seen| {
+                seen.decision = GateDecision::Open {
+                    summary: "verified".to_owned(),
+                };
+                seen.overruling = vec!["COMPOSE_FILE=a.yml".to_owned()];
+                seen.unread = vec!["compose.override.yml".to_owned()];
+                seen.not_removable = Some("two blocks".to_owned());
+            },
+        );
+        insta::assert_snapshot!(status.text(), @"
+        gate: none in this project
+        open: verified
+            charon  NOT COVERED  /p/.charon at /x
+        problem: this shell sets COMPOSE_FILE=a.yml, so Compose does not go by .env here
+            next: unset COMPOSE_FILE
+        problem: compose-charon-dkg.yml is here, and Compose does not read it
+            next: docker charon-dkg gate install
+        problem: compose.override.yml came after the gate, and is not among the files that Compose reads
+            next: docker charon-dkg gate install
+        problem: `gate remove` would not work: two blocks
+            next: put .env right by hand
+        problem: no gate is installed in this project
+            next: docker charon-dkg gate install
+        ");
+        assert!(!status.services.iter().any(|line| line.covered));
+    }
+
+    #[test]
+    fn what_was_installed_is_read_from_the_project() {
+        let installed = |gate: &str| {
+            let project = Project::parse(format!("services: {{{gate}}}").as_bytes()).unwrap();
+            Installed::of(&project)
+        };
+        assert_eq!(
+            installed(GATE),
+            Some(Installed {
+                kind: GateKind::Provider,
+                require: Require::Verified,
+                rehearsal: false
+            })
+        );
+        assert_eq!(
+            installed(
+                "charon-dkg-gate: {image: i, command: [gate, check, --rehearsal, --require, verified]}"
+            ),
+            Some(Installed {
+                kind: GateKind::OneShot,
+                require: Require::Verified,
+                rehearsal: true
+            })
+        );
+        let strict = installed("charon-dkg-gate: {image: i, command: [gate, check, --require]}");
+        assert_eq!(strict.map(|gate| gate.require), Some(Require::Confirmed));
+        assert_eq!(installed("other: {image: i}"), None);
+    }
+}

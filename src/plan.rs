@@ -361,6 +361,15 @@ pub enum NetworkFact {
     NotLookedAt,
 }
 
+/// Why our own directory cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StateDirProblem {
+    /// What is wrong with it.
+    pub seen: String,
+    /// What helps against it.
+    pub advice: String,
+}
+
 /// Everything that was seen before the ceremony.
 #[derive(Debug, Clone)]
 pub struct Facts {
@@ -369,7 +378,7 @@ pub struct Facts {
     /// The data directory.
     pub data_dir: DataDirFact,
     /// Why our own directory beside it cannot be used, if it cannot.
-    pub state_dir_problem: Option<String>,
+    pub state_dir_problem: Option<StateDirProblem>,
     /// The ENR key.
     pub enr_key: EnrKeyFact,
     /// The definition.
@@ -720,9 +729,9 @@ fn check_state_dir(request: &Request, facts: &Facts, findings: &mut Vec<Finding>
         findings.push(fail(
             "state-directory-unusable",
             &format!("working directory {}", request.state_dir.display()),
-            problem,
+            &problem.seen,
             "a directory of the data directory's owner, beside the data directory",
-            "let that owner write in the project directory, or run this as root",
+            &problem.advice,
         ));
     }
 }

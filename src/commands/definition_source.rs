@@ -140,6 +140,12 @@ pub(super) async fn find(
             }
             Err(error) => return Err(NoDefinition::unkept(error)),
         },
+        Some("") => {
+            return Err(NoDefinition::Unusable {
+                reason: "--definition is empty".to_owned(),
+                advice: "name the file or URL that the coordinator sent",
+            });
+        }
         Some(file) => {
             let path = std::path::absolute(file).unwrap_or_else(|_| file.into());
             let bytes = read::read_file(&path, read::DEFINITION).map_err(NoDefinition::unread)?;

@@ -1,6 +1,7 @@
 //! Gathers the facts that [`plan::make`] decides on. Reads only, but for a short-lived container
 //! each to ask the image for its version and the relays for an answer.
 
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -26,12 +27,13 @@ use crate::host::probe::{self, ProbeError};
 use crate::host::processes::{self, Relation, Sign};
 use crate::host::read;
 use crate::host::self_image::{self, SelfImageError, SelfImageSpec};
+use crate::host::users;
 use crate::keys::k1::EnrKey;
 use crate::pins;
 use crate::plan::{
     self, ContainerPlan, DataDirFact, DefinitionFact, ENR_KEY_FILE, EngineFact, EnrKeyFact, Entry,
     EntryKind, Facts, ImageFact, LABEL_ATTEMPT, LABEL_ENR_ID, NetworkFact, OtherUser, RelayAnswer,
-    RelayFact, Request,
+    RelayFact, Request, StateDirProblem,
 };
 
 /// `charon version` answers at once; a cold disk may need a while to read the image.
@@ -118,12 +120,18 @@ pub(super) async fn observe(
     let mut others = others;
     others.extend(charon_processes(layout));
 
-    let (next_attempt, state_dir_problem) = match Attempt::list(layout) {
-        Ok(attempts) => {
-            let last = attempts.last().map_or(0, Attempt::number);
-            (last.saturating_add(1), state_dir_problem(layout))
+    let mut state_dir_problem = state_dir_problem(layout, on_disk.owner.uid);
+    let next_attempt = match Attempt::list(layout) {
+        Ok(attempts) => attempts.last().map_or(0, Attempt::number).saturating_add(1),
+        Err(error) => {
+            state_dir_problem = state_dir_problem.or_else(|| {
+                Some(StateDirProblem {
+                    seen: error.to_string(),
+                    advice: "see what keeps you from reading it".to_owned(),
+                })
+            });
+            1
         }
-        Err(error) => (1, Some(error.to_string())),
     };
     let facts = Facts {
         my_uid: getuid().as_raw(),
@@ -147,20 +155,37 @@ pub(super) async fn observe(
 }
 
 /// Why our directory beside the data directory cannot be made or written in, if so.
-fn state_dir_problem(layout: &Layout) -> Option<String> {
+fn state_dir_problem(layout: &Layout, owner: u32) -> Option<StateDirProblem> {
     let state_dir = layout.state_dir();
+    let let_in = "let the owner of the data directory write there, or run this as root";
+    let problem = |seen: String, advice: &str| {
+        Some(StateDirProblem {
+            seen,
+            advice: advice.to_owned(),
+        })
+    };
+    let me = getuid().as_raw();
     let (path, what) = match std::fs::symlink_metadata(state_dir) {
-        Ok(meta) if meta.is_dir() => (state_dir, "you may not put files there"),
-        Ok(_) => return Some("it is no directory".to_owned()),
+        Ok(meta) if !meta.is_dir() => {
+            return problem("it is no directory".to_owned(), "move it out of the way");
+        }
+        Ok(meta) if meta.uid() != owner && meta.uid() != me => {
+            return problem(
+                format!("it belongs to {}", users::describe_user(meta.uid())),
+                "find out whose it is, and move it out of the way",
+            );
+        }
+        Ok(_) => (state_dir, "you may not put files there"),
         Err(_) => (
             state_dir.parent().unwrap_or(state_dir),
             "it does not exist, and you may not make it",
         ),
     };
     let wanted = Access::READ_OK | Access::WRITE_OK | Access::EXEC_OK;
-    rustix::fs::accessat(rustix::fs::CWD, path, wanted, AtFlags::EACCESS)
-        .err()
-        .map(|errno| format!("{what}: {}", std::io::Error::from(errno)))
+    match rustix::fs::accessat(rustix::fs::CWD, path, wanted, AtFlags::EACCESS) {
+        Ok(()) => None,
+        Err(errno) => problem(format!("{what}: {}", std::io::Error::from(errno)), let_in),
+    }
 }
 
 fn attempt_dir(layout: &Layout, number: u32) -> PathBuf {

@@ -305,6 +305,12 @@ impl Engine {
         })
     }
 
+    /// The operating system and processor as image indexes name them: `linux/amd64`.
+    pub fn os_arch(&self) -> String {
+        let known = |text: &Option<String>| text.clone().unwrap_or_default();
+        format!("{}/{}", known(&self.version.os), known(&self.version.arch))
+    }
+
     /// What kind of engine this is.
     ///
     /// # Errors
@@ -325,7 +331,7 @@ impl Engine {
             name,
             version: known(&version.version),
             api_version: known(&version.api_version),
-            os_arch: format!("{}/{}", known(&version.os), known(&version.arch)),
+            os_arch: self.os_arch(),
             operating_system: known(&info.operating_system),
             mode,
             root_dir: info.docker_root_dir.map(PathBuf::from),

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
@@ -121,18 +122,30 @@ pub async fn load_self_image(
     engine: &Engine,
     spec: &SelfImageSpec,
 ) -> Result<SelfImage, SelfImageError> {
-    let program = format!("{}/{}", std::env::consts::OS, go_architecture());
-    let facts = engine.facts().await?;
-    if facts.os_arch != program {
+    let platform = format!("{}/{}", std::env::consts::OS, go_architecture());
+    if engine.os_arch() != platform {
         return Err(SelfImageError::OtherPlatform {
-            engine: facts.os_arch,
-            program,
+            engine: engine.os_arch(),
+            program: platform,
+        });
+    }
+    let program = running_program()?;
+    let alias = program.alias(spec);
+    if let Some(alias) = &alias
+        && let Some(facts) = engine.inspect_image(alias).await?
+        && let Some(content) = facts.labels.get(CONTENT_LABEL)
+    {
+        return Ok(SelfImage {
+            reference: reference_of(content),
+            facts,
+            reused: true,
         });
     }
     // Reading and hashing some tens of megabytes must not hold up a signal handler.
     let packed = tokio::task::spawn_blocking({
         let spec = spec.clone();
-        move || Packed::of(&running_program()?, &spec)
+        let alias = alias.clone();
+        move || Packed::of(&program, &spec, alias)
     });
     let packed = match packed.await {
         Ok(packed) => packed?,
@@ -143,13 +156,15 @@ pub async fn load_self_image(
             });
         }
     };
-    if let Some(facts) = find(engine, &packed).await? {
+    let known = find(engine, &packed).await?;
+    if let (Some(facts), None) = (&known, &alias) {
         return Ok(SelfImage {
             reference: packed.reference,
-            facts,
+            facts: facts.clone(),
             reused: true,
         });
     }
+    // An image that is there already gets the alias by this.
     engine.load_image(packed.archive).await?;
     let packed = Packed {
         archive: Vec::new(),
@@ -159,12 +174,18 @@ pub async fn load_self_image(
         Some(facts) => Ok(SelfImage {
             reference: packed.reference,
             facts,
-            reused: false,
+            reused: known.is_some(),
         }),
         None => Err(SelfImageError::NotLoaded {
             reference: packed.reference,
         }),
     }
+}
+
+/// The name of an image that nobody gave another name.
+fn reference_of(content: &str) -> String {
+    let tag: String = content.chars().take(16).collect();
+    format!("{REPOSITORY}:{tag}")
 }
 
 /// The image of this name, if it was made from the same content and with the same settings.
@@ -179,6 +200,34 @@ const EXECUTABLE: &str = "/proc/self/exe";
 struct Program {
     executable: PathBuf,
     libraries: BTreeSet<PathBuf>,
+}
+
+impl Program {
+    /// A name for the image of exactly these files, as they lie on this machine's disk now: who
+    /// has it need not read them. `None` where the caller names the image.
+    ///
+    /// The kernel sets a file's change time whenever its content changes, and nobody can set it.
+    fn alias(&self, spec: &SelfImageSpec) -> Option<String> {
+        if spec.reference.is_some() {
+            return None;
+        }
+        let mut hash = Sha256::new();
+        hash.update(format!("{spec:?}"));
+        for path in std::iter::once(&self.executable).chain(&self.libraries) {
+            let meta = std::fs::metadata(path).ok()?;
+            hash.update(format!(
+                "{}:{}:{}:{}.{}:{};",
+                meta.dev(),
+                meta.ino(),
+                meta.len(),
+                meta.ctime(),
+                meta.ctime_nsec(),
+                path.display()
+            ));
+        }
+        let tag: String = hex::encode(hash.finalize()).chars().take(16).collect();
+        Some(format!("{REPOSITORY}:files-{tag}"))
+    }
 }
 
 /// This process's executable and the libraries it has mapped.
@@ -235,7 +284,11 @@ struct Packed {
 }
 
 impl Packed {
-    fn of(program: &Program, spec: &SelfImageSpec) -> Result<Self, SelfImageError> {
+    fn of(
+        program: &Program,
+        spec: &SelfImageSpec,
+        alias: Option<String>,
+    ) -> Result<Self, SelfImageError> {
         let layer = pack_layer(program)?;
         let layer_digest = hex::encode(Sha256::digest(&layer));
         let config = |content: &str| {
@@ -259,15 +312,18 @@ impl Packed {
         // The label stands for the content and all settings; it cannot stand for itself.
         let content = hex::encode(Sha256::digest(config("")));
         let config = config(&content);
-        let reference = spec.reference.clone().unwrap_or_else(|| {
-            let tag: String = content.chars().take(16).collect();
-            format!("{REPOSITORY}:{tag}")
-        });
+        let reference = spec
+            .reference
+            .clone()
+            .unwrap_or_else(|| reference_of(&content));
         let config_name = format!("{}.json", hex::encode(Sha256::digest(&config)));
         let layer_name = format!("{layer_digest}/layer.tar");
+        let names: Vec<&str> = std::iter::once(reference.as_str())
+            .chain(alias.as_deref())
+            .collect();
         let manifest = serde_json::json!([{
             "Config": config_name,
-            "RepoTags": [reference],
+            "RepoTags": names,
             "Layers": [layer_name],
         }]);
         let mut archive = Archive::default();
@@ -582,15 +638,15 @@ mod tests {
     fn packing_twice_gives_the_same_bytes_and_other_settings_give_another_label() {
         let program = running_program().unwrap();
         let spec = SelfImageSpec::default();
-        let one = Packed::of(&program, &spec).unwrap();
-        let two = Packed::of(&program, &spec).unwrap();
+        let one = Packed::of(&program, &spec, None).unwrap();
+        let two = Packed::of(&program, &spec, None).unwrap();
         assert!(one.archive == two.archive);
         assert_eq!(one.reference, two.reference);
         let other = SelfImageSpec {
             entrypoint: vec![PROGRAM.to_owned(), "simulator".to_owned()],
             ..spec
         };
-        let other = Packed::of(&program, &other).unwrap();
+        let other = Packed::of(&program, &other, None).unwrap();
         assert_ne!(one.content, other.content);
         assert_ne!(one.reference, other.reference);
     }

@@ -91,6 +91,10 @@ async fn start(
         .advance(layout, State::Running)
         .map_err(failures::attempt)?;
     context.say(&format!(
+        "cluster definition {} ({})",
+        plan.definition_hash, plan.definition_source
+    ));
+    context.say(&format!(
         "attempt {}: charon {} as operator {} of {}, {}",
         attempt.number(),
         plan.charon_version,

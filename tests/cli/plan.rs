@@ -10,7 +10,7 @@ use charon_dkg::cluster::network::Network;
 use charon_dkg::finding::{Finding, Weight};
 use charon_dkg::plan::{
     DataDirFact, DefinitionFact, EngineFact, EnrKeyFact, Entry, EntryKind, Facts, ImageFact,
-    NetworkFact, OtherUser, Plan, RelayAnswer, RelayFact, Request, make,
+    NetworkFact, OtherUser, Plan, RelayAnswer, RelayFact, Request, StateDirProblem, make,
 };
 
 use crate::support::{CEREMONY, DEFINITION, KEY, LOCK, fixture};
@@ -194,7 +194,10 @@ fn faults() -> Vec<Fault> {
             }
         }),
         fault("state-directory-unusable", &["state"], |_, facts| {
-            facts.state_dir_problem = Some(text("it is no directory"));
+            facts.state_dir_problem = Some(StateDirProblem {
+                seen: text("it is no directory"),
+                advice: text("move it out of the way"),
+            });
         }),
         fault("data-directory-not-clean", &["entries"], |_, facts| {
             add(facts, LOCK, EntryKind::File);

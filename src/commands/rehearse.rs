@@ -416,6 +416,8 @@ impl Stage<'_> {
                 player,
                 &[
                     "run",
+                    // Throw-away keys.
+                    "--no-backup",
                     "--relay",
                     &relay,
                     "--network",

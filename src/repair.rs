@@ -261,9 +261,8 @@ pub fn exposures(tree: &Tree, owner: Ids) -> Vec<Exposure> {
             continue;
         }
         let gid = seen.owner.gid;
-        let enters = |dir: &Seen| {
-            dir.mode & 0o001 != 0 || (dir.owner.gid == gid && dir.mode & 0o010 != 0)
-        };
+        let enters =
+            |dir: &Seen| dir.mode & 0o001 != 0 || (dir.owner.gid == gid && dir.mode & 0o010 != 0);
         if seen.mode & 0o040 != 0 && reachable(seen, &enters) {
             note(Reader::Group(gid));
         }
@@ -364,8 +363,14 @@ mod tests {
         let expected = [
             ("", "1000:1000 0777 -> 1000:1000 0700"),
             ("cluster-lock.json", "1000:1000 4755 -> 1000:1000 0600"),
-            ("validator_keys/keystore-0.json", "0:0 0600 -> 1000:1000 0600"),
-            ("validator_keys/keystore-0.txt", "1000:1000 0000 -> 1000:1000 0600"),
+            (
+                "validator_keys/keystore-0.json",
+                "0:0 0600 -> 1000:1000 0600",
+            ),
+            (
+                "validator_keys/keystore-0.txt",
+                "1000:1000 0000 -> 1000:1000 0600",
+            ),
         ];
         let expected = expected.map(|(path, text)| (path.to_owned(), text.to_owned()));
         assert_eq!(steps, expected);
@@ -415,7 +420,11 @@ mod tests {
             others_reach_it: false,
             ..tree(open)
         };
-        assert!(!told(&home).iter().any(|text| text.starts_with("every user")));
+        assert!(
+            !told(&home)
+                .iter()
+                .any(|text| text.starts_with("every user"))
+        );
         let private = tree(vec![
             me("", Kind::Directory, 0o700),
             me(ENR_KEY_FILE, Kind::File, 0o644),
@@ -427,7 +436,10 @@ mod tests {
     fn only_a_data_directory_is_repaired() {
         let check = |names: &[&'static str]| check_data_directory(names.iter().copied());
         assert_eq!(check(&[ENR_KEY_FILE, "cluster-definition.json"]), Ok(()));
-        assert_eq!(check(&["cluster-lock.json", "deposit-data-32eth.json"]), Ok(()));
+        assert_eq!(
+            check(&["cluster-lock.json", "deposit-data-32eth.json"]),
+            Ok(())
+        );
         assert_eq!(check(&["cluster-definition.json"]), Err(None));
         assert_eq!(check(&[]), Err(None));
         assert_eq!(check(&[ENR_KEY_FILE, ".ssh"]), Err(Some(".ssh")));

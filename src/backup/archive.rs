@@ -244,9 +244,10 @@ pub fn pack(files: &[File], about: &About<'_>) -> Result<Zeroizing<Vec<u8>>, Arc
             .map(|(name, file)| FileDigest::of(name.clone(), &file.bytes))
             .collect(),
     };
-    let manifest = serde_json::to_vec_pretty(&manifest).map_err(|error| ArchiveError::Manifest {
-        reason: error.to_string(),
-    })?;
+    let manifest =
+        serde_json::to_vec_pretty(&manifest).map_err(|error| ArchiveError::Manifest {
+            reason: error.to_string(),
+        })?;
     let folders: BTreeSet<&str> = names.keys().flat_map(|name| folders_of(name)).collect();
 
     // Made once: growing would leave copies of secrets behind.
@@ -325,11 +326,8 @@ pub fn unpack(archive: &[u8]) -> Result<(Manifest, Vec<Unpacked<'_>>), ArchiveEr
             .zip(len)
             .and_then(|(from, len)| archive.get(from..from.checked_add(len)?))
             .ok_or_else(|| broken(&"it ends in the middle of a file"))?;
-        let name = borrowed_name(archive, entry.raw_header_position()).ok_or_else(|| {
-            ArchiveError::Name {
-                seen: lossy(),
-            }
-        })?;
+        let name = borrowed_name(archive, entry.raw_header_position())
+            .ok_or_else(|| ArchiveError::Name { seen: lossy() })?;
         if kind.is_dir() {
             let known = [Place::Data, Place::State].into_iter().any(|place| {
                 let rest = name.strip_prefix(place.prefix());
@@ -369,9 +367,11 @@ pub fn unpack(archive: &[u8]) -> Result<(Manifest, Vec<Unpacked<'_>>), ArchiveEr
     let manifest = manifest.ok_or_else(|| ArchiveError::Manifest {
         reason: "the archive is empty".to_owned(),
     })?;
-    if let Some(parent) = seen.iter().flat_map(|name| folders_of(name)).find(|folder| {
-        seen.contains(folder.trim_end_matches('/'))
-    }) {
+    if let Some(parent) = seen
+        .iter()
+        .flat_map(|name| folders_of(name))
+        .find(|folder| seen.contains(folder.trim_end_matches('/')))
+    {
         return Err(ArchiveError::Twice {
             path: parent.to_owned(),
         });
@@ -589,7 +589,12 @@ mod tests {
     fn the_buffer_is_made_once() {
         let files = node();
         let id = enr_id();
-        let about = About { seconds: 0, created: "", enr_id: &id, owner: (0, 0) };
+        let about = About {
+            seconds: 0,
+            created: "",
+            enr_id: &id,
+            owner: (0, 0),
+        };
         let archive = pack(&files, &about).unwrap();
         assert_eq!(archive.len(), archive.capacity());
     }
@@ -618,11 +623,17 @@ mod tests {
         ] {
             let key = (".charon/charon-enr-private-key", KEY);
             let archive = forged(
-                &[(key.0, EntryType::Regular, KEY), (name, EntryType::Regular, b"x")],
+                &[
+                    (key.0, EntryType::Regular, KEY),
+                    (name, EntryType::Regular, b"x"),
+                ],
                 &[key, (name, b"x")],
             );
             let error = unpack(&archive).unwrap_err();
-            assert!(matches!(error, ArchiveError::Name { .. }), "{name}: {error}");
+            assert!(
+                matches!(error, ArchiveError::Name { .. }),
+                "{name}: {error}"
+            );
         }
     }
 
@@ -644,7 +655,10 @@ mod tests {
         ] {
             let name = ".charon/cluster-lock.json";
             let error = unpack(&forged(&[(name, kind, b"x")], &[(name, b"x")])).unwrap_err();
-            assert!(matches!(error, ArchiveError::Kind { .. }), "{kind:?}: {error}");
+            assert!(
+                matches!(error, ArchiveError::Kind { .. }),
+                "{kind:?}: {error}"
+            );
         }
         let folder = forged(&[(".charon/x/", EntryType::Directory, b"content")], &[]);
         assert!(unpack(&folder).is_err());
@@ -655,18 +669,38 @@ mod tests {
         let key = (".charon/charon-enr-private-key", EntryType::Regular, KEY);
         let listed = (key.0, KEY);
         let twice = unpack(&forged(&[key, key], &[listed])).unwrap_err();
-        assert_eq!(twice, ArchiveError::Twice { path: key.0.to_owned() });
+        assert_eq!(
+            twice,
+            ArchiveError::Twice {
+                path: key.0.to_owned()
+            }
+        );
         let twice = unpack(&forged(&[key], &[listed, listed])).unwrap_err();
-        assert_eq!(twice, ArchiveError::Twice { path: key.0.to_owned() });
+        assert_eq!(
+            twice,
+            ArchiveError::Twice {
+                path: key.0.to_owned()
+            }
+        );
         let below = ".charon/charon-enr-private-key/x";
-        let both = forged(&[key, (below, EntryType::Regular, b"")], &[listed, (below, b"")]);
-        assert!(matches!(unpack(&both).unwrap_err(), ArchiveError::Twice { .. }));
+        let both = forged(
+            &[key, (below, EntryType::Regular, b"")],
+            &[listed, (below, b"")],
+        );
+        assert!(matches!(
+            unpack(&both).unwrap_err(),
+            ArchiveError::Twice { .. }
+        ));
     }
 
     #[test]
     fn the_manifest_and_the_files_must_agree() {
         let key = (".charon/charon-enr-private-key", EntryType::Regular, KEY);
-        let lock = (".charon/cluster-lock.json", EntryType::Regular, &b"lock"[..]);
+        let lock = (
+            ".charon/cluster-lock.json",
+            EntryType::Regular,
+            &b"lock"[..],
+        );
         for (entries, listed) in [
             (vec![key, lock], vec![(key.0, KEY)]),
             (vec![key], vec![(key.0, KEY), (lock.0, b"lock")]),
@@ -679,7 +713,10 @@ mod tests {
         for (entries, listed) in [
             (vec![lock], vec![(lock.0, lock.2)]),
             (vec![(key.0, key.1, &other[..])], vec![(key.0, &other[..])]),
-            (vec![(key.0, key.1, &b"no key"[..])], vec![(key.0, &b"no key"[..])]),
+            (
+                vec![(key.0, key.1, &b"no key"[..])],
+                vec![(key.0, &b"no key"[..])],
+            ),
         ] {
             let error = unpack(&forged(&entries, &listed)).unwrap_err();
             assert!(matches!(error, ArchiveError::Key { .. }), "{error}");
@@ -708,7 +745,12 @@ mod tests {
     #[test]
     fn what_would_not_be_read_is_not_written() {
         let id = enr_id();
-        let about = About { seconds: 0, created: "", enr_id: &id, owner: (0, 0) };
+        let about = About {
+            seconds: 0,
+            created: "",
+            enr_id: &id,
+            owner: (0, 0),
+        };
         let long = "x".repeat(MAX_PATH + 1);
         for (place, path) in [
             (Place::Data, "../x"),
@@ -719,7 +761,10 @@ mod tests {
         }
         let longest = "x".repeat(MAX_PATH);
         let archive = packed(
-            &[file(Place::Data, ENR_KEY_FILE, KEY), file(Place::Data, &longest, b"1")],
+            &[
+                file(Place::Data, ENR_KEY_FILE, KEY),
+                file(Place::Data, &longest, b"1"),
+            ],
             &id,
         );
         assert!(unpack(&archive).is_ok());

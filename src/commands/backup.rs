@@ -123,9 +123,9 @@ fn make(
     };
     let now = jiff::Timestamp::now();
     let target = Target::find(layout, args.file.as_deref(), &enr_id, now)?;
+    let keys = Keys::find(context, args)?;
     let _key_guard = guard_key(layout, &enr_id)?;
     let _guard = guard_directory(context, layout)?;
-    let keys = Keys::find(context, args)?;
 
     let files = backup::gather(layout).map_err(gather)?;
     let created = now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
@@ -142,13 +142,13 @@ fn make(
     let sealed = sealed::seal(&packed, &keys.to).map_err(seal)?;
     drop(packed);
     let sha256 = hex::encode(Sha256::digest(&sealed));
-    let unnamed =
-        backup::write_unnamed(layout, &target.dir, &sealed).map_err(failures::file)?;
+    let unnamed = backup::write_unnamed(layout, &target.dir, &sealed).map_err(failures::file)?;
     litter.note_file(unnamed.path());
     drop(sealed);
 
     context.say("reading it back and restoring it into a temporary directory");
-    let (digests, report, findings) = drill(context, layout, &unnamed, &keys.with, &sha256, litter)?;
+    let (digests, report, findings) =
+        drill(context, layout, &unnamed, &keys.with, &sha256, litter)?;
     let file = unnamed
         .name(&target.name)
         .map_err(failures::file)?
@@ -205,7 +205,9 @@ fn make(
 
 /// A backup of a directory that is not right is better than none, and is no good news.
 fn judge(verdict: Option<Verdict>, findings: Vec<Finding>) -> Result<(), Failure> {
-    let bad = findings.iter().any(|finding| finding.weight == Weight::Fail);
+    let bad = findings
+        .iter()
+        .any(|finding| finding.weight == Weight::Fail);
     if verdict != Some(Verdict::Fail) && !bad {
         return Ok(());
     }
@@ -246,11 +248,13 @@ impl Target {
             }
         };
         let refused = |message: String| Failure::new(Kind::Refused, message);
-        let dir = std::fs::canonicalize(&target.dir).map_err(|error| {
-            refused(format!("cannot find {}: {error}", target.dir.display()))
-        })?;
+        let dir = std::fs::canonicalize(&target.dir)
+            .map_err(|error| refused(format!("cannot find {}: {error}", target.dir.display())))?;
         for (ours, why) in [
-            (layout.data_dir(), "nothing but charon's files may lie there"),
+            (
+                layout.data_dir(),
+                "nothing but charon's files may lie there",
+            ),
             (layout.state_dir(), "a backup belongs elsewhere"),
         ] {
             if dir.starts_with(ours) {
@@ -347,7 +351,10 @@ impl Keys {
         identities: Vec<x25519::Identity>,
     ) -> Self {
         let count = u64::try_from(recipients.len()).unwrap_or(u64::MAX);
-        let opened_by = format!("the identity of any of {}", report::count(count, "recipient"));
+        let opened_by = format!(
+            "the identity of any of {}",
+            report::count(count, "recipient")
+        );
         let opened_by = if count == 1 {
             "the recipient's identity".to_owned()
         } else {
@@ -371,11 +378,13 @@ impl Keys {
 
 fn ask_for_new_passphrase(context: &Context) -> Result<Passphrase, Failure> {
     let ask = |question| {
-        context.secret(question).map_err(|failure| match failure.kind {
-            Kind::Interrupted => failure,
-            _ => failure.hint(
+        context.secret(question).map_err(|failure| {
+            if failure.kind == Kind::Interrupted {
+                return failure;
+            }
+            failure.hint(
                 "give the passphrase with --passphrase-file FILE, or encrypt to a key with --recipient age1…",
-            ),
+            )
         })
     };
     let first = Passphrase::new(&ask("passphrase for the backup")?);
@@ -411,15 +420,18 @@ fn drill(
         .read_back(SEALED)
         .map_err(|error| wrong(error.to_string()))?;
     if hex::encode(Sha256::digest(&sealed)) != sha256 {
-        return Err(wrong("the disk gives other bytes than were written".to_owned())
-            .hint("this disk loses data: check it before anything else"));
+        return Err(
+            wrong("the disk gives other bytes than were written".to_owned())
+                .hint("this disk loses data: check it before anything else"),
+        );
     }
     let packed = sealed::open(&sealed, with).map_err(|error| match error {
         OpenError::Wrong(_) => Failure::new(
             Kind::Refused,
             "the identity given opens no backup to these recipients; no backup was made",
         ),
-        other @ (OpenError::OtherKind { .. } | OpenError::Costly { .. } | OpenError::Damaged(_)) => {
+        other
+        @ (OpenError::OtherKind { .. } | OpenError::Costly { .. } | OpenError::Damaged(_)) => {
             wrong(other.to_string())
         }
     })?;

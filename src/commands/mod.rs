@@ -36,7 +36,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use serde::Serialize;
 use zeroize::Zeroizing;
 
-use crate::cli::{self, BackupAction, BackupArgs, Cli, Common, Format, Invocation, ProgressStyle, Verb};
+use crate::cli::{
+    self, BackupAction, BackupArgs, Cli, Common, Format, Invocation, ProgressStyle, Verb,
+};
 use crate::error::{Failure, Kind};
 use crate::host::datadir::Layout;
 use crate::host::engine::{self, Endpoint, EngineEnvironment, EngineLookupError, EngineOptions};
@@ -200,10 +202,9 @@ impl Context {
     /// [`Kind::Refused`] where nobody can be asked, [`Kind::Interrupted`] for Ctrl-C.
     pub(crate) fn secret(&self, question: &str) -> Result<Zeroizing<String>, Failure> {
         self.terminal.secret(question).map_err(|error| match error {
-            PromptError::Interrupted => Failure::new(
-                Kind::Interrupted,
-                "stopped before anything was changed",
-            ),
+            PromptError::Interrupted => {
+                Failure::new(Kind::Interrupted, "stopped before anything was changed")
+            }
             PromptError::NoTerminal { .. } | PromptError::Read { .. } => {
                 Failure::new(Kind::Refused, format!("{error}; nothing was changed"))
             }

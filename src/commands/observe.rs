@@ -10,11 +10,11 @@ use rustix::process::getuid;
 
 use super::definition_source::{self, FoundDefinition, NoDefinition};
 use super::{Context, failures};
+use crate::backup::record::Record;
 use crate::cli::CeremonyArgs;
 use crate::cluster::index::NodeIndex;
 use crate::cluster::version::CharonVersion;
 use crate::error::{Failure, Kind};
-use crate::backup::record::Record;
 use crate::host::attempt::Attempt;
 use crate::host::backup;
 use crate::host::datadir::{self, DataDirFacts, Layout};

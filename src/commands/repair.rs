@@ -98,7 +98,10 @@ pub(super) fn repair(context: &Context, args: &RepairArgs) -> Result<(), Failure
     check_directory(&first)?;
     let owner = match &args.owner {
         Some(text) => parse_owner(text)?,
-        None => first.entries.first().map_or(Ids { uid: 0, gid: 0 }, |seen| seen.owner),
+        None => first
+            .entries
+            .first()
+            .map_or(Ids { uid: 0, gid: 0 }, |seen| seen.owner),
     };
     let mut done = Document {
         schema: "charon-dkg.repair/1",
@@ -115,7 +118,9 @@ pub(super) fn repair(context: &Context, args: &RepairArgs) -> Result<(), Failure
         if plan.is_empty() {
             return finish(context, &layout, done, guards.is_some());
         }
-        let covered = agreed.as_ref().is_some_and(|shown| plan.is_covered_by(shown));
+        let covered = agreed
+            .as_ref()
+            .is_some_and(|shown| plan.is_covered_by(shown));
         if !covered {
             agree(context, &layout, args, &plan, &done)?;
         }
@@ -127,8 +132,11 @@ pub(super) fn repair(context: &Context, args: &RepairArgs) -> Result<(), Failure
         }
         for (tree, steps) in &plan.parts {
             host_repair::apply(tree, steps).map_err(|error| {
-                Failure::new(Kind::Unexpected, format!("{error}; what was changed before stays changed"))
-                    .hint("see who changes these files meanwhile, and give the command again")
+                Failure::new(
+                    Kind::Unexpected,
+                    format!("{error}; what was changed before stays changed"),
+                )
+                .hint("see who changes these files meanwhile, and give the command again")
             })?;
         }
         done.steps.extend(plan.lines());
@@ -152,7 +160,10 @@ fn layout(context: &Context) -> Result<Layout, Failure> {
     if std::fs::symlink_metadata(&typed).is_ok_and(|meta| meta.is_symlink()) {
         return Err(Failure::new(
             Kind::Refused,
-            format!("{} is a symbolic link; nothing was changed", typed.display()),
+            format!(
+                "{} is a symbolic link; nothing was changed",
+                typed.display()
+            ),
         )
         .hint("see where it leads, and name that directory with --data-dir if it is yours"));
     }
@@ -164,14 +175,19 @@ fn look(path: &Path) -> Result<Option<Tree>, Failure> {
 }
 
 fn check_directory(tree: &Tree) -> Result<(), Failure> {
-    let names = tree.entries.iter().filter_map(|seen| {
-        (seen.path.components().count() == 1).then(|| seen.path.to_str().unwrap_or("?"))
-    });
+    let names = tree
+        .entries
+        .iter()
+        .filter(|seen| seen.path.components().count() == 1)
+        .map(|seen| seen.path.to_str().unwrap_or("?"));
     let Err(seen) = repair::check_data_directory(names) else {
         return Ok(());
     };
     // Nothing can be seen in one that its own owner cannot list.
-    let listed = tree.entries.first().is_none_or(|root| root.mode & 0o500 == 0o500);
+    let listed = tree
+        .entries
+        .first()
+        .is_none_or(|root| root.mode & 0o500 == 0o500);
     if seen.is_none() && !listed && !geteuid().is_root() {
         return Ok(());
     }
@@ -319,13 +335,12 @@ fn quoted(word: &str) -> String {
 /// Nobody else may be at work here: a promotion checks owners and modes too.
 fn claim(context: &Context, layout: &Layout, args: &RepairArgs) -> Result<Vec<Guard>, Failure> {
     archive::refuse_under_way(layout)?;
-    let with_sudo = |failure: Failure| match failure.kind {
-        Kind::Busy => failure,
-        _ if geteuid().is_root() => failure,
-        _ => failure.hint(format!(
-            "root can: `{}`",
-            command(context, layout, args, true)
-        )),
+    let with_sudo = |failure: Failure| {
+        if failure.kind == Kind::Busy || geteuid().is_root() {
+            return failure;
+        }
+        let command = command(context, layout, args, true);
+        failure.hint(format!("root can: `{command}`"))
     };
     let mut guards = Vec::new();
     // One that cannot be read is part of the damage.

@@ -7,6 +7,7 @@ use crate::backup::archive::{self, ArchiveError};
 use crate::backup::record::Record;
 use crate::cli::RestoreArgs;
 use crate::error::{Failure, Kind};
+use crate::finding::{Finding, Weight};
 use crate::host::backup::{self as host_backup, Stage};
 use crate::host::datadir::{self, Layout};
 use crate::host::journal::JournalError;
@@ -85,8 +86,12 @@ pub(super) fn restore(context: &Context, args: &RestoreArgs) -> Result<(), Failu
                 .with_findings(findings)
                 .hint("`age -d` and `tar -x` bring it back without asking: see docs/backup.md"));
             }
-            if !findings.is_empty() {
-                context.warn(report::findings_text(&findings).trim_end());
+            let open: Vec<Finding> = findings
+                .into_iter()
+                .filter(|finding| finding.weight != Weight::Note)
+                .collect();
+            if !open.is_empty() {
+                context.warn(report::findings_text(&open).trim_end());
             }
             verdict
         }
@@ -183,11 +188,10 @@ fn open_with(context: &Context, args: &RestoreArgs) -> Result<OpenWith, Failure>
         Some(path) => Passphrase::read(path).map_err(backup::seal)?,
         None => {
             let typed = context.secret("passphrase of the backup").map_err(|failure| {
-                match failure.kind {
-                    Kind::Interrupted => failure,
-                    _ => failure
-                        .hint("give it with --passphrase-file FILE, or --identity FILE if it is encrypted to a key"),
+                if failure.kind == Kind::Interrupted {
+                    return failure;
                 }
+                failure.hint("give it with --passphrase-file FILE, or --identity FILE if it is encrypted to a key")
             })?;
             Passphrase::new(&typed)
         }
@@ -203,8 +207,9 @@ fn not_opened(error: OpenError) -> Failure {
             .hint("try another passphrase with --passphrase-file, or identity with --identity"),
         OpenError::Costly { .. } => Failure::new(Kind::Refused, message)
             .hint("`age -d` opens it if you trust it and have the memory"),
-        OpenError::Damaged(_) => Failure::new(Kind::VerificationFailed, message)
-            .hint("fetch another copy of the backup"),
+        OpenError::Damaged(_) => {
+            Failure::new(Kind::VerificationFailed, message).hint("fetch another copy of the backup")
+        }
     }
 }
 

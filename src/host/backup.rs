@@ -340,21 +340,23 @@ pub(super) fn open_or_make_stage(
 pub(super) fn set_aside(layout: &Layout, name: &str) -> Result<PathBuf, FileError> {
     let state = Folder::open(layout.state_dir())?;
     let aside = format!("undone-{name}");
-    state
-        .folder(RESTORES_DIR)?
-        .move_new(name, &state, &aside)?;
+    state.folder(RESTORES_DIR)?.move_new(name, &state, &aside)?;
     Ok(layout.state_dir().join(aside))
 }
 
 pub(super) fn remove_stage(layout: &Layout, name: &str) -> Result<(), FileError> {
-    let restores = match Folder::open(layout.state_dir())
-        .and_then(|state| state.folder(RESTORES_DIR))
-    {
-        Ok(restores) => restores,
-        Err(error) if error.is_missing() => return Ok(()),
-        Err(error) => return Err(error),
-    };
-    restores.remove_tree(name)
+    let restores =
+        match Folder::open(layout.state_dir()).and_then(|state| state.folder(RESTORES_DIR)) {
+            Ok(restores) => restores,
+            Err(error) if error.is_missing() => return Ok(()),
+            Err(error) => return Err(error),
+        };
+    restores.remove_tree(name)?;
+    // Another command's stage keeps it, and an empty one harms nobody.
+    Folder::open(layout.state_dir())?
+        .remove_folder(RESTORES_DIR)
+        .ok();
+    Ok(())
 }
 
 /// Removes the stages that a command left when it was killed: copies of what lies elsewhere.
@@ -378,15 +380,10 @@ pub fn abandon(layout: &Layout, name: &str) {
 ///
 /// # Errors
 /// When the files cannot be gathered.
-pub fn differences(
-    layout: &Layout,
-    unpacked: &[Unpacked<'_>],
-) -> Result<Vec<String>, GatherError> {
+pub fn differences(layout: &Layout, unpacked: &[Unpacked<'_>]) -> Result<Vec<String>, GatherError> {
     let now = gather(layout)?;
-    let mut expected: std::collections::BTreeMap<String, &Zeroizing<Vec<u8>>> = now
-        .iter()
-        .map(|file| (file.name(), &file.bytes))
-        .collect();
+    let mut expected: std::collections::BTreeMap<String, &Zeroizing<Vec<u8>>> =
+        now.iter().map(|file| (file.name(), &file.bytes)).collect();
     let mut differ = Vec::new();
     for file in unpacked {
         let name = format!("{}{}", file.place.prefix(), file.path);

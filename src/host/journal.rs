@@ -15,8 +15,8 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::archive;
-use super::backup;
 use super::attempt::{Attempt, AttemptError, State};
+use super::backup;
 use super::datadir::{CLUSTER_LOCK_FILE, DEFINITION_FILE, ENR_KEY_FILE, Layout};
 use super::files::{self, DIR_MODE, EntryKind, FILE_MODE, FileError, Folder, Owner, Status};
 use super::read::{self, ReadError};
@@ -167,10 +167,17 @@ pub(super) struct Journal {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
 pub(super) enum Job {
-    Promote { attempt: u32 },
-    Archive { name: String },
+    Promote {
+        attempt: u32,
+    },
+    Archive {
+        name: String,
+    },
     /// The stage's name, and the files that go from it into the state directory.
-    Restore { name: String, kept: Vec<String> },
+    Restore {
+        name: String,
+        kept: Vec<String>,
+    },
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -527,12 +534,7 @@ pub(super) fn listing(root: &Folder) -> Result<Vec<(PathBuf, EntryKind)>, FileEr
     Ok(found)
 }
 
-pub(super) fn fail(
-    check: &'static str,
-    subject: &str,
-    seen: &str,
-    expected: &str,
-) -> Finding {
+pub(super) fn fail(check: &'static str, subject: &str, seen: &str, expected: &str) -> Finding {
     Finding {
         check,
         weight: Weight::Fail,

@@ -184,9 +184,9 @@ fn gather(
 
 /// Whether users without any right here may pass the directories above.
 fn others_reach(path: &Path) -> bool {
-    path.ancestors().skip(1).all(|dir| {
-        rustix::fs::stat(dir).is_ok_and(|stat| stat.st_mode & 0o001 != 0)
-    })
+    path.ancestors()
+        .skip(1)
+        .all(|dir| rustix::fs::stat(dir).is_ok_and(|stat| stat.st_mode & 0o001 != 0))
 }
 
 /// Takes the steps in their order, each only if its entry is still what was looked at.
@@ -212,4 +212,149 @@ fn apply_at(tree: &Tree, steps: &[Step], reached: &dyn Fn(&Path)) -> Result<(), 
         named.set(step)?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown, symlink};
+
+    use super::super::testing::{NOBODY, need_root};
+    use super::*;
+    use crate::repair::plan;
+
+    const OWNER: Ids = Ids {
+        uid: NOBODY,
+        gid: NOBODY,
+    };
+
+    /// A directory of another user that everybody could write in, and something of root's beside it.
+    struct Place {
+        dir: tempfile::TempDir,
+    }
+
+    impl Place {
+        fn new() -> Self {
+            need_root();
+            let dir = tempfile::tempdir().unwrap();
+            let place = Self { dir };
+            fs::create_dir_all(place.data("validator_keys")).unwrap();
+            fs::create_dir(place.dir.path().join("root")).unwrap();
+            for (path, mode) in [
+                (place.data("key"), 0o777),
+                (place.data("validator_keys/keystore-0.json"), 0o777),
+                (place.secret(), 0o644),
+            ] {
+                fs::write(&path, "x").unwrap();
+                fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+            }
+            for path in ["", "key", "validator_keys"] {
+                chown(place.data(path), Some(NOBODY), Some(NOBODY)).unwrap();
+            }
+            place
+        }
+
+        fn data(&self, name: &str) -> PathBuf {
+            joined(&self.dir.path().join("data"), Path::new(name))
+        }
+
+        /// What must stay root's.
+        fn secret(&self) -> PathBuf {
+            self.dir.path().join("root/keystore-0.json")
+        }
+
+        fn assert_untouched(&self) {
+            let seen = |path: &Path| {
+                let meta = fs::metadata(path).unwrap();
+                (meta.uid(), meta.mode() & 0o7777)
+            };
+            assert_eq!(seen(&self.secret()), (0, 0o644));
+            assert_eq!(seen(self.secret().parent().unwrap()).0, 0);
+        }
+
+        /// Repairs, while somebody does something just before a step.
+        fn repair_while(&self, before: &str, act: impl Fn()) -> Result<(), RepairError> {
+            let tree = look(&self.data("")).unwrap().unwrap();
+            let steps = plan(&tree, OWNER).unwrap();
+            assert!(steps.iter().any(|step| step.seen.path == Path::new(before)));
+            apply_at(&tree, &steps, &|path| {
+                if path == Path::new(before) {
+                    act();
+                }
+            })
+        }
+    }
+
+    #[test]
+    fn everything_gets_its_owner_and_mode() {
+        let place = Place::new();
+        place.repair_while("key", || ()).unwrap();
+        for (name, mode) in [
+            ("", 0o700),
+            ("key", 0o600),
+            ("validator_keys", 0o700),
+            ("validator_keys/keystore-0.json", 0o600),
+        ] {
+            let meta = fs::metadata(place.data(name)).unwrap();
+            assert_eq!((meta.mode() & 0o7777, meta.uid()), (mode, NOBODY), "{name}");
+        }
+        let tree = look(&place.data("")).unwrap().unwrap();
+        assert_eq!(plan(&tree, OWNER), Ok(Vec::new()));
+        assert_eq!(look(&place.data("nothing")).unwrap(), None);
+    }
+
+    #[test]
+    fn what_is_swapped_between_look_and_change_is_not_changed() {
+        let keystore = "validator_keys/keystore-0.json";
+        type Trap = fn(&Place);
+        let traps: [(&str, Trap); 5] = [
+            ("validator_keys/keystore-0.json", |place| {
+                let path = place.data("validator_keys/keystore-0.json");
+                fs::remove_file(&path).unwrap();
+                symlink(place.secret(), path).unwrap();
+            }),
+            ("validator_keys/keystore-0.json", |place| {
+                let path = place.data("validator_keys/keystore-0.json");
+                fs::remove_file(&path).unwrap();
+                fs::hard_link(place.secret(), path).unwrap();
+            }),
+            ("validator_keys/keystore-0.json", |place| {
+                let path = place.data("validator_keys");
+                fs::rename(&path, place.data("away")).unwrap();
+                symlink(place.secret().parent().unwrap(), path).unwrap();
+            }),
+            ("validator_keys/keystore-0.json", |place| {
+                let path = place.data("");
+                fs::rename(&path, place.dir.path().join("away")).unwrap();
+                symlink(place.dir.path().join("root"), path).unwrap();
+            }),
+            ("validator_keys", |place| {
+                let path = place.data("validator_keys");
+                fs::rename(&path, place.data("away")).unwrap();
+                symlink(place.secret().parent().unwrap(), path).unwrap();
+            }),
+        ];
+        for (number, (before, trap)) in traps.into_iter().enumerate() {
+            let place = Place::new();
+            let error = place.repair_while(before, || trap(&place)).unwrap_err();
+            place.assert_untouched();
+            assert!(
+                before == keystore || before == "validator_keys",
+                "{number}: {error}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_link_on_the_way_is_no_way() {
+        let place = Place::new();
+        let linked = place.dir.path().join("linked");
+        symlink(place.data(""), &linked).unwrap();
+        let through = look(&linked.join("validator_keys"));
+        assert!(through.is_err(), "{through:?}");
+        assert_eq!(
+            look(&linked).unwrap().unwrap().entries[0].kind,
+            Kind::Symlink
+        );
+    }
 }

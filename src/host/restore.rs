@@ -159,11 +159,7 @@ fn ordered(files: Vec<VouchedFile>, data: Option<&Folder>) -> Result<Missing, Fi
 /// # Errors
 /// On an error nothing of the backup is in the data directory, or the journal is still there and
 /// [`journal::recover`] goes on.
-pub fn restore(
-    layout: &Layout,
-    stage: Stage,
-    missing: &Missing,
-) -> Result<Restored, JournalError> {
+pub fn restore(layout: &Layout, stage: Stage, missing: &Missing) -> Result<Restored, JournalError> {
     restore_at(layout, stage, missing, &|_| ())
 }
 
@@ -316,7 +312,11 @@ impl Moves<'_> {
             }
             let Some((to, _)) = parent_in(self.to, path)? else {
                 let cause = std::io::Error::from(std::io::ErrorKind::NotFound);
-                return Err(FileError::new("find the place of", self.to.path().join(path), cause));
+                return Err(FileError::new(
+                    "find the place of",
+                    self.to.path().join(path),
+                    cause,
+                ));
             };
             if path == CLUSTER_LOCK_FILE {
                 self.sync()?;
@@ -424,4 +424,251 @@ fn incomplete(journal: &Journal, staged: &Folder, data: &Folder) -> Vec<Finding>
             Some(journal::changed(&file.path, &seen))
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::collections::BTreeMap;
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    use super::super::datadir::{self, ENR_KEY_FILE};
+    use super::super::journal::recover;
+    use super::super::testing::{self, Helper, KEY, as_tree, crashing_at, put, tree};
+    use super::*;
+
+    const HELPER: &str = "host::restore::tests::helper";
+
+    const DATA: [(&str, &[u8]); 6] = [
+        (ENR_KEY_FILE, KEY),
+        ("cluster-lock.json", b"the lock"),
+        ("deposit-data.json", b"thirty-two"),
+        ("validator_keys/keystore-0.json", b"keystore 0"),
+        ("validator_keys/keystore-0.txt", b"password 0"),
+        ("validator_keys/keystore-1.json", b"keystore 1"),
+    ];
+
+    const STATE: [(&str, &[u8]); 3] = [
+        ("definition.json", b"note"),
+        ("definitions/d.json", b"definition"),
+        ("receipts/r.txt", b"receipts"),
+    ];
+
+    fn backup() -> Vec<Unpacked<'static>> {
+        let of = |place| {
+            move |(path, bytes): &(&'static str, &'static [u8])| Unpacked { place, path, bytes }
+        };
+        let state = STATE.iter().map(of(Place::State));
+        DATA.iter().map(of(Place::Data)).chain(state).collect()
+    }
+
+    /// A project whose data directory holds these files of the backup already.
+    struct Target {
+        layout: Layout,
+        _dir: tempfile::TempDir,
+    }
+
+    impl Target {
+        fn holding(names: &[&str]) -> Self {
+            let dir = tempfile::tempdir_in("/dev/shm").unwrap();
+            let layout = Layout::resolve(dir.path(), None).unwrap();
+            datadir::create_data_dir(&layout).unwrap();
+            datadir::create_state_dir(&layout).unwrap();
+            for (path, bytes) in DATA.iter().filter(|(path, _)| names.contains(path)) {
+                put(&layout.data_dir().join(path), bytes, 0o600);
+            }
+            Self { layout, _dir: dir }
+        }
+
+        fn data(&self) -> BTreeMap<String, Vec<u8>> {
+            tree(self.layout.data_dir())
+        }
+
+        fn run(&self, reached: Reached<'_>) -> Result<Restored, JournalError> {
+            let files = backup();
+            let missing = missing(&self.layout, &files)?;
+            let stage = Stage::fill(&self.layout, "restore-1", &files)?;
+            restore_at(&self.layout, stage, &missing, reached)
+        }
+
+        /// At any instant: what was there is there, and with the cluster lock comes everything.
+        fn assert_promise(&self, before: &BTreeMap<String, Vec<u8>>) {
+            let data = self.data();
+            for (path, bytes) in before {
+                assert_eq!(data.get(path), Some(bytes), "{path} was touched");
+            }
+            let all = as_tree(&DATA);
+            for (path, bytes) in &data {
+                assert_eq!(all.get(path), Some(bytes), "{path} is not as in the backup");
+            }
+            if data.contains_key(CLUSTER_LOCK_FILE) && !before.contains_key(CLUSTER_LOCK_FILE) {
+                assert_eq!(data, all, "the cluster lock came before the rest");
+            }
+        }
+
+        /// Once recover has run: everything or nothing, and nothing left lying about.
+        fn assert_settled(&self, before: &BTreeMap<String, Vec<u8>>) {
+            let data = self.data();
+            assert!(data == *before || data == as_tree(&DATA), "neither nor");
+            assert_eq!(recover(&self.layout).unwrap(), None);
+            let state = tree(self.layout.state_dir());
+            let names: Vec<&str> = state
+                .keys()
+                .map(String::as_str)
+                .filter(|name| STATE.iter().all(|(known, _)| known != name))
+                .collect();
+            assert_eq!(names, [".gitignore"]);
+            if data != *before {
+                for (path, bytes) in STATE {
+                    assert_eq!(state.get(path).map(Vec::as_slice), Some(bytes));
+                }
+            }
+        }
+    }
+
+    const STARTS: [&[&str]; 3] = [
+        &[],
+        &[ENR_KEY_FILE, "validator_keys/keystore-0.txt"],
+        &[ENR_KEY_FILE, "cluster-lock.json"],
+    ];
+
+    #[test]
+    fn a_crash_at_any_step_leaves_all_or_nothing() {
+        for start in STARTS {
+            for step in 0.. {
+                let target = Target::holding(start);
+                let before = target.data();
+                let done = crashing_at(step, |reached| target.run(reached).unwrap());
+                target.assert_promise(&before);
+                recover(&target.layout).unwrap();
+                target.assert_settled(&before);
+                if done.is_some() {
+                    assert!(step > 8, "only {step} steps");
+                    assert_eq!(target.data(), as_tree(&DATA));
+                    break;
+                }
+                // Given again, it ends.
+                target.run(&|_| ()).unwrap();
+                assert_eq!(target.data(), as_tree(&DATA));
+            }
+        }
+    }
+
+    #[test]
+    fn a_crash_at_any_step_of_recovery_changes_nothing() {
+        for start in STARTS {
+            for first in 1..14 {
+                for second in 0.. {
+                    let target = Target::holding(start);
+                    let before = target.data();
+                    crashing_at(first, |reached| drop(target.run(reached)));
+                    let done = crashing_at(second, |reached| {
+                        journal::recover_at(&target.layout, reached).unwrap();
+                    });
+                    target.assert_promise(&before);
+                    recover(&target.layout).unwrap();
+                    target.assert_settled(&before);
+                    if done.is_some() {
+                        break;
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_was_touched_after_a_crash_is_taken_back_and_kept_aside() {
+        let target = Target::holding(&[]);
+        // The journal is written and the first names are moved.
+        crashing_at(4, |reached| drop(target.run(reached)));
+        let name = "deposit-data.json";
+        let staged = target.layout.state_dir().join("restores/restore-1/charon");
+        let place = [target.layout.data_dir().join(name), staged.join(name)]
+            .into_iter()
+            .find(|path| path.exists())
+            .unwrap();
+        fs::write(place, "edited").unwrap();
+        let recovery = recover(&target.layout).unwrap();
+        let Some(Recovery::RestoreUndone { dir, problems }) = recovery else {
+            panic!("{recovery:?}");
+        };
+        assert_eq!(problems[0].subject, name);
+        assert!(target.data().is_empty());
+        assert_eq!(fs::read(dir.join("charon").join(name)).unwrap(), b"edited");
+        assert_eq!(recover(&target.layout).unwrap(), None);
+        assert!(dir.exists());
+    }
+
+    #[test]
+    fn a_link_put_in_the_way_leads_nowhere() {
+        let target = Target::holding(&[ENR_KEY_FILE, "validator_keys/keystore-0.txt"]);
+        let outside = tempfile::tempdir().unwrap();
+        let keys = target.layout.data_dir().join("validator_keys");
+        let aside = target.layout.project_dir().join("aside");
+        let error = target
+            .run(&|step| {
+                if step == "journal written" {
+                    fs::rename(&keys, &aside).unwrap();
+                    symlink(outside.path(), &keys).unwrap();
+                }
+            })
+            .unwrap_err();
+        assert_eq!(fs::read_dir(outside.path()).unwrap().count(), 0, "{error}");
+        assert!(!target.layout.data_dir().join(CLUSTER_LOCK_FILE).exists());
+    }
+
+    #[test]
+    fn a_lost_stage_does_not_keep_recovery_from_ending() {
+        for step in 1..14 {
+            let target = Target::holding(&[]);
+            crashing_at(step, |reached| drop(target.run(reached)));
+            fs::remove_dir_all(target.layout.state_dir().join("restores")).ok();
+            recover(&target.layout).unwrap();
+            assert_eq!(recover(&target.layout).unwrap(), None);
+            let data = target.data();
+            assert!(
+                data.is_empty() || data == as_tree(&DATA),
+                "{step}: {data:?}"
+            );
+        }
+    }
+
+    /// Restores in the project of its task, and kills itself with SIGKILL at the step of its task.
+    #[test]
+    #[ignore = "the other side of other tests"]
+    fn helper() {
+        let Some(task) = testing::task() else {
+            return;
+        };
+        let (step, dir) = task.split_once(' ').unwrap();
+        let layout = Layout::resolve(Path::new(dir), None).unwrap();
+        let (steps, killer) = (Cell::new(0_usize), step.parse::<usize>().unwrap());
+        let files = backup();
+        let missing = missing(&layout, &files).unwrap();
+        let stage = Stage::fill(&layout, "restore-1", &files).unwrap();
+        let done = restore_at(&layout, stage, &missing, &|_| {
+            if steps.get() == killer {
+                let own = rustix::process::getpid();
+                rustix::process::kill_process(own, rustix::process::Signal::KILL).unwrap();
+            }
+            steps.set(steps.get() + 1);
+        });
+        done.unwrap();
+    }
+
+    #[test]
+    fn kill_9_at_any_step_leaves_all_or_nothing() {
+        for step in 0..12 {
+            let target = Target::holding(&[ENR_KEY_FILE]);
+            let before = target.data();
+            let task = format!("{step} {}", target.layout.project_dir().display());
+            let status = Helper::start(HELPER, &task, None).child.wait().unwrap();
+            let signal = std::os::unix::process::ExitStatusExt::signal(&status);
+            assert_eq!(signal, Some(9), "step {step}");
+            target.assert_promise(&before);
+            recover(&target.layout).unwrap();
+            target.assert_settled(&before);
+        }
+    }
 }

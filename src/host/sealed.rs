@@ -371,8 +371,14 @@ mod tests {
         let word = |text| OpenWith::Passphrase(passphrase(text));
         let key = |identity| OpenWith::Identities(vec![identity]);
         let other = throw_away_identity();
-        assert!(matches!(open(&by_word, &word("wrong")), Err(OpenError::Wrong("passphrase"))));
-        assert!(matches!(open(&by_key, &key(other)), Err(OpenError::Wrong("identity"))));
+        assert!(matches!(
+            open(&by_word, &word("wrong")),
+            Err(OpenError::Wrong("passphrase"))
+        ));
+        assert!(matches!(
+            open(&by_key, &key(other)),
+            Err(OpenError::Wrong("identity"))
+        ));
         let wrong_kind = open(&by_word, &key(mine.clone()));
         assert!(matches!(wrong_kind, Err(OpenError::OtherKind { .. })));
         let wrong_kind = open(&by_key, &word("right"));
@@ -400,12 +406,20 @@ mod tests {
         let mut forged = sealed("right");
         // The stanza says `-> scrypt SALT 2`.
         let stanza = forged.windows(10).position(|w| w == b"-> scrypt ").unwrap();
-        let end = forged.iter().skip(stanza).position(|b| *b == b'\n').unwrap() + stanza;
+        let end = forged
+            .iter()
+            .skip(stanza)
+            .position(|b| *b == b'\n')
+            .unwrap()
+            + stanza;
         assert_eq!(forged[end - 1], b'2');
         forged.splice(end - 1..end, *b"30");
         let begun = std::time::Instant::now();
         let opened = open(&forged, &OpenWith::Passphrase(passphrase("right")));
-        assert!(matches!(opened, Err(OpenError::Costly { seen: 30 })), "{opened:?}");
+        assert!(
+            matches!(opened, Err(OpenError::Costly { seen: 30 })),
+            "{opened:?}"
+        );
         assert!(begun.elapsed().as_secs() < 30);
     }
 
@@ -424,9 +438,18 @@ mod tests {
     fn keys_are_read_from_files() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("file");
-        for (content, length) in [("word", 4), ("word\n", 4), ("word\r\n", 4), (" wörd \n\n", 7)] {
+        for (content, length) in [
+            ("word", 4),
+            ("word\n", 4),
+            ("word\r\n", 4),
+            (" wörd \n\n", 7),
+        ] {
             fs::write(&path, content).unwrap();
-            assert_eq!(Passphrase::read(&path).unwrap().length(), length, "{content:?}");
+            assert_eq!(
+                Passphrase::read(&path).unwrap().length(),
+                length,
+                "{content:?}"
+            );
         }
         let identity = throw_away_identity();
         let secret = identity.to_string();

@@ -402,7 +402,11 @@ impl Terminal {
 
     /// Gives the terminal its settings back, if a question took them.
     pub fn calm(&self) {
-        let before = self.settings.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let before = self
+            .settings
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
         if let Some(before) = before {
             rustix::termios::tcsetattr(io::stdin(), OptionalActions::Now, &before).ok();
         }
@@ -429,7 +433,9 @@ fn read_hidden(input: &mut dyn BufRead) -> io::Result<Option<Zeroizing<String>>>
                 while typed.pop().is_some_and(|byte| byte & 0xc0 == 0x80) {}
             }
             _ if typed.len() == MAX_SECRET => {
-                return Err(io::Error::other(format!("more than {MAX_SECRET} bytes typed")));
+                return Err(io::Error::other(format!(
+                    "more than {MAX_SECRET} bytes typed"
+                )));
             }
             other => typed.push(other),
         }
@@ -752,7 +758,11 @@ mod tests {
             ("cut off", None),
         ] {
             let seen = read_hidden(&mut typed.as_bytes()).unwrap();
-            assert_eq!(seen.as_ref().map(|text| text.as_str()), expected, "{typed:?}");
+            assert_eq!(
+                seen.as_ref().map(|text| text.as_str()),
+                expected,
+                "{typed:?}"
+            );
         }
         assert!(read_hidden(&mut &b"\xff\n"[..]).is_err());
         assert!(read_hidden(&mut "x".repeat(MAX_SECRET + 1).as_bytes()).is_err());

@@ -227,7 +227,13 @@ impl TestEnv {
         format!("unix://{}", self.path("no-engine.sock").display())
     }
 
+    /// The keys of these tests are thrown away, and not backed up unless a test is about that: see [`Self::run_as_typed`].
     pub(crate) fn run(&self, args: &[&str]) -> Outcome {
+        self.run_as_typed(&with_no_backup(args))
+    }
+
+    /// Runs with these words and no others.
+    pub(crate) fn run_as_typed(&self, args: &[&str]) -> Outcome {
         let mut command = self.command(Path::new(BINARY));
         command.args(args);
         self.outcome(command)
@@ -247,7 +253,7 @@ impl TestEnv {
             assert!(status.unwrap().success());
         }
         let mut command = self.command(&program);
-        command.args(args).uid(uid).gid(uid);
+        command.args(with_no_backup(args)).uid(uid).gid(uid);
         self.outcome(command)
     }
 
@@ -292,6 +298,15 @@ impl TestEnv {
                 );
             }
         }
+    }
+}
+
+fn with_no_backup<'a>(args: &[&'a str]) -> Vec<&'a str> {
+    match args {
+        // A mistake is shown with what was typed beside it.
+        [..] if args.contains(&"--no-verify") || args.contains(&"--frobnicate") => args.to_vec(),
+        [verb @ ("plan" | "run"), rest @ ..] => [&[*verb, "--no-backup"], rest].concat(),
+        [..] => args.to_vec(),
     }
 }
 

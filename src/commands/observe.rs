@@ -23,6 +23,7 @@ use crate::host::docker::{
 use crate::host::engine::Address;
 use crate::host::files::EntryKind as FileKind;
 use crate::host::journal;
+use crate::host::known_images::KnownImages;
 use crate::host::probe::{self, ProbeError};
 use crate::host::processes::{self, Relation, Sign};
 use crate::host::read;
@@ -45,6 +46,17 @@ pub(super) struct Observed {
     pub(super) facts: Facts,
     pub(super) engine: Option<Engine>,
     pub(super) definition: Option<FoundDefinition>,
+}
+
+impl Observed {
+    /// Waits until nothing is left of the look. What stays behind is said, not hidden.
+    pub(super) async fn settle(&self, context: &Context) {
+        if let Some(engine) = &self.engine
+            && let Err(error) = engine.settle().await
+        {
+            context.warn(&error.to_string());
+        }
+    }
 }
 
 /// The ENR key of a data directory, if there is one that can be read.
@@ -70,7 +82,10 @@ pub(super) async fn observe(
     let request = request(layout, args)?;
     let on_disk = datadir::observe(layout).map_err(failures::file)?;
     let key = enr_key(layout);
-    let definition = definition_source::find(context, layout, args.definition.as_deref()).await;
+    let (definition, (engine, engine_fact)) = tokio::join!(
+        definition_source::find(context, layout, args.definition.as_deref()),
+        engine(context, &on_disk),
+    );
     let node = node_of(key.as_ref(), &definition);
     let release = definition.as_ref().ok().and_then(|found| {
         let version = found.definition.version;
@@ -82,7 +97,6 @@ pub(super) async fn observe(
         .ok()
     });
 
-    let (engine, engine_fact) = engine(context, &on_disk).await;
     let enr_id = key
         .as_ref()
         .ok()
@@ -409,7 +423,7 @@ async fn image(engine: &Engine, request: &Request, release: Option<&CharonVersio
     match engine.inspect_image(&reference).await {
         Ok(Some(found)) => {
             let run_as = found.run_image(&reference).reference().to_owned();
-            let version_output = version_inside(engine, &run_as).await;
+            let version_output = version_inside(engine, &found.id, &run_as).await;
             ImageFact::Present {
                 run_as,
                 version_output,
@@ -423,8 +437,16 @@ async fn image(engine: &Engine, request: &Request, release: Option<&CharonVersio
     }
 }
 
-/// What `charon version` prints inside an image.
-pub(super) async fn version_inside(engine: &Engine, run_as: &str) -> Result<String, String> {
+/// What `charon version` prints inside an image of this id, which is asked only once.
+pub(super) async fn version_inside(
+    engine: &Engine,
+    id: &str,
+    run_as: &str,
+) -> Result<String, String> {
+    let known = KnownImages::of_this_process();
+    if let Some(output) = known.version_output(id) {
+        return Ok(output);
+    }
     let plan = ContainerPlan {
         network: Some("none".to_owned()),
         args: vec!["version".to_owned()],
@@ -438,7 +460,9 @@ pub(super) async fn version_inside(engine: &Engine, run_as: &str) -> Result<Stri
         .await
         .map_err(|error| error.to_string())?;
     if run.exit.code == 0 {
-        Ok(run.text())
+        let output = run.text();
+        known.remember(id, &output);
+        Ok(output)
     } else {
         Err(format!(
             "`charon version` ended with exit code {}: {}",

@@ -79,6 +79,15 @@ took() {
   echo $(($(now) - begin)) >"$into"
 }
 
+# Milliseconds from lines of nanoseconds.
+mean() { awk '{ s += $1 } END { printf "%.0f\n", s / NR / 1000000 }'; }
+
+# The mean of what the measured operators took.
+mean_taken() {
+  local i
+  for i in $(seq "$measured"); do cat "$work/took.$i"; done | mean
+}
+
 # Nanoseconds for which containers of charon's ran since $1, one line for each of the measured operators. `dkg` is what
 # they have in common; the relay is older.
 container_times() {
@@ -108,8 +117,8 @@ measure() {
   done
   for i in "${mine[@]}" "${others[@]}"; do wait "$i"; done
   local whole charon
-  whole=$(cat $(seq -f "$work/took.%g" "$measured") | awk '{ s += $1 } END { printf "%.0f", s / NR / 1000000 }')
-  charon=$(container_times "$since" "$1" | awk '{ s += $1 } END { printf "%.0f", s / NR / 1000000 }')
+  whole=$(mean_taken)
+  charon=$(container_times "$since" "$1" | mean)
   echo "$whole" >>"$work/$1"
   echo $((whole - charon)) >>"$work/$1.beyond"
 }
@@ -117,7 +126,7 @@ measure() {
 prove() {
   local i
   for i in $(seq "$measured"); do took "$i" proof "$i"; done
-  cat $(seq -f "$work/took.%g" "$measured") | awk '{ s += $1 } END { printf "%.0f\n", s / NR / 1000000 }' >>"$work/verify"
+  mean_taken >>"$work/verify"
 }
 
 median() { sort -n "$work/$1" | awk '{ v[NR] = $1 } END { print v[int((NR + 1) / 2)] }'; }

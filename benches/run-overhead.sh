@@ -124,8 +124,12 @@ measure() {
 }
 
 prove() {
-  local i
-  for i in $(seq "$measured"); do took "$i" proof "$i"; done
+  local i mine=()
+  for i in $(seq "$measured"); do
+    took "$i" proof "$i" &
+    mine+=("$!")
+  done
+  for i in "${mine[@]}"; do wait "$i"; done
   mean_taken >>"$work/verify"
 }
 

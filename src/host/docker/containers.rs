@@ -566,9 +566,10 @@ impl Engine {
 
     async fn run_created(&self, id: &str) -> Result<ShortRun, EngineError> {
         self.start_container(id).await?;
+        let exit = self.wait_exit(id).await?;
         let mut output = Vec::new();
         let mut room = MAX_SHORT_OUTPUT_BYTES;
-        let mut lines = self.follow_logs(id);
+        let mut lines = self.read_logs(id);
         while let Some(line) = lines.next().await {
             let line = line?;
             if let Some(left) = room.checked_sub(line.text.len() + 1) {
@@ -576,7 +577,6 @@ impl Engine {
                 output.push(line);
             }
         }
-        let exit = self.wait_exit(id).await?;
         Ok(ShortRun { exit, output })
     }
 

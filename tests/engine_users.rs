@@ -217,7 +217,14 @@ fn a_rootless_engine_serves_its_own_user_and_nobody_else() {
     let before = tree(&data);
     let refused = engine
         .command(ROOT, engine.dir.path())
-        .args(["run", "--image", "charon-dkg-simulator", "--progress", "plain", "--dir"])
+        .args([
+            "run",
+            "--image",
+            "charon-dkg-simulator",
+            "--progress",
+            "plain",
+            "--dir",
+        ])
         .arg(&other)
         .output()
         .unwrap();

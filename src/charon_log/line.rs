@@ -368,8 +368,15 @@ mod tests {
         assert_eq!(entry.field("peer"), Some("foolish-health"));
 
         assert!(buffer.push(b"something:\n").is_empty());
-        assert_eq!(buffer.push(b"else:\nmore\n"), ["something:", "else:", "more"]);
-        assert!(buffer.push(b"cut off:\n  * [/ip4/1.2.3.4] refused\n").is_empty());
+        assert_eq!(
+            buffer.push(b"else:\nmore\n"),
+            ["something:", "else:", "more"]
+        );
+        assert!(
+            buffer
+                .push(b"cut off:\n  * [/ip4/1.2.3.4] refused\n")
+                .is_empty()
+        );
         assert_eq!(buffer.finish(), ["cut off:"]);
     }
 

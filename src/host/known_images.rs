@@ -106,10 +106,7 @@ mod tests {
         assert_eq!(known.version_output(&id("a")), None);
         known.remember(&id("a"), "v1.10.3\n");
         known.remember("charon:v1.10.3", "v1.10.3\n");
-        assert_eq!(
-            known.version_output(&id("a")).as_deref(),
-            Some("v1.10.3\n")
-        );
+        assert_eq!(known.version_output(&id("a")).as_deref(), Some("v1.10.3\n"));
         assert_eq!(known.version_output(&id("b")), None);
         assert_eq!(known.version_output("charon:v1.10.3"), None);
         assert_eq!(known.version_output("sha256:../../etc/passwd"), None);

@@ -209,6 +209,8 @@ pub struct RepairArgs {
     /// Show what would change, and change nothing
     #[arg(long)]
     pub dry_run: bool,
+}
+
 /// `define`. The flags are called as those of `charon create dkg`.
 #[derive(Debug, Args)]
 pub struct DefineArgs {

@@ -302,12 +302,17 @@ impl TestEnv {
 }
 
 fn with_no_backup<'a>(args: &[&'a str]) -> Vec<&'a str> {
-    match args {
-        // A mistake is shown with what was typed beside it.
-        [..] if args.contains(&"--no-verify") || args.contains(&"--frobnicate") => args.to_vec(),
-        [verb @ ("plan" | "run"), rest @ ..] => [&[*verb, "--no-backup"], rest].concat(),
-        [..] => args.to_vec(),
+    let mut args = args.to_vec();
+    let verb = args.iter().position(|word| matches!(*word, "plan" | "run"));
+    // A mistake is shown with what was typed beside it.
+    let mistaken = args.contains(&"--no-verify") || args.contains(&"--frobnicate");
+    if let Some(at) = verb
+        && !mistaken
+        && (at == 0 || args[at - 1] == "charondkg")
+    {
+        args.insert(at + 1, "--no-backup");
     }
+    args
 }
 
 fn files_below(dir: &Path) -> Vec<(String, Vec<u8>)> {

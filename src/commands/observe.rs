@@ -313,7 +313,7 @@ fn definition_fact(
 
 /// charon asks contract wallets itself, before anything else, from inside its container (charon dkg/disk.go).
 fn execution_finding(found: &FoundDefinition, request: &Request) -> Option<Finding> {
-    const FLAG: &str = "--execution-client-rpc-endpoint";
+    const FLAG: &str = plan::EXECUTION_CLIENT_FLAG;
     let is_given = request
         .charon_flags
         .iter()

@@ -1,4 +1,4 @@
-#!/bin/sh
+#!/bin/bash
 # charon's own numbers beside ours: benches/beside-charon.sh CHARON [OURS]
 #
 # CHARON is a charon binary (v1.10 or newer), or CHARON=… in the environment; OURS is target/release/charon-dkg unless
@@ -29,46 +29,49 @@ node=$dir/node0
 chmod -R u=rwX,go= "$node"
 key=$(sed -n 's/.*"distributed_public_key": *"\(0x[0-9a-f]*\)".*/\1/p' "$node/cluster-lock.json" | head -n 1)
 
-# Milliseconds of the fastest run. Some of these commands end with a failure, which is meant.
-ms() {
-    best=
+# "WALL CPU" in milliseconds: the least of all runs of each. The processor's time hardly depends on what else the machine
+# does. Some of these commands end with a failure, which is meant.
+TIMEFORMAT='%R %U %S'
+measure() {
     for _ in $(seq "$runs"); do
-        begin=$(date +%s%N)
-        "$@" >"$dir/out" 2>&1 || true
-        took=$((($(date +%s%N) - begin) / 1000000))
-        if [ -z "$best" ] || [ "$took" -lt "$best" ]; then best=$took; fi
-    done
-    echo "$best"
+        { time "$@" >"$dir/out" 2>&1; } 2>&1 || true
+    done | awk '{ wall = 1000 * $1; cpu = 1000 * ($2 + $3)
+        if (NR == 1 || wall < w) w = wall
+        if (NR == 1 || cpu < c) c = cpu } END { printf "%d %d\n", w, c }'
 }
+# "WALL CPU" less another one.
+less() { echo "$1" "$2" | awk '{ print $1 - $3, $2 - $4 }'; }
+cell() { echo "$1" | awk '{ print $1 " ms (" $2 " ms)" }'; }
 needs() {
     grep -q "$1" "$dir/out" || { echo "charon did not come as far as expected:" >&2; cat "$dir/out" >&2; exit 1; }
 }
 
-start=$(ms "$charon" version)
-charon_lock=$(ms "$charon" feerecipient list --lock-file "$node/cluster-lock.json" \
+start=$(measure "$charon" version)
+charon_lock=$(measure "$charon" feerecipient list --lock-file "$node/cluster-lock.json" \
     --overrides-file "$dir/none" --publish-address http://127.0.0.1:9)
-charon_all=$(ms "$charon" deposit sign --lock-file "$node/cluster-lock.json" --validator-keys-dir "$node/validator_keys" \
+charon_all=$(measure "$charon" deposit sign --lock-file "$node/cluster-lock.json" --validator-keys-dir "$node/validator_keys" \
     --private-key-file "$node/charon-enr-private-key" --validator-public-keys "$key" --withdrawal-addresses $address \
     --publish-address http://127.0.0.1:9 --publish-timeout 1s)
 # It fails behind the keystores: while it signs, or when nobody takes what it signed.
 needs "depositsign.go:1[3-9][0-9]\|127.0.0.1:9"
 
-our_lock=$(ms "$ours" verify --lock "$node/cluster-lock.json")
+our_lock=$(measure "$ours" verify --lock "$node/cluster-lock.json")
 "$ours" verify --quiet --lock "$node/cluster-lock.json"
 set --
 for file in "$node"/deposit-data*.json; do set -- "$@" --deposit "$file"; done
-our_deposits=$(ms "$ours" verify --lock "$node/cluster-lock.json" "$@")
-our_all=$(ms "$ours" verify "$node")
+our_deposits=$(measure "$ours" verify --lock "$node/cluster-lock.json" "$@")
+our_all=$(measure "$ours" verify "$node")
 "$ours" verify --quiet "$node"
 
 cat <<END
 $validators validators, $nodes nodes; $(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1), $(nproc) cores; load $(cut -d' ' -f1 /proc/loadavg)
-$("$charon" version 2>/dev/null | head -n 1) beside $("$ours" --version)
+charon $("$charon" version 2>/dev/null | head -n 1) beside $("$ours" --version)
+wall clock, and in brackets the processor's time on all cores
 
 | what | charon | ours |
 |---|---|---|
-| lock, without deposits (ours with them) | $((charon_lock - start)) ms | $our_lock ms |
-| lock and deposit files | not done | $our_deposits ms |
-| keystores | $((charon_all - charon_lock)) ms | $((our_all - our_deposits)) ms |
-| whole data directory | not done | $our_all ms |
+| lock; ours with all deposits | $(cell "$(less "$charon_lock" "$start")") | $(cell "$our_lock") |
+| lock and deposit files | not done | $(cell "$our_deposits") |
+| keystores | $(cell "$(less "$charon_all" "$charon_lock")") | $(cell "$(less "$our_all" "$our_deposits")") |
+| whole data directory | not done | $(cell "$our_all") |
 END

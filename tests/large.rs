@@ -1,10 +1,7 @@
 //! Large clusters: time and memory grow with the size and no faster. With `LARGE=all` the largest, 3000 validators and 30
 //! nodes, which takes minutes to make: `LARGE=all cargo test --release --test large -- --nocapture`.
 
-#![expect(
-    clippy::unwrap_used,
-    reason = "a test that cannot go on has failed"
-)]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 #[path = "support/large.rs"]
 mod large;

@@ -60,7 +60,10 @@ fn text(plan: &Plan) -> String {
             container.user.as_deref().unwrap_or("of the image"),
             container.network.as_deref().unwrap_or("default"),
         ),
-        format!("command             {}", shown_args(&container.args).join(" ")),
+        format!(
+            "command             {}",
+            shown_args(&container.args).join(" ")
+        ),
     ];
     for mount in &container.mounts {
         lines.push(format!(

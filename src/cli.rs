@@ -96,6 +96,8 @@ pub enum ProgressStyle {
 pub enum Verb {
     /// Create the ENR key if there is none, and print the ENR to give to the coordinator
     Enr(EnrArgs),
+    /// Make the cluster definition that every operator runs; for the coordinator
+    Define(DefineArgs),
     /// Show everything that `run` would do and all that speaks against it; touches nothing
     Plan(CeremonyArgs),
     /// Run the ceremony: guards, preflight, pin, container, proof, promotion
@@ -150,6 +152,57 @@ pub struct EnrArgs {
 pub enum EnrAction {
     /// Print the ENR of the existing key; create nothing
     Show,
+}
+
+/// `define`. The flags are called as those of `charon create dkg`.
+#[derive(Debug, Args)]
+pub struct DefineArgs {
+    /// ENRs in the order of the operators, files with ENRs in them such as a pasted chat, or - for standard
+    /// input
+    #[arg(value_name = "ENR|FILE|-", required = true)]
+    pub enrs: Vec<OsString>,
+    /// Network of the validators: mainnet, gnosis, hoodi, sepolia or chiado
+    #[arg(long, value_name = "NETWORK")]
+    pub network: String,
+    /// Number of validators
+    #[arg(long, value_name = "N")]
+    pub num_validators: u64,
+    /// Who receives the stake: one address for all validators, or one for each, with commas between them
+    #[arg(long, value_name = "ADDRESS", required = true, value_delimiter = ',')]
+    pub withdrawal_addresses: Vec<String>,
+    /// Who receives priority fees, likewise
+    #[arg(long, value_name = "ADDRESS", required = true, value_delimiter = ',')]
+    pub fee_recipient_addresses: Vec<String>,
+    /// Name of the cluster
+    #[arg(long, value_name = "NAME", default_value = "")]
+    pub name: String,
+    /// Nodes whose shares make a signature [default: two thirds of the operators, rounded up]
+    #[arg(long, short, value_name = "N")]
+    pub threshold: Option<u64>,
+    /// Deposits of each validator in whole ETH, with commas between them [default: charon's]
+    #[arg(long, value_name = "ETH", value_delimiter = ',')]
+    pub deposit_amounts: Vec<u64>,
+    /// Withdrawal credentials of type 0x02, with which rewards compound
+    #[arg(long)]
+    pub compounding: bool,
+    /// Gas limit that is registered with builders
+    #[arg(long, value_name = "GAS", default_value_t = crate::define::DEFAULT_TARGET_GAS_LIMIT)]
+    pub target_gas_limit: u64,
+    /// Preferred consensus protocol [default: charon chooses]
+    #[arg(
+        long,
+        value_name = "NAME",
+        default_value = "",
+        hide_default_value = true
+    )]
+    pub consensus_protocol: String,
+    /// How the keys are dealt: default, frost or pedersen
+    #[arg(long, value_name = "NAME", default_value = "default")]
+    pub dkg_algorithm: String,
+    /// File to write; an existing one is never replaced [default: cluster-definition.json in the project
+    /// directory]
+    #[arg(long, short, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub output: Option<PathBuf>,
 }
 
 /// `plan` and `run`: what is to be run, and how.

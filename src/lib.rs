@@ -11,6 +11,7 @@
 //! | [`keys`] | BLS, secp256k1 and EIP-2335 keystores, behind a few functions each | none |
 //! | [`verify`](mod@verify) | takes the bytes of a data directory, gives findings and, only if all is proved, a [`verify::Verified`] | none |
 //! | [`pins`] | which charon release runs which definition version, and why | none |
+//! | [`define`](mod@define) | a new definition from ENRs, addresses and amounts, or all that speaks against it | none |
 //! | [`charon_log`] | charon's output as events, progress and diagnosis | none |
 //! | [`receipt`] | what a node states, signed, in one line that survives a chat | none |
 //! | [`confirm`](mod@confirm) | receipts against a cluster lock: who has everything, who is missing or differs | none |
@@ -31,6 +32,7 @@ pub mod cluster;
 pub mod commands;
 pub mod completion;
 pub mod confirm;
+pub mod define;
 pub mod error;
 pub mod finding;
 pub mod gate;

@@ -658,7 +658,8 @@ fn check_flags(request: &Request, findings: &mut Vec<Finding>) {
             findings.push(fail(
                 "charon-flag-refused",
                 &format!("--{name}"),
-                flag,
+                // Without its value, which may be a secret.
+                &format!("--{name}"),
                 "no such flag",
                 &format!("leave it out: {reason}"),
             ));

@@ -19,6 +19,8 @@ mod archive;
 mod bad_input;
 #[path = "cli/boundaries.rs"]
 mod boundaries;
+#[path = "cli/define.rs"]
+mod define;
 #[path = "cli/enr.rs"]
 mod enr;
 #[path = "cli/pins.rs"]

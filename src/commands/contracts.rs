@@ -33,6 +33,7 @@ impl Contracts {
             Verb::Confirm(args) => Some(&args.execution),
             Verb::Gate(args) => args.action.execution(),
             Verb::Enr(_)
+            | Verb::Define(_)
             | Verb::Up(_)
             | Verb::Status
             | Verb::Archive(_)

@@ -6,11 +6,13 @@ mod checked;
 mod compose;
 mod confirm;
 mod contracts;
+mod define;
 mod definition_source;
 mod enr;
 mod failures;
 mod gate;
 mod observe;
+mod pasted;
 mod pins;
 mod place;
 mod plan;
@@ -272,6 +274,7 @@ fn dispatch(context: &Arc<Context>, verb: Verb) -> Result<ExitCode, Failure> {
         // It has charon's exit codes, not ours.
         Verb::Simulator(args) => return Ok(simulator::main(args.args)),
         Verb::Enr(args) => enr::enr(context, &args),
+        Verb::Define(args) => define::define(context, args),
         Verb::Plan(args) => block_on(plan::show(context, &args)),
         Verb::Run(args) => {
             let layout = context.layout()?;

@@ -342,7 +342,7 @@ impl Stage<'_> {
                 Err(error) => Some(error.to_string()),
             };
             match problem {
-                None => return Ok(()),
+                None => return self.engine.settle().await.map_err(failures::engine),
                 Some(_) if begin.elapsed() < RELAY_PATIENCE => {
                     tokio::time::sleep(Duration::from_millis(200)).await;
                 }
@@ -396,8 +396,11 @@ impl Stage<'_> {
                     .map_err(io("protect an operator's file"))?;
                 give(&path, owner, me)?;
             }
-            give(&data_dir, owner, me)?;
-            give(&dir, owner, me)?;
+            for path in [&data_dir, &dir] {
+                std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o700))
+                    .map_err(io("protect an operator's directory"))?;
+                give(path, owner, me)?;
+            }
             players.push(Player {
                 number: position + 1,
                 dir,

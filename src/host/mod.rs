@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`engine`] | which engine docker itself would talk to |
 //! | [`docker`] | the only door to the engine: images, containers, their output |
+//! | [`known_images`] | what `charon version` said inside images |
 //! | [`self_image`] | an image made from this very program |
 //! | [`probe`] | asking relays from inside a docker network |
 //! | [`fetch`] | fetching a cluster definition |
@@ -34,6 +35,7 @@ pub mod fetch;
 pub mod files;
 pub mod guard;
 pub mod journal;
+pub mod known_images;
 pub mod probe;
 pub mod processes;
 pub mod read;

@@ -1,8 +1,6 @@
 //! What must be so for every input whatever, one function for each kind of input. The fuzz targets and the test that
 //! replays the corpora call the same functions.
 
-#![allow(dead_code, reason = "each fuzz target calls one of them")]
-
 use std::time::Duration;
 
 use charon_dkg::charon_log::{self, ClusterSize, End};
@@ -52,7 +50,7 @@ fn plain<T>(parsed: Result<Parsed<T>, ParseError>) -> Option<T> {
 }
 
 /// A cluster definition: what is read is written and read back, with the same hashes; and it can be verified.
-pub fn definition(bytes: &[u8]) {
+pub(crate) fn definition(bytes: &[u8]) {
     if let Some(value) = plain(Definition::parse(bytes)) {
         let again = Definition::parse(value.to_json().as_bytes()).map(|parsed| parsed.value);
         if let Ok(again) = again {
@@ -70,7 +68,7 @@ pub fn definition(bytes: &[u8]) {
 }
 
 /// A cluster lock: as above; and none passes that a ceremony did not make.
-pub fn lock(bytes: &[u8]) {
+pub(crate) fn lock(bytes: &[u8]) {
     if let Some(value) = plain(ClusterLock::parse(bytes)) {
         let again = ClusterLock::parse(value.to_json().as_bytes()).map(|parsed| parsed.value);
         if let Ok(again) = again {
@@ -91,7 +89,7 @@ pub fn lock(bytes: &[u8]) {
 }
 
 /// A deposit data file, against a genuine lock.
-pub fn deposit_data(bytes: &[u8]) {
+pub(crate) fn deposit_data(bytes: &[u8]) {
     if let Some(value) = plain(DepositFile::parse(bytes)) {
         let again = DepositFile::parse(value.to_json().as_bytes()).map(|parsed| parsed.value);
         assert_eq!(again.as_ref(), Ok(&value));
@@ -113,7 +111,7 @@ pub fn deposit_data(bytes: &[u8]) {
 }
 
 /// A keystore: what is read stays within the bounds of its cost. It is not opened, which would take all the time.
-pub fn keystore(bytes: &[u8]) {
+pub(crate) fn keystore(bytes: &[u8]) {
     use charon_dkg::keys::keystore::{Kdf, MAX_PBKDF2_ROUNDS, MAX_SCRYPT_MEMORY};
     let Ok(keystore) = Keystore::parse(bytes) else {
         return;
@@ -130,7 +128,7 @@ pub fn keystore(bytes: &[u8]) {
 }
 
 /// An ENR: what is read is the text itself, and its signature is good.
-pub fn enr(bytes: &[u8]) {
+pub(crate) fn enr(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
     if let Ok(enr) = Enr::parse(&text) {
         assert_eq!(enr.text(), text);
@@ -139,7 +137,7 @@ pub fn enr(bytes: &[u8]) {
 }
 
 /// charon's output, in pieces of any size: the pieces do not matter.
-pub fn charon_log(bytes: &[u8]) {
+pub(crate) fn charon_log(bytes: &[u8]) {
     let size = ClusterSize {
         operators: 4,
         threshold: 3,
@@ -168,7 +166,7 @@ pub fn charon_log(bytes: &[u8]) {
 }
 
 /// Text with receipts in it: what is found is written and read back.
-pub fn receipt(bytes: &[u8]) {
+pub(crate) fn receipt(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
     for receipt in find_receipts(&text).into_iter().flatten().flatten() {
         assert_eq!(Receipt::parse(&receipt.to_string()), Ok(receipt));

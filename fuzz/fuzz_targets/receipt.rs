@@ -1,5 +1,6 @@
 #![no_main]
 
+#[expect(dead_code, reason = "the others are of other targets")]
 #[path = "../properties.rs"]
 mod properties;
 

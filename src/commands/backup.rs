@@ -52,7 +52,7 @@ pub(super) async fn backup(context: &Arc<Context>, args: BackupArgs) -> Result<(
         _ = interrupt.next() => {
             context.calm_terminal();
             litter.remove(&layout);
-            Err(Failure::new(Kind::Interrupted, "stopped; no backup was made"))
+            Err(Failure::new(Kind::Interrupted, litter.fate()))
         }
     }
 }
@@ -62,6 +62,8 @@ pub(super) async fn backup(context: &Arc<Context>, args: BackupArgs) -> Result<(
 struct Litter {
     file: Mutex<Option<PathBuf>>,
     stage: Mutex<Option<String>>,
+    /// The backup, once it has its name: then it was made, and stays.
+    made: Mutex<Option<PathBuf>>,
 }
 
 impl Litter {
@@ -71,6 +73,18 @@ impl Litter {
 
     fn note_stage(&self, name: &str) {
         *self.stage.lock().unwrap_or_else(PoisonError::into_inner) = Some(name.to_owned());
+    }
+
+    fn note_made(&self, path: &Path) {
+        *self.made.lock().unwrap_or_else(PoisonError::into_inner) = Some(path.to_owned());
+    }
+
+    /// What became of the backup, for whoever stopped it.
+    fn fate(&self) -> String {
+        match &*self.made.lock().unwrap_or_else(PoisonError::into_inner) {
+            Some(path) => format!("stopped when {} was made already", path.display()),
+            None => "stopped; no backup was made".to_owned(),
+        }
     }
 
     /// What cannot be removed here is removed by the next command, or is encrypted.
@@ -149,11 +163,9 @@ fn make(
     context.say("reading it back and restoring it into a temporary directory");
     let (digests, report, findings) =
         drill(context, layout, &unnamed, &keys.with, &sha256, litter)?;
-    let file = unnamed
-        .name(&target.name)
-        .map_err(failures::file)?
-        .display()
-        .to_string();
+    let file = unnamed.name(&target.name).map_err(failures::file)?;
+    litter.note_made(&file);
+    let file = file.display().to_string();
     let count = digests.len();
     let record = Record {
         time: created,

@@ -10,7 +10,7 @@ use crate::cli::RepairArgs;
 use crate::error::{Failure, Kind};
 use crate::finding::Finding;
 use crate::host::datadir::Layout;
-use crate::host::guard::{self, Guard};
+use crate::host::guard::{self, Guard, GuardError};
 use crate::host::{journal, repair as host_repair, users};
 use crate::repair::{self, Exposure, Ids, Step, Tree, joined};
 use crate::report;
@@ -95,7 +95,6 @@ pub(super) fn repair(context: &Context, args: &RepairArgs) -> Result<(), Failure
         )
         .hint("name the project directory with --dir, or the data directory with --data-dir")
     })?;
-    check_directory(&first)?;
     let owner = match &args.owner {
         Some(text) => parse_owner(text)?,
         None => first
@@ -198,7 +197,7 @@ fn check_directory(tree: &Tree) -> Result<(), Failure> {
     Err(Failure::new(
         Kind::Refused,
         format!(
-            "{} {what}, and does not look like a data directory; nothing was changed",
+            "{} {what}, and does not look like a data directory",
             tree.path.display()
         ),
     )
@@ -234,6 +233,9 @@ fn plan(layout: &Layout, owner: Ids) -> Result<Plan, Failure> {
         let Some(tree) = look(dir)? else {
             continue;
         };
+        if dir == layout.data_dir() {
+            check_directory(&tree)?;
+        }
         exposed.extend(repair::exposures(&tree, owner));
         match repair::plan(&tree, owner) {
             Ok(steps) => parts.push((tree, steps)),
@@ -334,7 +336,11 @@ fn quoted(word: &str) -> String {
 
 /// Nobody else may be at work here: a promotion checks owners and modes too.
 fn claim(context: &Context, layout: &Layout, args: &RepairArgs) -> Result<Vec<Guard>, Failure> {
-    archive::refuse_under_way(layout)?;
+    match archive::refuse_under_way(layout) {
+        Err(failure) if failure.kind == Kind::Refused => return Err(failure),
+        // Attempts that cannot be read are part of the damage.
+        Ok(()) | Err(_) => {}
+    }
     let with_sudo = |failure: Failure| {
         if failure.kind == Kind::Busy || geteuid().is_root() {
             return failure;
@@ -347,9 +353,14 @@ fn claim(context: &Context, layout: &Layout, args: &RepairArgs) -> Result<Vec<Gu
     if let Ok(Some(key)) = observe::enr_key(layout) {
         guards.push(backup::guard_key(layout, &key.id().to_string()).map_err(with_sudo)?);
     }
+    // Whoever locked themselves out can be locked out by nobody else but root.
+    let locked_out = |error: &GuardError| error.is_denied() && !geteuid().is_root();
     if layout.state_dir().is_dir() {
-        let guard = guard::claim_directory(layout).map_err(failures::guard);
-        guards.push(guard.map_err(with_sudo)?);
+        let guard = match guard::claim_directory(layout) {
+            Err(error) if locked_out(&error) => guard::claim_state_directory_alone(layout),
+            other => other,
+        };
+        guards.push(guard.map_err(failures::guard).map_err(with_sudo)?);
         if journal::is_pending(layout) {
             return Err(Failure::new(
                 Kind::Refused,
@@ -357,9 +368,12 @@ fn claim(context: &Context, layout: &Layout, args: &RepairArgs) -> Result<Vec<Gu
             )
             .hint("`charon-dkg status` says how to finish it"));
         }
-    } else {
-        let guard = guard::claim_data_directory_alone(layout).map_err(failures::guard);
-        guards.extend(guard.map_err(with_sudo)?);
+        return Ok(guards);
+    }
+    match guard::claim_data_directory_alone(layout) {
+        Ok(guard) => guards.extend(guard),
+        Err(error) if locked_out(&error) => {}
+        Err(error) => return Err(with_sudo(failures::guard(error))),
     }
     Ok(guards)
 }

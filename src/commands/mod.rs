@@ -337,7 +337,7 @@ fn dispatch(context: &Arc<Context>, verb: Verb) -> Result<ExitCode, Failure> {
             }
             Some(BackupAction::Restore(_)) => Err(Failure::new(
                 Kind::Usage,
-                "flags of `backup` before `restore`; they belong behind it",
+                "flags of a backup before the word restore; they belong behind it",
             )),
         },
         Verb::Repair(args) => repair::repair(context, &args),

@@ -24,6 +24,9 @@ pub const PLUGIN_NAME: &str = "charondkg";
 /// Heading of the flags that every verb takes.
 const COMMON: &str = "Common options";
 
+/// Heading of the flags about the execution client.
+const EXECUTION: &str = "Execution client";
+
 /// One operator's side of a charon DKG ceremony: run it once, prove its outputs, lose nothing.
 #[derive(Debug, Parser)]
 #[command(version, disable_help_subcommand = true, max_term_width = 100)]
@@ -104,7 +107,7 @@ pub enum Verb {
     /// Prove what is in the data directory, a bare cluster lock, a definition or a deposit file
     Verify(VerifyArgs),
     /// Print this node's receipt: one line that tells the others, signed, what this node holds
-    Receipt,
+    Receipt(ReceiptArgs),
     /// Collect the receipts of all operators, and say who is missing or differs
     Confirm(ConfirmArgs),
     /// Keep a compose project from starting before everybody has everything
@@ -127,6 +130,17 @@ pub enum Verb {
     /// Ask relays from inside a container
     #[command(hide = true)]
     InternalProbe(RawArgs),
+}
+
+/// Where contract wallets are asked whether a signature is theirs.
+#[derive(Debug, Clone, Default, Args)]
+pub struct ExecutionArgs {
+    /// Execution client of the cluster's network, asked only if a contract wallet may have signed (EIP-1271)
+    #[arg(long, value_name = "URL", conflicts_with = "execution_rpc_file", help_heading = EXECUTION)]
+    pub execution_rpc: Option<String>,
+    /// File with that URL, for one with a key in it: everybody on this machine can read a command line
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = EXECUTION)]
+    pub execution_rpc_file: Option<PathBuf>,
 }
 
 /// `enr`.
@@ -287,6 +301,9 @@ pub struct CeremonyArgs {
     /// Run with an ENR key that was never backed up by this program
     #[arg(long)]
     pub no_backup: bool,
+    /// Where contract wallets are asked.
+    #[command(flatten)]
+    pub execution: ExecutionArgs,
     /// Flags for charon itself, after `--`
     #[arg(last = true, value_name = "CHARON FLAGS")]
     pub charon_flags: Vec<String>,
@@ -311,6 +328,17 @@ pub struct VerifyArgs {
     /// Print nothing; the exit code tells
     #[arg(long, short)]
     pub quiet: bool,
+    /// Where contract wallets are asked.
+    #[command(flatten)]
+    pub execution: ExecutionArgs,
+}
+
+/// `receipt`.
+#[derive(Debug, Args)]
+pub struct ReceiptArgs {
+    /// Where contract wallets are asked.
+    #[command(flatten)]
+    pub execution: ExecutionArgs,
 }
 
 /// `confirm`.
@@ -331,6 +359,9 @@ pub struct ConfirmArgs {
     /// Leave out the receipts that this operator, counted from 1, gave before
     #[arg(long, value_name = "N", conflicts_with = "lock")]
     pub forget: Vec<usize>,
+    /// Where contract wallets are asked.
+    #[command(flatten)]
+    pub execution: ExecutionArgs,
 }
 
 /// `gate`.
@@ -352,6 +383,16 @@ pub enum GateAction {
     Remove(ComposeArgs),
     /// Ask the gate; the exit code tells
     Check(GateCheckArgs),
+}
+
+impl GateAction {
+    /// Where contract wallets are asked, for the one that asks them.
+    pub const fn execution(&self) -> Option<&ExecutionArgs> {
+        match self {
+            GateAction::Check(args) => Some(&args.execution),
+            GateAction::Install(_) | GateAction::Status(_) | GateAction::Remove(_) => None,
+        }
+    }
 }
 
 /// `gate install`.
@@ -384,6 +425,9 @@ pub struct GateCheckArgs {
     /// Name no directories: those of a container are not the machine's
     #[arg(long, hide = true)]
     pub in_container: bool,
+    /// Where contract wallets are asked.
+    #[command(flatten)]
+    pub execution: ExecutionArgs,
 }
 
 /// What must be so before anything starts.

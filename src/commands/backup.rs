@@ -22,7 +22,7 @@ use crate::host::sealed::{
 };
 use crate::host::signals::Interrupt;
 use crate::report;
-use crate::verify::{Expectations, Modes, Report, Scope, Verdict};
+use crate::verify::{Expectations, Material, Modes, Report, Scope, Verdict};
 
 #[derive(Serialize)]
 struct Document {
@@ -474,19 +474,24 @@ pub(super) fn prove(
 ) -> Result<(Option<Report>, Vec<Finding>), Failure> {
     let layout = Layout::resolve(dir, Some(data_dir)).map_err(failures::layout)?;
     let material = checked::read_data_dir(&layout)?;
-    if material.cluster_lock.is_some() || !material.keystores.is_empty() {
+    let verify = |material: &Material, scope| {
         let expectations = Expectations::default();
-        let scope = Scope::WholeDataDirectory;
-        let (report, _) =
-            checked::verify_shown(context, &material, &expectations, scope, Modes::Private);
+        checked::verify_shown(context, material, &expectations, scope, Modes::Private).report
+    };
+    if material.cluster_lock.is_some() || !material.keystores.is_empty() {
+        let report = verify(&material, Scope::WholeDataDirectory);
         let findings = report.findings.clone();
         return Ok((Some(report), findings));
     }
-    let findings = material
-        .definition
-        .as_ref()
-        .map_or_else(Vec::new, |file| checked::definition_findings(&file.bytes));
-    Ok((None, findings))
+    if material.definition.is_none() {
+        return Ok((None, Vec::new()));
+    }
+    let definition = Material {
+        definition: material.definition,
+        ..Material::default()
+    };
+    let report = verify(&definition, Scope::DefinitionOnly);
+    Ok((None, report.findings))
 }
 
 fn gather(error: GatherError) -> Failure {

@@ -51,8 +51,8 @@ fn by_lock(
         Scope::DepositsAgainstLock
     };
     let expectations = Expectations::default();
-    let (report, _) =
-        checked::verify_shown(context, &material, &expectations, scope, Modes::Private);
+    let report =
+        checked::verify_shown(context, &material, &expectations, scope, Modes::Private).report;
     checked::judge(&report, &lock.display().to_string())?;
     let refused = |reason: String| Failure::new(Kind::VerificationFailed, reason);
     let parsed = material

@@ -6,6 +6,7 @@ mod ceremony;
 mod checked;
 mod compose;
 mod confirm;
+mod contracts;
 mod define;
 mod definition_source;
 mod enr;
@@ -55,6 +56,8 @@ pub(crate) struct Context {
     terminal: Terminal,
     /// How the operator spells this program; advice repeats it.
     pub(crate) spelling: String,
+    /// What contract wallets say.
+    contracts: contracts::Contracts,
     /// Whether nothing is to be printed.
     silent: bool,
     /// Whether a program already has its document.
@@ -73,6 +76,7 @@ impl Context {
             common: cli.common.clone(),
             terminal: Terminal::of_process(mode, cli.common.yes),
             spelling,
+            contracts: contracts::Contracts::of(&cli.verb),
             silent,
             answered: AtomicBool::new(false),
         }
@@ -305,6 +309,7 @@ fn not_a_command(error: &clap::Error, json: bool) -> u8 {
 }
 
 fn dispatch(context: &Arc<Context>, verb: Verb) -> Result<ExitCode, Failure> {
+    context.find_execution_client()?;
     let done = match verb {
         // It has charon's exit codes, not ours.
         Verb::Simulator(args) => return Ok(simulator::main(args.args)),
@@ -321,7 +326,7 @@ fn dispatch(context: &Arc<Context>, verb: Verb) -> Result<ExitCode, Failure> {
             })
         }
         Verb::Verify(args) => verify::verify(context, &args),
-        Verb::Receipt => receipt::receipt(context),
+        Verb::Receipt(_) => receipt::receipt(context),
         Verb::Confirm(args) => confirm::confirm(context, &args),
         Verb::Status => status::show(context),
         Verb::Archive(args) => archive::archive(context, &args),
@@ -332,7 +337,7 @@ fn dispatch(context: &Arc<Context>, verb: Verb) -> Result<ExitCode, Failure> {
             }
             Some(BackupAction::Restore(_)) => Err(Failure::new(
                 Kind::Usage,
-                "flags before `restore`; they belong behind it",
+                "flags of a backup before the word restore; they belong behind it",
             )),
         },
         Verb::Repair(args) => repair::repair(context, &args),

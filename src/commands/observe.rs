@@ -15,6 +15,7 @@ use crate::cli::CeremonyArgs;
 use crate::cluster::index::NodeIndex;
 use crate::cluster::version::CharonVersion;
 use crate::error::{Failure, Kind};
+use crate::finding::{Finding, Weight};
 use crate::host::attempt::Attempt;
 use crate::host::backup;
 use crate::host::datadir::{self, DataDirFacts, Layout};
@@ -84,10 +85,13 @@ pub(super) async fn observe(
     let request = request(layout, args)?;
     let on_disk = datadir::observe(layout).map_err(failures::file)?;
     let key = enr_key(layout);
-    let (definition, engine) = tokio::join!(
+    let (mut definition, engine) = tokio::join!(
         definition_source::find(context, layout, args.definition.as_deref()),
         engine(context),
     );
+    if let Ok(found) = &mut definition {
+        found.findings.extend(execution_finding(found, &request));
+    }
     let node = node_of(key.as_ref(), &definition);
     let release = definition.as_ref().ok().and_then(|found| {
         let version = found.definition.version;
@@ -385,6 +389,23 @@ fn definition_fact(
             findings: found.findings.clone(),
         },
     }
+}
+
+/// charon asks contract wallets itself, before anything else, from inside its container (charon dkg/disk.go).
+fn execution_finding(found: &FoundDefinition, request: &Request) -> Option<Finding> {
+    const FLAG: &str = plan::EXECUTION_CLIENT_FLAG;
+    let is_given = request
+        .charon_flags
+        .iter()
+        .any(|flag| flag.split('=').next() == Some(FLAG));
+    (found.has_contract_wallets && !is_given).then(|| Finding {
+        check: "execution-client-needed",
+        weight: Weight::Fail,
+        subject: "charon's flags".to_owned(),
+        seen: "no execution client, although a contract wallet may have signed the definition".to_owned(),
+        expected: format!("{FLAG}=URL, an address that charon's container reaches"),
+        advice: format!("add `-- {FLAG}=URL`; charon asks the contract itself and refuses the definition otherwise"),
+    })
 }
 
 /// Connects to the engine that docker itself would use.

@@ -8,6 +8,7 @@
 //! | [`self_image`] | an image made from this very program |
 //! | [`probe`] | asking relays from inside a docker network |
 //! | [`fetch`] | fetching a cluster definition |
+//! | [`execution`] | asking an execution client about contract wallets |
 //! | [`signals`] | requests to stop |
 //! | [`datadir`] | where things lie, what is in a data directory, the ENR key file, the kept definition |
 //! | [`read`] | reading what strangers wrote, within bounds |
@@ -34,6 +35,7 @@ pub mod compose;
 pub mod datadir;
 pub mod docker;
 pub mod engine;
+pub mod execution;
 pub mod fetch;
 pub mod files;
 pub mod guard;

@@ -305,8 +305,7 @@ fn with_no_backup<'a>(args: &[&'a str]) -> Vec<&'a str> {
     let mut args = args.to_vec();
     let verb = args.iter().position(|word| matches!(*word, "plan" | "run"));
     // A mistake is shown with what was typed beside it.
-    let ours = args.split(|word| *word == "--").next().unwrap_or_default();
-    let mistaken = ours.contains(&"--no-verify") || ours.contains(&"--frobnicate");
+    let mistaken = args.contains(&"--no-verify") || args.contains(&"--frobnicate");
     if let Some(at) = verb
         && !mistaken
         && (at == 0 || args[at - 1] == "charondkg")

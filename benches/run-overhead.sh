@@ -60,7 +60,7 @@ bare() {
 }
 
 ours() {
-  "$program" run --dir "$work/now/$1" --relay "http://$name:3640" --network "$name" --image "${image%:*}" \
+  "$program" run --no-backup --dir "$work/now/$1" --relay "http://$name:3640" --network "$name" --image "${image%:*}" \
     --progress quiet >"$work/$1.log" 2>&1 || { cat "$work/$1.log" >&2; return 1; }
 }
 

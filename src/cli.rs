@@ -24,6 +24,9 @@ pub const PLUGIN_NAME: &str = "charondkg";
 /// Heading of the flags that every verb takes.
 const COMMON: &str = "Common options";
 
+/// Heading of the flags about the execution client.
+const EXECUTION: &str = "Execution client";
+
 /// One operator's side of a charon DKG ceremony: run it once, prove its outputs, lose nothing.
 #[derive(Debug, Parser)]
 #[command(version, disable_help_subcommand = true, max_term_width = 100)]
@@ -93,6 +96,10 @@ pub enum ProgressStyle {
 pub enum Verb {
     /// Create the ENR key if there is none, and print the ENR to give to the coordinator
     Enr(EnrArgs),
+    /// Keep the ENR key and all else of this node in one encrypted file, read back and restored once
+    Backup(BackupCommand),
+    /// Make the cluster definition that every operator runs; for the coordinator
+    Define(DefineArgs),
     /// Show everything that `run` would do and all that speaks against it; touches nothing
     Plan(CeremonyArgs),
     /// Run the ceremony: guards, preflight, pin, container, proof, promotion
@@ -100,7 +107,7 @@ pub enum Verb {
     /// Prove what is in the data directory, a bare cluster lock, a definition or a deposit file
     Verify(VerifyArgs),
     /// Print this node's receipt: one line that tells the others, signed, what this node holds
-    Receipt,
+    Receipt(ReceiptArgs),
     /// Collect the receipts of all operators, and say who is missing or differs
     Confirm(ConfirmArgs),
     /// Keep a compose project from starting before everybody has everything
@@ -111,6 +118,8 @@ pub enum Verb {
     Status,
     /// Move the outputs of an old or failed ceremony aside; never the ENR key
     Archive(ArchiveArgs),
+    /// Give a damaged data directory its owner and private modes back, after showing what would change
+    Repair(RepairArgs),
     /// Run a whole ceremony on this machine with throw-away keys
     Rehearse(RehearseArgs),
     /// Show which charon release runs which cluster definition version, and why
@@ -121,6 +130,17 @@ pub enum Verb {
     /// Ask relays from inside a container
     #[command(hide = true)]
     InternalProbe(RawArgs),
+}
+
+/// Where contract wallets are asked whether a signature is theirs.
+#[derive(Debug, Clone, Default, Args)]
+pub struct ExecutionArgs {
+    /// Execution client of the cluster's network, asked only if a contract wallet may have signed (EIP-1271)
+    #[arg(long, value_name = "URL", conflicts_with = "execution_rpc_file", help_heading = EXECUTION)]
+    pub execution_rpc: Option<String>,
+    /// File with that URL, for one with a key in it: everybody on this machine can read a command line
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = EXECUTION)]
+    pub execution_rpc_file: Option<PathBuf>,
 }
 
 /// `enr`.
@@ -136,6 +156,124 @@ pub struct EnrArgs {
 pub enum EnrAction {
     /// Print the ENR of the existing key; create nothing
     Show,
+}
+
+/// `backup`.
+#[derive(Debug, Args)]
+pub struct BackupCommand {
+    /// `restore` brings one back
+    #[command(subcommand)]
+    pub action: Option<BackupAction>,
+    /// Making one.
+    #[command(flatten)]
+    pub backup: BackupArgs,
+}
+
+/// What else to do with a backup.
+#[derive(Debug, Subcommand)]
+pub enum BackupAction {
+    /// Bring a backup into an empty data directory; never overwrites
+    Restore(RestoreArgs),
+}
+
+/// `backup`: where to, and who can open it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
+pub struct BackupArgs {
+    /// File to make, or a directory to make it in; never overwritten
+    /// [default: charon-backup-<time>-<ENR id>.tar.age in the project directory]
+    #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub file: Option<PathBuf>,
+    /// Encrypt to the passphrase in this file [default: asked on the terminal]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub passphrase_file: Option<PathBuf>,
+    /// Encrypt to this age recipient instead of a passphrase; repeat for several
+    #[arg(long, value_name = "age1…", conflicts_with = "passphrase_file")]
+    pub recipient: Vec<String>,
+    /// Encrypt to the age recipients in this file, one a line; repeat for several
+    #[arg(long, value_name = "FILE", conflicts_with = "passphrase_file",
+        value_hint = ValueHint::FilePath)]
+    pub recipients_file: Vec<PathBuf>,
+    /// Read it back with this age identity of a recipient, to know that it opens the backup
+    #[arg(long, value_name = "FILE", conflicts_with = "passphrase_file",
+        value_hint = ValueHint::FilePath)]
+    pub identity: Vec<PathBuf>,
+}
+
+/// `backup restore`.
+#[derive(Debug, Args)]
+pub struct RestoreArgs {
+    /// The backup
+    #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub file: PathBuf,
+    /// Its passphrase is in this file [default: asked on the terminal]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub passphrase_file: Option<PathBuf>,
+    /// Open it with the age identities in this file; repeat for several
+    #[arg(long, value_name = "FILE", conflicts_with = "passphrase_file",
+        value_hint = ValueHint::FilePath)]
+    pub identity: Vec<PathBuf>,
+}
+
+/// `repair`.
+#[derive(Debug, Args)]
+pub struct RepairArgs {
+    /// Whom all of it shall belong to, by name or number [default: the owner of the data directory]
+    #[arg(long, value_name = "USER[:GROUP]")]
+    pub owner: Option<String>,
+    /// Show what would change, and change nothing
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// `define`. The flags are called as those of `charon create dkg`.
+#[derive(Debug, Args)]
+pub struct DefineArgs {
+    /// ENRs in the order of the operators, files with ENRs in them such as a pasted chat, or - for standard
+    /// input
+    #[arg(value_name = "ENR|FILE|-", required = true)]
+    pub enrs: Vec<OsString>,
+    /// Network of the validators: mainnet, gnosis, hoodi, sepolia or chiado
+    #[arg(long, value_name = "NETWORK")]
+    pub network: String,
+    /// Number of validators
+    #[arg(long, value_name = "N")]
+    pub num_validators: u64,
+    /// Who receives the stake: one address for all validators, or one for each, with commas between them
+    #[arg(long, value_name = "ADDRESS", required = true, value_delimiter = ',')]
+    pub withdrawal_addresses: Vec<String>,
+    /// Who receives priority fees, likewise
+    #[arg(long, value_name = "ADDRESS", required = true, value_delimiter = ',')]
+    pub fee_recipient_addresses: Vec<String>,
+    /// Name of the cluster
+    #[arg(long, value_name = "NAME", default_value = "")]
+    pub name: String,
+    /// Nodes whose shares make a signature [default: two thirds of the operators, rounded up]
+    #[arg(long, short, value_name = "N")]
+    pub threshold: Option<u64>,
+    /// Deposits of each validator in whole ETH, with commas between them [default: charon's]
+    #[arg(long, value_name = "ETH", value_delimiter = ',')]
+    pub deposit_amounts: Vec<u64>,
+    /// Withdrawal credentials of type 0x02, with which rewards compound
+    #[arg(long)]
+    pub compounding: bool,
+    /// Gas limit that is registered with builders
+    #[arg(long, value_name = "GAS", default_value_t = crate::define::DEFAULT_TARGET_GAS_LIMIT)]
+    pub target_gas_limit: u64,
+    /// Preferred consensus protocol [default: charon chooses]
+    #[arg(
+        long,
+        value_name = "NAME",
+        default_value = "",
+        hide_default_value = true
+    )]
+    pub consensus_protocol: String,
+    /// How the keys are dealt: default, frost or pedersen
+    #[arg(long, value_name = "NAME", default_value = "default")]
+    pub dkg_algorithm: String,
+    /// File to write; an existing one is never replaced [default: cluster-definition.json in the project
+    /// directory]
+    #[arg(long, short, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub output: Option<PathBuf>,
 }
 
 /// `plan` and `run`: what is to be run, and how.
@@ -160,6 +298,12 @@ pub struct CeremonyArgs {
     /// Accept a pre-release of charon where a definition version has no stable release yet
     #[arg(long)]
     pub allow_prerelease: bool,
+    /// Run with an ENR key that was never backed up by this program
+    #[arg(long)]
+    pub no_backup: bool,
+    /// Where contract wallets are asked.
+    #[command(flatten)]
+    pub execution: ExecutionArgs,
     /// Flags for charon itself, after `--`
     #[arg(last = true, value_name = "CHARON FLAGS")]
     pub charon_flags: Vec<String>,
@@ -184,6 +328,17 @@ pub struct VerifyArgs {
     /// Print nothing; the exit code tells
     #[arg(long, short)]
     pub quiet: bool,
+    /// Where contract wallets are asked.
+    #[command(flatten)]
+    pub execution: ExecutionArgs,
+}
+
+/// `receipt`.
+#[derive(Debug, Args)]
+pub struct ReceiptArgs {
+    /// Where contract wallets are asked.
+    #[command(flatten)]
+    pub execution: ExecutionArgs,
 }
 
 /// `confirm`.
@@ -204,6 +359,9 @@ pub struct ConfirmArgs {
     /// Leave out the receipts that this operator, counted from 1, gave before
     #[arg(long, value_name = "N", conflicts_with = "lock")]
     pub forget: Vec<usize>,
+    /// Where contract wallets are asked.
+    #[command(flatten)]
+    pub execution: ExecutionArgs,
 }
 
 /// `gate`.
@@ -225,6 +383,16 @@ pub enum GateAction {
     Remove(ComposeArgs),
     /// Ask the gate; the exit code tells
     Check(GateCheckArgs),
+}
+
+impl GateAction {
+    /// Where contract wallets are asked, for the one that asks them.
+    pub const fn execution(&self) -> Option<&ExecutionArgs> {
+        match self {
+            GateAction::Check(args) => Some(&args.execution),
+            GateAction::Install(_) | GateAction::Status(_) | GateAction::Remove(_) => None,
+        }
+    }
 }
 
 /// `gate install`.
@@ -257,6 +425,9 @@ pub struct GateCheckArgs {
     /// Name no directories: those of a container are not the machine's
     #[arg(long, hide = true)]
     pub in_container: bool,
+    /// Where contract wallets are asked.
+    #[command(flatten)]
+    pub execution: ExecutionArgs,
 }
 
 /// What must be so before anything starts.

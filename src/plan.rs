@@ -99,7 +99,8 @@ pub struct ContainerPlan {
     pub network: Option<String>,
     /// Replaces the image's entrypoint where given.
     pub entrypoint: Option<Vec<String>>,
-    /// Arguments after the entrypoint.
+    /// Arguments after the entrypoint. [`shown_args`] is what may be shown of them.
+    #[serde(serialize_with = "serialize_args")]
     pub args: Vec<String>,
     /// Environment entries `NAME=value`; never a secret.
     pub env: Vec<String>,
@@ -107,6 +108,28 @@ pub struct ContainerPlan {
     pub mounts: Vec<Mount>,
     /// Labels by which a later command recognises the container.
     pub labels: BTreeMap<String, String>,
+}
+
+/// charon's flag for an execution client, whose URL often holds a provider's key.
+pub const EXECUTION_CLIENT_FLAG: &str = "--execution-client-rpc-endpoint";
+
+/// Arguments without what is nobody's business: URLs of execution clients.
+pub fn shown_args(args: &[String]) -> Vec<String> {
+    let mut is_value = false;
+    args.iter()
+        .map(|arg| {
+            let hidden = std::mem::replace(&mut is_value, arg == EXECUTION_CLIENT_FLAG);
+            match arg.split_once('=') {
+                _ if hidden => "[…]".to_owned(),
+                Some((EXECUTION_CLIENT_FLAG, _)) => format!("{EXECUTION_CLIENT_FLAG}=[…]"),
+                Some(_) | None => arg.clone(),
+            }
+        })
+        .collect()
+}
+
+fn serialize_args<S: serde::Serializer>(args: &[String], serializer: S) -> Result<S::Ok, S::Error> {
+    shown_args(args).serialize(serializer)
 }
 
 impl ContainerPlan {
@@ -144,6 +167,8 @@ pub struct Request {
     pub charon_version: Option<CharonVersion>,
     /// Whether a pre-release may be used.
     pub allow_prerelease: bool,
+    /// Whether a key that was never backed up may be used.
+    pub no_backup: bool,
     /// charon's own flags.
     pub charon_flags: Vec<String>,
 }
@@ -223,6 +248,8 @@ pub enum EnrKeyFact {
         mode: u32,
         /// Owner's user id.
         uid: u32,
+        /// Whether this directory has a record of a backup of this very key.
+        backed_up: bool,
     },
 }
 
@@ -845,7 +872,21 @@ fn check_key<'a>(
             ));
             None
         }
-        EnrKeyFact::Found { enr_id, mode, uid } => {
+        EnrKeyFact::Found {
+            enr_id,
+            mode,
+            uid,
+            backed_up,
+        } => {
+            if !backed_up && !request.no_backup {
+                findings.push(fail(
+                    "enr-key-not-backed-up",
+                    &subject,
+                    "never backed up by this program",
+                    "a backup: without this key nobody can use or restore what the ceremony makes for this node",
+                    "`charon-dkg backup`; or --no-backup if you keep the key in another way",
+                ));
+            }
             if mode & 0o077 != 0 {
                 findings.push(fail(
                     "enr-key-mode",
@@ -1201,4 +1242,21 @@ pub fn version_disagrees(subject: &str, output: &str, charon: &CharonVersion) ->
             "pull the official image again; this one is mislabelled",
         )
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_url_of_an_execution_client_is_not_shown() {
+        let args = ["dkg", "--a=b", EXECUTION_CLIENT_FLAG, "https://key", "--c"].map(str::to_owned);
+        let shown = ["dkg", "--a=b", EXECUTION_CLIENT_FLAG, "[…]", "--c"];
+        assert_eq!(shown_args(&args), shown);
+        let joined = [format!("{EXECUTION_CLIENT_FLAG}=https://x/?k=key")];
+        assert_eq!(
+            shown_args(&joined),
+            [format!("{EXECUTION_CLIENT_FLAG}=[…]")]
+        );
+    }
 }

@@ -3,8 +3,9 @@
 //!
 //! The record is worth nothing to anybody else: it is authenticated with a secret that follows from the ENR key, over the
 //! lock hash, the node and the digests. Whoever can write the file but does not have the key cannot add a digest, and a
-//! record that is carried into another directory or beside another key is refused. What it lets through is one question
-//! only, whether a password opens a keystore, for exactly these bytes of both files; everything else is checked anew.
+//! record that is carried into another directory or beside another key is refused. What it lets through is two questions
+//! only: whether a password opens a keystore, for exactly these bytes of both files, and whether a contract wallet made a
+//! signature, which takes a network to ask. Everything else is checked anew.
 
 use std::collections::HashSet;
 
@@ -29,6 +30,7 @@ pub struct ProvedKeystores {
     lock_hash: LockHash,
     node: NodeIndex,
     digests: HashSet<[u8; 32]>,
+    contracts: HashSet<[u8; 32]>,
 }
 
 /// Why a record is not relied on.
@@ -49,6 +51,7 @@ struct File {
     lock_hash: String,
     node: usize,
     keystores: Vec<String>,
+    contract_signatures: Vec<String>,
     mac: String,
 }
 
@@ -59,6 +62,7 @@ impl ProvedKeystores {
             lock_hash: verified.lock_hash(),
             node: verified.node_index(),
             digests: verified.keystore_digests().iter().copied().collect(),
+            contracts: verified.contract_signatures().iter().copied().collect(),
         }
     }
 
@@ -84,6 +88,11 @@ impl ProvedKeystores {
                 .iter()
                 .map(digest)
                 .collect::<Result<_, _>>()?,
+            contracts: file
+                .contract_signatures
+                .iter()
+                .map(digest)
+                .collect::<Result<_, _>>()?,
         };
         // Compared in constant time.
         hmac::verify(&mac_key(key), &proved.content(key), &digest(&file.mac)?)
@@ -98,7 +107,11 @@ impl ProvedKeystores {
             format: FORMAT,
             lock_hash: self.lock_hash.to_string(),
             node: self.node.position(),
-            keystores: self.sorted().into_iter().map(hex::encode).collect(),
+            keystores: sorted(&self.digests).into_iter().map(hex::encode).collect(),
+            contract_signatures: sorted(&self.contracts)
+                .into_iter()
+                .map(hex::encode)
+                .collect(),
             mac: hex::encode(mac),
         })
     }
@@ -108,30 +121,41 @@ impl ProvedKeystores {
         self.digests.contains(digest)
     }
 
+    /// Whether a contract confirmed the signature with this [`crate::verify::ContractQuestion::id`]. Wallets may change their
+    /// owners later; what counts is that they signed when the ceremony began.
+    pub fn contains_contract_signature(&self, id: &[u8; 32]) -> bool {
+        self.contracts.contains(id)
+    }
+
     /// Whether the record belongs to what was verified: a verification that relied on one that does not is repeated.
     pub fn is_for(&self, verified: &Verified) -> bool {
         (self.lock_hash, self.node) == (verified.lock_hash(), verified.node_index())
     }
 
-    fn sorted(&self) -> Vec<&[u8; 32]> {
-        let mut digests: Vec<&[u8; 32]> = self.digests.iter().collect();
-        digests.sort_unstable();
-        digests
-    }
-
-    /// Fields of fixed width, and the digests to the end.
+    /// Fields of fixed width, the number of keystores among them, and digests to the end.
     fn content(&self, key: &EnrKey) -> Vec<u8> {
-        let mut content = Vec::with_capacity(73 + self.digests.len() * 32);
+        let digests = self.digests.len() + self.contracts.len();
+        let mut content = Vec::with_capacity(81 + digests * 32);
         content.extend(key.public_key().as_bytes());
         content.extend(self.lock_hash.as_bytes());
-        // A position in memory fits 64 bits.
-        let node = u64::try_from(self.node.position()).unwrap_or(u64::MAX);
-        content.extend(node.to_be_bytes());
-        for digest in self.sorted() {
+        // What is in memory fits 64 bits.
+        for number in [self.node.position(), self.digests.len()] {
+            content.extend(u64::try_from(number).unwrap_or(u64::MAX).to_be_bytes());
+        }
+        for digest in sorted(&self.digests)
+            .into_iter()
+            .chain(sorted(&self.contracts))
+        {
             content.extend(digest);
         }
         content
     }
+}
+
+fn sorted(digests: &HashSet<[u8; 32]>) -> Vec<&[u8; 32]> {
+    let mut sorted: Vec<&[u8; 32]> = digests.iter().collect();
+    sorted.sort_unstable();
+    sorted
 }
 
 fn mac_key(key: &EnrKey) -> hmac::Key {
@@ -151,6 +175,7 @@ mod tests {
             lock_hash: LockHash::new([1; 32]),
             node: NodeIndex::new(2),
             digests: [[3; 32], [4; 32]].into(),
+            contracts: [[6; 32]].into(),
         }
     }
 
@@ -167,6 +192,9 @@ mod tests {
         );
         assert!(!record.contains(&"07".repeat(16)));
         assert!(proved().contains(&[3; 32]) && !proved().contains(&[5; 32]));
+        // One kind does not stand for the other.
+        assert!(!proved().contains(&[6; 32]) && !proved().contains_contract_signature(&[3; 32]));
+        assert!(proved().contains_contract_signature(&[6; 32]));
     }
 
     #[test]
@@ -177,6 +205,18 @@ mod tests {
             (hex::encode([1; 32]), hex::encode([2; 32])),
             ("\"node\": 2".to_owned(), "\"node\": 1".to_owned()),
             (format!("\"{}\",", hex::encode([3; 32])), String::new()),
+            (hex::encode([6; 32]), hex::encode([7; 32])),
+            // A keystore is made a contract's signature.
+            (
+                format!(
+                    ",\n    \"{}\"\n  ],\n  \"contract_signatures\": [",
+                    hex::encode([4; 32])
+                ),
+                format!(
+                    "\n  ],\n  \"contract_signatures\": [\n    \"{}\",",
+                    hex::encode([4; 32])
+                ),
+            ),
             (
                 format!("\"{}\"", hex::encode([4; 32])),
                 format!("\"{}\", \"{}\"", hex::encode([4; 32]), hex::encode([5; 32])),

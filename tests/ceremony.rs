@@ -103,6 +103,7 @@ impl Cluster {
         command
             .args([
                 "run",
+                "--no-backup",
                 "--progress",
                 "plain",
                 "--format",

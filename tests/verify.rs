@@ -6,6 +6,8 @@
     reason = "helpers of tests fail best where they stand"
 )]
 
+#[path = "verify/contracts.rs"]
+mod contracts;
 #[path = "verify/defects.rs"]
 mod defects;
 #[path = "verify/documentation.rs"]

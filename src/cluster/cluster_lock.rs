@@ -15,7 +15,8 @@ use super::json::{
 };
 use super::version::{BytesEncoding, DefinitionVersion, LockDeposits};
 
-/// Largest cluster lock read, in bytes. 3000 validators of 30 nodes with two deposits each need 16 MiB.
+/// Largest cluster lock read, in bytes. 3000 validators of 30 nodes with two deposits each need 16 MiB, and four times that
+/// stays within the memory that a verification may take; the number of JSON values is bounded too.
 pub const MAX_LOCK_BYTES: usize = 64 << 20;
 
 /// Most deposits of one validator: the list limit of the lock hash from v1.8.0.

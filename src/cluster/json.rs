@@ -19,6 +19,9 @@ use crate::finding::Weight;
 /// Most JSON values in one file. A lock of 3000 validators and 30 nodes has 200 000; a value costs up to 100 bytes here.
 const MAX_VALUES: usize = 1_000_000;
 
+/// U+FEFF in UTF-8, which some editors put in front of every file.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
 /// Most remarks kept for one file; a file full of unknown keys must not cost more memory than it has bytes.
 const MAX_REMARKS: usize = 64;
 
@@ -175,6 +178,13 @@ impl<'a> Node<'a> {
             return Err(ParseError::TooLarge {
                 size: bytes.len(),
                 limit,
+            });
+        }
+        // Go's decoder refuses it too, and its own message shows nothing where the mark stands.
+        if bytes.starts_with(BYTE_ORDER_MARK) {
+            return Err(ParseError::Syntax {
+                problem: "it begins with a byte order mark; save it as UTF-8 without one"
+                    .to_owned(),
             });
         }
         let text = std::str::from_utf8(bytes).map_err(|error| ParseError::NotUtf8 {

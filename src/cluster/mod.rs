@@ -7,6 +7,7 @@ pub mod address;
 pub mod cluster_lock;
 pub mod definition;
 pub mod deposit_data;
+pub mod eip1271;
 pub mod eip712;
 pub mod enr;
 pub mod hash;

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Mutex;
 
 use super::{Context, failures};
+use crate::cluster::{ClusterLock, Definition};
 use crate::error::{Failure, Kind};
 use crate::finding::Finding;
 use crate::host::attempt::Attempt;
@@ -13,20 +14,39 @@ use crate::host::read::{self, Limit, ReadError};
 use crate::host::terminal;
 use crate::plan::{DEFINITION_FILE, ENR_KEY_FILE, LOCK_FILE};
 use crate::verify::{
-    Expectations, FileKind, FileMode, Material, Modes, NamedFile, Options, Phase, Progress, Report,
-    Scope, Verdict, Verified, verify,
+    ContractQuestion, Expectations, FileKind, FileMode, Material, Modes, NamedFile, Options,
+    Outcome, Phase, Progress, Report, Scope, Verdict, Verified, contract_questions, verify,
 };
 
-/// What `verify` says of a definition alone.
-pub(super) fn definition_findings(bytes: &[u8]) -> Vec<Finding> {
+/// What is known of a definition alone.
+pub(super) struct CheckedDefinition {
+    pub(super) findings: Vec<Finding>,
+    /// Whether somebody may have signed with a contract wallet: then charon asks an execution client too.
+    pub(super) has_contract_wallets: bool,
+}
+
+/// What `verify` says of a definition alone; contract wallets are asked.
+pub(super) async fn definition(
+    context: &Context,
+    definition: &Definition,
+    bytes: &[u8],
+) -> CheckedDefinition {
+    let questions = contract_questions(definition);
+    context.ask_contracts(&questions).await;
     let material = Material {
         definition: Some(NamedFile::new(DEFINITION_FILE, bytes.to_vec())),
         ..Material::default()
     };
-    let options = Options::new(Scope::DefinitionOnly);
-    verify(&material, &Expectations::default(), &options)
-        .report
-        .findings
+    let answers = |question: &ContractQuestion| context.contracts.answer(question);
+    let options = Options {
+        contract_answers: &answers,
+        ..Options::new(Scope::DefinitionOnly)
+    };
+    let outcome = verify(&material, &Expectations::default(), &options);
+    CheckedDefinition {
+        findings: outcome.report.findings,
+        has_contract_wallets: !questions.is_empty(),
+    }
 }
 
 /// Everything in a data directory as material. What cannot be read is named among the errors.
@@ -79,6 +99,7 @@ fn read_files(
 ) -> Result<Material, Failure> {
     let mut material = Material::default();
     let mut unread = Vec::new();
+    let mut total = 0_usize;
     for (path, kind) in entries {
         if kind == EntryKind::Directory {
             if path != "validator_keys" {
@@ -105,13 +126,27 @@ fn read_files(
         };
         match read_named(dir, &path, limit) {
             Err(error) => unread.push(error.to_string()),
-            Ok(file) => match (&*path, name) {
-                (_, Some(_)) => material.keystores.push(file),
-                (DEFINITION_FILE, None) => material.definition = Some(file),
-                (LOCK_FILE, None) => material.cluster_lock = Some(file),
-                (ENR_KEY_FILE, None) => material.enr_key = Some(file),
-                (_, None) => material.deposit_data.push(file),
-            },
+            Ok(file) if file.bytes.len() > read::MAX_DATA_DIRECTORY_BYTES - total => {
+                return Err(Failure::new(
+                    Kind::VerificationFailed,
+                    format!(
+                        "the files in {} are longer than {} MiB together, more than any ceremony writes",
+                        dir.display(),
+                        read::MAX_DATA_DIRECTORY_BYTES >> 20
+                    ),
+                )
+                .hint("move what charon did not write out of the directory"));
+            }
+            Ok(file) => {
+                total += file.bytes.len();
+                match (&*path, name) {
+                    (_, Some(_)) => material.keystores.push(file),
+                    (DEFINITION_FILE, None) => material.definition = Some(file),
+                    (LOCK_FILE, None) => material.cluster_lock = Some(file),
+                    (ENR_KEY_FILE, None) => material.enr_key = Some(file),
+                    (_, None) => material.deposit_data.push(file),
+                }
+            }
         }
     }
     if unread.is_empty() {
@@ -122,7 +157,8 @@ fn read_files(
 }
 
 fn is_deposit_data(name: &str) -> bool {
-    name.starts_with("deposit-data") && name.ends_with(".json")
+    // In a directory of its own it is none of this ceremony.
+    name.starts_with("deposit-data") && name.ends_with(".json") && !name.contains('/')
 }
 
 fn read_named(dir: &Path, path: &str, limit: Limit) -> Result<NamedFile, ReadError> {
@@ -144,6 +180,31 @@ pub(super) fn read_single(path: &Path, limit: Limit) -> Result<NamedFile, Failur
     Ok(NamedFile::new(name, bytes))
 }
 
+/// Asks contract wallets about the signatures of the definition, in the lock or alone, so that everything else need be
+/// verified only once.
+pub(super) fn ask_first(context: &Context, material: &Material, scope: Scope) {
+    // Reading the lock twice is for those who have somebody to ask.
+    if !context.contracts.can_ask() {
+        return;
+    }
+    let definition = if scope.has_lock() {
+        material
+            .cluster_lock
+            .as_ref()
+            .and_then(|file| ClusterLock::parse(&file.bytes).ok())
+            .map(|parsed| parsed.value.definition)
+    } else {
+        material
+            .definition
+            .as_ref()
+            .and_then(|file| Definition::parse(&file.bytes).ok())
+            .map(|parsed| parsed.value)
+    };
+    if let Some(definition) = definition {
+        context.ask_contracts_now(&contract_questions(&definition));
+    }
+}
+
 /// Verifies from the beginning, with progress.
 pub(super) fn verify_shown(
     context: &Context,
@@ -151,15 +212,17 @@ pub(super) fn verify_shown(
     expectations: &Expectations,
     scope: Scope,
     modes: Modes,
-) -> (Report, Option<Verified>) {
+) -> Outcome {
     let shown = shown(context);
+    ask_first(context, material, scope);
+    let answers = |question: &ContractQuestion| context.contracts.answer(question);
     let options = Options {
         modes,
         progress: &shown,
+        contract_answers: &answers,
         ..Options::new(scope)
     };
-    let outcome = verify(material, expectations, &options);
-    (outcome.report, outcome.verified)
+    verify(material, expectations, &options)
 }
 
 /// Turns a report into a success or a failure of the command.
@@ -204,13 +267,26 @@ pub(super) fn stage(
             .map_err(|error| Failure::new(Kind::Unexpected, error.to_string()))?,
     );
     context.say("verifying every file");
-    let (report, verified) = verify_shown(
+    let Outcome {
+        report,
+        verified,
+        contract_questions,
+    } = verify_shown(
         context,
         &material,
         expectations,
         Scope::WholeDataDirectory,
         Modes::AsCharonLeavesThem,
     );
+    // The answers were there before the ceremony; that they cannot be had now is not its failure.
+    if report.verdict == Verdict::CouldNotTell && !contract_questions.is_empty() {
+        return Err(Failure::new(
+            Kind::VerificationFailed,
+            "what charon wrote cannot be verified until contract wallets have been asked",
+        )
+        .with_findings(report.findings)
+        .hint("`charon-dkg run` with --execution-rpc-file goes on where this stopped; nothing is lost"));
+    }
     if let Err(failure) = judge(&report, "what charon wrote") {
         return Ok(Err(failure.hint(format!(
             "nothing was promoted; the files stay in {} as evidence",

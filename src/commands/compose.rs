@@ -61,7 +61,7 @@ fn ask(options: &Options, spelling: &str) -> Result<(), Closed> {
         require: options.require,
         rehearsal: options.rehearsal,
     };
-    match decide(&layout, asked, words, &NoProgress) {
+    match decide(None, &layout, asked, words, &NoProgress) {
         GateDecision::Open { .. } => Ok(()),
         GateDecision::Closed(closed) => Err(closed),
     }

@@ -24,6 +24,8 @@ pub(super) struct FoundDefinition {
     pub(super) definition: Definition,
     pub(super) definition_hash: DefinitionHash,
     pub(super) findings: Vec<Finding>,
+    /// Whether somebody may have signed with a contract wallet: then charon asks an execution client too.
+    pub(super) has_contract_wallets: bool,
 }
 
 /// Why there is no definition.
@@ -159,7 +161,10 @@ pub(super) async fn find(
         .value
         .definition_hash()
         .map_err(|error| NoDefinition::malformed(&source, error))?;
-    let mut findings = checked::definition_findings(&bytes);
+    let checked::CheckedDefinition {
+        mut findings,
+        has_contract_wallets,
+    } = checked::definition(context, &parsed.value, &bytes).await;
     findings.extend(other_definition_finding(layout, &bytes, &source));
     if is_url(&source) {
         findings.extend(url_finding(&source, &parsed.value, definition_hash));
@@ -170,6 +175,7 @@ pub(super) async fn find(
         definition: parsed.value,
         definition_hash,
         findings,
+        has_contract_wallets,
     })
 }
 

@@ -10,11 +10,14 @@ use rustix::process::getuid;
 
 use super::definition_source::{self, FoundDefinition, NoDefinition};
 use super::{Context, failures};
+use crate::backup::record::Record;
 use crate::cli::CeremonyArgs;
 use crate::cluster::index::NodeIndex;
 use crate::cluster::version::CharonVersion;
 use crate::error::{Failure, Kind};
+use crate::finding::{Finding, Weight};
 use crate::host::attempt::Attempt;
+use crate::host::backup;
 use crate::host::datadir::{self, DataDirFacts, Layout};
 use crate::host::docker::{
     ContainerFacts, Engine, EngineError, EngineFacts, Mode, Overlap, Reason, Touching, UserMapping,
@@ -82,10 +85,13 @@ pub(super) async fn observe(
     let request = request(layout, args)?;
     let on_disk = datadir::observe(layout).map_err(failures::file)?;
     let key = enr_key(layout);
-    let (definition, engine) = tokio::join!(
+    let (mut definition, engine) = tokio::join!(
         definition_source::find(context, layout, args.definition.as_deref()),
         engine(context),
     );
+    if let Ok(found) = &mut definition {
+        found.findings.extend(execution_finding(found, &request));
+    }
     let node = node_of(key.as_ref(), &definition);
     let release = definition.as_ref().ok().and_then(|found| {
         let version = found.definition.version;
@@ -164,7 +170,7 @@ pub(super) async fn observe(
         my_uid: getuid().as_raw(),
         data_dir: data_dir_fact(&on_disk),
         state_dir_problem,
-        enr_key: key_fact(&on_disk, key.as_ref()),
+        enr_key: key_fact(layout, &on_disk, key.as_ref()),
         definition: definition_fact(layout, &definition, node),
         engine: seen.fact,
         image: seen.image,
@@ -288,6 +294,7 @@ fn request(layout: &Layout, args: &CeremonyArgs) -> Result<Request, Failure> {
         repository,
         charon_version,
         allow_prerelease: args.allow_prerelease,
+        no_backup: args.no_backup,
         charon_flags: args.charon_flags.clone(),
     })
 }
@@ -336,7 +343,17 @@ fn data_dir_fact(on_disk: &DataDirFacts) -> DataDirFact {
     }
 }
 
-fn key_fact(on_disk: &DataDirFacts, key: Result<&Option<EnrKey>, &String>) -> EnrKeyFact {
+/// The record of this key's last backup. One that cannot be read says nothing.
+pub(super) fn last_backup(layout: &Layout, key: &EnrKey) -> Option<Record> {
+    let records = backup::read_records(layout).ok()?;
+    records.of(&key.id().to_string()).cloned()
+}
+
+fn key_fact(
+    layout: &Layout,
+    on_disk: &DataDirFacts,
+    key: Result<&Option<EnrKey>, &String>,
+) -> EnrKeyFact {
     match key {
         Ok(None) => EnrKeyFact::Missing,
         Err(reason) => EnrKeyFact::Unusable(reason.clone()),
@@ -345,6 +362,7 @@ fn key_fact(on_disk: &DataDirFacts, key: Result<&Option<EnrKey>, &String>) -> En
                 enr_id: key.id().to_string(),
                 mode: entry.mode,
                 uid: entry.owner.uid,
+                backed_up: last_backup(layout, key).is_some(),
             },
             None => EnrKeyFact::Missing,
         },
@@ -371,6 +389,23 @@ fn definition_fact(
             findings: found.findings.clone(),
         },
     }
+}
+
+/// charon asks contract wallets itself, before anything else, from inside its container (charon dkg/disk.go).
+fn execution_finding(found: &FoundDefinition, request: &Request) -> Option<Finding> {
+    const FLAG: &str = plan::EXECUTION_CLIENT_FLAG;
+    let is_given = request
+        .charon_flags
+        .iter()
+        .any(|flag| flag.split('=').next() == Some(FLAG));
+    (found.has_contract_wallets && !is_given).then(|| Finding {
+        check: "execution-client-needed",
+        weight: Weight::Fail,
+        subject: "charon's flags".to_owned(),
+        seen: "no execution client, although a contract wallet may have signed the definition".to_owned(),
+        expected: format!("{FLAG}=URL, an address that charon's container reaches"),
+        advice: format!("add `-- {FLAG}=URL`; charon asks the contract itself and refuses the definition otherwise"),
+    })
 }
 
 /// Connects to the engine that docker itself would use.

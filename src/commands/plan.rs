@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::{Context, observe, place};
 use crate::cli::CeremonyArgs;
 use crate::error::Failure;
-use crate::plan::Plan;
+use crate::plan::{Plan, shown_args};
 use crate::report;
 
 #[derive(Serialize)]
@@ -61,7 +61,10 @@ fn text(plan: &Plan) -> String {
             container.user.as_deref().unwrap_or("of the image"),
             container.network.as_deref().unwrap_or("default"),
         ),
-        format!("command             {}", container.args.join(" ")),
+        format!(
+            "command             {}",
+            shown_args(&container.args).join(" ")
+        ),
     ];
     for mount in &container.mounts {
         lines.push(format!(

@@ -8,7 +8,8 @@ use crate::host::receipts;
 use crate::keys::k1::EnrKey;
 use crate::proofs::ProvedKeystores;
 use crate::verify::{
-    Expectations, Material, Modes, Options, Progress, Report, Scope, Verified, verify,
+    ContractQuestion, Expectations, Material, Modes, Options, Progress, Report, Scope, Verified,
+    verify,
 };
 
 /// A data directory that passed, and what it was proved from.
@@ -28,16 +29,31 @@ pub(super) struct Looked {
     before: Option<ProvedKeystores>,
 }
 
-/// Verifies a whole data directory. Changes nothing.
-pub(super) fn look(layout: &Layout, material: &Material, progress: &dyn Progress) -> Looked {
+/// Verifies a whole data directory. Changes nothing. Contract wallets are asked if there is anybody who may.
+pub(super) fn look(
+    context: Option<&Context>,
+    layout: &Layout,
+    material: &Material,
+    progress: &dyn Progress,
+) -> Looked {
+    if let Some(context) = context {
+        checked::ask_first(context, material, Scope::WholeDataDirectory);
+    }
     let key = material
         .enr_key
         .as_ref()
         .and_then(|file| EnrKey::parse(&file.bytes).ok());
     let before = key.as_ref().and_then(|key| proved_before(layout, key));
     let check = |before: Option<&ProvedKeystores>| {
+        let answers = |question: &ContractQuestion| {
+            let said = context.and_then(|context| context.contracts.answer(question));
+            let remembered =
+                before.is_some_and(|before| before.contains_contract_signature(&question.id()));
+            said.or(remembered.then_some(true))
+        };
         let options = Options {
             modes: Modes::Private,
+            contract_answers: &answers,
             progress,
             proved_keystores: &|digest| before.is_some_and(|before| before.contains(digest)),
             ..Options::new(Scope::WholeDataDirectory)
@@ -65,7 +81,7 @@ pub(super) fn look(layout: &Layout, material: &Material, progress: &dyn Progress
 /// [`Kind::VerificationFailed`] with every finding unless everything passed.
 pub(super) fn prove(context: &Context, layout: &Layout) -> Result<Proof, Failure> {
     let material = checked::read_data_dir(layout)?;
-    let looked = look(layout, &material, &checked::shown(context));
+    let looked = look(Some(context), layout, &material, &checked::shown(context));
     checked::judge(&looked.report, &layout.data_dir().display().to_string())?;
     match (looked.verified, looked.key) {
         (Some(verified), Some(key)) => Ok(Proof {

@@ -419,6 +419,8 @@ impl Stage<'_> {
                 player,
                 &[
                     "run",
+                    // Throw-away keys.
+                    "--no-backup",
                     "--relay",
                     &relay,
                     "--network",

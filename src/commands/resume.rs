@@ -254,6 +254,7 @@ fn kept_definition(layout: &Layout, record: &Record) -> Result<FoundDefinition, 
                 definition,
                 definition_hash,
                 findings: Vec::new(),
+                has_contract_wallets: false,
             })
         })
         .ok_or_else(|| {

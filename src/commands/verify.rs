@@ -53,8 +53,8 @@ pub(super) fn verify(context: &Context, args: &VerifyArgs) -> Result<(), Failure
         }
     };
     let expectations = Expectations::default();
-    let (report, _) =
-        checked::verify_shown(context, &material, &expectations, scope, Modes::Private);
+    let report =
+        checked::verify_shown(context, &material, &expectations, scope, Modes::Private).report;
     if args.quiet {
         return checked::judge(&report, &what);
     }

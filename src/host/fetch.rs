@@ -218,7 +218,7 @@ fn check_url(text: &str, plain_http: PlainHttp) -> Result<Url, FetchError> {
     Ok(url)
 }
 
-fn is_this_machine(url: &Url) -> bool {
+pub(super) fn is_this_machine(url: &Url) -> bool {
     let host = url.host_str().unwrap_or_default();
     let address = host.trim_start_matches('[').trim_end_matches(']');
     host == "localhost"

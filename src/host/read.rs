@@ -12,6 +12,9 @@ use rustix::fs::{AtFlags, Mode, OFlags};
 use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
+use crate::cluster::{cluster_lock, definition, deposit_data};
+use crate::keys::keystore;
+
 use super::files::{EntryKind, FileError, Folder, Status};
 
 /// How long a kind of file may be.
@@ -23,10 +26,9 @@ pub struct Limit {
     pub what: &'static str,
 }
 
-/// charon itself takes 16 MiB of a definition at most (charon dkg/disk.go, since v1.9.0); 65536
-/// validators, the most that the hash layout allows, take about 10 MiB.
+/// As much as the parser takes; the reason stands there.
 pub const DEFINITION: Limit = Limit {
-    bytes: 16 << 20,
+    bytes: definition::MAX_DEFINITION_BYTES as u64,
     what: "a cluster definition",
 };
 
@@ -36,28 +38,31 @@ pub const ENR_KEY: Limit = Limit {
     what: "an ENR key",
 };
 
-/// Ten nodes and 65536 validators take about 220 MiB: for each validator ten public shares of 100
-/// bytes, two or more deposits of 450 bytes, and a builder registration of 600 bytes.
+/// As much as the parser takes; the reason stands there.
 pub const CLUSTER_LOCK: Limit = Limit {
-    bytes: 256 << 20,
+    bytes: cluster_lock::MAX_LOCK_BYTES as u64,
     what: "a cluster lock",
 };
 
-/// 65536 deposits of about 900 bytes take 56 MiB.
+/// As much as the parser takes; the reason stands there.
 pub const DEPOSIT_DATA: Limit = Limit {
-    bytes: 64 << 20,
+    bytes: deposit_data::MAX_DEPOSIT_FILE_BYTES as u64,
     what: "deposit data",
 };
 
-/// charon's EIP-2335 keystores are below 1 KiB; other programs add descriptions.
+/// All files of one data directory together, in bytes: a lock and several deposit data files of the greatest length, and
+/// 65536 keystores. Each is bounded, but somebody may have put any number of them there.
+pub const MAX_DATA_DIRECTORY_BYTES: usize = 512 << 20;
+
+/// As much as the parser takes; the reason stands there.
 pub const KEYSTORE: Limit = Limit {
-    bytes: 64 << 10,
+    bytes: keystore::MAX_KEYSTORE_LEN as u64,
     what: "a keystore",
 };
 
-/// charon's passwords are 32 characters (charon eth2util/keystore).
+/// As much as is tried; the reason stands there.
 pub const KEYSTORE_PASSWORD: Limit = Limit {
-    bytes: 4 << 10,
+    bytes: keystore::MAX_PASSWORD_LEN as u64,
     what: "a keystore password",
 };
 
@@ -359,7 +364,7 @@ mod tests {
         assert_eq!(
             error.to_string(),
             format!(
-                "{} is 1099511627776 bytes long, expected a cluster lock of at most 268435456 bytes",
+                "{} is 1099511627776 bytes long, expected a cluster lock of at most 67108864 bytes",
                 path.display()
             )
         );

@@ -259,16 +259,46 @@ impl Coefficients {
             .into()
     }
 
-    /// The same as a scalar.
-    fn scalar(&self, kind: &[u8], number: usize) -> Scalar {
+    /// The same as a number.
+    fn number(&self, kind: &[u8], number: usize) -> u128 {
         let [mut low, mut high] = [[0_u8; 8]; 2];
         let bytes = self.get(kind, number);
         low.copy_from_slice(&bytes[..8]);
         high.copy_from_slice(&bytes[8..16]);
-        let limbs = [u64::from_le_bytes(low), u64::from_le_bytes(high), 0, 0];
-        // Below 2^128, so always below the group order.
-        Option::from(Scalar::from_u64s_le(&limbs)).unwrap_or(Scalar::ONE)
+        u128::from(u64::from_le_bytes(low)) | u128::from(u64::from_le_bytes(high)) << 64
     }
+}
+
+/// Bits of a coefficient that are looked at together.
+const WINDOW: usize = 4;
+
+/// Σ n·P for few points and short numbers, with the doublings shared: blst's own multiplication is for numbers of full
+/// length, and its sums of many points go to threads of their own. Nothing here is secret.
+fn weighted_sum<G: Group>(terms: &[(G, u128)]) -> G {
+    let multiples: Vec<Vec<G>> = terms
+        .iter()
+        .map(|(point, _)| {
+            let add = |last: &Option<G>| Some(last.map_or(*point, |last| last + point));
+            std::iter::successors(add(&None), |last| add(&Some(*last)))
+                .take((1 << WINDOW) - 1)
+                .collect()
+        })
+        .collect();
+    let mut sum = G::identity();
+    for shift in (0..COEFFICIENT_BITS).step_by(WINDOW).rev() {
+        if !bool::from(sum.is_identity()) {
+            for _ in 0..WINDOW {
+                sum = sum.double();
+            }
+        }
+        for ((_, number), multiples) in terms.iter().zip(&multiples) {
+            let digit = usize::try_from(number >> shift & ((1 << WINDOW) - 1)).unwrap_or_default();
+            if let Some(multiple) = digit.checked_sub(1).and_then(|it| multiples.get(it)) {
+                sum += multiple;
+            }
+        }
+    }
+    sum
 }
 
 /// Whether all signatures verify. A key's messages share one pairing: with r for the key and q for the position among its
@@ -283,34 +313,32 @@ fn all_hold(items: &[Signed], done: &(dyn Fn(usize) + Sync)) -> bool {
     }
     let groups: Vec<Vec<usize>> = by_key.into_values().collect();
     let most = groups.iter().map(Vec::len).max().unwrap_or_default();
-    let within: Vec<Scalar> = (0..most)
-        .map(|place| match place {
-            0 => Scalar::ONE,
-            _ => coefficients.scalar(b"message", place),
-        })
-        .collect();
+    let of_message = |place| match place {
+        0 => 1,
+        _ => coefficients.number(b"message", place),
+    };
 
     let pairings: Vec<Pairing<'_>> = groups
         .par_chunks(KEYS_AT_A_TIME)
         .map(|groups| {
             let mut pairing = Pairing::new(true, DST);
             for group in groups {
-                let mut hashes = G2Projective::identity();
-                for (position, of_message) in group.iter().zip(&within) {
-                    let Some(item) = items.get(*position) else {
-                        continue;
-                    };
-                    let hash = G2Projective::hash_to_curve(&item.message, DST, &[]);
-                    hashes += if *of_message == Scalar::ONE {
-                        hash
-                    } else {
-                        hash * of_message
-                    };
-                }
+                let hashes: Vec<(G2Projective, u128)> = group
+                    .iter()
+                    .filter_map(|position| items.get(*position))
+                    .enumerate()
+                    .map(|(place, item)| {
+                        let hash = G2Projective::hash_to_curve(&item.message, DST, &[]);
+                        (hash, of_message(place))
+                    })
+                    .collect();
                 if let Some((first, item)) = first_of(items, group) {
-                    let of_key = coefficients.scalar(b"key", first);
-                    let key = G1Affine::from(item.public_key.projective() * of_key);
-                    pairing.raw_aggregate(G2Affine::from(hashes).as_ref(), key.as_ref());
+                    let of_key = coefficients.number(b"key", first);
+                    let key = weighted_sum(&[(item.public_key.projective(), of_key)]);
+                    pairing.raw_aggregate(
+                        G2Affine::from(weighted_sum(&hashes)).as_ref(),
+                        G1Affine::from(key).as_ref(),
+                    );
                 }
                 done(group.len());
             }
@@ -327,7 +355,7 @@ fn all_hold(items: &[Signed], done: &(dyn Fn(usize) + Sync)) -> bool {
 
     // Σ r·q·s, as Σ q·(Σ r·s), so that the many multiplications are by the short r.
     let mut sum = G2Projective::identity();
-    for (place, of_message) in within.iter().enumerate() {
+    for place in 0..most {
         let mut signatures: Vec<blst_p2_affine> = Vec::new();
         let mut scalars: Vec<u8> = Vec::new();
         for group in &groups {
@@ -342,7 +370,7 @@ fn all_hold(items: &[Signed], done: &(dyn Fn(usize) + Sync)) -> bool {
         if !signatures.is_empty() {
             let mut of_place = G2Projective::identity();
             *of_place.as_mut() = signatures.as_slice().mult(&scalars, COEFFICIENT_BITS);
-            sum += of_place * of_message;
+            sum += weighted_sum(&[(of_place, of_message(place))]);
         }
     }
     let mut sum_paired = blst_fp12::default();
@@ -840,6 +868,33 @@ mod tests {
         items[3].signature = a;
         assert_eq!(find_invalid(&items, &|_| ()), vec![1, 3]);
         assert_eq!(find_invalid(&[], &|_| ()), Vec::<usize>::new());
+    }
+
+    #[test]
+    fn a_weighted_sum_is_what_multiplication_and_addition_make() {
+        let points: Vec<G1Projective> = (1..4)
+            .map(|seed| secret(seed).public_key().projective())
+            .collect();
+        for numbers in [
+            [0, 0, 0],
+            [1, 0, 15],
+            [16, u128::MAX, 1 << 127],
+            [0x0123_4567_89ab_cdef_0fed_cba9_8765_4321, 3, 1 << 64],
+        ] {
+            let expected = points
+                .iter()
+                .zip(numbers)
+                .map(|(point, number)| {
+                    let mut bytes = [0; 32];
+                    bytes[..16].copy_from_slice(&number.to_le_bytes());
+                    let scalar: Option<Scalar> = Scalar::from_bytes_le(&bytes).into();
+                    point * scalar.unwrap()
+                })
+                .fold(G1Projective::identity(), |sum, term| sum + term);
+            let terms: Vec<(G1Projective, u128)> = points.iter().copied().zip(numbers).collect();
+            assert_eq!(weighted_sum(&terms), expected);
+        }
+        assert!(is_zero(&weighted_sum::<G1Projective>(&[])));
     }
 
     #[test]

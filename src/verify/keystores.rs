@@ -15,6 +15,9 @@ use crate::keys::keystore::{
 use super::ledger::Ledger;
 use super::{Check, Context, NamedFile, Phase};
 
+/// Where keystores lie.
+const DIRECTORY: &str = "validator_keys/";
+
 /// What `charon create cluster --insecure-keys` puts into the names.
 const INSECURE: &str = "insecure-";
 
@@ -126,14 +129,16 @@ fn pair_up<'a>(
     let count = lock.validators.len();
     let mut pairs: BTreeMap<ValidatorIndex, Pair<'a>> = BTreeMap::new();
     for file in files {
-        let Some((index, kind, insecure)) = parse_name(file.name()) else {
-            if file.name().starts_with("keystore") {
+        // charon looks in this directory alone, and below it nowhere.
+        let here = file.path.strip_prefix(DIRECTORY).unwrap_or(&file.path);
+        let Some((index, kind, insecure)) = parse_name(here) else {
+            if may_be_loaded(&file.path) {
                 ledger.fail_with(
                     Check::KeystoreSet,
                     &file.path,
-                    "a name that charon does not give",
-                    "keystore-N.json and keystore-N.txt",
-                    "find out what it is; validator clients may load it",
+                    "a name or place that charon does not give",
+                    "keystore-N.json and keystore-N.txt in validator_keys",
+                    "find out what it is and move it away: a validator client may load it beside this node's own keys",
                 );
             } else {
                 ledger.note(
@@ -178,8 +183,26 @@ fn pair_up<'a>(
             );
         }
     }
+    // What is no file cannot be read, but it is there, and charon looks for everything of such a name.
+    for name in &context.material.other_names {
+        if name.starts_with(DIRECTORY) && may_be_loaded(name) {
+            ledger.fail(
+                Check::KeystoreSet,
+                name,
+                "something that is no file",
+                "keystores and passwords only",
+            );
+        }
+    }
     report_missing(context, count, &pairs, ledger);
     pairs
+}
+
+/// Whether some validator client would take it for a keystore: Teku loads every `.json` below the directory, others what
+/// begins like charon's.
+fn may_be_loaded(path: &str) -> bool {
+    let name = path.rsplit('/').next().unwrap_or(path).to_ascii_lowercase();
+    name.starts_with("keystore") || name.ends_with(".json")
 }
 
 fn report_missing(

@@ -236,6 +236,33 @@ pub struct ContractQuestion {
     pub signature: Vec<u8>,
 }
 
+impl ContractQuestion {
+    /// A digest of everything that the answer depends on, to remember it by.
+    pub fn id(&self) -> [u8; 32] {
+        Sha256::new()
+            .chain_update(b"charon-dkg contract signature")
+            .chain_update(self.chain_id.to_be_bytes())
+            .chain_update(self.address.as_bytes())
+            .chain_update(self.digest)
+            .chain_update(&self.signature)
+            .finalize()
+            .into()
+    }
+}
+
+/// Every signature of a definition that only a contract can confirm: the questions of which [`Outcome::contract_questions`]
+/// are those that stayed open.
+pub fn contract_questions(definition: &Definition) -> Vec<ContractQuestion> {
+    let context = Context {
+        material: &Material::default(),
+        expectations: &Expectations::default(),
+        options: &Options::new(Scope::DefinitionOnly),
+        definition,
+        network: Network::by_fork_version(definition.fork_version),
+    };
+    signatures::check_definition_signatures(&context, &mut Ledger::default()).open
+}
+
 /// What a contract says about a signature; `None` if nobody asked or nobody answered.
 pub type ContractAnswers<'a> = dyn Fn(&ContractQuestion) -> Option<bool> + Sync + 'a;
 
@@ -313,6 +340,7 @@ pub struct Verified {
     operators: usize,
     keystores: usize,
     keystore_digests: Vec<[u8; 32]>,
+    contract_signatures: Vec<[u8; 32]>,
     deposit_data: Vec<VouchedFile>,
 }
 
@@ -361,6 +389,11 @@ impl Verified {
     /// are not secret, but they belong to this directory alone.
     pub fn keystore_digests(&self) -> &[[u8; 32]] {
         &self.keystore_digests
+    }
+
+    /// The signatures that only a contract could confirm and did, by [`ContractQuestion::id`].
+    pub fn contract_signatures(&self) -> &[[u8; 32]] {
+        &self.contract_signatures
     }
 
     /// The deposit data files among the files, sorted by name; the same on every node.
@@ -511,7 +544,7 @@ pub fn verify(material: &Material, expectations: &Expectations, options: &Option
     Outcome {
         report,
         verified,
-        contract_questions: summary.contract_questions,
+        contract_questions: summary.contracts.open,
     }
 }
 
@@ -523,7 +556,7 @@ struct Summary {
     lock_hash: Option<LockHash>,
     node: Option<NodeIndex>,
     keystore_digests: Vec<[u8; 32]>,
-    contract_questions: Vec<ContractQuestion>,
+    contracts: signatures::Contracts,
 }
 
 impl Summary {
@@ -561,6 +594,7 @@ impl Summary {
             operators: definition.operators.len(),
             keystores: counts.keystores,
             keystore_digests: self.keystore_digests.clone(),
+            contract_signatures: self.contracts.confirmed.clone(),
             deposit_data,
         })
     }
@@ -584,7 +618,7 @@ fn check_everything(
     (summary.config_hash, summary.definition_hash) =
         definition::check_hashes(context, definition_file, lock, ledger);
     let enrs = definition::check_terms(context, ledger);
-    summary.contract_questions = signatures::check_definition_signatures(context, ledger);
+    summary.contracts = signatures::check_definition_signatures(context, ledger);
 
     if let Some(lock) = lock {
         summary.lock_hash = cluster_lock::check_lock_hash(lock, ledger);

@@ -16,11 +16,17 @@ const SIGNATURE_LEN: usize = 65;
 const UNSIGNED: &str = "legal; but nothing except the ENR keys binds the operators to these terms: compare the definition hash \
                         with every operator";
 
+/// Signatures that only contracts can confirm.
+#[derive(Default)]
+pub(super) struct Contracts {
+    /// Those that nobody confirmed or denied.
+    pub(super) open: Vec<ContractQuestion>,
+    /// Those that are confirmed, by [`ContractQuestion::id`].
+    pub(super) confirmed: Vec<[u8; 32]>,
+}
+
 /// Checks who signed the definition (charon `Definition.VerifySignatures`). Returns what only contracts can answer.
-pub(super) fn check_definition_signatures(
-    context: &Context<'_>,
-    ledger: &mut Ledger,
-) -> Vec<ContractQuestion> {
+pub(super) fn check_definition_signatures(context: &Context<'_>, ledger: &mut Ledger) -> Contracts {
     let definition = context.definition;
     if !definition.version.has_eip712_signatures() {
         ledger.ran(&[Check::LegacySignature]);
@@ -37,7 +43,7 @@ pub(super) fn check_definition_signatures(
                 );
             }
         }
-        return Vec::new();
+        return Contracts::default();
     }
     ledger.ran(&[
         Check::DefinitionSigned,
@@ -53,7 +59,7 @@ pub(super) fn check_definition_signatures(
                 .is_some_and(Operator::is_unsigned)
         })
         .collect();
-    let mut questions = Vec::new();
+    let mut contracts = Contracts::default();
     if unsigned.len() == definition.operators.len() {
         ledger.note(
             Check::DefinitionSigned,
@@ -71,17 +77,13 @@ pub(super) fn check_definition_signatures(
                 "signatures, as other operators signed",
             );
         }
-        check_operators(context, &mut questions, ledger);
+        check_operators(context, &mut contracts, ledger);
     }
-    check_creator(context, &mut questions, ledger);
-    questions
+    check_creator(context, &mut contracts, ledger);
+    contracts
 }
 
-fn check_operators(
-    context: &Context<'_>,
-    questions: &mut Vec<ContractQuestion>,
-    ledger: &mut Ledger,
-) {
+fn check_operators(context: &Context<'_>, contracts: &mut Contracts, ledger: &mut Ledger) {
     let definition = context.definition;
     // What was signed is what the file states; that it is the hash of the content is a check of its own.
     let config_hash = definition.config_hash;
@@ -122,16 +124,12 @@ fn check_operators(
                 signature,
                 digest,
             };
-            check_one(context, &statement, questions, ledger);
+            check_one(context, &statement, contracts, ledger);
         }
     }
 }
 
-fn check_creator(
-    context: &Context<'_>,
-    questions: &mut Vec<ContractQuestion>,
-    ledger: &mut Ledger,
-) {
+fn check_creator(context: &Context<'_>, contracts: &mut Contracts, ledger: &mut Ledger) {
     let definition = context.definition;
     if !definition.version.has_creator() {
         return;
@@ -167,7 +165,7 @@ fn check_creator(
             .zip(definition.config_hash)
             .map(|(chain_id, hash)| creator_config_digest(&hash, chain_id)),
     };
-    check_one(context, &statement, questions, ledger);
+    check_one(context, &statement, contracts, ledger);
 }
 
 /// One signature of the definition and who should have made it.
@@ -189,7 +187,7 @@ fn may_be_contract(version: DefinitionVersion) -> bool {
 fn check_one(
     context: &Context<'_>,
     statement: &Statement<'_>,
-    questions: &mut Vec<ContractQuestion>,
+    contracts: &mut Contracts,
     ledger: &mut Ledger,
 ) {
     let Statement {
@@ -243,7 +241,7 @@ fn check_one(
         Some(false)
     };
     match answer {
-        Some(true) => {}
+        Some(true) => contracts.confirmed.push(question.id()),
         Some(false) => ledger.fail(check, subject, seen, expected),
         None => {
             ledger.could_not_tell(
@@ -251,9 +249,9 @@ fn check_one(
                 subject,
                 seen,
                 expected,
-                "a contract wallet may have signed; only its own network can tell (EIP-1271): see `--execution-rpc`",
+                "a contract wallet may have signed; only its own network can tell (EIP-1271): ask it with --execution-rpc",
             );
-            questions.push(question);
+            contracts.open.push(question);
         }
     }
 }

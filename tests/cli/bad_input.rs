@@ -2,13 +2,14 @@
 //! nothing changed.
 
 use std::fs;
+use std::io::Write as _;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use crate::support::{BINARY, CEREMONY, DEFINITION, KEY, LOCK, Outcome, TestEnv, fixture};
 
-/// More than any refusal may need: a definition may have 16 MiB and a cluster lock 256 MiB.
+/// More than any refusal may need: a cluster lock may have 64 MiB, and a million JSON values.
 const MEBIBYTES: u64 = 400;
 
 /// Far more than it takes, on a busy machine, unoptimised.
@@ -17,9 +18,14 @@ const SECONDS: u64 = 60;
 /// Runs with a limit on the memory that can be written to, which the kernel enforces.
 #[track_caller]
 fn bounded(env: &TestEnv, args: &[&str]) -> Outcome {
+    bounded_by(MEBIBYTES, env, args)
+}
+
+#[track_caller]
+fn bounded_by(mebibytes: u64, env: &TestEnv, args: &[&str]) -> Outcome {
     let mut command = env.command(Path::new("/usr/bin/prlimit"));
     command
-        .arg(format!("--data={}", MEBIBYTES << 20))
+        .arg(format!("--data={}", mebibytes << 20))
         .arg("--")
         .arg(BINARY)
         .args(args);
@@ -134,7 +140,7 @@ fn definitions_that_are_none_are_refused() {
         let before = env.tree();
         let outcome = bounded(&env, &["verify", "--definition", &path]);
         assert_eq!(outcome.code, Some(4), "{case}: {outcome}");
-        let outcome = bounded(&env, &["plan"]);
+        let outcome = bounded(&env, &["plan", "--no-backup"]);
         assert_eq!(outcome.code, Some(3), "{case}: {outcome}");
         assert_eq!(
             outcome.failed(),
@@ -145,6 +151,63 @@ fn definitions_that_are_none_are_refused() {
         let longest = outcome.stderr.lines().map(str::len).max();
         assert!(longest < Some(500), "{case}: {outcome}");
         assert_eq!(env.tree(), before, "{case}");
+    }
+}
+
+/// Editors of some systems put it there, and nobody sees it.
+#[test]
+fn a_byte_order_mark_is_called_by_its_name() {
+    let env = TestEnv::with_key();
+    env.put(DEFINITION, format!("\u{feff}{}", definition()).as_bytes());
+    let path = env.data(DEFINITION).display().to_string();
+    for args in [&["verify", "--definition", &path][..], &["plan"]] {
+        let outcome = bounded(&env, args);
+        assert!(
+            outcome
+                .stderr
+                .contains("begins with a byte order mark; save it as UTF-8 without one"),
+            "{outcome}"
+        );
+    }
+}
+
+/// Each file is bounded, and so are all together.
+#[test]
+fn a_crowd_of_large_files_is_refused() {
+    let env = TestEnv::finished(CEREMONY, 0);
+    for number in 0..20 {
+        fs::File::create(env.data(&format!("deposit-data-{number}eth.json")))
+            .unwrap()
+            .set_len(64 << 20)
+            .unwrap();
+    }
+    let outcome = bounded_by(1200, &env, &["verify"]);
+    assert_eq!(outcome.code, Some(4), "{outcome}");
+    assert!(outcome.stderr.contains("512 MiB together"), "{outcome}");
+}
+
+/// A gigabyte of spaces is refused by its length alone, a FIFO with as much behind it without looking.
+#[test]
+fn a_gigabyte_of_spaces_takes_no_memory() {
+    let env = TestEnv::new();
+    let path = env.project().join("lock.json");
+    let mut file = fs::File::create(&path).unwrap();
+    let block = vec![b' '; 1 << 20];
+    for _ in 0..1024 {
+        file.write_all(&block).unwrap();
+    }
+    drop(file);
+    for args in [
+        &["verify", "--lock", "lock.json"][..],
+        &["verify", "--definition", "lock.json"],
+        &["verify", "--lock", "lock.json", "--deposit", "lock.json"],
+    ] {
+        let outcome = bounded_by(64, &env, args);
+        assert_eq!(outcome.code, Some(4), "{outcome}");
+        assert!(
+            outcome.stderr.contains("1073741824 bytes long"),
+            "{outcome}"
+        );
     }
 }
 

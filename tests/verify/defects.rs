@@ -1040,6 +1040,11 @@ fn keystores_missing_and_too_many() {
         "keystore-2.txt",
         "keystore-00.json",
         "keystore-0.json.bak",
+        // Teku loads every .json at any depth, and charon none of these.
+        "mine.json",
+        "MINE.JSON",
+        "old/keystore-0.json",
+        "old/mine.json",
     ] {
         file_case(
             TODAY,
@@ -1059,6 +1064,39 @@ fn keystores_missing_and_too_many() {
     );
     could_not_tell(&outcome);
     says(&outcome, "key manager");
+}
+
+#[test]
+fn keystores_in_another_place_are_none() {
+    // All of them are there, and charon would find none.
+    let outcome = file_case(
+        TODAY,
+        |material| {
+            for file in &mut material.keystores {
+                file.path = file.path.replace("validator_keys/", "validator_keys/0/");
+            }
+        },
+        &["keystore-set"],
+    );
+    says(&outcome, "validator_keys/0/keystore-0.json");
+    // What charon's pattern finds must be a file.
+    file_case(
+        TODAY,
+        |material| {
+            material
+                .other_names
+                .push("validator_keys/keystore-2.json".to_owned());
+        },
+        &["keystore-set"],
+    );
+    // Notes of the operator are nobody's keys.
+    let source = ceremony(TODAY);
+    let mut material = source.material(0);
+    material.other_names.push("validator_keys/old".to_owned());
+    let file = NamedFile::new("validator_keys/README", b"hello".to_vec());
+    material.keystores.push(file);
+    let outcome = whole_with_proved(&material, &proved(&source));
+    assert_eq!(outcome.report.verdict, Verdict::Pass);
 }
 
 #[test]

@@ -5,8 +5,10 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Mutex;
 
 use charon_dkg::cluster::{
-    ClusterLock, Definition, DepositFile, ParseError, Parsed, Remark, RemarkKind,
+    ClusterLock, Definition, DepositFile, Network, ParseError, Parsed, Remark, RemarkKind,
 };
+use charon_dkg::keys::bls::ShareSecret;
+use charon_dkg::keys::k1::EnrKey;
 use charon_dkg::keys::keystore::Keystore;
 use charon_dkg::verify::{Material, NamedFile, Outcome, Verdict};
 use rayon::prelude::*;
@@ -223,6 +225,23 @@ fn other_texts(text: &str) -> Vec<(&'static str, String)> {
         None => ("", text),
     };
     let mut texts = Vec::new();
+    // Every other network by its own name, and by its own fork version.
+    let networks = Network::ALL;
+    let fork_version = |network: &Network| format!("0x{}", hex::encode(network.fork_version));
+    for spelled in [
+        |network: &Network| network.name.to_owned(),
+        fork_version,
+        |network: &Network| hex::encode(network.fork_version),
+    ] {
+        if networks.iter().any(|network| spelled(network) == text) {
+            texts.extend(
+                networks
+                    .iter()
+                    .map(|network| ("other network", spelled(network)))
+                    .filter(|(_, other)| other != text),
+            );
+        }
+    }
     match hex::decode(digits) {
         Ok(bytes) if bytes.len() >= 4 => {
             let mut positions: Vec<usize> = (0..8).map(|part| part * bytes.len() / 8).collect();
@@ -360,7 +379,9 @@ impl Target {
     /// The checks of which at least one must speak.
     fn expected(self, mutant: &Mutant) -> BTreeSet<&'static str> {
         let mut checks = BTreeSet::new();
-        if mutant.operation == "hashes recomputed" {
+        if let ("hashes recomputed", Target::Lock) | (OUTSIDER, Target::Lock) =
+            (mutant.operation, self)
+        {
             // Nobody but the nodes can sign the lock again; and without a usable share there is nothing to verify.
             return BTreeSet::from(["lock-aggregate", "public-share"]);
         }
@@ -412,6 +433,9 @@ impl Target {
             }
             Target::Deposits(_) => {
                 checks.extend(["file-format", "file-ambiguous", "file-unknown-field"]);
+                if mutant.operation == OUTSIDER {
+                    checks.insert("deposit-file-signature");
+                }
                 checks.extend(match last {
                     "pubkey" => &["deposit-file-validators"][..],
                     "withdrawal_credentials" => &["deposit-file-credentials"],
@@ -594,37 +618,69 @@ fn survived(outcome: &Outcome, expected: &BTreeSet<&'static str>) -> Option<Stri
     ))
 }
 
-/// What an outsider makes of a changed lock: all hashes are right again, the signatures are not. `None` if it cannot be read
-/// or hashed, or if nothing changed.
-fn rehashed_lock(original: &[u8], mutant: &Mutant) -> Option<Mutant> {
-    let mut lock = ClusterLock::parse(&mutant.bytes).ok()?.value;
+/// What is done by somebody who has other keys, and signs with them whatever he can.
+const OUTSIDER: &str = "re-signed by an outsider";
+
+fn outsider() -> ShareSecret {
+    ShareSecret::from_entropy(&[0x66; 32]).unwrap()
+}
+
+/// What an outsider makes of a changed lock: all hashes are right again, the signatures are not, or they are his own.
+/// Nothing if it cannot be read or hashed, or if nothing changed.
+fn rehashed_locks(original: &[u8], mutant: &Mutant) -> Vec<Mutant> {
+    let rehash = || {
+        let mut lock = ClusterLock::parse(&mutant.bytes).ok()?.value;
+        lock.definition = lock.definition.with_hashes().ok()?;
+        let hash = lock.lock_hash().ok()?;
+        lock.lock_hash = Some(hash);
+        Some((lock, hash))
+    };
     let old = ClusterLock::parse(original).unwrap().value;
-    lock.definition = lock.definition.with_hashes().ok()?;
-    lock.lock_hash = Some(lock.lock_hash().ok()?);
     // A change of a hash only is undone by this; one of the signatures is not hashed.
-    if lock.lock_hash == old.lock_hash {
-        return None;
-    }
-    Some(Mutant {
-        operation: "hashes recomputed",
+    let Some((mut lock, hash)) = rehash().filter(|(lock, _)| lock.lock_hash != old.lock_hash)
+    else {
+        return Vec::new();
+    };
+    let as_mutant = |operation, lock: &ClusterLock| Mutant {
+        operation,
         field: mutant.field.clone(),
         bytes: lock.to_json().into_bytes(),
-    })
+    };
+    let rehashed = as_mutant("hashes recomputed", &lock);
+    lock.signature_aggregate = Some(outsider().sign(hash.as_bytes()).to_bytes());
+    let enr_key = EnrKey::from_secret_bytes(&[0x66; 32]).unwrap();
+    for signature in &mut lock.node_signatures {
+        *signature = enr_key.sign_digest(hash.as_bytes());
+    }
+    vec![rehashed, as_mutant(OUTSIDER, &lock)]
 }
 
 /// The same of a deposit data file and its roots.
-fn rerooted_deposits(original: &[u8], mutant: &Mutant) -> Option<Mutant> {
-    let mut file = DepositFile::parse(&mutant.bytes).ok()?.value;
+fn rerooted_deposits(original: &[u8], mutant: &Mutant) -> Vec<Mutant> {
+    let Ok(parsed) = DepositFile::parse(&mutant.bytes) else {
+        return Vec::new();
+    };
+    let mut file = parsed.value;
     let old = DepositFile::parse(original).unwrap().value;
-    for entry in &mut file.entries {
-        entry.deposit_message_root = entry.data.message_root();
-        entry.deposit_data_root = entry.data.data_root();
+    let mut mutants = Vec::new();
+    for operation in ["roots recomputed", OUTSIDER] {
+        for entry in &mut file.entries {
+            if operation == OUTSIDER {
+                let root = entry.data.signing_root(entry.fork_version);
+                entry.data.signature = outsider().sign(&root).to_bytes();
+            }
+            entry.deposit_message_root = entry.data.message_root();
+            entry.deposit_data_root = entry.data.data_root();
+        }
+        if file != old {
+            mutants.push(Mutant {
+                operation,
+                field: mutant.field.clone(),
+                bytes: file.to_json().into_bytes(),
+            });
+        }
     }
-    (file != old).then(|| Mutant {
-        operation: "roots recomputed",
-        field: mutant.field.clone(),
-        bytes: file.to_json().into_bytes(),
-    })
+    mutants
 }
 
 /// All mutants of one file.
@@ -637,10 +693,12 @@ fn mutants_of(target: Target, bytes: &[u8]) -> Vec<Mutant> {
     };
     let repaired: Vec<Mutant> = mutants
         .iter()
-        .filter_map(|mutant| match target {
-            Target::Lock => rehashed_lock(bytes, mutant),
+        .flat_map(|mutant| match target {
+            Target::Lock => rehashed_locks(bytes, mutant),
             Target::Deposits(_) => rerooted_deposits(bytes, mutant),
-            Target::Definition | Target::Keystore(_) | Target::Password(_) | Target::EnrKey => None,
+            Target::Definition | Target::Keystore(_) | Target::Password(_) | Target::EnrKey => {
+                Vec::new()
+            }
         })
         .collect();
     mutants.extend(repaired);

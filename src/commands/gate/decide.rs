@@ -1,7 +1,7 @@
 //! The gate's answer: what lies there now is proved again, at every start.
 
 use super::confirmation;
-use crate::commands::{checked, proof};
+use crate::commands::{Context, checked, proof};
 use crate::error::Failure;
 use crate::gate::decision::{
     Closed, GateDecision, Require, Words, check_confirmation, check_rehearsal, check_report,
@@ -28,20 +28,23 @@ impl Asked {
     }
 }
 
-/// Looks, and changes nothing. What cannot be looked at is closed.
+/// Looks, and changes nothing. What cannot be looked at is closed. Compose calls without a context, and contract wallets
+/// are not asked then.
 pub(in crate::commands) fn decide(
+    context: Option<&Context>,
     layout: &Layout,
     asked: Asked,
     words: Words<'_>,
     progress: &dyn Progress,
 ) -> GateDecision {
-    match look(layout, asked, words, progress) {
+    match look(context, layout, asked, words, progress) {
         Ok(summary) => GateDecision::Open { summary },
         Err(closed) => GateDecision::Closed(closed),
     }
 }
 
 fn look(
+    context: Option<&Context>,
     layout: &Layout,
     asked: Asked,
     words: Words<'_>,
@@ -71,7 +74,7 @@ fn look(
             words.command("status"),
         ));
     }
-    let looked = proof::look(layout, &material, progress);
+    let looked = proof::look(context, layout, &material, progress);
     let report = &looked.report;
     check_report(report, words)?;
     check_rehearsal(report.cluster_name.as_deref(), asked.rehearsal, words)?;

@@ -55,7 +55,13 @@ pub(super) fn ask(
     flags: &Flags,
 ) -> Result<String, Failure> {
     let words = flags.words(&context.spelling);
-    match decide(layout, asked, words, &checked::shown(context)) {
+    match decide(
+        Some(context),
+        layout,
+        asked,
+        words,
+        &checked::shown(context),
+    ) {
         GateDecision::Open { summary } => Ok(summary),
         GateDecision::Closed(closed) => Err(failure(closed)),
     }

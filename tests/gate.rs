@@ -1116,6 +1116,7 @@ fn the_keys_of_a_rehearsal_open_no_gate_but_that_of_a_rehearsal() {
         "simulated",
         "--validators",
         "1",
+        "--without-gate",
         "--keep",
         "--format",
         "json",

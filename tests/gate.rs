@@ -10,6 +10,9 @@
     reason = "helpers of tests fail best where they stand"
 )]
 
+#[path = "gate/story.rs"]
+mod story;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown, symlink};

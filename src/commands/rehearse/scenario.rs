@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use futures_util::future::{join_all, try_join_all};
 use serde::Serialize;
@@ -18,6 +18,8 @@ use crate::report;
 
 /// A release of another line than the pin's, for whoever comes with the wrong one.
 const OTHER_RELEASE: CharonVersion = CharonVersion::release(1, 3, 3);
+/// How long a scenario may take, beside the time between operators.
+const PATIENCE: Duration = Duration::from_secs(20 * 60);
 /// Where keystores lie in a data directory.
 const KEYSTORES: &str = "validator_keys";
 
@@ -104,7 +106,7 @@ impl Scenario {
                 "charon goes on without `run`, nothing is promoted; the next `run` goes on with the same container to the same proved files"
             }
             Self::FullDisk => {
-                "that operator is told that the disk is full, nobody promotes anything; the same definition then gives the same proved files to all"
+                "that operator is told that the disk is full and promotes nothing; the others may have whole files, but cannot confirm; after `archive` the same definition gives all the same proved files"
             }
             Self::WrongOwner => {
                 "`run` refuses, says who should own the ENR key and touches nothing; after `chown` all end well"
@@ -225,7 +227,15 @@ pub(super) async fn play(house: &House<'_>, args: &RehearseArgs) -> Result<Vec<T
             .say(&format!("{}: {}", scenario.name(), scenario.must()));
         let begin = Instant::now();
         let mut steps = Steps::default();
-        let outcome = one(house, scenario, scenario.size(args), &mut steps).await;
+        let patience = PATIENCE + house.pace * u32::from(scenario.size(args).operators);
+        let played = one(house, scenario, scenario.size(args), &mut steps);
+        let outcome = tokio::time::timeout(patience, played).await;
+        let outcome = outcome.unwrap_or_else(|_| {
+            Err(Stopped::Broken(Failure::new(
+                Kind::Unexpected,
+                format!("it has not ended after {} minutes", patience.as_secs() / 60),
+            )))
+        });
         let not_shown = match outcome {
             Ok(()) => None,
             Err(Stopped::NotShown(reason)) => Some(reason),
@@ -401,7 +411,7 @@ async fn late_peer(stage: &Stage<'_>, steps: &mut Steps) -> Result<(), Failure> 
 }
 
 async fn one_per_minute(stage: &Stage<'_>, steps: &mut Steps) -> Result<(), Failure> {
-    let mut wait = std::time::Duration::ZERO;
+    let mut wait = Duration::ZERO;
     let runs = stage.players.iter().map(|player| {
         let before = wait;
         wait += stage.house.pace;
@@ -487,19 +497,8 @@ async fn missing_keystore(stage: &Stage<'_>, steps: &mut Steps) -> Result<(), Fa
         }
     }
     steps.check("all others have everything", others_well, "");
-    let words = [&["confirm"], receipts.as_slice()].concat();
     for player in stage.players.iter().take(1) {
-        let confirm = stage.ours(player, &words).await?;
-        let missing = format!("operator {}", victim.number);
-        let findings = confirm.said.contains(&missing);
-        steps.check(
-            format!(
-                "operator {} cannot confirm, and is told who is missing",
-                player.number
-            ),
-            confirm.code == 4 && findings,
-            format!("exit code {}", confirm.code),
-        );
+        cannot_confirm(stage, steps, player, &receipts, victim.number).await?;
     }
     Ok(())
 }
@@ -540,13 +539,49 @@ async fn full_disk(stage: &mut Stage<'_>, steps: &mut Steps) -> Result<(), Failu
     for (player, ended) in stage.players.iter().zip(&ended) {
         if player.number == victim_number {
             steps.ended(player, ended, 6, &["disk"]);
+            steps.nothing_promoted(player);
+        } else if ended.code == 0 {
+            // charon writes its files before it waits for the others a last time.
+            cannot_confirm(stage, steps, player, &[], victim_number).await?;
+            let archived = stage.ours(player, &["archive", "--yes"]).await?;
+            let kept = archived.document["archive"].as_str().unwrap_or_default();
+            steps.check("`archive` moves them aside", archived.code == 0, kept);
         } else {
             steps.ended(player, ended, 130, &[]);
+            steps.nothing_promoted(player);
         }
-        steps.nothing_promoted(player);
     }
     stage.replace_relay().await?;
     steps.all_run(stage).await
+}
+
+/// With these receipts an operator is told whose is missing.
+async fn cannot_confirm(
+    stage: &Stage<'_>,
+    steps: &mut Steps,
+    player: &Player,
+    receipts: &[&str],
+    missing: usize,
+) -> Result<(), Failure> {
+    let confirm = stage
+        .ours(player, &[&["confirm"], receipts].concat())
+        .await?;
+    let operators = confirm.document["operators"].as_array();
+    let line = operators.and_then(|all| all.get(missing.checked_sub(1)?));
+    let status = line.and_then(|line| line["status"].as_str());
+    steps.check(
+        format!(
+            "operator {} cannot confirm, and is told who is missing",
+            player.number
+        ),
+        confirm.code == 4 && status == Some("missing"),
+        format!(
+            "exit code {}, operator {missing}: {}",
+            confirm.code,
+            status.unwrap_or("unknown")
+        ),
+    );
+    Ok(())
 }
 
 async fn wrong_owner(stage: &Stage<'_>, steps: &mut Steps) -> Result<(), Stopped> {

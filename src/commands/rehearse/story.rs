@@ -199,10 +199,10 @@ async fn a_byte_changes(
     let path: PathBuf = player.data_dir().join("validator_keys/keystore-0.json");
     let whole = std::fs::read(&path).map_err(io("read a keystore"))?;
     let mut changed = whole.clone();
-    // Somewhere within the ciphertext's hexadecimal digits.
-    if let Some(at) = find(&changed, b"\"message\"").map(|at| at + 20)
-        && let Some(byte) = changed.get_mut(at)
-    {
+    // A digit of the ciphertext, which is long.
+    let cipher = find(&changed, b"\"cipher\"");
+    let digits = find(changed.get(cipher..).unwrap_or_default(), b"\"message\"");
+    if let Some(byte) = changed.get_mut(cipher + digits + 20) {
         *byte = if *byte == b'0' { b'1' } else { b'0' };
     }
     std::fs::write(&path, &changed).map_err(io("change a keystore"))?;
@@ -211,6 +211,9 @@ async fn a_byte_changes(
     answer
 }
 
-fn find(text: &[u8], word: &[u8]) -> Option<usize> {
-    text.windows(word.len()).rposition(|window| window == word)
+fn find(text: &[u8], word: &[u8]) -> usize {
+    let mut windows = text.windows(word.len());
+    windows
+        .position(|window| window == word)
+        .unwrap_or_default()
 }

@@ -10,6 +10,8 @@
     reason = "helpers of tests fail best where they stand"
 )]
 
+#[path = "support/schema.rs"]
+mod schema;
 #[path = "gate/story.rs"]
 mod story;
 
@@ -133,6 +135,16 @@ fn docker_config() -> tempfile::TempDir {
         symlink(env!("CARGO_BIN_EXE_charon-dkg"), plugin).unwrap();
     }
     config
+}
+
+/// Holds a document to what `docs/` says of it.
+#[track_caller]
+fn check_schema(name: &str, document: &Value) {
+    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs");
+    let text = fs::read(docs.join(format!("{name}.schema.json"))).unwrap();
+    let schema: Value = serde_json::from_slice(&text).unwrap();
+    let problems = schema::problems(&schema, &schema, document, name);
+    assert_eq!(problems, Vec::<String>::new(), "{document:#}");
 }
 
 /// A Compose to test with.
@@ -335,7 +347,9 @@ impl Project {
 
     fn status(&self) -> Value {
         let said = self.ours(&["gate", "status", "--format", "json"]).good();
-        serde_json::from_str(&said.out).unwrap()
+        let status = serde_json::from_str(&said.out).unwrap();
+        check_schema("gate-status", &status);
+        status
     }
 
     fn container_user(&self, service: &str) -> String {

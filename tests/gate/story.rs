@@ -7,7 +7,10 @@ use std::sync::OnceLock;
 
 use serde_json::Value;
 
-use crate::{Age, Project, Said, USUAL, change_one_byte, copy, give, ground};
+use crate::{
+    Age, Project, Said, USUAL, change_one_byte, check_schema, copy, give, ground,
+    receipts_of_the_others,
+};
 
 const OPERATORS: usize = 4;
 
@@ -83,9 +86,11 @@ impl Operator {
 
     /// What its `run` leaves.
     fn gets_its_files(&self) {
+        let from = Ceremony::held().data_dir(self.number);
+        copy(&from, &self.project.data_dir());
         copy(
-            &Ceremony::held().data_dir(self.number),
-            &self.project.data_dir(),
+            &from.with_file_name(".charon-dkg"),
+            &self.project.dir().join(".charon-dkg"),
         );
     }
 
@@ -200,6 +205,32 @@ fn four_operators_start_when_all_four_have_everything_with_compose_1_29() {
     story(Age::First);
 }
 
+#[test]
+fn documents_for_programs_have_the_form_that_their_schemas_describe() {
+    let project = Project::new(Age::Today, USUAL).with_outputs();
+    let json = |words: &[&str]| -> Value {
+        let said = project.ours(&[words, &["--format", "json"]].concat());
+        serde_json::from_str(&said.out).unwrap()
+    };
+    check_schema("gate-status", &project.status());
+    check_schema("gate-status", &json(&["gate", "install"]));
+    let mut receipt = json(&["receipt"]);
+    check_schema("receipt", &receipt);
+    let unconfirmed = json(&["confirm"]);
+    assert_eq!(unconfirmed["confirmed"], false);
+    check_schema("confirm", &unconfirmed);
+    let others = receipts_of_the_others();
+    let others: Vec<&str> = others.iter().map(String::as_str).collect();
+    let confirmed = json(&[&["confirm"], others.as_slice()].concat());
+    assert_eq!(confirmed["confirmed"], true);
+    check_schema("confirm", &confirmed);
+    check_schema("gate-status", &project.status());
+    // A schema is no empty promise.
+    receipt["receipt"]["keystores"] = Value::from("two");
+    let noticed = std::panic::catch_unwind(|| check_schema("receipt", &receipt));
+    assert!(noticed.is_err());
+}
+
 /// A rehearsal that somebody plays to the end.
 fn rehearsed(age: Age, words: &[&str]) -> (Project, Said, Value) {
     let project = Project::new(age, USUAL);
@@ -221,14 +252,22 @@ fn rehearsed(age: Age, words: &[&str]) -> (Project, Said, Value) {
     (project, said, document)
 }
 
-fn left_behind() -> String {
-    let words = ["ps", "--all", "--filter", "name=charon-dkg-rehearsal-"];
+fn docker(words: &[&str]) -> String {
     let mut command = std::process::Command::new("docker");
-    let format = "{{.Names}} {{.Label \"charon-dkg.rehearsal\"}}";
-    command.args(words).args(["--format", format]);
-    Said::of(command.env("DOCKER_HOST", &ground().host))
-        .good()
-        .out
+    command.args(words).env("DOCKER_HOST", &ground().host);
+    Said::of(&mut command).out
+}
+
+/// Containers that mount something of this directory.
+fn containers_at(dir: &Path) -> Vec<String> {
+    let ids = docker(&["ps", "--all", "--quiet"]);
+    let format = "{{.Name}}{{range .Mounts}} {{.Source}}{{end}}";
+    let mut words = vec!["inspect", "--format", format];
+    words.extend(ids.split_whitespace());
+    let dir = dir.to_str().unwrap();
+    let all = docker(&words);
+    let here = all.lines().filter(|line| line.contains(dir));
+    here.map(str::to_owned).collect()
 }
 
 #[test]
@@ -332,13 +371,17 @@ fn a_rehearsal_that_is_stopped_leaves_nothing_behind() {
     let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
     let connected = lines.find(|line| line.as_ref().unwrap().contains("connected:"));
     assert!(connected.is_some(), "it ended before the ceremony");
-    let name = {
-        let all = left_behind();
-        let relays = all
-            .lines()
-            .filter_map(|line| line.split_whitespace().nth(1));
-        relays.last().unwrap().to_owned()
-    };
+    assert!(!containers_at(base.path()).is_empty());
+    // The relay's directory has the name of the network.
+    let rehearsal = fs::read_dir(base.path()).unwrap().next().unwrap().unwrap();
+    let mut entries = fs::read_dir(rehearsal.path()).unwrap();
+    let network = entries.find_map(|entry| {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        name.strip_prefix("relay-").map(str::to_owned)
+    });
+    let networks = || docker(&["network", "ls", "--format", "{{.Name}}"]);
+    let network = network.unwrap();
+    assert!(networks().contains(&network));
     let pid = rustix::process::Pid::from_child(&child);
     rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
     for line in lines {
@@ -346,12 +389,6 @@ fn a_rehearsal_that_is_stopped_leaves_nothing_behind() {
     }
     assert_eq!(child.wait().unwrap().code(), Some(130));
     assert_eq!(fs::read_dir(base.path()).unwrap().count(), 0);
-    assert!(!left_behind().contains(&name), "{}", left_behind());
-    let mut attempts = std::process::Command::new("docker");
-    let format = "{{.Label \"charon-dkg.attempt\"}}";
-    attempts.args(["ps", "--all", "--filter", "label=charon-dkg.attempt"]);
-    attempts.args(["--format", format]);
-    let attempts = Said::of(attempts.env("DOCKER_HOST", &ground().host)).good();
-    let here = base.path().to_str().unwrap();
-    assert!(!attempts.out.contains(here), "{}", attempts.out);
+    assert_eq!(containers_at(base.path()), Vec::<String>::new());
+    assert!(!networks().contains(&network));
 }

@@ -93,6 +93,10 @@ pub enum ProgressStyle {
 pub enum Verb {
     /// Create the ENR key if there is none, and print the ENR to give to the coordinator
     Enr(EnrArgs),
+    /// Keep the ENR key and all else of this node in one encrypted file, read back and restored once
+    Backup(BackupCommand),
+    /// Make the cluster definition that every operator runs; for the coordinator
+    Define(DefineArgs),
     /// Show everything that `run` would do and all that speaks against it; touches nothing
     Plan(CeremonyArgs),
     /// Run the ceremony: guards, preflight, pin, container, proof, promotion
@@ -111,6 +115,8 @@ pub enum Verb {
     Status,
     /// Move the outputs of an old or failed ceremony aside; never the ENR key
     Archive(ArchiveArgs),
+    /// Give a damaged data directory its owner and private modes back, after showing what would change
+    Repair(RepairArgs),
     /// Run a whole ceremony on this machine with throw-away keys
     Rehearse(RehearseArgs),
     /// Show which charon release runs which cluster definition version, and why
@@ -138,6 +144,124 @@ pub enum EnrAction {
     Show,
 }
 
+/// `backup`.
+#[derive(Debug, Args)]
+pub struct BackupCommand {
+    /// `restore` brings one back
+    #[command(subcommand)]
+    pub action: Option<BackupAction>,
+    /// Making one.
+    #[command(flatten)]
+    pub backup: BackupArgs,
+}
+
+/// What else to do with a backup.
+#[derive(Debug, Subcommand)]
+pub enum BackupAction {
+    /// Bring a backup into an empty data directory; never overwrites
+    Restore(RestoreArgs),
+}
+
+/// `backup`: where to, and who can open it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
+pub struct BackupArgs {
+    /// File to make, or a directory to make it in; never overwritten
+    /// [default: charon-backup-<time>-<ENR id>.tar.age in the project directory]
+    #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub file: Option<PathBuf>,
+    /// Encrypt to the passphrase in this file [default: asked on the terminal]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub passphrase_file: Option<PathBuf>,
+    /// Encrypt to this age recipient instead of a passphrase; repeat for several
+    #[arg(long, value_name = "age1…", conflicts_with = "passphrase_file")]
+    pub recipient: Vec<String>,
+    /// Encrypt to the age recipients in this file, one a line; repeat for several
+    #[arg(long, value_name = "FILE", conflicts_with = "passphrase_file",
+        value_hint = ValueHint::FilePath)]
+    pub recipients_file: Vec<PathBuf>,
+    /// Read it back with this age identity of a recipient, to know that it opens the backup
+    #[arg(long, value_name = "FILE", conflicts_with = "passphrase_file",
+        value_hint = ValueHint::FilePath)]
+    pub identity: Vec<PathBuf>,
+}
+
+/// `backup restore`.
+#[derive(Debug, Args)]
+pub struct RestoreArgs {
+    /// The backup
+    #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub file: PathBuf,
+    /// Its passphrase is in this file [default: asked on the terminal]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub passphrase_file: Option<PathBuf>,
+    /// Open it with the age identities in this file; repeat for several
+    #[arg(long, value_name = "FILE", conflicts_with = "passphrase_file",
+        value_hint = ValueHint::FilePath)]
+    pub identity: Vec<PathBuf>,
+}
+
+/// `repair`.
+#[derive(Debug, Args)]
+pub struct RepairArgs {
+    /// Whom all of it shall belong to, by name or number [default: the owner of the data directory]
+    #[arg(long, value_name = "USER[:GROUP]")]
+    pub owner: Option<String>,
+    /// Show what would change, and change nothing
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// `define`. The flags are called as those of `charon create dkg`.
+#[derive(Debug, Args)]
+pub struct DefineArgs {
+    /// ENRs in the order of the operators, files with ENRs in them such as a pasted chat, or - for standard
+    /// input
+    #[arg(value_name = "ENR|FILE|-", required = true)]
+    pub enrs: Vec<OsString>,
+    /// Network of the validators: mainnet, gnosis, hoodi, sepolia or chiado
+    #[arg(long, value_name = "NETWORK")]
+    pub network: String,
+    /// Number of validators
+    #[arg(long, value_name = "N")]
+    pub num_validators: u64,
+    /// Who receives the stake: one address for all validators, or one for each, with commas between them
+    #[arg(long, value_name = "ADDRESS", required = true, value_delimiter = ',')]
+    pub withdrawal_addresses: Vec<String>,
+    /// Who receives priority fees, likewise
+    #[arg(long, value_name = "ADDRESS", required = true, value_delimiter = ',')]
+    pub fee_recipient_addresses: Vec<String>,
+    /// Name of the cluster
+    #[arg(long, value_name = "NAME", default_value = "")]
+    pub name: String,
+    /// Nodes whose shares make a signature [default: two thirds of the operators, rounded up]
+    #[arg(long, short, value_name = "N")]
+    pub threshold: Option<u64>,
+    /// Deposits of each validator in whole ETH, with commas between them [default: charon's]
+    #[arg(long, value_name = "ETH", value_delimiter = ',')]
+    pub deposit_amounts: Vec<u64>,
+    /// Withdrawal credentials of type 0x02, with which rewards compound
+    #[arg(long)]
+    pub compounding: bool,
+    /// Gas limit that is registered with builders
+    #[arg(long, value_name = "GAS", default_value_t = crate::define::DEFAULT_TARGET_GAS_LIMIT)]
+    pub target_gas_limit: u64,
+    /// Preferred consensus protocol [default: charon chooses]
+    #[arg(
+        long,
+        value_name = "NAME",
+        default_value = "",
+        hide_default_value = true
+    )]
+    pub consensus_protocol: String,
+    /// How the keys are dealt: default, frost or pedersen
+    #[arg(long, value_name = "NAME", default_value = "default")]
+    pub dkg_algorithm: String,
+    /// File to write; an existing one is never replaced [default: cluster-definition.json in the project
+    /// directory]
+    #[arg(long, short, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub output: Option<PathBuf>,
+}
+
 /// `plan` and `run`: what is to be run, and how.
 #[derive(Debug, Clone, Args)]
 pub struct CeremonyArgs {
@@ -160,6 +284,9 @@ pub struct CeremonyArgs {
     /// Accept a pre-release of charon where a definition version has no stable release yet
     #[arg(long)]
     pub allow_prerelease: bool,
+    /// Run with an ENR key that was never backed up by this program
+    #[arg(long)]
+    pub no_backup: bool,
     /// Flags for charon itself, after `--`
     #[arg(last = true, value_name = "CHARON FLAGS")]
     pub charon_flags: Vec<String>,

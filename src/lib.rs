@@ -11,10 +11,13 @@
 //! | [`keys`] | BLS, secp256k1 and EIP-2335 keystores, behind a few functions each | none |
 //! | [`verify`](mod@verify) | takes the bytes of a data directory, gives findings and, only if all is proved, a [`verify::Verified`] | none |
 //! | [`pins`] | which charon release runs which definition version, and why | none |
+//! | [`define`](mod@define) | a new definition from ENRs, addresses and amounts, or all that speaks against it | none |
 //! | [`charon_log`] | charon's output as events, progress and diagnosis | none |
 //! | [`receipt`] | what a node states, signed, in one line that survives a chat | none |
 //! | [`confirm`](mod@confirm) | receipts against a cluster lock: who has everything, who is missing or differs | none |
 //! | [`proofs`] | which keystores a node proved before, so that it need not stretch their passwords again | none |
+//! | [`backup`] | a node's files as one archive, and the record of the backups that were made | none |
+//! | [`repair`](mod@repair) | owners and modes as seen, to what must change | none |
 //! | [`plan`] | facts and a request, to a plan or all that speaks against it | none |
 //! | [`report`] | findings for people and for programs | none |
 //! | [`gate`] | what a compose project starts only once everybody has everything | none |
@@ -25,12 +28,14 @@
 //! | [`metadata`] | what docker and Compose ask about the plugin itself | none |
 //! | [`error`] | what went wrong, the exit code, and the next command to type | none |
 
+pub mod backup;
 pub mod charon_log;
 pub mod cli;
 pub mod cluster;
 pub mod commands;
 pub mod completion;
 pub mod confirm;
+pub mod define;
 pub mod error;
 pub mod finding;
 pub mod gate;
@@ -42,6 +47,7 @@ pub mod plan;
 pub mod proofs;
 pub mod provider;
 pub mod receipt;
+pub mod repair;
 pub mod report;
 pub mod simulator;
 pub mod verify;

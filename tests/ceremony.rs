@@ -104,6 +104,7 @@ impl Cluster {
         command
             .args([
                 "run",
+                "--no-backup",
                 "--progress",
                 "plain",
                 "--format",

@@ -15,10 +15,14 @@ mod support;
 
 #[path = "cli/archive.rs"]
 mod archive;
+#[path = "cli/backup.rs"]
+mod backup;
 #[path = "cli/bad_input.rs"]
 mod bad_input;
 #[path = "cli/boundaries.rs"]
 mod boundaries;
+#[path = "cli/define.rs"]
+mod define;
 #[path = "cli/enr.rs"]
 mod enr;
 #[path = "cli/pins.rs"]
@@ -27,6 +31,8 @@ mod pins;
 mod plan;
 #[path = "cli/refusals.rs"]
 mod refusals;
+#[path = "cli/repair.rs"]
+mod repair;
 #[path = "support/schema.rs"]
 mod schema;
 #[path = "cli/status.rs"]

@@ -531,6 +531,14 @@ async fn a_short_run_leaves_nothing_behind() {
     assert!(matches!(error, EngineError::Failed { .. }), "{error}");
     assert!(error.to_string().contains("/no/such/program"), "{error}");
     assert!(engine.find_container(&plan.name).await.unwrap().is_none());
+
+    let plan = self::plan(&engine, &["speak"]).await;
+    engine
+        .run_short(&plan, Duration::from_secs(60))
+        .await
+        .unwrap();
+    engine.settle().await.unwrap();
+    assert!(engine.find_container(&plan.name).await.unwrap().is_none());
 }
 
 #[tokio::test]

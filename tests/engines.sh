@@ -203,7 +203,8 @@ start() {
 # container is a child of its shim.
 processes() {
   for process in /proc/[0-9]*; do
-    read -r name <"$process/comm" 2>/dev/null || continue
+    # A process that has ended meanwhile is none of it.
+    { read -r name <"$process/comm"; } 2>/dev/null || continue
     case $name in
       dockerd | containerd | containerd-shim* | rootlesskit | exe | slirp4netns | vpnkit) ;;
       *) continue ;;

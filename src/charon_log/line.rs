@@ -20,10 +20,18 @@ const MAX_FIELDS: usize = 64;
 /// itself contain braces.
 const MAX_FIELD_STARTS: usize = 16;
 
-/// Cuts a stream of bytes into clean lines, holding at most [`MAX_LINE_BYTES`] of it.
+/// How libp2p lists the addresses that it could not dial, in an error of several lines
+/// (go-libp2p `p2p/net/swarm`, `DialError.Error`). charon's fields come after the last of them.
+const DIALLED: &str = "  * [";
+
+/// Cuts a stream of bytes into clean lines, holding at most two of [`MAX_LINE_BYTES`] each.
+///
+/// An error that lists dialled addresses becomes one line, without them and with its fields.
 #[derive(Debug, Default)]
 pub struct LineBuffer {
     pending: Vec<u8>,
+    /// A line that ends with a colon: what follows may be such a list.
+    held: Option<String>,
 }
 
 impl LineBuffer {
@@ -39,16 +47,46 @@ impl LineBuffer {
         while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
             let (line, after) = rest.split_at(end);
             self.keep(line);
-            lines.push(self.take());
+            let line = self.take();
+            self.join(line, &mut lines);
             rest = after.get(1..).unwrap_or_default();
         }
         self.keep(rest);
         lines
     }
 
-    /// The last line, if the stream ended without a line break.
-    pub fn finish(&mut self) -> Option<String> {
-        (!self.pending.is_empty()).then(|| self.take())
+    /// What the stream ended with: a line without a line break, and one that was held back.
+    pub fn finish(&mut self) -> Vec<String> {
+        let mut lines = Vec::new();
+        if !self.pending.is_empty() {
+            let line = self.take();
+            self.join(line, &mut lines);
+        }
+        lines.extend(self.held.take());
+        lines
+    }
+
+    fn join(&mut self, line: String, lines: &mut Vec<String>) {
+        let Some(held) = self.held.take() else {
+            if line.ends_with(':') {
+                self.held = Some(line);
+            } else {
+                lines.push(line);
+            }
+            return;
+        };
+        if !line.starts_with(DIALLED) {
+            lines.push(held);
+            self.join(line, lines);
+            return;
+        }
+        match split_fields(&line) {
+            (_, fields) if fields.is_empty() => self.held = Some(held),
+            (message, _) => {
+                let fields = line.get(message.len()..).unwrap_or_default();
+                lines.push(held.trim_end_matches(':').to_owned() + fields);
+            }
+        }
     }
 
     fn keep(&mut self, bytes: &[u8]) {
@@ -317,6 +355,32 @@ mod tests {
     }
 
     #[test]
+    fn a_list_of_dialled_addresses_is_one_line_with_its_fields() {
+        let mut buffer = LineBuffer::new();
+        let output = b"21:08:26.728 ERRO dkg        Sync failed to peer: failed to dial 16Uiu2:\n  * [/ip4/192.0.2.2] \
+            refused\n  * [/ip4/127.0.0.1] refused {\"peer\": \"foolish-health\"}\n\tdkg/sync/client.go:201 .connect\n";
+        let mut lines = buffer.push(output);
+        assert_eq!(lines.len(), 2, "{lines:?}");
+        let Line::Entry(entry) = Line::parse(&lines.remove(0)) else {
+            panic!("{lines:?}");
+        };
+        assert_eq!(entry.message, "Sync failed to peer: failed to dial 16Uiu2");
+        assert_eq!(entry.field("peer"), Some("foolish-health"));
+
+        assert!(buffer.push(b"something:\n").is_empty());
+        assert_eq!(
+            buffer.push(b"else:\nmore\n"),
+            ["something:", "else:", "more"]
+        );
+        assert!(
+            buffer
+                .push(b"cut off:\n  * [/ip4/1.2.3.4] refused\n")
+                .is_empty()
+        );
+        assert_eq!(buffer.finish(), ["cut off:"]);
+    }
+
+    #[test]
     fn the_three_formats_say_the_same() {
         let console = entry(
             "18:23:54.518 INFO dkg        Connected to peer 3 of 3                 {\"peer\": \"bewildered-floor\"}",
@@ -386,8 +450,8 @@ mod tests {
         assert!(buffer.push(b"one\r").is_empty());
         assert_eq!(buffer.push(b"\ntwo\nthr"), ["one", "two"]);
         assert_eq!(buffer.push(b"ee"), Vec::<String>::new());
-        assert_eq!(buffer.finish().as_deref(), Some("three"));
-        assert_eq!(buffer.finish(), None);
+        assert_eq!(buffer.finish(), ["three"]);
+        assert!(buffer.finish().is_empty());
 
         for _ in 0..64 {
             assert!(buffer.push(&[b'x'; 4096]).is_empty());

@@ -50,9 +50,9 @@ impl Transcript {
     }
 
     /// Takes the end of the output: the last line may lack its line break.
-    pub fn finish(&mut self, now: Duration) -> Option<Event> {
-        let line = self.buffer.finish()?;
-        Some(self.observe(&line, now))
+    pub fn finish(&mut self, now: Duration) -> Vec<Event> {
+        let lines = self.buffer.finish();
+        lines.iter().map(|line| self.observe(line, now)).collect()
     }
 
     /// Where the ceremony stands.

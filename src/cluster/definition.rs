@@ -18,6 +18,9 @@ use crate::keys::k1::EnrPublicKey;
 /// validators need 10 MiB.
 pub const MAX_DEFINITION_BYTES: usize = 16 << 20;
 
+/// Fewest operators of which charon makes a cluster (`cmd/createcluster.go`, from v0.16.0).
+pub const MIN_OPERATORS: usize = 3;
+
 /// Most operators, and so nodes: the list limit of the definition hash from v1.3.0.
 pub const MAX_OPERATORS: usize = 256;
 
@@ -109,6 +112,11 @@ pub struct AddressPair {
     pub fee_recipient_address: String,
     /// Receives the stake; as written, or empty.
     pub withdrawal_address: String,
+}
+
+/// charon's default threshold for so many operators: two thirds rounded up (`cluster.Threshold`).
+pub const fn default_threshold(operators: usize) -> usize {
+    operators.saturating_mul(2).div_ceil(3)
 }
 
 impl Definition {
@@ -645,4 +653,16 @@ fn read_amounts(
         expected: error.expected(),
     })?;
     Ok(Some(amounts))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_default_threshold_is_charons() {
+        for (operators, threshold) in [(3, 2), (4, 3), (5, 4), (6, 4), (7, 5), (10, 7)] {
+            assert_eq!(default_threshold(operators), threshold);
+        }
+    }
 }

@@ -469,9 +469,14 @@ impl Ceremony<'_> {
     }
 
     fn with_evidence(&self, failure: Failure) -> Failure {
+        let log = self.attempt.log_path();
+        // On a full disk there is none, and the container stays.
+        let place = match std::fs::metadata(&log) {
+            Ok(meta) if meta.len() > 0 => log.display().to_string(),
+            Ok(_) | Err(_) => format!("`docker logs {}`", self.record.container),
+        };
         failure.hint(format!(
-            "nothing was promoted and the data directory is as before; charon's output is in {}",
-            self.attempt.log_path().display()
+            "nothing was promoted and the data directory is as before; charon's output is in {place}"
         ))
     }
 }

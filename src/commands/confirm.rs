@@ -2,9 +2,9 @@
 
 use std::ffi::OsString;
 use std::fmt;
-use std::io::Read as _;
 use std::path::Path;
 
+use super::pasted::{self, Pasted, Wanted};
 use super::{Context, checked, failures, proof, receipt, verify};
 use crate::cli::ConfirmArgs;
 use crate::cluster::{ClusterLock, NodeIndex};
@@ -15,7 +15,7 @@ use crate::error::{Failure, Kind};
 use crate::finding::Finding;
 use crate::host::datadir::{self, Layout};
 use crate::host::guard;
-use crate::host::read::{self, Limit};
+use crate::host::read;
 use crate::receipt::{BEGINNING, MAX_TEXT_BYTES, Receipt, find_receipts};
 use crate::report;
 use crate::verify::{Expectations, Material, Modes, Scope, Verified, VouchedFile};
@@ -255,37 +255,14 @@ struct Given {
 
 impl Given {
     fn read(args: &[OsString]) -> Result<Self, Failure> {
+        let wanted = Wanted {
+            beginning: BEGINNING,
+            name: "a receipt",
+            limit: MAX_TEXT_BYTES,
+        };
         let mut given = Self::default();
-        // A receipt that was pasted without quotes comes as several words if it was wrapped.
-        let mut words = Vec::new();
-        for arg in args {
-            let text = arg.to_string_lossy();
-            if text.to_ascii_lowercase().contains(BEGINNING) {
-                words.push(text.into_owned());
-            } else if arg == "-" {
-                given.search("standard input", &standard_input()?)?;
-            } else if Path::new(arg).exists() {
-                let limit = Limit {
-                    bytes: u64::try_from(MAX_TEXT_BYTES).unwrap_or(u64::MAX),
-                    what: "a text with receipts",
-                };
-                let bytes = read::read_file(Path::new(arg), limit)
-                    .map_err(|error| Failure::new(Kind::Usage, error.to_string()))?;
-                given.search(&text, &String::from_utf8_lossy(&bytes))?;
-            } else {
-                words.push(text.into_owned());
-            }
-        }
-        if !words.is_empty() {
-            let before = given.receipts.len() + given.broken.len();
-            given.search("command line", &words.join(" "))?;
-            if given.receipts.len() + given.broken.len() == before {
-                return Err(Failure::new(
-                    Kind::Usage,
-                    format!("{} is neither a file nor a receipt", words.join(" ")),
-                )
-                .hint(format!("a receipt begins with {BEGINNING}")));
-            }
+        for Pasted { source, text } in pasted::read(args, &wanted)? {
+            given.search(&source, &text)?;
         }
         Ok(given)
     }
@@ -301,23 +278,6 @@ impl Given {
         }
         Ok(())
     }
-}
-
-fn standard_input() -> Result<String, Failure> {
-    // One byte more than is searched, so that a text that is too long is refused and not cut.
-    let most = u64::try_from(MAX_TEXT_BYTES).unwrap_or(u64::MAX);
-    let mut bytes = Vec::new();
-    std::io::stdin()
-        .lock()
-        .take(most.saturating_add(1))
-        .read_to_end(&mut bytes)
-        .map_err(|error| {
-            Failure::new(
-                Kind::Unexpected,
-                format!("cannot read standard input: {error}"),
-            )
-        })?;
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 /// Why a directory is not confirmed.

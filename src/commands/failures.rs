@@ -1,6 +1,8 @@
 //! The advice that belongs to what the host modules report. They state facts; what to type next
 //! is decided here.
 
+use std::path::Path;
+
 use crate::error::{Failure, Kind};
 use crate::finding::Finding;
 use crate::host::attempt::AttemptError;
@@ -9,7 +11,9 @@ use crate::host::docker::EngineError;
 use crate::host::files::FileError;
 use crate::host::guard::GuardError;
 use crate::host::journal::JournalError;
+use crate::host::read::ReadError;
 use crate::host::signals::InterruptError;
+use crate::plan::LABEL_ATTEMPT;
 
 pub(super) fn file(error: FileError) -> Failure {
     Failure::new(Kind::Unexpected, error.to_string())
@@ -27,7 +31,46 @@ pub(super) fn state_dir(error: StateDirError) -> Failure {
 }
 
 pub(super) fn attempt(error: AttemptError) -> Failure {
-    Failure::new(Kind::Unexpected, error.to_string())
+    match &error {
+        AttemptError::Record { path, .. }
+        | AttemptError::Read(
+            ReadError::Missing { path, .. }
+            | ReadError::NotRegular { path, .. }
+            | ReadError::TooLong { path, .. },
+        ) => damaged_record(&error, path),
+        AttemptError::State { .. }
+        | AttemptError::Placeholder { .. }
+        | AttemptError::TooMany { .. }
+        | AttemptError::Read(
+            ReadError::Changed { .. } | ReadError::Outside { .. } | ReadError::File(_),
+        )
+        | AttemptError::File(_) => Failure::new(Kind::Unexpected, error.to_string()),
+    }
+}
+
+/// Nobody knows how far such an attempt came, so a human looks before the next one begins.
+fn damaged_record(error: &AttemptError, path: &Path) -> Failure {
+    let failure = Failure::new(Kind::Refused, error.to_string());
+    let Some(dir) = path.parent() else {
+        return failure;
+    };
+    let number = dir.file_name().unwrap_or_default();
+    let aside = dir
+        .parent()
+        .and_then(Path::parent)
+        .unwrap_or(dir)
+        .join(format!("damaged-attempt-{}", number.display()));
+    failure
+        .hint(format!(
+            "see whether its container still runs, and let it end: docker ps -a --filter label={LABEL_ATTEMPT}={}",
+            dir.display()
+        ))
+        .hint(format!(
+            "then move the attempt aside, which keeps all that charon wrote in it: mv {} {}",
+            dir.display(),
+            aside.display()
+        ))
+        .hint("the next `charon-dkg run` begins a new attempt")
 }
 
 pub(super) fn guard(error: GuardError) -> Failure {

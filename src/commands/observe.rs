@@ -10,19 +10,22 @@ use rustix::process::getuid;
 
 use super::definition_source::{self, FoundDefinition, NoDefinition};
 use super::{Context, failures};
+use crate::backup::record::Record;
 use crate::cli::CeremonyArgs;
 use crate::cluster::index::NodeIndex;
 use crate::cluster::version::CharonVersion;
 use crate::error::{Failure, Kind};
 use crate::host::attempt::Attempt;
+use crate::host::backup;
 use crate::host::datadir::{self, DataDirFacts, Layout};
 use crate::host::docker::{
     ContainerFacts, Engine, EngineError, EngineFacts, Mode, Overlap, Reason, Touching, UserMapping,
     user_for,
 };
-use crate::host::engine::Address;
+use crate::host::engine::{Address, Endpoint};
 use crate::host::files::EntryKind as FileKind;
 use crate::host::journal;
+use crate::host::known_images::KnownImages;
 use crate::host::probe::{self, ProbeError};
 use crate::host::processes::{self, Relation, Sign};
 use crate::host::read;
@@ -45,6 +48,17 @@ pub(super) struct Observed {
     pub(super) facts: Facts,
     pub(super) engine: Option<Engine>,
     pub(super) definition: Option<FoundDefinition>,
+}
+
+impl Observed {
+    /// Waits until nothing is left of the look. What stays behind is said, not hidden.
+    pub(super) async fn settle(&self, context: &Context) {
+        if let Some(engine) = &self.engine
+            && let Err(error) = engine.settle().await
+        {
+            context.warn(&error.to_string());
+        }
+    }
 }
 
 /// The ENR key of a data directory, if there is one that can be read.
@@ -70,7 +84,10 @@ pub(super) async fn observe(
     let request = request(layout, args)?;
     let on_disk = datadir::observe(layout).map_err(failures::file)?;
     let key = enr_key(layout);
-    let definition = definition_source::find(context, layout, args.definition.as_deref()).await;
+    let (definition, engine) = tokio::join!(
+        definition_source::find(context, layout, args.definition.as_deref()),
+        engine(context),
+    );
     let node = node_of(key.as_ref(), &definition);
     let release = definition.as_ref().ok().and_then(|found| {
         let version = found.definition.version;
@@ -81,44 +98,56 @@ pub(super) async fn observe(
         )
         .ok()
     });
-
-    let (engine, engine_fact) = engine(context, &on_disk).await;
     let enr_id = key
         .as_ref()
         .ok()
         .and_then(Option::as_ref)
         .map(|key| key.id().to_string());
-    let mapping = match &engine_fact {
-        EngineFact::Ready {
-            user: Some(user),
-            userns_mode,
-            ..
-        } => Some(UserMapping {
-            user: user.clone(),
-            userns_mode: userns_mode.clone(),
-        }),
-        EngineFact::Ready { user: None, .. }
-        | EngineFact::Unreachable { .. }
-        | EngineFact::Remote(_)
-        | EngineFact::WrongOwner { .. } => None,
-    };
-    let (image, (relays, network), others) = match &engine {
-        Some(engine) => {
-            let (image, relays, containers) = tokio::join!(
+
+    // Looking at every process of a large machine takes a while too.
+    let processes = tokio::task::spawn_blocking({
+        let layout = layout.clone();
+        move || charon_processes(&layout)
+    });
+    let seen = match &engine {
+        Ok((engine, endpoint)) => {
+            let mapped = async {
+                let fact = match engine.facts().await {
+                    Ok(facts) => engine_fact(&facts, &endpoint.address, &on_disk),
+                    Err(error) => unreachable(&error, endpoint),
+                };
+                let mapping = mapping_of(&fact);
+                let relays = relays(engine, &request, release.as_ref(), mapping.as_ref()).await;
+                (fact, relays)
+            };
+            let (image, (fact, (relays, network)), others) = tokio::join!(
                 image(engine, &request, release.as_ref()),
-                relays(engine, &request, release.as_ref(), mapping.as_ref()),
+                mapped,
                 containers(engine, layout, enr_id.as_deref()),
             );
-            (image, relays, containers)
+            match fact {
+                // Whatever else was asked of it says no more.
+                EngineFact::Unreachable { .. } => SeenOfEngine::nothing_but(fact),
+                EngineFact::Ready { .. }
+                | EngineFact::WrongOwner { .. }
+                | EngineFact::Remote(_) => SeenOfEngine {
+                    fact,
+                    image,
+                    relays,
+                    network,
+                    others,
+                },
+            }
         }
-        None => (
-            ImageFact::Unknown,
-            (Vec::new(), NetworkFact::NotLookedAt),
-            Vec::new(),
-        ),
+        Err(fact) => SeenOfEngine::nothing_but(fact.clone()),
     };
-    let mut others = others;
-    others.extend(charon_processes(layout));
+    let mut others = seen.others;
+    others.extend(processes.await.map_err(|error| {
+        Failure::new(
+            Kind::Unexpected,
+            format!("looking at the machine's processes broke off: {error}"),
+        )
+    })?);
 
     let mut state_dir_problem = state_dir_problem(layout, on_disk.owner.uid);
     let next_attempt = match Attempt::list(layout) {
@@ -137,21 +166,60 @@ pub(super) async fn observe(
         my_uid: getuid().as_raw(),
         data_dir: data_dir_fact(&on_disk),
         state_dir_problem,
-        enr_key: key_fact(&on_disk, key.as_ref()),
+        enr_key: key_fact(layout, &on_disk, key.as_ref()),
         definition: definition_fact(layout, &definition, node),
-        engine: engine_fact,
-        image,
+        engine: seen.fact,
+        image: seen.image,
         others,
-        relays,
-        network,
+        relays: seen.relays,
+        network: seen.network,
         attempt_dir: attempt_dir(layout, next_attempt),
     };
     Ok(Observed {
         request,
         facts,
-        engine,
+        engine: engine.ok().map(|(engine, _)| engine),
         definition: definition.ok(),
     })
+}
+
+/// What was learnt from the engine.
+struct SeenOfEngine {
+    fact: EngineFact,
+    image: ImageFact,
+    relays: Vec<RelayFact>,
+    network: NetworkFact,
+    others: Vec<OtherUser>,
+}
+
+impl SeenOfEngine {
+    fn nothing_but(fact: EngineFact) -> Self {
+        Self {
+            fact,
+            image: ImageFact::Unknown,
+            relays: Vec::new(),
+            network: NetworkFact::NotLookedAt,
+            others: Vec::new(),
+        }
+    }
+}
+
+/// As whom a container will run, where that is known.
+fn mapping_of(fact: &EngineFact) -> Option<UserMapping> {
+    match fact {
+        EngineFact::Ready {
+            user: Some(user),
+            userns_mode,
+            ..
+        } => Some(UserMapping {
+            user: user.clone(),
+            userns_mode: userns_mode.clone(),
+        }),
+        EngineFact::Ready { user: None, .. }
+        | EngineFact::Unreachable { .. }
+        | EngineFact::Remote(_)
+        | EngineFact::WrongOwner { .. } => None,
+    }
 }
 
 /// Why our directory beside the data directory cannot be made or written in, if so.
@@ -222,6 +290,7 @@ fn request(layout: &Layout, args: &CeremonyArgs) -> Result<Request, Failure> {
         repository,
         charon_version,
         allow_prerelease: args.allow_prerelease,
+        no_backup: args.no_backup,
         charon_flags: args.charon_flags.clone(),
     })
 }
@@ -270,7 +339,17 @@ fn data_dir_fact(on_disk: &DataDirFacts) -> DataDirFact {
     }
 }
 
-fn key_fact(on_disk: &DataDirFacts, key: Result<&Option<EnrKey>, &String>) -> EnrKeyFact {
+/// The record of this key's last backup. One that cannot be read says nothing.
+pub(super) fn last_backup(layout: &Layout, key: &EnrKey) -> Option<Record> {
+    let records = backup::read_records(layout).ok()?;
+    records.of(&key.id().to_string()).cloned()
+}
+
+fn key_fact(
+    layout: &Layout,
+    on_disk: &DataDirFacts,
+    key: Result<&Option<EnrKey>, &String>,
+) -> EnrKeyFact {
     match key {
         Ok(None) => EnrKeyFact::Missing,
         Err(reason) => EnrKeyFact::Unusable(reason.clone()),
@@ -279,6 +358,7 @@ fn key_fact(on_disk: &DataDirFacts, key: Result<&Option<EnrKey>, &String>) -> En
                 enr_id: key.id().to_string(),
                 mode: entry.mode,
                 uid: entry.owner.uid,
+                backed_up: last_backup(layout, key).is_some(),
             },
             None => EnrKeyFact::Missing,
         },
@@ -308,38 +388,27 @@ fn definition_fact(
 }
 
 /// Connects to the engine that docker itself would use.
-async fn engine(context: &Context, on_disk: &DataDirFacts) -> (Option<Engine>, EngineFact) {
-    let endpoint = match context.endpoint() {
-        Ok(endpoint) => endpoint,
-        Err(error) => {
-            let fact = EngineFact::Unreachable {
-                reason: error.to_string(),
-                advice: "mend docker's settings, or name the engine with --host or --context"
-                    .to_owned(),
-            };
-            return (None, fact);
-        }
-    };
+async fn engine(context: &Context) -> Result<(Engine, Endpoint), EngineFact> {
+    let endpoint = context
+        .endpoint()
+        .map_err(|error| EngineFact::Unreachable {
+            reason: error.to_string(),
+            advice: "mend docker's settings, or name the engine with --host or --context"
+                .to_owned(),
+        })?;
     if let Address::Remote { url, .. } = &endpoint.address {
-        return (None, EngineFact::Remote(url.clone()));
+        return Err(EngineFact::Remote(url.clone()));
     }
-    let asked = async {
-        let engine = Engine::connect(&endpoint).await?;
-        let facts = engine.facts().await?;
-        Ok((engine, facts))
-    };
-    match asked.await {
-        Ok((engine, facts)) => {
-            let fact = engine_fact(&facts, &endpoint.address, on_disk);
-            (Some(engine), fact)
-        }
-        Err(error) => {
-            let fact = EngineFact::Unreachable {
-                reason: format!("{error} ({})", endpoint.source),
-                advice: engine_advice(&error),
-            };
-            (None, fact)
-        }
+    match Engine::connect(&endpoint).await {
+        Ok(engine) => Ok((engine, endpoint)),
+        Err(error) => Err(unreachable(&error, &endpoint)),
+    }
+}
+
+fn unreachable(error: &EngineError, endpoint: &Endpoint) -> EngineFact {
+    EngineFact::Unreachable {
+        reason: format!("{error} ({})", endpoint.source),
+        advice: engine_advice(error),
     }
 }
 
@@ -409,7 +478,7 @@ async fn image(engine: &Engine, request: &Request, release: Option<&CharonVersio
     match engine.inspect_image(&reference).await {
         Ok(Some(found)) => {
             let run_as = found.run_image(&reference).reference().to_owned();
-            let version_output = version_inside(engine, &run_as).await;
+            let version_output = version_inside(engine, &found.id, &run_as).await;
             ImageFact::Present {
                 run_as,
                 version_output,
@@ -423,8 +492,16 @@ async fn image(engine: &Engine, request: &Request, release: Option<&CharonVersio
     }
 }
 
-/// What `charon version` prints inside an image.
-pub(super) async fn version_inside(engine: &Engine, run_as: &str) -> Result<String, String> {
+/// What `charon version` prints inside an image of this id, which is asked only once.
+pub(super) async fn version_inside(
+    engine: &Engine,
+    id: &str,
+    run_as: &str,
+) -> Result<String, String> {
+    let known = KnownImages::of_this_process();
+    if let Some(output) = known.version_output(id) {
+        return Ok(output);
+    }
     let plan = ContainerPlan {
         network: Some("none".to_owned()),
         args: vec!["version".to_owned()],
@@ -438,7 +515,9 @@ pub(super) async fn version_inside(engine: &Engine, run_as: &str) -> Result<Stri
         .await
         .map_err(|error| error.to_string())?;
     if run.exit.code == 0 {
-        Ok(run.text())
+        let output = run.text();
+        known.remember(id, &output);
+        Ok(output)
     } else {
         Err(format!(
             "`charon version` ended with exit code {}: {}",

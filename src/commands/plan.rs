@@ -20,6 +20,7 @@ pub(super) async fn show(context: &Context, args: &CeremonyArgs) -> Result<(), F
     place::look(&layout)?;
     observe::check_nothing_under_way(&layout)?;
     let observed = observe::observe(context, &layout, args).await?;
+    observed.settle(context).await;
     let plan = observe::plan(&observed)?;
     let document = Document {
         schema: "charon-dkg.plan/1",

@@ -34,6 +34,7 @@ pub(super) async fn run(
         // What keeps this user from guarding the directory is one of several problems, mostly.
         Err(failure) => {
             let observed = look(context, layout, args, interrupt).await?;
+            observed.settle(context).await;
             return Err(observe::plan(&observed).err().unwrap_or(failure));
         }
     };
@@ -71,9 +72,20 @@ async fn start(
     interrupt: &mut Interrupt,
 ) -> Result<Done, Failure> {
     let mut observed = look(context, layout, args, interrupt).await?;
-    let mut plan = observe::plan(&observed)?;
+    let result = begin(context, layout, &mut observed, interrupt).await;
+    observed.settle(context).await;
+    result
+}
+
+async fn begin(
+    context: &Arc<Context>,
+    layout: &Layout,
+    observed: &mut Observed,
+    interrupt: &mut Interrupt,
+) -> Result<Done, Failure> {
+    let mut plan = observe::plan(observed)?;
     if plan.pull {
-        plan = pull(context, &mut observed, &plan, interrupt).await?;
+        plan = pull(context, observed, &plan, interrupt).await?;
     }
     let (Some(engine), Some(found)) = (&observed.engine, &observed.definition) else {
         return Err(Failure::new(
@@ -132,7 +144,13 @@ async fn look(
     loop {
         tokio::select! {
             observed = &mut looking => {
-                return if stopped { Err(stopped_early()) } else { observed };
+                if !stopped {
+                    return observed;
+                }
+                if let Ok(observed) = observed {
+                    observed.settle(context).await;
+                }
+                return Err(stopped_early());
             }
             request = interrupt.next() => match request.urgency {
                 Urgency::Orderly => {
@@ -247,7 +265,7 @@ async fn pull(
     })?;
     drop(bar);
     let run_as = pulled.run_image(&plan.image_tag).reference().to_owned();
-    let version_output = observe::version_inside(engine, &run_as).await;
+    let version_output = observe::version_inside(engine, &pulled.id, &run_as).await;
     observed.facts.image = plan::ImageFact::Present {
         run_as,
         version_output,
@@ -282,7 +300,9 @@ pub(super) fn show(context: &Context, layout: &Layout, done: &Done) -> Result<()
         text.push_str(&format!("receipt:\n{receipt}\n"));
     }
     context.result(&text, &document)?;
-    context.say("back up this directory now, and paste the receipt into the group's chat");
+    context.say(
+        "back up this directory now with `charon-dkg backup`, and paste the receipt into the group's chat",
+    );
     context.say(&format!(
         "start nothing before `{} confirm` has the receipts of all operators",
         context.spelling

@@ -5,10 +5,13 @@ use serde::Serialize;
 use super::gate::decide::{Asked, decide};
 use super::gate::words::Flags;
 use super::{Context, failures, observe, place};
+use crate::backup::archive::FileDigest;
+use crate::backup::record::{Changes, Record};
 use crate::error::Failure;
 use crate::gate::GATE_FILE;
 use crate::gate::decision::{GateDecision, Require};
 use crate::host::attempt::{Attempt, State};
+use crate::host::backup;
 use crate::host::datadir::{self, DataDirFacts, Layout};
 use crate::host::files::EntryKind;
 use crate::host::{journal, receipts};
@@ -23,6 +26,8 @@ struct Document {
     stage: &'static str,
     enr_id: Option<String>,
     attempts: Vec<AttemptLine>,
+    /// The last backup of this ENR key, and what changed since.
+    backup: Option<BackupLine>,
     says: String,
     next: String,
 }
@@ -39,6 +44,55 @@ struct AttemptLine {
     log: Option<String>,
     #[serde(skip)]
     under_way: bool,
+}
+
+#[derive(Serialize)]
+struct BackupLine {
+    time: String,
+    file: String,
+    sha256: String,
+    opened_by: String,
+    /// Nothing where the files cannot be read now.
+    changes: Option<Changes>,
+}
+
+impl BackupLine {
+    fn of(layout: &Layout, record: Record) -> Self {
+        let now = backup::gather(layout).ok().map(|files| {
+            let digests: Vec<FileDigest> = files
+                .iter()
+                .map(|file| FileDigest::of(file.name(), &file.bytes))
+                .collect();
+            record.changes(&digests)
+        });
+        Self {
+            time: record.time,
+            file: record.file,
+            sha256: record.sha256,
+            opened_by: record.opened_by,
+            changes: now,
+        }
+    }
+
+    fn text(&self) -> String {
+        let changed = self.changes.as_ref().map(Changes::count);
+        let since = match changed {
+            None => "what changed since cannot be told".to_owned(),
+            Some(0) => "nothing changed since".to_owned(),
+            Some(count) => {
+                let count = u64::try_from(count).unwrap_or(u64::MAX);
+                format!(
+                    "{} changed since: back up again",
+                    report::count(count, "file")
+                )
+            }
+        };
+        format!(
+            "backed up on {} in {}; {since}\n",
+            report::clean(&self.time),
+            report::clean(&self.file)
+        )
+    }
 }
 
 /// What is known, and what follows from it.
@@ -70,6 +124,16 @@ pub(super) fn show(context: &Context) -> Result<(), Failure> {
                 .map_or_else(String::new, |reason| format!(": {}", report::clean(reason))),
         ));
     }
+    let key = key.ok().flatten();
+    let backup = key
+        .as_ref()
+        .and_then(|key| observe::last_backup(&layout, key))
+        .map(|record| BackupLine::of(&layout, record));
+    match (&key, &backup) {
+        (_, Some(backup)) => text.push_str(&backup.text()),
+        (Some(_), None) => text.push_str("never backed up: `charon-dkg backup`\n"),
+        (None, None) => {}
+    }
     if let Some(log) = attempts.last().and_then(|attempt| attempt.log.as_deref()) {
         text.push_str(&format!("charon's last output is in {log}\n"));
     }
@@ -79,8 +143,9 @@ pub(super) fn show(context: &Context) -> Result<(), Failure> {
         schema: "charon-dkg.status/1",
         data_dir: layout.data_dir().display().to_string(),
         stage: standing.stage,
-        enr_id: key.ok().flatten().map(|key| key.id().to_string()),
+        enr_id: key.map(|key| key.id().to_string()),
         attempts,
+        backup,
         says: standing.says,
         next: standing.next,
     };

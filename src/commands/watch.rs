@@ -71,7 +71,7 @@ impl<'a> Watch<'a> {
     /// Takes the end of charon's output.
     pub(super) fn finish(&mut self, now: Duration) {
         self.now = now;
-        if let Some(event) = self.transcript.finish(now) {
+        for event in self.transcript.finish(now) {
             self.tell(&event);
         }
         self.tell_phase();

@@ -248,7 +248,10 @@ fn around_problems(seen: &Seen<'_>, installed: bool, words: Words<'_>) -> Vec<Pr
     }
     if let Some(reason) = &seen.not_removable {
         problems.push(problem(
-            format!("`gate remove` would not work: {reason}"),
+            format!(
+                "`{}` would not work: {reason}",
+                words.command("gate remove")
+            ),
             "put .env right by hand",
         ));
     }
@@ -324,7 +327,7 @@ fn foreign_problems(project: &Project) -> Vec<Problem> {
 /// Compose's own ways past any `depends_on`, as tried with releases 1.29, 2.26 and 2.40.
 fn ways_around(compose: &str, gate: Installed, watched: &[Watched]) -> Vec<String> {
     let mut ways = vec![format!(
-        "`{compose} up --no-deps`, `run --no-deps` and `restart` do not ask the gate, nor does `docker start`"
+        "`{compose} up --no-deps`, `{compose} run --no-deps` and `{compose} restart` do not ask the gate, nor does `docker start`"
     )];
     if gate.kind == GateKind::Provider {
         ways.push(format!(
@@ -423,7 +426,7 @@ mod tests {
         problem: vc-y takes over the volumes of container z, whatever they are
             next: name a service instead
         what no gate can cover:
-            `docker compose up --no-deps`, `run --no-deps` and `restart` do not ask the gate, nor does `docker start`
+            `docker compose up --no-deps`, `docker compose run --no-deps` and `docker compose restart` do not ask the gate, nor does `docker start`
             `docker compose start` does not ask it either: it starts what was created, and whoever creates is asked
             `docker compose -f FILE`, `--env-file`, COMPOSE_FILE in the shell, and a call from a subdirectory do not go by .env here
             what ran once is started again by the engine, by its restart policy: charon (always)
@@ -453,7 +456,7 @@ mod tests {
             next: docker charon-dkg gate install
         problem: compose.override.yml came after the gate, and is not among the files that Compose reads
             next: docker charon-dkg gate install
-        problem: `gate remove` would not work: two blocks
+        problem: `docker charon-dkg gate remove` would not work: two blocks
             next: put .env right by hand
         problem: no gate is installed in this project
             next: docker charon-dkg gate install

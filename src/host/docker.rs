@@ -9,6 +9,7 @@ mod logs;
 mod mode;
 mod networks;
 
+use containers::Removals;
 pub use containers::{
     ContainerFacts, ContainerMount, ContainerState, Exit, Overlap, Reason, ShortRun, Touching,
 };
@@ -258,6 +259,7 @@ pub struct Engine {
     version: SystemVersion,
     /// The user who runs the engine, as the kernel tells it of the socket's other end.
     peer_uid: u32,
+    removals: Removals,
 }
 
 impl Engine {
@@ -302,6 +304,7 @@ impl Engine {
             deadlines,
             version,
             peer_uid,
+            removals: Removals::default(),
         })
     }
 

@@ -201,6 +201,24 @@ pub fn claim_directory(layout: &Layout) -> Result<Guard, GuardError> {
     Ok(guard)
 }
 
+/// Claims a data directory that has no state directory beside it, without making one: whoever claims it in the usual way
+/// claims the same. Nothing is changed.
+pub fn claim_data_directory_alone(layout: &Layout) -> Result<Option<Guard>, GuardError> {
+    let claim = Claim {
+        path: layout.data_dir().to_owned(),
+        mode: files::DIR_MODE,
+        owner: None,
+        what: layout.data_dir().display().to_string(),
+        data_dir: layout.data_dir(),
+    };
+    let folder = files::Folder::open(layout.data_dir())?;
+    Ok(claim.lock_directory(folder.file())?.map(|file| Guard {
+        path: claim.path,
+        file,
+        directory: None,
+    }))
+}
+
 /// The first of the candidates where all users of this machine can meet.
 fn shared_directory<'a>(candidates: &[&'a Path]) -> Result<&'a Path, GuardError> {
     let fits = |path: &&&Path| {

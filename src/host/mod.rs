@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`engine`] | which engine docker itself would talk to |
 //! | [`docker`] | the only door to the engine: images, containers, their output |
+//! | [`known_images`] | what `charon version` said inside images |
 //! | [`self_image`] | an image made from this very program |
 //! | [`probe`] | asking relays from inside a docker network |
 //! | [`fetch`] | fetching a cluster definition |
@@ -16,6 +17,10 @@
 //! | [`attempt`] | one container run: its stage, its log, its record |
 //! | [`journal`] | promote, and what a crash left of a promotion or an archive |
 //! | [`archive`] | moving the outputs of an old ceremony aside |
+//! | [`backup`] | the files of a backup, its record, its stage |
+//! | [`sealed`] | encryption in the age format |
+//! | [`restore`] | a backup into the data directory |
+//! | [`repair`] | owners and modes of a damaged directory |
 //! | [`receipts`] | receipts that are kept, and which keystores were proved before |
 //! | [`processes`] | charon processes and charon's own sign of life |
 //! | [`terminal`] | streams, progress, questions |
@@ -23,6 +28,7 @@
 
 pub mod archive;
 pub mod attempt;
+pub mod backup;
 mod causes;
 pub mod compose;
 pub mod datadir;
@@ -32,10 +38,14 @@ pub mod fetch;
 pub mod files;
 pub mod guard;
 pub mod journal;
+pub mod known_images;
 pub mod probe;
 pub mod processes;
 pub mod read;
 pub mod receipts;
+pub mod repair;
+pub mod restore;
+pub mod sealed;
 pub mod self_image;
 pub mod signals;
 pub mod terminal;

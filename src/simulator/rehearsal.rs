@@ -3,7 +3,7 @@
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
-use crate::cluster::definition::{MAX_OPERATORS, MAX_VALIDATORS};
+use crate::cluster::definition::{MAX_OPERATORS, MAX_VALIDATORS, MIN_OPERATORS, default_threshold};
 use crate::cluster::eip712::{self, Wallet};
 use crate::cluster::hash::HashError;
 use crate::cluster::{
@@ -37,9 +37,6 @@ const fn network_of(version: DefinitionVersion) -> &'static str {
         | DefinitionVersion::V1_11 => "hoodi",
     }
 }
-
-/// charon's smallest cluster, from v0.16.0.
-const MIN_OPERATORS: usize = 3;
 
 /// Whether a definition is marked as a rehearsal: by its name and by a test network.
 pub fn is_rehearsal(definition: &Definition) -> bool {
@@ -125,7 +122,7 @@ pub fn rehearsal_definition(
     if !(1..=MAX_VALIDATORS).contains(&validators) {
         return Err(RehearsalError::Validators(validators));
     }
-    let threshold = terms.threshold.unwrap_or((2 * operators).div_ceil(3));
+    let threshold = terms.threshold.unwrap_or(default_threshold(operators));
     if !(2..=operators).contains(&threshold) {
         return Err(RehearsalError::Threshold {
             threshold,

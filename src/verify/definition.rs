@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use crate::cluster::definition::{MIN_OPERATORS, default_threshold};
 use crate::cluster::hash::HashError;
 use crate::cluster::{
     Address, ClusterLock, ConfigHash, Definition, DefinitionHash, Enr, NodeIndex, ValidatorIndex,
@@ -11,19 +12,11 @@ use crate::keys::k1::EnrPublicKey;
 use super::ledger::Ledger;
 use super::{Check, Context};
 
-/// Fewest nodes of which charon makes a cluster (`cmd/createcluster.go`, from v0.16.0).
-const MIN_OPERATORS: usize = 3;
-
 /// Every algorithm that some release runs (`dkg/dkg.go`); keycast up to v0.17, pedersen from v1.8.
 const DKG_ALGORITHMS: [&str; 4] = ["default", "frost", "keycast", "pedersen"];
 
 /// Networks on which charon refuses the zero withdrawal address (`cmd/createdkg.go`).
 const NETWORKS_WITH_VALUE: [&str; 2] = ["mainnet", "gnosis"];
-
-/// charon's default threshold, two thirds rounded up (`cluster.Threshold`).
-const fn default_threshold(operators: usize) -> usize {
-    operators.saturating_mul(2).div_ceil(3)
-}
 
 /// Recomputes the hashes of the definition in the lock and of the one in its own file, and compares all of them.
 pub(super) fn check_hashes(
@@ -356,16 +349,4 @@ fn check_enrs(context: &Context<'_>, ledger: &mut Ledger) -> Vec<Option<EnrPubli
         }
     }
     keys
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_default_threshold_is_charons() {
-        for (operators, threshold) in [(3, 2), (4, 3), (5, 4), (6, 4), (7, 5), (10, 7)] {
-            assert_eq!(default_threshold(operators), threshold);
-        }
-    }
 }

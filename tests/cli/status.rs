@@ -153,7 +153,7 @@ fn records_that_are_none_of_ours_are_an_error() {
     let env = TestEnv::ready();
     env.attempt(&[State::Running]);
     fs::write(env.state("attempts/1/attempt.json"), "{}").unwrap();
-    snapshot!("status_bad_record", env.run(&["status"]).exits(1));
+    snapshot!("status_bad_record", env.run(&["status"]).exits(3));
 }
 
 #[test]

@@ -422,7 +422,11 @@ impl Case<'_> {
         let theirs: Vec<String> = evidence
             .versions
             .iter()
-            .map(|(peer, version)| format!("{} runs {version}", self.name(Some(peer))))
+            .map(|(peer, version)| match version.as_str() {
+                // Releases before v0.15 send none.
+                "" => format!("{} runs an older release", self.name(Some(peer))),
+                version => format!("{} runs {version}", self.name(Some(peer))),
+            })
             .collect();
         let dissenters: Vec<String> = evidence.versions.iter().map(|(p, _)| p.clone()).collect();
         let whose = match &evidence.pinned {

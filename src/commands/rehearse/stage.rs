@@ -154,7 +154,10 @@ impl<'a> Stage<'a> {
                 Err(error) => Some(error.to_string()),
             };
             match problem {
-                None => return Ok(()),
+                None => {
+                    let settled = self.house.engine.settle().await;
+                    return settled.map_err(failures::engine);
+                }
                 Some(_) if begin.elapsed() < RELAY_PATIENCE => {
                     tokio::time::sleep(Duration::from_millis(200)).await;
                 }
@@ -174,6 +177,8 @@ impl<'a> Stage<'a> {
         let words = [
             &[
                 "run",
+                // Throw-away keys.
+                "--no-backup",
                 "--relay",
                 &relay,
                 "--network",
@@ -254,8 +259,11 @@ fn players(
         ] {
             write_for(&player, &data_dir.join(name), bytes)?;
         }
-        give(&data_dir, owner)?;
-        give(&player.dir, owner)?;
+        for path in [&data_dir, &player.dir] {
+            std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o700))
+                .map_err(io("protect an operator's directory"))?;
+            give(path, owner)?;
+        }
         players.push(player);
     }
     Ok(players)

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bollard::models::{
@@ -15,6 +16,7 @@ use bollard::query_parameters::{
     StopContainerOptionsBuilder, WaitContainerOptions,
 };
 use futures_util::StreamExt;
+use tokio::task::JoinHandle;
 
 use super::{Engine, EngineError, LogLine, convert};
 use crate::plan::{ContainerPlan, Mount};
@@ -207,6 +209,37 @@ pub enum Overlap {
     Inside,
     /// It is a directory above the path, as when a whole home or `/` is mounted.
     Above,
+}
+
+type Removal = JoinHandle<Result<(), EngineError>>;
+
+/// Containers of short runs that are being removed, with their names.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Removals(Arc<Mutex<Vec<(String, Removal)>>>);
+
+impl Removals {
+    fn add(&self, name: &str, removal: Removal) {
+        self.lock().push((name.to_owned(), removal));
+    }
+
+    fn take(&self) -> Vec<(String, Removal)> {
+        std::mem::take(&mut *self.lock())
+    }
+
+    /// A list is whole whatever happened to who held it.
+    fn lock(&self) -> MutexGuard<'_, Vec<(String, Removal)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What came of a removal.
+async fn removed(removal: Removal) -> Result<(), EngineError> {
+    removal.await.unwrap_or_else(|error| {
+        Err(EngineError::Died {
+            call: "remove a container",
+            detail: error.to_string(),
+        })
+    })
 }
 
 impl Engine {
@@ -457,7 +490,8 @@ impl Engine {
     }
 
     /// Runs a container that ends by itself, such as `charon version`, and removes it whatever
-    /// happens, also when it does not end in time.
+    /// happens, also when it does not end in time. Nobody has to wait until one that ended well
+    /// is removed; [`Engine::settle`] does.
     ///
     /// # Errors
     /// [`EngineError::TooSlow`]; [`EngineError::LeftBehind`] where it could not be removed; and
@@ -481,14 +515,43 @@ impl Engine {
                 after: deadline,
             }),
         };
-        match (ran, self.remove(&id, true).await) {
-            (ran, Ok(())) => ran,
-            (ran, Err(cleanup)) => Err(EngineError::LeftBehind {
+        let removal = tokio::spawn({
+            let engine = self.clone();
+            async move { engine.remove(&id, true).await }
+        });
+        let error = match ran {
+            Ok(run) => {
+                self.removals.add(&plan.name, removal);
+                return Ok(run);
+            }
+            Err(error) => error,
+        };
+        match removed(removal).await {
+            Ok(()) => Err(error),
+            Err(cleanup) => Err(EngineError::LeftBehind {
                 name: plan.name.clone(),
-                first: ran.err().map(Box::new),
+                first: Some(Box::new(error)),
                 cleanup: Box::new(cleanup),
             }),
         }
+    }
+
+    /// Waits until the containers of short runs are removed.
+    ///
+    /// # Errors
+    /// [`EngineError::LeftBehind`] for the first that could not be removed; all are waited for.
+    pub async fn settle(&self) -> Result<(), EngineError> {
+        let mut settled = Ok(());
+        for (name, removal) in self.removals.take() {
+            if let Err(cleanup) = removed(removal).await {
+                settled = settled.and(Err(EngineError::LeftBehind {
+                    name,
+                    first: None,
+                    cleanup: Box::new(cleanup),
+                }));
+            }
+        }
+        settled
     }
 
     /// Removes what short runs left behind whose program was killed in the middle.
@@ -515,9 +578,10 @@ impl Engine {
 
     async fn run_created(&self, id: &str) -> Result<ShortRun, EngineError> {
         self.start_container(id).await?;
+        let exit = self.wait_exit(id).await?;
         let mut output = Vec::new();
         let mut room = MAX_SHORT_OUTPUT_BYTES;
-        let mut lines = self.follow_logs(id);
+        let mut lines = self.read_logs(id);
         while let Some(line) = lines.next().await {
             let line = line?;
             if let Some(left) = room.checked_sub(line.text.len() + 1) {
@@ -525,7 +589,6 @@ impl Engine {
                 output.push(line);
             }
         }
-        let exit = self.wait_exit(id).await?;
         Ok(ShortRun { exit, output })
     }
 

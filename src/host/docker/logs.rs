@@ -46,9 +46,25 @@ impl Engine {
         &self,
         id: &str,
     ) -> impl Stream<Item = Result<LogLine, EngineError>> + Send + Unpin + 'static {
+        self.lines(id, Stage::Following)
+    }
+
+    /// The whole output of a container that has ended.
+    pub(super) fn read_logs(
+        &self,
+        id: &str,
+    ) -> impl Stream<Item = Result<LogLine, EngineError>> + Send + Unpin + 'static {
+        self.lines(id, Stage::Rereading)
+    }
+
+    fn lines(
+        &self,
+        id: &str,
+        stage: Stage,
+    ) -> impl Stream<Item = Result<LogLine, EngineError>> + Send + Unpin + 'static {
         let following = Following {
-            output: self.read_output(id, true),
-            stage: Stage::Following,
+            output: self.read_output(id, matches!(stage, Stage::Following)),
+            stage,
             lines: Lines::default(),
             seen: Counts::default(),
             again: Counts::default(),

@@ -1,0 +1,174 @@
+//! `define`: one file that every later step takes, or all that is wrong with the terms.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
+
+use charon_dkg::cluster::definition::Definition;
+use charon_dkg::keys::k1::EnrKey;
+
+use crate::support::{DEFINITION, KEY, TestEnv};
+
+const WITHDRAWAL: &str = "0x52908400098527886E0F7030069857D2E4169EE7";
+const FEES: &str = "0xfB6916095ca1df60bB79Ce92cE3Ea74c37c5d359";
+
+fn enr(seed: u8) -> String {
+    let key = EnrKey::from_secret_bytes(&[seed; 32]).unwrap();
+    key.enr().text().to_owned()
+}
+
+/// Four operators' ENRs as a group's chat has them.
+fn chat() -> String {
+    format!(
+        "Ann: mine is {}\nBen:\n`{}`\nCy: “{}”\nDi: {}.\n",
+        enr(1),
+        enr(2),
+        enr(3),
+        enr(4)
+    )
+}
+
+/// The command with sound terms and more words.
+fn with<'a>(more: &[&'a str]) -> Vec<&'a str> {
+    let mut args = vec![
+        "define",
+        "--network=hoodi",
+        "--num-validators=2",
+        "--withdrawal-addresses",
+        WITHDRAWAL,
+        "--fee-recipient-addresses",
+        FEES,
+    ];
+    args.extend_from_slice(more);
+    args
+}
+
+#[test]
+fn the_file_is_what_verify_and_plan_take() {
+    let env = TestEnv::new();
+    fs::write(env.path("chat.txt"), chat()).unwrap();
+    let chat = env.path("chat.txt").display().to_string();
+    let shown = env
+        .run(&with(&["--name=my cluster", "--format=json", &chat]))
+        .exits(0)
+        .json();
+    let path = env.project().join(DEFINITION);
+    let bytes = fs::read(&path).unwrap();
+    let definition = Definition::parse(&bytes).unwrap().value;
+    assert_eq!(
+        shown["definition_hash"],
+        definition.definition_hash.unwrap().to_string()
+    );
+    assert_eq!(definition.name, "my cluster");
+    assert_eq!(
+        definition
+            .operators
+            .iter()
+            .map(|it| it.enr.clone())
+            .collect::<Vec<_>>(),
+        [enr(1), enr(2), enr(3), enr(4)]
+    );
+    assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o644);
+    let name = path.display().to_string();
+    env.run(&["verify", "--definition", &name]).exits(0);
+
+    // The operator whose key is the third finds its place in it.
+    let mine = TestEnv::new();
+    mine.put(KEY, hex::encode([3_u8; 32]).as_bytes());
+    let plan = mine.run(&["plan", "--definition", &name, "--format=json"]);
+    let plan = plan.json();
+    let problems: Vec<_> = plan["findings"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|finding| finding["weight"] != "note")
+        .map(|finding| finding["check"].as_str().unwrap())
+        .collect();
+    assert!(
+        !problems.contains(&"enr-key-not-in-definition") && !problems.contains(&"definition"),
+        "{problems:?}"
+    );
+}
+
+#[test]
+fn people_are_told_what_to_send_and_compare() {
+    let env = TestEnv::new();
+    let enrs: Vec<String> = (1..=4).map(enr).collect();
+    let mut args = with(&["--name=my cluster"]);
+    args.extend(enrs.iter().map(String::as_str));
+    let outcome = env.run(&args).exits(0);
+    let definition = Definition::parse(&fs::read(env.project().join(DEFINITION)).unwrap()).unwrap();
+    let definition = definition.value;
+    for expected in [
+        definition.definition_hash.unwrap().to_string(),
+        definition.config_hash.unwrap().to_string(),
+        "2 (3 of 4 operators sign)".to_owned(),
+        "operator 4".to_owned(),
+        "v1.10.0, run by charon v1.10.3".to_owned(),
+    ] {
+        assert!(outcome.stdout.contains(&expected), "{}", outcome.stdout);
+    }
+    assert!(
+        outcome
+            .stderr
+            .contains("run --definition cluster-definition.json")
+    );
+}
+
+#[test]
+fn a_definition_is_never_replaced() {
+    let env = TestEnv::new();
+    let enrs: Vec<String> = (1..=4).map(enr).collect();
+    let mut args = with(&[]);
+    args.extend(enrs.iter().map(String::as_str));
+    env.run(&args).exits(0);
+    let before = env.tree();
+    let outcome = env.run(&args).exits(3);
+    assert!(outcome.stderr.contains("exists already"), "{outcome}");
+    assert_eq!(env.tree(), before);
+
+    env.run(&[&args[..], &["--output", "other.json"]].concat())
+        .exits(0);
+    // What is neither a file nor an ENR is a mistake of the command line.
+    let before = env.tree();
+    let misspelt = ["no-such-file.txt", "--output", "third.json"];
+    env.run(&with(&misspelt)).exits(2);
+    assert_eq!(env.tree(), before);
+}
+
+#[test]
+fn everything_wrong_is_said_at_once_and_nothing_written() {
+    let env = TestEnv::new();
+    let clipped = &enr(4)[..90];
+    let (one, two) = (enr(1), enr(2));
+    let outcome = env
+        .run(&[
+            "define",
+            "--network=goerli",
+            "--num-validators=2",
+            "--withdrawal-addresses",
+            &WITHDRAWAL.to_lowercase(),
+            "--fee-recipient-addresses=vitalik.eth",
+            "--deposit-amounts=1,30",
+            "--threshold=9",
+            &one,
+            &two,
+            &one,
+            clipped,
+        ])
+        .exits(3);
+    for expected in [
+        "define-network",
+        "define-address-spelling",
+        "define-address",
+        "define-deposit-amounts",
+        "threshold-range",
+        "operator-enr-duplicate",
+        "operator-enr",
+    ] {
+        assert!(
+            outcome.failed().contains(&expected),
+            "{expected}: {outcome}"
+        );
+    }
+    assert!(!env.project().join(DEFINITION).exists());
+}

@@ -3,7 +3,6 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
 
 use serde_json::Value;
 
@@ -21,35 +20,33 @@ struct Ceremony {
 }
 
 impl Ceremony {
-    fn held() -> &'static Self {
-        static CEREMONY: OnceLock<Ceremony> = OnceLock::new();
-        CEREMONY.get_or_init(|| {
-            let project = Project::new(Age::Today, USUAL);
-            let words = [
-                "rehearse",
-                "--engine",
-                "simulated",
-                "--without-gate",
-                "--keep",
-                "--format",
-                "json",
-                "--progress",
-                "quiet",
-            ];
-            let said = project.ours(&words).good();
-            let document: Value = serde_json::from_str(&said.out).unwrap();
-            let kept = PathBuf::from(document["directory"].as_str().unwrap());
-            let receipts = (1..=OPERATORS).map(|number| {
-                let dir = kept.join(format!("operator-{number}"));
-                let words = ["receipt", "--progress", "quiet", "--dir"];
-                let said = project.ours(&[&words[..], &[dir.to_str().unwrap()]].concat());
-                said.good().out.trim().to_owned()
-            });
-            Self {
-                receipts: receipts.collect(),
-                kept,
-            }
-        })
+    fn held() -> Self {
+        let project = Project::new(Age::Today, USUAL);
+        let words = [
+            "rehearse",
+            "--engine",
+            "simulated",
+            "--without-gate",
+            "--keep",
+            "--format",
+            "json",
+            "--progress",
+            "quiet",
+        ];
+        let said = project.ours(&words).good();
+        let document: Value = serde_json::from_str(&said.out).unwrap();
+        let mut ceremony = Self {
+            kept: PathBuf::from(document["directory"].as_str().unwrap()),
+            receipts: Vec::new(),
+        };
+        for number in 1..=OPERATORS {
+            let dir = ceremony.kept.join(format!("operator-{number}"));
+            let words = ["receipt", "--progress", "quiet", "--dir"];
+            let said = project.ours(&[&words[..], &[dir.to_str().unwrap()]].concat());
+            let receipt = said.good().out.trim().to_owned();
+            ceremony.receipts.push(receipt);
+        }
+        ceremony
     }
 
     fn data_dir(&self, number: usize) -> PathBuf {
@@ -57,15 +54,22 @@ impl Ceremony {
     }
 }
 
+impl Drop for Ceremony {
+    fn drop(&mut self) {
+        fs::remove_dir_all(&self.kept).ok();
+    }
+}
+
 /// The project of one operator.
-struct Operator {
+struct Operator<'a> {
+    ceremony: &'a Ceremony,
     number: usize,
     project: Project,
     age: Age,
 }
 
-impl Operator {
-    fn new(age: Age, number: usize) -> Self {
+impl<'a> Operator<'a> {
+    fn new(ceremony: &'a Ceremony, age: Age, number: usize) -> Self {
         let project = Project::new(age, USUAL);
         let data_dir = project.data_dir();
         fs::create_dir(&data_dir).unwrap();
@@ -73,11 +77,12 @@ impl Operator {
         give(&data_dir);
         for name in ["charon-enr-private-key", "cluster-definition.json"] {
             let path = data_dir.join(name);
-            fs::copy(Ceremony::held().data_dir(number).join(name), &path).unwrap();
+            fs::copy(ceremony.data_dir(number).join(name), &path).unwrap();
             fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
             give(&path);
         }
         Self {
+            ceremony,
             number,
             project,
             age,
@@ -86,7 +91,7 @@ impl Operator {
 
     /// What its `run` leaves.
     fn gets_its_files(&self) {
-        let from = Ceremony::held().data_dir(self.number);
+        let from = self.ceremony.data_dir(self.number);
         copy(&from, &self.project.data_dir());
         copy(
             &from.with_file_name(".charon-dkg"),
@@ -129,7 +134,7 @@ impl Operator {
 }
 
 /// Does something for all operators at the same time.
-fn all(operators: &[Operator], act: impl Fn(&Operator) + Sync) {
+fn all(operators: &[Operator<'_>], act: impl Fn(&Operator<'_>) + Sync) {
     std::thread::scope(|scope| {
         let act = &act;
         let acts: Vec<_> = operators
@@ -142,12 +147,10 @@ fn all(operators: &[Operator], act: impl Fn(&Operator) + Sync) {
     });
 }
 
-fn story(age: Age) {
-    ground();
-    let ceremony = Ceremony::held();
+fn story(ceremony: &Ceremony, age: Age) {
     let (early, last) = ceremony.receipts.split_at(OPERATORS - 1);
-    let operators: Vec<Operator> = (1..=OPERATORS)
-        .map(|number| Operator::new(age, number))
+    let operators: Vec<Operator<'_>> = (1..=OPERATORS)
+        .map(|number| Operator::new(ceremony, age, number))
         .collect();
     all(&operators, |operator| {
         let words = ["gate", "install", "--rehearsal"];
@@ -191,18 +194,19 @@ fn story(age: Age) {
 }
 
 #[test]
-fn four_operators_start_when_all_four_have_everything_with_todays_compose() {
-    story(Age::Today);
-}
-
-#[test]
-fn four_operators_start_when_all_four_have_everything_with_compose_2_26() {
-    story(Age::Second);
-}
-
-#[test]
-fn four_operators_start_when_all_four_have_everything_with_compose_1_29() {
-    story(Age::First);
+fn four_operators_start_when_all_four_have_everything_with_every_compose() {
+    ground();
+    let ceremony = Ceremony::held();
+    std::thread::scope(|scope| {
+        let ages = [Age::Today, Age::Second, Age::First];
+        let stories = ages.map(|age| {
+            let ceremony = &ceremony;
+            scope.spawn(move || story(ceremony, age))
+        });
+        for one in stories {
+            one.join().unwrap();
+        }
+    });
 }
 
 #[test]

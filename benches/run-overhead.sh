@@ -27,7 +27,7 @@ finish() {
 trap finish EXIT
 
 # Throw-away keys, a definition and the simulator's image come from a rehearsal.
-"$program" rehearse --engine simulated --operators "$operators" --validators "$validators" --keep --format json \
+"$program" rehearse --engine simulated --operators "$operators" --validators "$validators" --without-gate --keep --format json \
   --progress quiet >"$work/rehearsal.json"
 kept=$(sed -n 's/^ *"directory": "\(.*\)",\{0,1\}$/\1/p' "$work/rehearsal.json")
 mv "$kept" "$work/kept"

@@ -478,12 +478,12 @@ pub struct ArchiveArgs {
 /// `rehearse`.
 #[derive(Debug, Args)]
 pub struct RehearseArgs {
-    /// Number of operators
-    #[arg(long, value_name = "N", default_value_t = 4)]
-    pub operators: u16,
-    /// Number of validators
-    #[arg(long, value_name = "N", default_value_t = 2)]
-    pub validators: u16,
+    /// Number of operators [default: 4]
+    #[arg(long, value_name = "N")]
+    pub operators: Option<u16>,
+    /// Number of validators [default: 2]
+    #[arg(long, value_name = "N")]
+    pub validators: Option<u16>,
     /// What plays charon: its image, our simulator, or the image where it can be had
     #[arg(
         long,
@@ -492,9 +492,48 @@ pub struct RehearseArgs {
         hide_possible_values = true
     )]
     pub engine: RehearsalEngine,
+    /// Something that goes wrong or otherwise than usual, in place of the whole story; repeat for several, or `all`
+    #[arg(long, value_name = "NAME")]
+    pub scenario: Vec<ScenarioName>,
+    /// Leave out the compose projects and their gates
+    #[arg(long)]
+    pub without_gate: bool,
     /// Keep the operators' directories instead of removing them
     #[arg(long)]
     pub keep: bool,
+    /// Seconds between operators who come one after another
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, hide = true)]
+    pub pace: u64,
+    /// Which Compose.
+    #[command(flatten)]
+    pub compose: ComposeArgs,
+}
+
+/// A scenario of `rehearse`, or all of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ScenarioName {
+    /// The last operator comes when all others have been waiting.
+    LatePeer,
+    /// Operators come one after the other.
+    OnePerMinute,
+    /// Keystores of an earlier ceremony lie in a data directory.
+    ExistingKeys,
+    /// A cluster lock of an earlier ceremony lies in a data directory.
+    ExistingLock,
+    /// Ten operators and many validators.
+    Large,
+    /// One operator runs another release of charon.
+    MixedVersions,
+    /// charon leaves one keystore out.
+    MissingKeystore,
+    /// `run` is killed in the middle of the ceremony.
+    Killed,
+    /// An operator's disk is full in the middle of the keystores.
+    FullDisk,
+    /// An operator's ENR key belongs to somebody else.
+    WrongOwner,
+    /// Every one of them, one after the other.
+    All,
 }
 
 /// What plays charon in a rehearsal.

@@ -305,7 +305,7 @@ fn node_of(
 ) -> Option<NodeIndex> {
     let key = key.ok()?.as_ref()?.public_key();
     let found = definition.as_ref().ok()?;
-    found.node_of(&key)
+    found.definition.node_of(&key)
 }
 
 fn data_dir_fact(on_disk: &DataDirFacts) -> DataDirFact {

@@ -2,17 +2,22 @@
 
 use serde::Serialize;
 
+use super::gate::decide::{Asked, decide};
+use super::gate::words::Flags;
 use super::{Context, failures, observe, place};
 use crate::backup::archive::FileDigest;
 use crate::backup::record::{Changes, Record};
 use crate::error::Failure;
+use crate::gate::GATE_FILE;
+use crate::gate::decision::{GateDecision, Require};
 use crate::host::attempt::{Attempt, State};
 use crate::host::backup;
 use crate::host::datadir::{self, DataDirFacts, Layout};
 use crate::host::files::EntryKind;
-use crate::host::journal;
+use crate::host::{journal, receipts};
 use crate::plan::{DEFINITION_FILE, LOCK_FILE};
 use crate::report;
+use crate::verify::NoProgress;
 
 #[derive(Serialize)]
 struct Document {
@@ -234,11 +239,7 @@ fn standing(
         });
     }
     if facts.entry(LOCK_FILE).is_some() || facts.entry("validator_keys").is_some() {
-        return Ok(stands(
-            "outputs",
-            "the data directory holds the outputs of a ceremony",
-            &format!("{me} verify"),
-        ));
+        return Ok(after_ceremony(context, layout));
     }
     let in_place = facts
         .entry(DEFINITION_FILE)
@@ -255,4 +256,48 @@ fn standing(
         "there is an ENR key, and no cluster definition",
         &format!("{me} plan --definition FILE|URL"),
     ))
+}
+
+/// With outputs: first they are proved, then everybody has to have the same, then the gate lets the cluster start.
+fn after_ceremony(context: &Context, layout: &Layout) -> Standing {
+    let me = &context.spelling;
+    let outputs = Standing {
+        stage: "outputs",
+        says: "the data directory holds the outputs of a ceremony".to_owned(),
+        next: format!("{me} verify"),
+    };
+    // This node's own receipt is kept once its outputs are proved. Before that, a look would take as long as a proof.
+    if !receipts::are_kept(layout) {
+        return outputs;
+    }
+    let asked = Asked {
+        require: Require::Confirmed,
+        rehearsal: false,
+    };
+    let flags = Flags::of(layout);
+    match decide(Some(context), layout, asked, flags.words(me), &NoProgress) {
+        GateDecision::Closed(closed) if closed.files_at_fault => Standing {
+            says: format!("{}; {}", outputs.says, closed.reason),
+            next: closed.next,
+            ..outputs
+        },
+        GateDecision::Closed(closed) => Standing {
+            stage: "unconfirmed",
+            says: closed.reason,
+            next: closed.next,
+        },
+        GateDecision::Open { summary } => {
+            let gate = layout.project_dir().join(GATE_FILE).exists();
+            let (also, next) = if gate {
+                ("the gate is installed", "up")
+            } else {
+                ("no gate is installed here", "gate install")
+            };
+            Standing {
+                stage: "confirmed",
+                says: format!("{summary}; {also}"),
+                next: flags.words(me).command(next),
+            }
+        }
+    }
 }

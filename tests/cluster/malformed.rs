@@ -47,7 +47,7 @@ fn what_is_no_json_is_refused() {
         (b"[]", "the file is an array, expected an object"),
         (b"\"v1.10.0\"", "the file is a text, expected an object"),
         (b"{} {}", "trailing characters"),
-        (b"\xef\xbb\xbf{}", "expected value"),
+        (b"\xef\xbb\xbf{}", "byte order mark"),
         (b"{\"name\": \"\xff\"}", "not UTF-8 text: byte 10"),
         (b"\x7b\x00\x7d\x00", "not valid JSON"),
         (b"{\"name\": \"\\ud800\"}", "not valid JSON"),

@@ -202,7 +202,7 @@ impl<'a> Project<'a> {
             return Err(Failure::new(
                 Kind::Unexpected,
                 format!(
-                    "`gate install` of operator {} ended with exit code {}",
+                    "gate install of operator {} ended with exit code {}",
                     player.number, installed.code
                 ),
             ));

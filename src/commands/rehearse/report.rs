@@ -187,7 +187,7 @@ impl Document {
         });
         for line in self.operators.iter().filter(|line| line.cut_off) {
             text.push_str(&format!(
-                "operator {} lost the connection during the ceremony; the next `run` went on with it\n",
+                "operator {} lost the connection during the ceremony; the next run went on with it\n",
                 line.operator
             ));
         }
@@ -200,7 +200,7 @@ impl Document {
             }
             Shown::Yes { compose, .. } => {
                 text.push_str(&format!(
-                    "the columns in the middle: what came of `up -d`, with {compose}\n"
+                    "the columns in the middle: what came of `docker compose up -d`, with {compose}\n"
                 ));
                 let mut lines = self.operators.iter();
                 let reason = lines.find_map(|line| line.answer(When::OneMissing)?.reason.clone());

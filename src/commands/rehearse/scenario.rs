@@ -93,23 +93,23 @@ impl Scenario {
                 "operators who come one after the other all end with the same proved files"
             }
             Self::ExistingKeys | Self::ExistingLock => {
-                "`run` refuses, names what lies there and touches nothing; after `archive`, which keeps it, all end well"
+                "run refuses, names what lies there and touches nothing; after archive, which keeps it, all end well"
             }
             Self::Large => "ten operators and many validators end with the same proved files",
             Self::MixedVersions => {
                 "both sides end at once, are told which releases met, and promote nothing; with one release all end well"
             }
             Self::MissingKeystore => {
-                "that operator's `run` names what is missing and promotes nothing; the others cannot confirm, and are told whose receipt is missing"
+                "that operator's run names what is missing and promotes nothing; the others cannot confirm, and are told whose receipt is missing"
             }
             Self::Killed => {
-                "charon goes on without `run`, nothing is promoted; the next `run` goes on with the same container to the same proved files"
+                "charon goes on without run, nothing is promoted; the next run goes on with the same container to the same proved files"
             }
             Self::FullDisk => {
-                "that operator is told that the disk is full and promotes nothing; the others may have whole files, but cannot confirm; after `archive` the same definition gives all the same proved files"
+                "that operator is told that the disk is full and promotes nothing; the others may have whole files, but cannot confirm; after archive the same definition gives all the same proved files"
             }
             Self::WrongOwner => {
-                "`run` refuses, says who should own the ENR key and touches nothing; after `chown` all end well"
+                "run refuses, says who should own the ENR key and touches nothing; after `chown` all end well"
             }
         }
     }
@@ -447,7 +447,7 @@ async fn existing(stage: &Stage<'_>, steps: &mut Steps, name: &str) -> Result<()
     let same = std::fs::read(&path).is_err()
         && std::fs::read(Path::new(kept).join(name)).ok().as_ref()
             == before.get(&path).map(|entry| &entry.content);
-    steps.check("`archive` moves it aside and keeps it", same, kept);
+    steps.check("archive moves it aside and keeps it", same, kept);
     steps.all_run(stage).await
 }
 
@@ -508,7 +508,7 @@ async fn killed(stage: &Stage<'_>, steps: &mut Steps) -> Result<(), Failure> {
     let mut first = stage.run(victim, &[])?;
     let waits = first.until(&["waiting", "for"]).await;
     first.kill().await?;
-    steps.check("`run` was killed while it waited for the others", waits, "");
+    steps.check("run was killed while it waited for the others", waits, "");
     steps.nothing_promoted(victim);
     let runs = stage.players.iter().map(|player| stage.run(player, &[]));
     let acts = runs.collect::<Result<Vec<_>, _>>()?;
@@ -516,11 +516,7 @@ async fn killed(stage: &Stage<'_>, steps: &mut Steps) -> Result<(), Failure> {
     let went_on = stage.players.iter().zip(&ended).any(|(player, ended)| {
         player.number == victim.number && ended.said.contains("going on with container")
     });
-    steps.check(
-        "the next `run` goes on with the same container",
-        went_on,
-        "",
-    );
+    steps.check("the next run goes on with the same container", went_on, "");
     steps.all_well(stage, &ended).await
 }
 
@@ -545,7 +541,7 @@ async fn full_disk(stage: &mut Stage<'_>, steps: &mut Steps) -> Result<(), Failu
             cannot_confirm(stage, steps, player, &[], victim_number).await?;
             let archived = stage.ours(player, &["archive", "--yes"]).await?;
             let kept = archived.document["archive"].as_str().unwrap_or_default();
-            steps.check("`archive` moves them aside", archived.code == 0, kept);
+            steps.check("archive moves them aside", archived.code == 0, kept);
         } else {
             steps.ended(player, ended, 130, &[]);
             steps.nothing_promoted(player);

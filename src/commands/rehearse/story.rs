@@ -75,7 +75,7 @@ pub(super) async fn play(stage: &Stage<'_>) -> Result<Vec<Line>, Failure> {
     let mut cut_off = stage.run(last, &[])?;
     if cut_off.until(&["waiting", "for"]).await {
         house.context.say(&format!(
-            "operator {}: THE CONNECTION BREAKS: `run` is killed, charon goes on",
+            "operator {}: THE CONNECTION BREAKS: run is killed, charon goes on",
             last.number
         ));
         cut_off.kill().await?;
@@ -104,7 +104,7 @@ pub(super) async fn play(stage: &Stage<'_>) -> Result<Vec<Line>, Failure> {
     }
 
     house.context.say(&format!(
-        "operator {} is back and says `run` again",
+        "operator {} is back and says run again",
         last.number
     ));
     let ended = stage.run(last, &[])?.end().await?;
@@ -114,7 +114,7 @@ pub(super) async fn play(stage: &Stage<'_>) -> Result<Vec<Line>, Failure> {
     if !went_on && last_line.run == 0 {
         house
             .context
-            .warn("the second `run` did not go on with the first one's container");
+            .warn("the second run did not go on with the first one's container");
         last_line.run = -1;
     }
     lines.push(last_line);

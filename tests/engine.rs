@@ -736,6 +736,7 @@ async fn relays_are_asked_from_inside_a_network() {
     let answers = ask_relays(&engine, &image, Some("none"), &mapping, &urls)
         .await
         .unwrap();
+    engine.settle().await.unwrap();
     println!("{:?}: {answers:?}", began.elapsed());
     assert!(answers.iter().map(|answer| &answer.url).eq(&urls));
     assert_eq!(answers[0].outcome, Outcome::Refused);
@@ -774,6 +775,7 @@ async fn a_relay_with_a_name_in_its_network_only_is_found_there() {
         let answers = ask_relays(&engine, &plan.image, network, &mapping, &urls)
             .await
             .unwrap();
+        engine.settle().await.unwrap();
         println!("{:?}: {answers:?}", began.elapsed());
         let outcome = &answers[0].outcome;
         match network {

@@ -532,7 +532,7 @@ pub(super) async fn version_inside(
         )
     };
     let run = engine
-        .run_short(&plan, VERSION_DEADLINE)
+        .run_short_unsettled(&plan, VERSION_DEADLINE)
         .await
         .map_err(|error| error.to_string())?;
     if run.exit.code == 0 {

@@ -181,7 +181,9 @@ pub async fn ask_relays(
         mounts: Vec::new(),
         labels: BTreeMap::new(),
     };
-    let run = engine.run_short(&plan, CONTAINER_DEADLINE).await?;
+    let run = engine
+        .run_short_unsettled(&plan, CONTAINER_DEADLINE)
+        .await?;
     let answers: Vec<RelayAnswer> = run
         .output
         .iter()

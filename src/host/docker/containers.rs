@@ -490,13 +490,28 @@ impl Engine {
     }
 
     /// Runs a container that ends by itself, such as `charon version`, and removes it whatever
+    /// happens, also when it does not end in time.
+    ///
+    /// # Errors
+    /// As [`Engine::run_short_unsettled`].
+    pub async fn run_short(
+        &self,
+        plan: &ContainerPlan,
+        deadline: Duration,
+    ) -> Result<ShortRun, EngineError> {
+        let run = self.run_short_unsettled(plan, deadline).await?;
+        self.settle().await?;
+        Ok(run)
+    }
+
+    /// Runs a container that ends by itself, as [`Engine::run_short`] does, and removes it whatever
     /// happens, also when it does not end in time. Nobody has to wait until one that ended well
     /// is removed; [`Engine::settle`] does.
     ///
     /// # Errors
     /// [`EngineError::TooSlow`]; [`EngineError::LeftBehind`] where it could not be removed; and
     /// what creating and starting may answer.
-    pub async fn run_short(
+    pub async fn run_short_unsettled(
         &self,
         plan: &ContainerPlan,
         deadline: Duration,

@@ -88,6 +88,8 @@ for charondkg_word do
     --config | --context | --host | --log-level | --tlscacert | --tlscert | --tlskey)
       charondkg_skip=1
       ;;
+    # What docker's completion for bash, zsh and fish calls with the words typed so far.
+    __complete | __completeNoDesc) ;;
     --*) ;;
     -?*)
       # Short flags may share one hyphen; -c, -H and -l take what follows them.

@@ -27,7 +27,7 @@ finish() {
 trap finish EXIT
 
 # Throw-away keys, a definition and the simulator's image come from a rehearsal.
-"$program" rehearse --engine simulated --operators "$operators" --validators "$validators" --keep --format json \
+"$program" rehearse --engine simulated --operators "$operators" --validators "$validators" --without-gate --keep --format json \
   --progress quiet >"$work/rehearsal.json"
 kept=$(sed -n 's/^ *"directory": "\(.*\)",\{0,1\}$/\1/p' "$work/rehearsal.json")
 mv "$kept" "$work/kept"
@@ -60,7 +60,7 @@ bare() {
 }
 
 ours() {
-  "$program" run --dir "$work/now/$1" --relay "http://$name:3640" --network "$name" --image "${image%:*}" \
+  "$program" run --no-backup --dir "$work/now/$1" --relay "http://$name:3640" --network "$name" --image "${image%:*}" \
     --progress quiet >"$work/$1.log" 2>&1 || { cat "$work/$1.log" >&2; return 1; }
 }
 

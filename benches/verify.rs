@@ -5,8 +5,7 @@
 
 #![expect(
     clippy::unwrap_used,
-    missing_docs,
-    reason = "a measurement that cannot be made has failed, and the macros of criterion have no comments"
+    reason = "a measurement that cannot be made has failed"
 )]
 
 #[path = "../tests/support/large.rs"]
@@ -18,7 +17,7 @@ use std::num::NonZeroU32;
 use charon_dkg::keys::bls::{self, ShareSecret, Signature};
 use charon_dkg::keys::keystore::{self, Keystore, KeystorePassword, Nonces};
 use charon_dkg::verify::{Expectations, Material, NamedFile, Options, Scope, Verdict, verify};
-use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use criterion::{BenchmarkId, Criterion, Throughput};
 use rayon::prelude::*;
 
 /// Lock, all deposits and registrations included, as `verify --lock` does it.
@@ -135,5 +134,10 @@ fn keystores(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, locks, parts, keystores);
-criterion_main!(benches);
+fn main() {
+    let mut criterion = Criterion::default().configure_from_args();
+    locks(&mut criterion);
+    parts(&mut criterion);
+    keystores(&mut criterion);
+    criterion.final_summary();
+}

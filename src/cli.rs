@@ -96,6 +96,8 @@ pub enum ProgressStyle {
 pub enum Verb {
     /// Create the ENR key if there is none, and print the ENR to give to the coordinator
     Enr(EnrArgs),
+    /// Keep the ENR key and all else of this node in one encrypted file, read back and restored once
+    Backup(BackupCommand),
     /// Make the cluster definition that every operator runs; for the coordinator
     Define(DefineArgs),
     /// Show everything that `run` would do and all that speaks against it; touches nothing
@@ -116,6 +118,8 @@ pub enum Verb {
     Status,
     /// Move the outputs of an old or failed ceremony aside; never the ENR key
     Archive(ArchiveArgs),
+    /// Give a damaged data directory its owner and private modes back, after showing what would change
+    Repair(RepairArgs),
     /// Run a whole ceremony on this machine with throw-away keys
     Rehearse(RehearseArgs),
     /// Show which charon release runs which cluster definition version, and why
@@ -152,6 +156,73 @@ pub struct EnrArgs {
 pub enum EnrAction {
     /// Print the ENR of the existing key; create nothing
     Show,
+}
+
+/// `backup`.
+#[derive(Debug, Args)]
+pub struct BackupCommand {
+    /// `restore` brings one back
+    #[command(subcommand)]
+    pub action: Option<BackupAction>,
+    /// Making one.
+    #[command(flatten)]
+    pub backup: BackupArgs,
+}
+
+/// What else to do with a backup.
+#[derive(Debug, Subcommand)]
+pub enum BackupAction {
+    /// Bring a backup into an empty data directory; never overwrites
+    Restore(RestoreArgs),
+}
+
+/// `backup`: where to, and who can open it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
+pub struct BackupArgs {
+    /// File to make, or a directory to make it in; never overwritten
+    /// [default: charon-backup-<time>-<ENR id>.tar.age in the project directory]
+    #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub file: Option<PathBuf>,
+    /// Encrypt to the passphrase in this file [default: asked on the terminal]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub passphrase_file: Option<PathBuf>,
+    /// Encrypt to this age recipient instead of a passphrase; repeat for several
+    #[arg(long, value_name = "age1…", conflicts_with = "passphrase_file")]
+    pub recipient: Vec<String>,
+    /// Encrypt to the age recipients in this file, one a line; repeat for several
+    #[arg(long, value_name = "FILE", conflicts_with = "passphrase_file",
+        value_hint = ValueHint::FilePath)]
+    pub recipients_file: Vec<PathBuf>,
+    /// Read it back with this age identity of a recipient, to know that it opens the backup
+    #[arg(long, value_name = "FILE", conflicts_with = "passphrase_file",
+        value_hint = ValueHint::FilePath)]
+    pub identity: Vec<PathBuf>,
+}
+
+/// `backup restore`.
+#[derive(Debug, Args)]
+pub struct RestoreArgs {
+    /// The backup
+    #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub file: PathBuf,
+    /// Its passphrase is in this file [default: asked on the terminal]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub passphrase_file: Option<PathBuf>,
+    /// Open it with the age identities in this file; repeat for several
+    #[arg(long, value_name = "FILE", conflicts_with = "passphrase_file",
+        value_hint = ValueHint::FilePath)]
+    pub identity: Vec<PathBuf>,
+}
+
+/// `repair`.
+#[derive(Debug, Args)]
+pub struct RepairArgs {
+    /// Whom all of it shall belong to, by name or number [default: the owner of the data directory]
+    #[arg(long, value_name = "USER[:GROUP]")]
+    pub owner: Option<String>,
+    /// Show what would change, and change nothing
+    #[arg(long)]
+    pub dry_run: bool,
 }
 
 /// `define`. The flags are called as those of `charon create dkg`.
@@ -227,6 +298,9 @@ pub struct CeremonyArgs {
     /// Accept a pre-release of charon where a definition version has no stable release yet
     #[arg(long)]
     pub allow_prerelease: bool,
+    /// Run with an ENR key that was never backed up by this program
+    #[arg(long)]
+    pub no_backup: bool,
     /// Where contract wallets are asked.
     #[command(flatten)]
     pub execution: ExecutionArgs,
@@ -404,12 +478,12 @@ pub struct ArchiveArgs {
 /// `rehearse`.
 #[derive(Debug, Args)]
 pub struct RehearseArgs {
-    /// Number of operators
-    #[arg(long, value_name = "N", default_value_t = 4)]
-    pub operators: u16,
-    /// Number of validators
-    #[arg(long, value_name = "N", default_value_t = 2)]
-    pub validators: u16,
+    /// Number of operators [default: 4]
+    #[arg(long, value_name = "N")]
+    pub operators: Option<u16>,
+    /// Number of validators [default: 2]
+    #[arg(long, value_name = "N")]
+    pub validators: Option<u16>,
     /// What plays charon: its image, our simulator, or the image where it can be had
     #[arg(
         long,
@@ -418,9 +492,48 @@ pub struct RehearseArgs {
         hide_possible_values = true
     )]
     pub engine: RehearsalEngine,
+    /// Something that goes wrong or otherwise than usual, in place of the whole story; repeat for several, or `all`
+    #[arg(long, value_name = "NAME")]
+    pub scenario: Vec<ScenarioName>,
+    /// Leave out the compose projects and their gates
+    #[arg(long)]
+    pub without_gate: bool,
     /// Keep the operators' directories instead of removing them
     #[arg(long)]
     pub keep: bool,
+    /// Seconds between operators who come one after another
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, hide = true)]
+    pub pace: u64,
+    /// Which Compose.
+    #[command(flatten)]
+    pub compose: ComposeArgs,
+}
+
+/// A scenario of `rehearse`, or all of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ScenarioName {
+    /// The last operator comes when all others have been waiting.
+    LatePeer,
+    /// Operators come one after the other.
+    OnePerMinute,
+    /// Keystores of an earlier ceremony lie in a data directory.
+    ExistingKeys,
+    /// A cluster lock of an earlier ceremony lies in a data directory.
+    ExistingLock,
+    /// Ten operators and many validators.
+    Large,
+    /// One operator runs another release of charon.
+    MixedVersions,
+    /// charon leaves one keystore out.
+    MissingKeystore,
+    /// `run` is killed in the middle of the ceremony.
+    Killed,
+    /// An operator's disk is full in the middle of the keystores.
+    FullDisk,
+    /// An operator's ENR key belongs to somebody else.
+    WrongOwner,
+    /// Every one of them, one after the other.
+    All,
 }
 
 /// What plays charon in a rehearsal.

@@ -160,6 +160,10 @@ mod tests {
         assert_eq!(ask(&["verify", "--dir", ""]), [":16"]);
         assert_eq!(ask(&["run", "--relay", ""]), [":4"]);
         assert_eq!(ask(&["run", "--", "--ti"]), [":4"]);
+        assert_eq!(ask(&["backup", "--passphrase-file", ""]), [":0"]);
+        assert_eq!(ask(&["backup", "res"]), ["restore", ":0"]);
+        assert_eq!(ask(&["backup", "restore", ""]), [":0"]);
+        assert_eq!(ask(&["repair", "--ow"]), ["--owner", ":4"]);
     }
 
     #[test]

@@ -16,6 +16,8 @@
 //! | [`receipt`] | what a node states, signed, in one line that survives a chat | none |
 //! | [`confirm`](mod@confirm) | receipts against a cluster lock: who has everything, who is missing or differs | none |
 //! | [`proofs`] | which keystores a node proved before, so that it need not stretch their passwords again | none |
+//! | [`backup`] | a node's files as one archive, and the record of the backups that were made | none |
+//! | [`repair`](mod@repair) | owners and modes as seen, to what must change | none |
 //! | [`plan`] | facts and a request, to a plan or all that speaks against it | none |
 //! | [`report`] | findings for people and for programs | none |
 //! | [`gate`] | what a compose project starts only once everybody has everything | none |
@@ -26,6 +28,7 @@
 //! | [`metadata`] | what docker and Compose ask about the plugin itself | none |
 //! | [`error`] | what went wrong, the exit code, and the next command to type | none |
 
+pub mod backup;
 pub mod charon_log;
 pub mod cli;
 pub mod cluster;
@@ -44,6 +47,7 @@ pub mod plan;
 pub mod proofs;
 pub mod provider;
 pub mod receipt;
+pub mod repair;
 pub mod report;
 pub mod simulator;
 pub mod verify;

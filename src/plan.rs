@@ -167,6 +167,8 @@ pub struct Request {
     pub charon_version: Option<CharonVersion>,
     /// Whether a pre-release may be used.
     pub allow_prerelease: bool,
+    /// Whether a key that was never backed up may be used.
+    pub no_backup: bool,
     /// charon's own flags.
     pub charon_flags: Vec<String>,
 }
@@ -246,6 +248,8 @@ pub enum EnrKeyFact {
         mode: u32,
         /// Owner's user id.
         uid: u32,
+        /// Whether this directory has a record of a backup of this very key.
+        backed_up: bool,
     },
 }
 
@@ -868,7 +872,21 @@ fn check_key<'a>(
             ));
             None
         }
-        EnrKeyFact::Found { enr_id, mode, uid } => {
+        EnrKeyFact::Found {
+            enr_id,
+            mode,
+            uid,
+            backed_up,
+        } => {
+            if !backed_up && !request.no_backup {
+                findings.push(fail(
+                    "enr-key-not-backed-up",
+                    &subject,
+                    "never backed up by this program",
+                    "a backup: without this key nobody can use or restore what the ceremony makes for this node",
+                    "`charon-dkg backup`; or --no-backup if you keep the key in another way",
+                ));
+            }
             if mode & 0o077 != 0 {
                 findings.push(fail(
                     "enr-key-mode",

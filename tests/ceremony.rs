@@ -51,7 +51,8 @@ impl Cluster {
                 "--validators",
                 "2",
             ])
-            .args(["--keep", "--format", "json", "--progress", "plain"])
+            .args(["--without-gate", "--keep"])
+            .args(["--format", "json", "--progress", "plain"])
             .output()
             .unwrap();
         assert!(output.status.success(), "{}", text(&output));
@@ -103,6 +104,7 @@ impl Cluster {
         command
             .args([
                 "run",
+                "--no-backup",
                 "--progress",
                 "plain",
                 "--format",

@@ -15,6 +15,8 @@ mod support;
 
 #[path = "cli/archive.rs"]
 mod archive;
+#[path = "cli/backup.rs"]
+mod backup;
 #[path = "cli/bad_input.rs"]
 mod bad_input;
 #[path = "cli/boundaries.rs"]
@@ -29,6 +31,8 @@ mod pins;
 mod plan;
 #[path = "cli/refusals.rs"]
 mod refusals;
+#[path = "cli/repair.rs"]
+mod repair;
 #[path = "support/schema.rs"]
 mod schema;
 #[path = "cli/status.rs"]

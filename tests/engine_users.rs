@@ -218,6 +218,7 @@ fn a_rootless_engine_serves_its_own_user_and_nobody_else() {
         .command(ROOT, engine.dir.path())
         .args([
             "run",
+            "--no-backup",
             "--image",
             "charon-dkg-simulator",
             "--progress",

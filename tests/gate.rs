@@ -10,6 +10,11 @@
     reason = "helpers of tests fail best where they stand"
 )]
 
+#[path = "support/schema.rs"]
+mod schema;
+#[path = "gate/story.rs"]
+mod story;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown, symlink};
@@ -130,6 +135,16 @@ fn docker_config() -> tempfile::TempDir {
         symlink(env!("CARGO_BIN_EXE_charon-dkg"), plugin).unwrap();
     }
     config
+}
+
+/// Holds a document to what `docs/` says of it.
+#[track_caller]
+fn check_schema(name: &str, document: &Value) {
+    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs");
+    let text = fs::read(docs.join(format!("{name}.schema.json"))).unwrap();
+    let schema: Value = serde_json::from_slice(&text).unwrap();
+    let problems = schema::problems(&schema, &schema, document, name);
+    assert_eq!(problems, Vec::<String>::new(), "{document:#}");
 }
 
 /// A Compose to test with.
@@ -332,7 +347,9 @@ impl Project {
 
     fn status(&self) -> Value {
         let said = self.ours(&["gate", "status", "--format", "json"]).good();
-        serde_json::from_str(&said.out).unwrap()
+        let status = serde_json::from_str(&said.out).unwrap();
+        check_schema("gate-status", &status);
+        status
     }
 
     fn container_user(&self, service: &str) -> String {
@@ -1116,6 +1133,7 @@ fn the_keys_of_a_rehearsal_open_no_gate_but_that_of_a_rehearsal() {
         "simulated",
         "--validators",
         "1",
+        "--without-gate",
         "--keep",
         "--format",
         "json",

@@ -336,6 +336,22 @@ fn the_word_is_found_behind_global_flags_and_nowhere_else() {
             ours,
         ),
         (&["--", "charon-dkg"], &["--", "charondkg"], ours),
+        // Completion in a shell asks docker.
+        (
+            &["__complete", "charon-dkg", "ru"],
+            &["__complete", "charondkg", "ru"],
+            ours,
+        ),
+        (
+            &["__completeNoDesc", "--context", "X", "charon-dkg", ""],
+            &["__completeNoDesc", "--context", "X", "charondkg", ""],
+            ours,
+        ),
+        (
+            &["__complete", "run", "charon-dkg"],
+            &["__complete", "run", "charon-dkg"],
+            "",
+        ),
         // A context may have our name, and so may a container.
         (&["-c", "charon-dkg", "ps"], &["-c", "charon-dkg", "ps"], ""),
         (

@@ -3,6 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::deposit_data::{Gwei, check_chosen_amounts};
+use super::enr::Enr;
 use super::hash::{ConfigHash, DefinitionHash};
 use super::hex;
 use super::index::{NodeIndex, ValidatorIndex};
@@ -11,6 +12,7 @@ use super::json::{
     number, quotable, text, to_go_json,
 };
 use super::version::{BytesEncoding, DefinitionVersion, UnknownDefinitionVersion};
+use crate::keys::k1::EnrPublicKey;
 
 /// Largest definition file read, in bytes. charon itself stops at 16 MiB when it fetches one (from v1.9.0); 65536
 /// validators need 10 MiB.
@@ -146,6 +148,15 @@ impl Definition {
     /// The operator of a node.
     pub fn operator(&self, node: NodeIndex) -> Option<&Operator> {
         self.operators.get(node.position())
+    }
+
+    /// The node whose record names this ENR key.
+    pub fn node_of(&self, key: &EnrPublicKey) -> Option<NodeIndex> {
+        self.nodes().find(|&node| {
+            self.operator(node)
+                .and_then(|operator| Enr::parse(&operator.enr).ok())
+                .is_some_and(|enr| enr.public_key() == key)
+        })
     }
 
     /// The address pair of a validator; `None` if there are fewer validators.

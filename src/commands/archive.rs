@@ -108,7 +108,7 @@ fn claim(layout: &Layout) -> Result<Guard, Failure> {
 }
 
 /// A ceremony whose command died goes on in its container, and its outputs are still to come.
-fn refuse_under_way(layout: &Layout) -> Result<(), Failure> {
+pub(super) fn refuse_under_way(layout: &Layout) -> Result<(), Failure> {
     let Some(attempt) = Attempt::list(layout).map_err(failures::attempt)?.pop() else {
         return Ok(());
     };

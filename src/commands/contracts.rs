@@ -34,6 +34,8 @@ impl Contracts {
             Verb::Gate(args) => args.action.execution(),
             Verb::Enr(_)
             | Verb::Define(_)
+            | Verb::Backup(_)
+            | Verb::Repair(_)
             | Verb::Up(_)
             | Verb::Status
             | Verb::Archive(_)

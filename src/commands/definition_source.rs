@@ -6,12 +6,10 @@ use std::path::Path;
 use super::{Context, checked};
 use crate::cluster::definition::Definition;
 use crate::cluster::hash::DefinitionHash;
-use crate::cluster::index::NodeIndex;
 use crate::finding::{Finding, Weight};
 use crate::host::datadir::{self, Layout};
 use crate::host::fetch::{self, FetchError, PlainHttp};
 use crate::host::read::{self, ReadError};
-use crate::keys::k1::EnrPublicKey;
 use crate::plan::DEFINITION_FILE;
 
 /// A definition that was found and parsed; its findings say whether it may be used.
@@ -100,18 +98,6 @@ impl NoDefinition {
             reason: error.to_string(),
             advice: "give the coordinator's file with --definition FILE",
         }
-    }
-}
-
-impl FoundDefinition {
-    /// Which operator has this ENR key.
-    pub(super) fn node_of(&self, key: &EnrPublicKey) -> Option<NodeIndex> {
-        self.definition.nodes().find(|&node| {
-            self.definition
-                .operator(node)
-                .and_then(|operator| crate::cluster::enr::Enr::parse(&operator.enr).ok())
-                .is_some_and(|enr| enr.public_key() == key)
-        })
     }
 }
 

@@ -60,7 +60,7 @@ pub(super) fn enr(context: &Context, args: &EnrArgs) -> Result<(), Failure> {
     if created {
         context.say("give this ENR to the coordinator, and the key file to nobody");
         context.say(
-            "back up the key file now, offline: without it this node's keystores are useless, and nobody can restore it",
+            "back it up now with `charon-dkg backup`, and keep that away from this machine: without the key this node's keystores are useless, and nobody can restore it",
         );
     }
     Ok(())

@@ -1,6 +1,7 @@
 //! One file per verb; wiring only.
 
 mod archive;
+mod backup;
 mod ceremony;
 mod checked;
 mod compose;
@@ -20,6 +21,8 @@ mod probe;
 mod proof;
 mod receipt;
 mod rehearse;
+mod repair;
+mod restore;
 mod resume;
 mod run;
 mod status;
@@ -34,14 +37,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde::Serialize;
+use zeroize::Zeroizing;
 
-use crate::cli::{self, Cli, Common, Format, Invocation, ProgressStyle, Verb};
+use crate::cli::{
+    self, BackupAction, BackupArgs, Cli, Common, Format, Invocation, ProgressStyle, Verb,
+};
 use crate::error::{Failure, Kind};
 use crate::host::datadir::Layout;
 use crate::host::engine::{self, Endpoint, EngineEnvironment, EngineLookupError, EngineOptions};
 use crate::host::journal::Recovery;
 use crate::host::signals::Interrupt;
-use crate::host::terminal::{Progress, ProgressMode, Terminal};
+use crate::host::terminal::{Progress, ProgressMode, PromptError, Terminal};
 use crate::{completion, provider, report, simulator};
 
 /// What every verb has at hand.
@@ -167,6 +173,15 @@ impl Context {
                 "an archive had been cut short before anything was moved; nothing changed"
                     .to_owned()
             }
+            Recovery::RestoreFinished { names } => format!(
+                "restoring a backup had been cut short; it is finished now: {}",
+                names.join(", ")
+            ),
+            Recovery::RestoreUndone { dir, problems } => format!(
+                "restoring a backup had been cut short and could not be finished; it is undone, and what it had brought is in {}:\n{}",
+                dir.display(),
+                report::findings_text(problems).trim_end()
+            ),
         };
         self.warn(&text);
     }
@@ -180,6 +195,31 @@ impl Context {
             Failure::new(Kind::Refused, format!("{error}; nothing was changed"))
                 .hint("pass --yes to answer in advance")
         })
+    }
+
+    /// Whether a question can be asked, or is answered by `--yes`.
+    pub(crate) fn can_agree(&self) -> bool {
+        self.terminal.can_confirm()
+    }
+
+    /// Asks for a secret, without showing what is typed.
+    ///
+    /// # Errors
+    /// [`Kind::Refused`] where nobody can be asked, [`Kind::Interrupted`] for Ctrl-C.
+    pub(crate) fn secret(&self, question: &str) -> Result<Zeroizing<String>, Failure> {
+        self.terminal.secret(question).map_err(|error| match error {
+            PromptError::Interrupted => {
+                Failure::new(Kind::Interrupted, "stopped before anything was changed")
+            }
+            PromptError::NoTerminal { .. } | PromptError::Read { .. } => {
+                Failure::new(Kind::Refused, format!("{error}; nothing was changed"))
+            }
+        })
+    }
+
+    /// Puts a terminal back in order that a question left without echo.
+    pub(crate) fn calm_terminal(&self) {
+        self.terminal.calm();
     }
 
     fn layout(&self) -> Result<Layout, Failure> {
@@ -290,6 +330,17 @@ fn dispatch(context: &Arc<Context>, verb: Verb) -> Result<ExitCode, Failure> {
         Verb::Confirm(args) => confirm::confirm(context, &args),
         Verb::Status => status::show(context),
         Verb::Archive(args) => archive::archive(context, &args),
+        Verb::Backup(args) => match args.action {
+            None => block_on(backup::backup(context, args.backup)),
+            Some(BackupAction::Restore(restored)) if args.backup == BackupArgs::default() => {
+                restore::restore(context, &restored)
+            }
+            Some(BackupAction::Restore(_)) => Err(Failure::new(
+                Kind::Usage,
+                "flags of a backup before the word restore; they belong behind it",
+            )),
+        },
+        Verb::Repair(args) => repair::repair(context, &args),
         Verb::Pins => pins::show(context),
         Verb::Rehearse(args) => block_on(rehearse::rehearse(context, &args)),
         Verb::Gate(args) => block_on(gate::gate(context, &args.action)),

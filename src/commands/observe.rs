@@ -10,12 +10,14 @@ use rustix::process::getuid;
 
 use super::definition_source::{self, FoundDefinition, NoDefinition};
 use super::{Context, failures};
+use crate::backup::record::Record;
 use crate::cli::CeremonyArgs;
 use crate::cluster::index::NodeIndex;
 use crate::cluster::version::CharonVersion;
 use crate::error::{Failure, Kind};
 use crate::finding::{Finding, Weight};
 use crate::host::attempt::Attempt;
+use crate::host::backup;
 use crate::host::datadir::{self, DataDirFacts, Layout};
 use crate::host::docker::{
     ContainerFacts, Engine, EngineError, EngineFacts, Mode, Overlap, Reason, Touching, UserMapping,
@@ -168,7 +170,7 @@ pub(super) async fn observe(
         my_uid: getuid().as_raw(),
         data_dir: data_dir_fact(&on_disk),
         state_dir_problem,
-        enr_key: key_fact(&on_disk, key.as_ref()),
+        enr_key: key_fact(layout, &on_disk, key.as_ref()),
         definition: definition_fact(layout, &definition, node),
         engine: seen.fact,
         image: seen.image,
@@ -292,6 +294,7 @@ fn request(layout: &Layout, args: &CeremonyArgs) -> Result<Request, Failure> {
         repository,
         charon_version,
         allow_prerelease: args.allow_prerelease,
+        no_backup: args.no_backup,
         charon_flags: args.charon_flags.clone(),
     })
 }
@@ -302,7 +305,7 @@ fn node_of(
 ) -> Option<NodeIndex> {
     let key = key.ok()?.as_ref()?.public_key();
     let found = definition.as_ref().ok()?;
-    found.node_of(&key)
+    found.definition.node_of(&key)
 }
 
 fn data_dir_fact(on_disk: &DataDirFacts) -> DataDirFact {
@@ -340,7 +343,17 @@ fn data_dir_fact(on_disk: &DataDirFacts) -> DataDirFact {
     }
 }
 
-fn key_fact(on_disk: &DataDirFacts, key: Result<&Option<EnrKey>, &String>) -> EnrKeyFact {
+/// The record of this key's last backup. One that cannot be read says nothing.
+pub(super) fn last_backup(layout: &Layout, key: &EnrKey) -> Option<Record> {
+    let records = backup::read_records(layout).ok()?;
+    records.of(&key.id().to_string()).cloned()
+}
+
+fn key_fact(
+    layout: &Layout,
+    on_disk: &DataDirFacts,
+    key: Result<&Option<EnrKey>, &String>,
+) -> EnrKeyFact {
     match key {
         Ok(None) => EnrKeyFact::Missing,
         Err(reason) => EnrKeyFact::Unusable(reason.clone()),
@@ -349,6 +362,7 @@ fn key_fact(on_disk: &DataDirFacts, key: Result<&Option<EnrKey>, &String>) -> En
                 enr_id: key.id().to_string(),
                 mode: entry.mode,
                 uid: entry.owner.uid,
+                backed_up: last_backup(layout, key).is_some(),
             },
             None => EnrKeyFact::Missing,
         },

@@ -300,7 +300,9 @@ pub(super) fn show(context: &Context, layout: &Layout, done: &Done) -> Result<()
         text.push_str(&format!("receipt:\n{receipt}\n"));
     }
     context.result(&text, &document)?;
-    context.say("back up this directory now, and paste the receipt into the group's chat");
+    context.say(
+        "back up this directory now with `charon-dkg backup`, and paste the receipt into the group's chat",
+    );
     context.say(&format!(
         "start nothing before `{} confirm` has the receipts of all operators",
         context.spelling

@@ -2,14 +2,22 @@
 
 use serde::Serialize;
 
+use super::gate::decide::{Asked, decide};
+use super::gate::words::Flags;
 use super::{Context, failures, observe, place};
+use crate::backup::archive::FileDigest;
+use crate::backup::record::{Changes, Record};
 use crate::error::Failure;
+use crate::gate::GATE_FILE;
+use crate::gate::decision::{GateDecision, Require};
 use crate::host::attempt::{Attempt, State};
+use crate::host::backup;
 use crate::host::datadir::{self, DataDirFacts, Layout};
 use crate::host::files::EntryKind;
-use crate::host::journal;
+use crate::host::{journal, receipts};
 use crate::plan::{DEFINITION_FILE, LOCK_FILE};
 use crate::report;
+use crate::verify::NoProgress;
 
 #[derive(Serialize)]
 struct Document {
@@ -18,6 +26,8 @@ struct Document {
     stage: &'static str,
     enr_id: Option<String>,
     attempts: Vec<AttemptLine>,
+    /// The last backup of this ENR key, and what changed since.
+    backup: Option<BackupLine>,
     says: String,
     next: String,
 }
@@ -34,6 +44,55 @@ struct AttemptLine {
     log: Option<String>,
     #[serde(skip)]
     under_way: bool,
+}
+
+#[derive(Serialize)]
+struct BackupLine {
+    time: String,
+    file: String,
+    sha256: String,
+    opened_by: String,
+    /// Nothing where the files cannot be read now.
+    changes: Option<Changes>,
+}
+
+impl BackupLine {
+    fn of(layout: &Layout, record: Record) -> Self {
+        let now = backup::gather(layout).ok().map(|files| {
+            let digests: Vec<FileDigest> = files
+                .iter()
+                .map(|file| FileDigest::of(file.name(), &file.bytes))
+                .collect();
+            record.changes(&digests)
+        });
+        Self {
+            time: record.time,
+            file: record.file,
+            sha256: record.sha256,
+            opened_by: record.opened_by,
+            changes: now,
+        }
+    }
+
+    fn text(&self) -> String {
+        let changed = self.changes.as_ref().map(Changes::count);
+        let since = match changed {
+            None => "what changed since cannot be told".to_owned(),
+            Some(0) => "nothing changed since".to_owned(),
+            Some(count) => {
+                let count = u64::try_from(count).unwrap_or(u64::MAX);
+                format!(
+                    "{} changed since: back up again",
+                    report::count(count, "file")
+                )
+            }
+        };
+        format!(
+            "backed up on {} in {}; {since}\n",
+            report::clean(&self.time),
+            report::clean(&self.file)
+        )
+    }
 }
 
 /// What is known, and what follows from it.
@@ -65,6 +124,16 @@ pub(super) fn show(context: &Context) -> Result<(), Failure> {
                 .map_or_else(String::new, |reason| format!(": {}", report::clean(reason))),
         ));
     }
+    let key = key.ok().flatten();
+    let backup = key
+        .as_ref()
+        .and_then(|key| observe::last_backup(&layout, key))
+        .map(|record| BackupLine::of(&layout, record));
+    match (&key, &backup) {
+        (_, Some(backup)) => text.push_str(&backup.text()),
+        (Some(_), None) => text.push_str("never backed up: `charon-dkg backup`\n"),
+        (None, None) => {}
+    }
     if let Some(log) = attempts.last().and_then(|attempt| attempt.log.as_deref()) {
         text.push_str(&format!("charon's last output is in {log}\n"));
     }
@@ -74,8 +143,9 @@ pub(super) fn show(context: &Context) -> Result<(), Failure> {
         schema: "charon-dkg.status/1",
         data_dir: layout.data_dir().display().to_string(),
         stage: standing.stage,
-        enr_id: key.ok().flatten().map(|key| key.id().to_string()),
+        enr_id: key.map(|key| key.id().to_string()),
         attempts,
+        backup,
         says: standing.says,
         next: standing.next,
     };
@@ -169,11 +239,7 @@ fn standing(
         });
     }
     if facts.entry(LOCK_FILE).is_some() || facts.entry("validator_keys").is_some() {
-        return Ok(stands(
-            "outputs",
-            "the data directory holds the outputs of a ceremony",
-            &format!("{me} verify"),
-        ));
+        return Ok(after_ceremony(context, layout));
     }
     let in_place = facts
         .entry(DEFINITION_FILE)
@@ -190,4 +256,48 @@ fn standing(
         "there is an ENR key, and no cluster definition",
         &format!("{me} plan --definition FILE|URL"),
     ))
+}
+
+/// With outputs: first they are proved, then everybody has to have the same, then the gate lets the cluster start.
+fn after_ceremony(context: &Context, layout: &Layout) -> Standing {
+    let me = &context.spelling;
+    let outputs = Standing {
+        stage: "outputs",
+        says: "the data directory holds the outputs of a ceremony".to_owned(),
+        next: format!("{me} verify"),
+    };
+    // This node's own receipt is kept once its outputs are proved. Before that, a look would take as long as a proof.
+    if !receipts::are_kept(layout) {
+        return outputs;
+    }
+    let asked = Asked {
+        require: Require::Confirmed,
+        rehearsal: false,
+    };
+    let flags = Flags::of(layout);
+    match decide(Some(context), layout, asked, flags.words(me), &NoProgress) {
+        GateDecision::Closed(closed) if closed.files_at_fault => Standing {
+            says: format!("{}; {}", outputs.says, closed.reason),
+            next: closed.next,
+            ..outputs
+        },
+        GateDecision::Closed(closed) => Standing {
+            stage: "unconfirmed",
+            says: closed.reason,
+            next: closed.next,
+        },
+        GateDecision::Open { summary } => {
+            let gate = layout.project_dir().join(GATE_FILE).exists();
+            let (also, next) = if gate {
+                ("the gate is installed", "up")
+            } else {
+                ("no gate is installed here", "gate install")
+            };
+            Standing {
+                stage: "confirmed",
+                says: format!("{summary}; {also}"),
+                next: flags.words(me).command(next),
+            }
+        }
+    }
 }

@@ -36,6 +36,15 @@ const OVERRULING: [&str; 3] = [
     "COMPOSE_DISABLE_ENV_FILE",
 ];
 
+/// Variables of the shell that would make Compose see another project than the directory's own.
+pub const PROJECT_VARIABLES: [&str; 5] = [
+    "COMPOSE_FILE",
+    "COMPOSE_ENV_FILES",
+    "COMPOSE_DISABLE_ENV_FILE",
+    "COMPOSE_PROJECT_NAME",
+    "COMPOSE_PROFILES",
+];
+
 /// What docker tells a plugin that it starts. A Compose program that inherits the first takes itself for a plugin and
 /// misreads its arguments (docker/cli `plugin.RunningStandalone`, seen with Compose 2.26); the second makes it stop when
 /// docker closes our socket, which is for us to decide.
@@ -160,7 +169,8 @@ impl Compose {
         self.version
     }
 
-    fn command(&self, dir: &Path) -> Command {
+    /// A command of Compose's to be run in this directory; arguments are for the caller to add.
+    pub fn command(&self, dir: &Path) -> Command {
         let mut words = self.words.iter();
         let mut command = Command::new(
             words

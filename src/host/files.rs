@@ -259,6 +259,11 @@ impl Folder {
         }
     }
 
+    /// Opens for reading what a descriptor only names.
+    pub(crate) fn open_in(named: &File, path: &Path) -> Result<Self, FileError> {
+        Self::open_at(named, Path::new("."), path.to_owned())
+    }
+
     /// Opens this directory once more.
     pub(crate) fn again(&self) -> Result<Self, FileError> {
         Self::open_at(&self.file, Path::new("."), self.path.clone())
@@ -353,6 +358,21 @@ impl Folder {
         self.sync()
     }
 
+    /// Writes a file that must not exist yet. It is not on the disk when this returns: for what a crash makes worthless.
+    pub(crate) fn put_new(&self, name: &str, bytes: &[u8], owner: Owner) -> Result<(), FileError> {
+        let flags =
+            OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let mode = Mode::from_raw_mode(FILE_MODE);
+        let fd = rustix::fs::openat(&self.file, name, flags, mode)
+            .map_err(|errno| self.error("make", name, errno))?;
+        let mut file = File::from(fd);
+        let mut write = || {
+            settle(&file, owner, FILE_MODE)?;
+            file.write_all(bytes)
+        };
+        write().map_err(|cause| FileError::new("write", self.path.join(name), cause))
+    }
+
     /// A temporary file in this directory, complete and on the disk, to be renamed into place.
     pub(crate) fn unfinished(
         &self,
@@ -412,6 +432,21 @@ impl Folder {
         match rustix::fs::unlinkat(&self.file, name.as_ref(), AtFlags::REMOVEDIR) {
             Ok(()) | Err(Errno::NOENT) => Ok(()),
             Err(errno) => Err(self.error("remove directory", name, errno)),
+        }
+    }
+
+    /// Removes an entry with all that is in it, following no link; nothing there is fine.
+    pub(crate) fn remove_tree(&self, name: impl AsRef<Path>) -> Result<(), FileError> {
+        match self.status(&name)? {
+            None => Ok(()),
+            Some(status) if status.kind == EntryKind::Directory => {
+                let inner = self.folder(&name)?;
+                for below in inner.names()? {
+                    inner.remove_tree(&below)?;
+                }
+                self.remove_folder(name)
+            }
+            Some(_) => self.remove_file(name),
         }
     }
 

@@ -56,6 +56,13 @@ impl Guard {
     }
 }
 
+impl GuardError {
+    /// Whether this user may not open what is to be claimed.
+    pub fn is_denied(&self) -> bool {
+        matches!(self, GuardError::File(error) if error.cause.kind() == io::ErrorKind::PermissionDenied)
+    }
+}
+
 impl Drop for Guard {
     /// Closing alone is not enough: a child process that another thread is just starting has the
     /// descriptors until it runs its program. If unlocking fails, closing follows.
@@ -185,13 +192,7 @@ fn claim_enr_key_in(dir: &Path, id: &str, data_dir: &Path) -> Result<Guard, Guar
 /// The data directory itself is locked too, if it exists: a bind mount shows it under a second
 /// path, with another state directory beside it.
 pub fn claim_directory(layout: &Layout) -> Result<Guard, GuardError> {
-    let claim = Claim {
-        path: layout.state_dir().join("guard"),
-        mode: files::FILE_MODE,
-        owner: Some(layout.owner()?),
-        what: layout.data_dir().display().to_string(),
-        data_dir: layout.data_dir(),
-    };
+    let claim = directory_claim(layout)?;
     let mut guard = claim.take()?;
     match files::Folder::open(layout.data_dir()) {
         Ok(folder) => guard.directory = claim.lock_directory(folder.file())?,
@@ -199,6 +200,39 @@ pub fn claim_directory(layout: &Layout) -> Result<Guard, GuardError> {
         Err(error) => return Err(error.into()),
     }
     Ok(guard)
+}
+
+/// Claims a state directory, whose data directory its own owner cannot open.
+pub fn claim_state_directory_alone(layout: &Layout) -> Result<Guard, GuardError> {
+    directory_claim(layout)?.take()
+}
+
+fn directory_claim(layout: &Layout) -> Result<Claim<'_>, GuardError> {
+    Ok(Claim {
+        path: layout.state_dir().join("guard"),
+        mode: files::FILE_MODE,
+        owner: Some(layout.owner()?),
+        what: layout.data_dir().display().to_string(),
+        data_dir: layout.data_dir(),
+    })
+}
+
+/// Claims a data directory that has no state directory beside it, without making one: whoever claims it in the usual way
+/// claims the same. Nothing is changed.
+pub fn claim_data_directory_alone(layout: &Layout) -> Result<Option<Guard>, GuardError> {
+    let claim = Claim {
+        path: layout.data_dir().to_owned(),
+        mode: files::DIR_MODE,
+        owner: None,
+        what: layout.data_dir().display().to_string(),
+        data_dir: layout.data_dir(),
+    };
+    let folder = files::Folder::open(layout.data_dir())?;
+    Ok(claim.lock_directory(folder.file())?.map(|file| Guard {
+        path: claim.path,
+        file,
+        directory: None,
+    }))
 }
 
 /// The first of the candidates where all users of this machine can meet.

@@ -4,7 +4,7 @@
 //! any instant leaves something that [`recover`] finishes or undoes, and no byte is ever copied,
 //! overwritten or deleted. `cluster-lock.json`, without which charon does not run, enters the data
 //! directory last, with everything else on the disk before. [`super::archive`] goes the other way
-//! under the same journal.
+//! under the same journal, and [`super::restore`] brings a backup in.
 //!
 //! All functions expect their caller to hold the directory's guard.
 
@@ -16,9 +16,11 @@ use serde::{Deserialize, Serialize};
 
 use super::archive;
 use super::attempt::{Attempt, AttemptError, State};
+use super::backup;
 use super::datadir::{CLUSTER_LOCK_FILE, DEFINITION_FILE, ENR_KEY_FILE, Layout};
 use super::files::{self, DIR_MODE, EntryKind, FILE_MODE, FileError, Folder, Owner, Status};
 use super::read::{self, ReadError};
+use super::restore;
 use crate::finding::{Finding, Weight};
 use crate::verify::{Verified, VouchedFile};
 
@@ -137,6 +139,18 @@ pub enum Recovery {
     },
     /// Moving old outputs aside was cut short before anything had moved: nothing changed.
     ArchiveUndone,
+    /// Restoring a backup was cut short with every byte in place: it is complete now.
+    RestoreFinished {
+        /// What the data directory gained.
+        names: Vec<String>,
+    },
+    /// Restoring a backup was cut short and cannot be completed: what it had brought is gone again.
+    RestoreUndone {
+        /// Where it is now.
+        dir: PathBuf,
+        /// Why it could not be completed.
+        problems: Vec<Finding>,
+    },
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -153,8 +167,17 @@ pub(super) struct Journal {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
 pub(super) enum Job {
-    Promote { attempt: u32 },
-    Archive { name: String },
+    Promote {
+        attempt: u32,
+    },
+    Archive {
+        name: String,
+    },
+    /// The stage's name, and the files that go from it into the state directory.
+    Restore {
+        name: String,
+        kept: Vec<String>,
+    },
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -260,13 +283,13 @@ fn check_state(attempt: &Attempt) -> Result<(), JournalError> {
 }
 
 /// What is to be moved, after everything was checked that can be checked without reading the files.
-struct Promotion<'a> {
+pub(super) struct Promotion<'a> {
     /// Top-level names in the order of moving.
-    names: Vec<String>,
+    pub(super) names: Vec<String>,
     /// The vouched files under those names.
-    moved: Vec<&'a VouchedFile>,
+    pub(super) moved: Vec<&'a VouchedFile>,
     /// The directories that those files lie in, relative to the stage.
-    folders: BTreeSet<PathBuf>,
+    pub(super) folders: BTreeSet<PathBuf>,
 }
 
 impl<'a> Promotion<'a> {
@@ -352,7 +375,7 @@ impl<'a> Promotion<'a> {
     }
 
     /// Hashes every file again, gives it its final owner and mode, and puts it on the disk.
-    fn seal(&self, stage: &Folder, owner: Owner) -> Result<Sealed<'_>, JournalError> {
+    pub(super) fn seal(&self, stage: &Folder, owner: Owner) -> Result<Sealed<'_>, JournalError> {
         let seal_all = || -> Vec<Result<(&str, Status), SealFailure>> {
             let seal = |file: &&'a VouchedFile| {
                 seal_file(stage, file, owner).map(|status| (file.path.as_str(), status))
@@ -396,14 +419,14 @@ impl<'a> Promotion<'a> {
 }
 
 /// Files as they were when they were hashed.
-struct Sealed<'a> {
+pub(super) struct Sealed<'a> {
     files: BTreeMap<&'a str, Status>,
     folders: &'a BTreeSet<PathBuf>,
 }
 
 impl Sealed<'_> {
     /// What was touched since: another file under the name, another length, or a later time.
-    fn changes(&self, stage: &Folder) -> Result<Vec<Finding>, FileError> {
+    pub(super) fn changes(&self, stage: &Folder) -> Result<Vec<Finding>, FileError> {
         let mut findings = Vec::new();
         for (path, sealed) in &self.files {
             if stage.status(path)?.as_ref() != Some(sealed) {
@@ -482,7 +505,7 @@ pub(super) fn open_in(root: &Folder, path: &str) -> Result<(Folder, std::fs::Fil
     Ok((folder, file))
 }
 
-fn descend(root: &Folder, path: &Path) -> Result<Folder, FileError> {
+pub(super) fn descend(root: &Folder, path: &Path) -> Result<Folder, FileError> {
     let mut folder = root.again()?;
     for name in path.components() {
         folder = folder.folder(name)?;
@@ -511,7 +534,7 @@ pub(super) fn listing(root: &Folder) -> Result<Vec<(PathBuf, EntryKind)>, FileEr
     Ok(found)
 }
 
-fn fail(check: &'static str, subject: &str, seen: &str, expected: &str) -> Finding {
+pub(super) fn fail(check: &'static str, subject: &str, seen: &str, expected: &str) -> Finding {
     Finding {
         check,
         weight: Weight::Fail,
@@ -522,7 +545,7 @@ fn fail(check: &'static str, subject: &str, seen: &str, expected: &str) -> Findi
     }
 }
 
-fn changed(path: &str, seen: &str) -> Finding {
+pub(super) fn changed(path: &str, seen: &str) -> Finding {
     fail(
         "stage-file-changed",
         path,
@@ -634,19 +657,34 @@ fn read_journal(state: &Folder) -> Result<Option<Journal>, JournalError> {
         )));
     }
     // Names become paths, and root may be the one who moves.
-    let mut names: Vec<&str> = journal.names.iter().map(String::as_str).collect();
-    if let Job::Archive { name } = &journal.job {
-        names.push(name);
+    let mut plain_names: Vec<&str> = Vec::new();
+    let mut plain_paths: Vec<&str> = Vec::new();
+    let names = journal.names.iter().map(String::as_str);
+    match &journal.job {
+        Job::Promote { .. } => plain_names.extend(names),
+        Job::Archive { name } => {
+            plain_names.push(name);
+            plain_names.extend(names);
+        }
+        Job::Restore { name, kept } => {
+            plain_names.push(name);
+            plain_paths.extend(names.chain(kept.iter().map(String::as_str)));
+        }
     }
-    for name in names {
+    for name in plain_names {
         if !read::split(Path::new(name)).is_ok_and(|(parents, _)| parents.is_empty()) {
             return Err(invalid(format!("{name:?} is not a plain name")));
         }
     }
+    for path in plain_paths {
+        if read::split(Path::new(path)).is_err() {
+            return Err(invalid(format!("{path:?} is not a plain path")));
+        }
+    }
     for file in &journal.files {
-        let top = file.path.split('/').next().unwrap_or_default();
         let plain = read::split(Path::new(&file.path)).is_ok();
-        if !plain || !journal.names.iter().any(|name| name == top) {
+        let below = |name: &String| Path::new(&file.path).starts_with(name);
+        if !plain || !journal.names.iter().any(below) {
             return Err(invalid(format!("{:?} is not below the names", file.path)));
         }
     }
@@ -674,15 +712,21 @@ pub(super) fn recover_at(
         }
     }
     let Some(journal) = read_journal(&state)? else {
+        // Without a journal, nothing in them is needed: whoever made them was killed.
+        backup::remove_stages(&state)?;
         return Ok(None);
     };
     let data = Folder::open(layout.data_dir())?;
     let recovery = match &journal.job {
         Job::Promote { attempt } => recover_promotion(layout, *attempt, &journal, &data, reached)?,
         Job::Archive { name } => archive::recover(layout, &journal, name, &data, reached)?,
+        Job::Restore { name, kept } => {
+            restore::recover(layout, &journal, name, kept, &data, reached)?
+        }
     };
     remove_journal(&state)?;
     reached("journal removed");
+    backup::remove_stages(&state)?;
     Ok(Some(recovery))
 }
 

@@ -18,6 +18,10 @@
 //! | [`attempt`] | one container run: its stage, its log, its record |
 //! | [`journal`] | promote, and what a crash left of a promotion or an archive |
 //! | [`archive`] | moving the outputs of an old ceremony aside |
+//! | [`backup`] | the files of a backup, its record, its stage |
+//! | [`sealed`] | encryption in the age format |
+//! | [`restore`] | a backup into the data directory |
+//! | [`repair`] | owners and modes of a damaged directory |
 //! | [`receipts`] | receipts that are kept, and which keystores were proved before |
 //! | [`processes`] | charon processes and charon's own sign of life |
 //! | [`terminal`] | streams, progress, questions |
@@ -25,6 +29,7 @@
 
 pub mod archive;
 pub mod attempt;
+pub mod backup;
 mod causes;
 pub mod compose;
 pub mod datadir;
@@ -40,6 +45,9 @@ pub mod probe;
 pub mod processes;
 pub mod read;
 pub mod receipts;
+pub mod repair;
+pub mod restore;
+pub mod sealed;
 pub mod self_image;
 pub mod signals;
 pub mod terminal;

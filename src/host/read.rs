@@ -364,7 +364,7 @@ mod tests {
         assert_eq!(
             error.to_string(),
             format!(
-                "{} is 1099511627776 bytes long, expected a cluster lock of at most 268435456 bytes",
+                "{} is 1099511627776 bytes long, expected a cluster lock of at most 67108864 bytes",
                 path.display()
             )
         );

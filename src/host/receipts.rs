@@ -54,19 +54,28 @@ pub fn read(layout: &Layout, lock_hash: &LockHash) -> Result<String, ReadError> 
     }
 }
 
+/// Whether receipts are kept for any lock.
+pub fn are_kept(layout: &Layout) -> bool {
+    !locks(layout).is_empty()
+}
+
 /// The locks that receipts are kept for, besides this one, sorted. What cannot be listed is as good as not there.
 pub fn other_locks(layout: &Layout, lock_hash: &LockHash) -> Vec<LockHash> {
+    let mut others = locks(layout);
+    others.retain(|other| other != lock_hash);
+    others.sort_by(|one, other| one.as_bytes().cmp(other.as_bytes()));
+    others
+}
+
+fn locks(layout: &Layout) -> Vec<LockHash> {
     let names = Folder::open(layout.state_dir())
         .and_then(|state| state.folder(RECEIPTS_DIR))
         .and_then(|receipts| receipts.names());
-    let mut others: Vec<LockHash> = names
+    names
         .unwrap_or_default()
         .iter()
         .filter_map(|name| LockHash::parse(&format!("0x{}", name.to_str()?.strip_suffix(".txt")?)))
-        .filter(|other| other != lock_hash)
-        .collect();
-    others.sort_by(|one, other| one.as_bytes().cmp(other.as_bytes()));
-    others
+        .collect()
 }
 
 /// Keeps exactly these receipts for a lock. The state directory must exist.

@@ -2,11 +2,13 @@
 //! stderr with the answer from stdin. This is the only place that prints.
 
 use std::io::{self, BufRead, IsTerminal as _, Read as _, Write};
-use std::sync::Mutex;
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use rustix::termios::{LocalModes, OptionalActions, Termios};
 use serde_json::{Map, Value, json};
+use zeroize::Zeroizing;
 
 /// How often a plain progress line is repeated at most: often enough to see life in a log, seldom
 /// enough to read the rest of it.
@@ -20,6 +22,9 @@ const JSON_INTERVAL: Duration = Duration::from_millis(250);
 
 /// The longest answer to a question that is read.
 const MAX_ANSWER: u64 = 1 << 10;
+
+/// The longest secret that is typed, in bytes: a long sentence.
+const MAX_SECRET: usize = 1 << 10;
 
 /// How progress is shown, as `--progress` says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -101,6 +106,9 @@ pub enum PromptError {
         /// What the operating system said.
         cause: io::Error,
     },
+    /// Ctrl-C instead of an answer.
+    #[error("interrupted")]
+    Interrupted,
 }
 
 /// What is known of the streams and of the user's wishes.
@@ -130,6 +138,8 @@ pub struct Terminal {
     input: Mutex<Box<dyn BufRead + Send>>,
     manners: Manners,
     shown: Shown,
+    /// The terminal's settings from before a question without echo, while it is asked.
+    settings: Mutex<Option<Termios>>,
 }
 
 impl std::fmt::Debug for Terminal {
@@ -168,6 +178,7 @@ impl Terminal {
             input: Mutex::new(Box::new(io::BufReader::new(io::stdin()))),
             manners,
             shown,
+            settings: Mutex::new(None),
         }
     }
 
@@ -339,6 +350,105 @@ impl Terminal {
     }
 }
 
+impl Terminal {
+    /// Whether a yes-or-no question gets an answer.
+    pub fn can_confirm(&self) -> bool {
+        self.manners.yes || self.manners.can_ask
+    }
+
+    /// Asks for a secret, one line, without showing what is typed. `--yes` is no answer to this.
+    ///
+    /// # Errors
+    /// Where there is nobody to ask, for Ctrl-C, and when the terminal fails.
+    pub fn secret(&self, question: &str) -> Result<Zeroizing<String>, PromptError> {
+        if !self.manners.can_ask {
+            return Err(PromptError::NoTerminal {
+                question: question.to_owned(),
+            });
+        }
+        let failed = |cause: io::Error| PromptError::Read {
+            question: question.to_owned(),
+            cause,
+        };
+        self.hide_typing().map_err(|errno| failed(errno.into()))?;
+        self.prompt(&format!("{question}: "));
+        let typed = read_hidden(&mut **lock(&self.input));
+        self.calm();
+        self.prompt("\n");
+        match typed {
+            Ok(Some(text)) => Ok(text),
+            Ok(None) => Err(PromptError::Interrupted),
+            Err(cause) => Err(failed(cause)),
+        }
+    }
+
+    fn prompt(&self, text: &str) {
+        let mut err = lock(&self.err);
+        write!(err, "{text}").ok();
+        err.flush().ok();
+    }
+
+    /// Without echo, and byte by byte: Ctrl-C is read like any other, so that it cannot end this program with the terminal
+    /// left without echo.
+    fn hide_typing(&self) -> rustix::io::Result<()> {
+        let before = rustix::termios::tcgetattr(io::stdin())?;
+        let mut hidden = before.clone();
+        let modes = LocalModes::ECHO | LocalModes::ICANON | LocalModes::ISIG | LocalModes::IEXTEN;
+        hidden.local_modes.remove(modes);
+        rustix::termios::tcsetattr(io::stdin(), OptionalActions::Flush, &hidden)?;
+        *self.settings.lock().unwrap_or_else(PoisonError::into_inner) = Some(before);
+        Ok(())
+    }
+
+    /// Gives the terminal its settings back, if a question took them.
+    pub fn calm(&self) {
+        let before = self
+            .settings
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        if let Some(before) = before {
+            rustix::termios::tcsetattr(io::stdin(), OptionalActions::Now, &before).ok();
+        }
+    }
+}
+
+/// One line typed without echo; `None` for Ctrl-C, and for Ctrl-D before anything was typed.
+fn read_hidden(input: &mut dyn BufRead) -> io::Result<Option<Zeroizing<String>>> {
+    // Made once: growing would leave copies behind.
+    let mut typed = Zeroizing::new(Vec::with_capacity(MAX_SECRET));
+    let mut byte = Zeroizing::new([0_u8; 1]);
+    loop {
+        if input.read(&mut *byte)? == 0 {
+            return Ok(None);
+        }
+        match byte[0] {
+            b'\r' | b'\n' => break,
+            0x03 => return Ok(None),
+            0x04 if typed.is_empty() => return Ok(None),
+            0x04 => break,
+            0x15 => typed.clear(),
+            0x08 | 0x7f => {
+                // A character may have several bytes; those that continue one start with the bits 10.
+                while typed.pop().is_some_and(|byte| byte & 0xc0 == 0x80) {}
+            }
+            _ if typed.len() == MAX_SECRET => {
+                return Err(io::Error::other(format!(
+                    "more than {MAX_SECRET} bytes typed"
+                )));
+            }
+            other => typed.push(other),
+        }
+    }
+    match String::from_utf8(std::mem::take(&mut *typed)) {
+        Ok(text) => Ok(Some(Zeroizing::new(text))),
+        Err(error) => {
+            drop(Zeroizing::new(error.into_bytes()));
+            Err(io::Error::other("what was typed is no UTF-8"))
+        }
+    }
+}
+
 const BAR_TEMPLATE: &str = "{prefix} [{bar:30}] {pos}/{len} {elapsed} {wide_msg}";
 
 /// A lock that a panic in another thread does not spoil: a stream has no invariant to lose.
@@ -500,6 +610,7 @@ mod tests {
             input: Mutex::new(Box::new(input.as_bytes())),
             manners,
             shown,
+            settings: Mutex::new(None),
         };
         (terminal, out, err)
     }
@@ -629,6 +740,41 @@ mod tests {
         let (terminal, _, err) = terminal(Shown::Plain, yes, "");
         assert!(terminal.confirm("Move them?").unwrap());
         assert_eq!(err.text(), "Move them? [y/N] yes (--yes)\n");
+    }
+
+    #[test]
+    fn what_is_typed_hidden_can_be_mended_and_given_up() {
+        for (typed, expected) in [
+            ("secret\nmore", Some("secret")),
+            ("secret\r", Some("secret")),
+            ("secreX\u{7f}t\n", Some("secret")),
+            ("w\u{f6}\u{8}ord\n", Some("word")),
+            ("\u{7f}\u{7f}a\n", Some("a")),
+            ("wrong\u{15}right\n", Some("right")),
+            ("right\u{4}", Some("right")),
+            ("\n", Some("")),
+            ("sec\u{3}ret\n", None),
+            ("\u{4}", None),
+            ("cut off", None),
+        ] {
+            let seen = read_hidden(&mut typed.as_bytes()).unwrap();
+            assert_eq!(
+                seen.as_ref().map(|text| text.as_str()),
+                expected,
+                "{typed:?}"
+            );
+        }
+        assert!(read_hidden(&mut &b"\xff\n"[..]).is_err());
+        assert!(read_hidden(&mut "x".repeat(MAX_SECRET + 1).as_bytes()).is_err());
+    }
+
+    #[test]
+    fn a_secret_needs_a_terminal_whatever_was_answered_in_advance() {
+        let yes = Manners { yes: true, ..PLAIN };
+        let (nobody, _, err) = terminal(Shown::Plain, yes, "secret\n");
+        let refused = nobody.secret("passphrase").unwrap_err();
+        assert!(matches!(refused, PromptError::NoTerminal { .. }));
+        assert_eq!(err.text(), "");
     }
 
     #[test]

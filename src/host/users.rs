@@ -1,4 +1,4 @@
-//! Names of user ids.
+//! Names of user ids, and the ids of names.
 
 use std::path::Path;
 
@@ -27,6 +27,37 @@ pub fn describe_user(uid: u32) -> String {
     }
 }
 
+/// User id and primary group of a login name or number, where `/etc/passwd` knows it.
+pub fn find_user(user: &str) -> Option<(u32, u32)> {
+    let text = read::read_file(Path::new("/etc/passwd"), PASSWD).ok()?;
+    user_in(&String::from_utf8_lossy(&text), user)
+}
+
+/// Group id of a group's name or number; a number needs no entry in `/etc/group`.
+pub fn find_group(group: &str) -> Option<u32> {
+    if let Ok(gid) = group.parse() {
+        return Some(gid);
+    }
+    let text = read::read_file(Path::new("/etc/group"), PASSWD).ok()?;
+    let text = String::from_utf8_lossy(&text);
+    text.lines().find_map(|line| {
+        // group(5): `name:password:gid:members`.
+        let mut fields = line.split(':');
+        (fields.next()? == group).then(|| fields.nth(1)?.parse().ok())?
+    })
+}
+
+fn user_in(passwd: &str, user: &str) -> Option<(u32, u32)> {
+    passwd.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let name = fields.next()?;
+        let uid = fields.nth(1)?;
+        let gid = fields.next()?.parse().ok()?;
+        (!name.is_empty() && (name == user || uid == user))
+            .then(|| Some((uid.parse().ok()?, gid)))?
+    })
+}
+
 /// The format is that of passwd(5): `name:password:uid:gid:comment:home:shell`.
 fn name_in(passwd: &str, uid: u32) -> Option<String> {
     passwd.lines().find_map(|line| {
@@ -46,6 +77,20 @@ mod tests {
         assert_eq!(user_name(0).as_deref(), Some("root"));
         assert_eq!(describe_user(0), "root (uid 0)");
         assert_eq!(describe_user(3_999_999_999), "uid 3999999999");
+    }
+
+    #[test]
+    fn a_user_is_found_by_name_and_by_number() {
+        assert_eq!(find_user("root"), Some((0, 0)));
+        assert_eq!(find_user("0"), Some((0, 0)));
+        let passwd = "broken\n:x:7:7::/:\nalice:x:1000:1001::/:\nodd:x:-1:7::/:\n";
+        assert_eq!(user_in(passwd, "alice"), Some((1000, 1001)));
+        assert_eq!(user_in(passwd, "1000"), Some((1000, 1001)));
+        assert_eq!(user_in(passwd, "odd"), None);
+        assert_eq!(user_in(passwd, ""), None);
+        assert_eq!(find_group("root"), Some(0));
+        assert_eq!(find_group("4000000"), Some(4_000_000));
+        assert_eq!(find_group("no such group"), None);
     }
 
     #[test]

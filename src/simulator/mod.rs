@@ -103,14 +103,26 @@ fn run(arguments: &[String], release: &CharonVersion, log: &mut Log) -> Result<(
             relay::run(rest(arguments, 1), variable, release, log)
         }
         ["version", ..] => version(rest(arguments, 1), release),
+        ["wait"] => wait(),
         ["enr", ..] => enr(rest(arguments, 1)),
         ["create", "enr", ..] => create_enr(rest(arguments, 2)),
         [word, ..] => Err(Failure::new(format!(
             "unknown command \"{word}\" for \"charon\""
         ))),
         [] => Err(Failure::new(
-            "the rehearsal simulator knows dkg, relay, enr, create enr and version",
+            "the rehearsal simulator knows dkg, relay, enr, create enr, version and wait",
         )),
+    }
+}
+
+/// Does nothing until told to stop, in the place of whatever runs when a ceremony is over.
+fn wait() -> Result<(), Failure> {
+    for signal in [SIGINT, SIGTERM] {
+        let always = Arc::new(AtomicBool::new(true));
+        signal_hook::flag::register_conditional_shutdown(signal, 0, always).map_err(no_signals)?;
+    }
+    loop {
+        std::thread::park();
     }
 }
 

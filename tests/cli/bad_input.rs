@@ -140,7 +140,7 @@ fn definitions_that_are_none_are_refused() {
         let before = env.tree();
         let outcome = bounded(&env, &["verify", "--definition", &path]);
         assert_eq!(outcome.code, Some(4), "{case}: {outcome}");
-        let outcome = bounded(&env, &["plan"]);
+        let outcome = bounded(&env, &["plan", "--no-backup"]);
         assert_eq!(outcome.code, Some(3), "{case}: {outcome}");
         assert_eq!(
             outcome.failed(),
@@ -338,7 +338,7 @@ fn what_is_no_file_in_the_data_directory_is_refused() {
             let before = env.tree();
             let outcome = bounded(&env, &["verify"]);
             assert_eq!(outcome.code, Some(4), "{name} is {what}: {outcome}");
-            let outcome = bounded(&env, &["plan"]);
+            let outcome = bounded(&env, &["plan", "--no-backup"]);
             assert_eq!(outcome.code, Some(3), "{name} is {what}: {outcome}");
             env.run(&["status"]).exits(0);
             if name == KEY {

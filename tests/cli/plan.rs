@@ -41,6 +41,7 @@ fn good() -> (Request, Facts) {
         repository: text("obolnetwork/charon"),
         charon_version: None,
         allow_prerelease: false,
+        no_backup: false,
         charon_flags: Vec::new(),
     };
     let facts = Facts {
@@ -62,6 +63,7 @@ fn good() -> (Request, Facts) {
             enr_id: text("0123456789abcdef"),
             mode: 0o600,
             uid: OWNER,
+            backed_up: true,
         },
         definition: DefinitionFact::Found {
             source: text("https://api.example/definition"),
@@ -229,6 +231,11 @@ fn faults() -> Vec<Fault> {
         fault("enr-key-owner", &["key"], |_, facts| {
             if let EnrKeyFact::Found { uid, .. } = &mut facts.enr_key {
                 *uid = 0;
+            }
+        }),
+        fault("enr-key-not-backed-up", &["key"], |_, facts| {
+            if let EnrKeyFact::Found { backed_up, .. } = &mut facts.enr_key {
+                *backed_up = false;
             }
         }),
         fault("definition-missing", DEFINITION_GONE, |_, facts| {

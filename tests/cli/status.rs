@@ -85,6 +85,38 @@ fn outputs_are_to_be_verified() {
 }
 
 #[test]
+fn proved_outputs_wait_for_the_receipts_of_all_and_then_for_the_gate() {
+    let receipts: Vec<String> = (0..4)
+        .map(|node| {
+            let env = TestEnv::finished(CEREMONY, node);
+            env.run(&["receipt"]).exits(0).stdout.trim().to_owned()
+        })
+        .collect();
+    let env = TestEnv::finished(CEREMONY, 1);
+    env.run(&["receipt"]).exits(0);
+    let outcome = status(&env, "unconfirmed");
+    for words in ["1 of 4 operators", "operator 4", "next: charon-dkg confirm"] {
+        assert!(outcome.stdout.contains(words), "{outcome}");
+    }
+    let words: Vec<&str> = receipts.iter().map(String::as_str).collect();
+    env.run(&[&["confirm"], words.as_slice()].concat()).exits(0);
+    let outcome = status(&env, "confirmed");
+    for words in ["no gate is installed here", "next: charon-dkg gate install"] {
+        assert!(outcome.stdout.contains(words), "{outcome}");
+    }
+    fs::write(env.path("project/compose-charon-dkg.yml"), "").unwrap();
+    let outcome = status(&env, "confirmed");
+    assert!(outcome.stdout.contains("next: charon-dkg up"), "{outcome}");
+    // What is damaged is to be verified before anything else.
+    fs::remove_file(env.data("validator_keys/keystore-0.txt")).unwrap();
+    let outcome = status(&env, "outputs");
+    assert!(
+        outcome.stdout.contains("next: charon-dkg verify"),
+        "{outcome}"
+    );
+}
+
+#[test]
 fn failed_attempts_are_listed_and_stop_nothing() {
     let env = TestEnv::ready();
     env.attempt(&[

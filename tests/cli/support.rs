@@ -227,7 +227,13 @@ impl TestEnv {
         format!("unix://{}", self.path("no-engine.sock").display())
     }
 
+    /// The keys of these tests are thrown away, and not backed up unless a test is about that: see [`Self::run_as_typed`].
     pub(crate) fn run(&self, args: &[&str]) -> Outcome {
+        self.run_as_typed(&with_no_backup(args))
+    }
+
+    /// Runs with these words and no others.
+    pub(crate) fn run_as_typed(&self, args: &[&str]) -> Outcome {
         let mut command = self.command(Path::new(BINARY));
         command.args(args);
         self.outcome(command)
@@ -247,7 +253,7 @@ impl TestEnv {
             assert!(status.unwrap().success());
         }
         let mut command = self.command(&program);
-        command.args(args).uid(uid).gid(uid);
+        command.args(with_no_backup(args)).uid(uid).gid(uid);
         self.outcome(command)
     }
 
@@ -293,6 +299,20 @@ impl TestEnv {
             }
         }
     }
+}
+
+fn with_no_backup<'a>(args: &[&'a str]) -> Vec<&'a str> {
+    let mut args = args.to_vec();
+    let verb = args.iter().position(|word| matches!(*word, "plan" | "run"));
+    // A mistake is shown with what was typed beside it.
+    let mistaken = args.contains(&"--no-verify") || args.contains(&"--frobnicate");
+    if let Some(at) = verb
+        && !mistaken
+        && (at == 0 || args[at - 1] == "charondkg")
+    {
+        args.insert(at + 1, "--no-backup");
+    }
+    args
 }
 
 fn files_below(dir: &Path) -> Vec<(String, Vec<u8>)> {

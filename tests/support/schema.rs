@@ -85,6 +85,7 @@ fn is_of_type(name: &str, value: &Value) -> bool {
         "null" => value.is_null(),
         "string" => value.is_string(),
         "integer" => value.is_u64(),
+        "boolean" => value.is_boolean(),
         "object" => value.is_object(),
         "array" => value.is_array(),
         other => panic!("unknown type {other}"),

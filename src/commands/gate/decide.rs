@@ -1,6 +1,7 @@
 //! The gate's answer: what lies there now is proved again, at every start.
 
 use super::confirmation;
+use crate::cluster::Definition;
 use crate::commands::{Context, checked, proof};
 use crate::error::Failure;
 use crate::gate::decision::{
@@ -9,7 +10,8 @@ use crate::gate::decision::{
 use crate::gate::status::Installed;
 use crate::host::datadir::Layout;
 use crate::host::journal;
-use crate::verify::Progress;
+use crate::keys::k1::EnrKey;
+use crate::verify::{Material, Progress};
 
 /// What a gate was told when it was installed.
 #[derive(Debug, Clone, Copy)]
@@ -68,7 +70,8 @@ fn look(
     if material.cluster_lock.is_none() && material.keystores.is_empty() {
         return Err(Closed::new(
             format!(
-                "no ceremony has ended here, {} has no cluster lock",
+                "no ceremony has ended here{}, {} has no cluster lock",
+                whose(&material),
                 words.data_dir
             ),
             words.command("status"),
@@ -97,4 +100,16 @@ fn look(
         report.counts.keystores,
         verified.lock_hash()
     ))
+}
+
+/// Whose node this is, as the others would say it, where key and definition tell.
+fn whose(material: &Material) -> String {
+    let tell = || {
+        let key = EnrKey::parse(&material.enr_key.as_ref()?.bytes).ok()?;
+        let file = material.definition.as_ref()?;
+        let definition = Definition::parse(&file.bytes).ok()?.value;
+        let node = definition.node_of(&key.public_key())?;
+        Some(node.of(definition.operators.len()).to_string())
+    };
+    tell().map_or_else(String::new, |who| format!(" for {who}"))
 }

@@ -426,7 +426,19 @@ impl Engine {
         key: &str,
         value: &str,
     ) -> Result<Vec<ContainerFacts>, EngineError> {
-        let filters = HashMap::from([("label", vec![format!("{key}={value}")])]);
+        self.find_by_label(&format!("{key}={value}")).await
+    }
+
+    /// All containers, in whatever state, that carry a label of this key, whatever its value.
+    ///
+    /// # Errors
+    /// What every call may answer.
+    pub async fn find_with_label(&self, key: &str) -> Result<Vec<ContainerFacts>, EngineError> {
+        self.find_by_label(key).await
+    }
+
+    async fn find_by_label(&self, label: &str) -> Result<Vec<ContainerFacts>, EngineError> {
+        let filters = HashMap::from([("label", vec![label.to_owned()])]);
         let options = ListContainersOptionsBuilder::default()
             .all(true)
             .filters(&filters);

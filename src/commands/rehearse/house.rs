@@ -1,0 +1,139 @@
+//! What all plays of one rehearsal share, and what is taken away when it is over, however it ended.
+
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::time::Duration;
+
+use super::cast::Cast;
+use super::gates::Gates;
+use crate::commands::Context;
+use crate::error::{Failure, Kind};
+use crate::host::docker::{Engine, EngineError, Mode};
+use crate::plan::LABEL_ATTEMPT;
+
+/// The label by which Compose knows the containers of a project.
+pub(super) const COMPOSE_PROJECT_LABEL: &str = "com.docker.compose.project";
+/// How often whatever is still being made when a rehearsal is stopped is looked for.
+const SWEEPS: usize = 40;
+/// Between two looks.
+const BETWEEN_SWEEPS: Duration = Duration::from_millis(250);
+/// So many looks that find nothing mean that nothing comes any more.
+const QUIET_SWEEPS: usize = 2;
+
+/// What all plays share.
+pub(super) struct House<'a> {
+    pub(super) context: &'a Context,
+    pub(super) engine: &'a Engine,
+    pub(super) mode: Mode,
+    pub(super) cast: &'a Cast,
+    /// Beginning of every name that this rehearsal gives to something of the engine's.
+    pub(super) name: String,
+    /// The directory of everything.
+    pub(super) base: &'a Path,
+    /// The gate's part, or why it cannot be shown.
+    pub(super) gates: Result<Gates, String>,
+    /// Time between two operators who come one after another.
+    pub(super) pace: Duration,
+    stages: Mutex<Vec<String>>,
+}
+
+impl<'a> House<'a> {
+    pub(super) fn new(
+        context: &'a Context,
+        engine: &'a Engine,
+        mode: Mode,
+        cast: &'a Cast,
+        base: &'a Path,
+        gates: Result<Gates, String>,
+        pace: Duration,
+    ) -> Self {
+        Self {
+            context,
+            engine,
+            mode,
+            cast,
+            name: format!("charon-dkg-rehearsal-{}", uuid::Uuid::new_v4().simple()),
+            base,
+            gates,
+            pace,
+            stages: Mutex::new(Vec::new()),
+        }
+    }
+
+    /// A name for the next stage, its network and its relay, which [`House::clear`] takes away.
+    pub(super) fn next_name(&self) -> String {
+        let mut stages = match self.stages.lock() {
+            Ok(stages) => stages,
+            Err(poisoned) => poisoned.into_inner(),
+        };
+        let name = format!("{}-{}", self.name, stages.len() + 1);
+        stages.push(name.clone());
+        name
+    }
+
+    /// Removes whatever the engine was given; what stays is said. Processes of ours that were killed may have asked for
+    /// something that the engine is still making, so it looks until nothing comes any more.
+    pub(super) async fn clear(&self) {
+        let mut quiet = 0;
+        let mut trouble = None;
+        for _ in 0..SWEEPS {
+            match self.sweep().await {
+                Ok(true) => quiet += 1,
+                Ok(false) => quiet = 0,
+                Err(error) => {
+                    quiet = 0;
+                    trouble = Some(error);
+                }
+            }
+            if quiet == QUIET_SWEEPS {
+                trouble = None;
+                break;
+            }
+            tokio::time::sleep(BETWEEN_SWEEPS).await;
+        }
+        let stages = match self.stages.lock() {
+            Ok(stages) => stages.clone(),
+            Err(poisoned) => poisoned.into_inner().clone(),
+        };
+        let mut troubles: Vec<EngineError> = trouble.into_iter().collect();
+        for name in stages {
+            troubles.extend(self.engine.remove_network(&name).await.err());
+        }
+        for error in troubles {
+            self.context
+                .warn(&format!("something of the rehearsal stays behind: {error}"));
+        }
+    }
+
+    /// Removes every container of this rehearsal. Whether there was none.
+    async fn sweep(&self) -> Result<bool, EngineError> {
+        let mut found = Vec::new();
+        let attempts = PathBuf::from(self.base);
+        for container in self.engine.find_with_label(LABEL_ATTEMPT).await? {
+            let attempt = container.labels.get(LABEL_ATTEMPT).map(Path::new);
+            if attempt.is_some_and(|attempt| attempt.starts_with(&attempts)) {
+                found.push(container.id);
+            }
+        }
+        for label in [COMPOSE_PROJECT_LABEL, super::stage::LABEL_REHEARSAL] {
+            for container in self.engine.find_with_label(label).await? {
+                let value = container.labels.get(label);
+                if value.is_some_and(|value| value.starts_with(&self.name)) {
+                    found.push(container.id);
+                }
+            }
+        }
+        for id in &found {
+            match self.engine.discard_container(id).await {
+                Ok(()) | Err(EngineError::NoSuchContainer { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(found.is_empty())
+    }
+}
+
+/// A failure of this machine.
+pub(super) fn io(what: &'static str) -> impl Fn(std::io::Error) -> Failure {
+    move |error| Failure::new(Kind::Unexpected, format!("cannot {what}: {error}"))
+}

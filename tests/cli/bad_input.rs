@@ -171,22 +171,7 @@ fn a_byte_order_mark_is_called_by_its_name() {
     }
 }
 
-/// Each file is bounded, and so are all together.
-#[test]
-fn a_crowd_of_large_files_is_refused() {
-    let env = TestEnv::finished(CEREMONY, 0);
-    for number in 0..20 {
-        fs::File::create(env.data(&format!("deposit-data-{number}eth.json")))
-            .unwrap()
-            .set_len(64 << 20)
-            .unwrap();
-    }
-    let outcome = bounded_by(1200, &env, &["verify"]);
-    assert_eq!(outcome.code, Some(4), "{outcome}");
-    assert!(outcome.stderr.contains("512 MiB together"), "{outcome}");
-}
-
-/// A gigabyte of spaces is refused by its length alone, a FIFO with as much behind it without looking.
+/// A gigabyte of spaces is refused by its length alone.
 #[test]
 fn a_gigabyte_of_spaces_takes_no_memory() {
     let env = TestEnv::new();

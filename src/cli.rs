@@ -208,6 +208,9 @@ pub struct RestoreArgs {
     /// Its passphrase is in this file [default: asked on the terminal]
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub passphrase_file: Option<PathBuf>,
+    /// Bring it back even if what is in it does not pass verification, as it was when it was made
+    #[arg(long)]
+    pub unproved: bool,
     /// Open it with the age identities in this file; repeat for several
     #[arg(long, value_name = "FILE", conflicts_with = "passphrase_file",
         value_hint = ValueHint::FilePath)]

@@ -2,8 +2,8 @@
 //! passwords again, which takes nearly all of its time.
 //!
 //! The record is worth nothing to anybody else: it is authenticated with a secret that follows from the ENR key, over the
-//! lock hash, the node and the digests. Whoever can write the file but does not have the key cannot add a digest, and a
-//! record that is carried into another directory or beside another key is refused. What it lets through is two questions
+//! lock hash, the node, the directory and the digests. Whoever can write the file but does not have the key cannot add a
+//! digest, and a record that is carried into another directory or beside another key is refused. What it lets through is two questions
 //! only: whether a password opens a keystore, for exactly these bytes of both files, and whether a contract wallet made a
 //! signature, which takes a network to ask. Everything else is checked anew.
 
@@ -24,6 +24,11 @@ const PURPOSE: &[u8] = b"charon-dkg proved keystores";
 /// Longest record read, in bytes: 65536 keystores, the most that a cluster can have, at 70 bytes each.
 pub const MAX_RECORD_BYTES: u64 = 5 << 20;
 
+/// Which data directory a record is for: its inode number. That stays what it is when the directory is mounted into a
+/// container, and is another one in a copy or a restored backup, where the first proof is made from the beginning.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DirectoryId(pub u64);
+
 /// Keystores that one node proved, all of them together.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProvedKeystores {
@@ -39,8 +44,8 @@ pub enum ProofError {
     /// Not what this program writes.
     #[error("not a record of proved keystores in format {FORMAT}")]
     Format,
-    /// Not made with this ENR key, or changed since.
-    #[error("a record of proved keystores that this ENR key did not make")]
+    /// Not made with this ENR key or not for this directory, or changed since.
+    #[error("a record of proved keystores that this ENR key did not make for this directory")]
     NotOurs,
 }
 
@@ -66,11 +71,11 @@ impl ProvedKeystores {
         }
     }
 
-    /// Reads a record and relies on it if this key made it.
+    /// Reads a record and relies on it if this key made it for this data directory.
     ///
     /// # Errors
     /// Otherwise. Then everything is proved from the beginning.
-    pub fn open(record: &[u8], key: &EnrKey) -> Result<Self, ProofError> {
+    pub fn open(record: &[u8], key: &EnrKey, directory: DirectoryId) -> Result<Self, ProofError> {
         let file: File = serde_json::from_slice(record).map_err(|_| ProofError::Format)?;
         if file.format != FORMAT {
             return Err(ProofError::Format);
@@ -95,14 +100,18 @@ impl ProvedKeystores {
                 .collect::<Result<_, _>>()?,
         };
         // Compared in constant time.
-        hmac::verify(&mac_key(key), &proved.content(key), &digest(&file.mac)?)
-            .map_err(|_| ProofError::NotOurs)?;
+        hmac::verify(
+            &mac_key(key),
+            &proved.content(key, directory),
+            &digest(&file.mac)?,
+        )
+        .map_err(|_| ProofError::NotOurs)?;
         Ok(proved)
     }
 
-    /// The record as this key makes it.
-    pub fn seal(&self, key: &EnrKey) -> String {
-        let mac = hmac::sign(&mac_key(key), &self.content(key));
+    /// The record as this key makes it for this data directory.
+    pub fn seal(&self, key: &EnrKey, directory: DirectoryId) -> String {
+        let mac = hmac::sign(&mac_key(key), &self.content(key, directory));
         crate::report::to_json(&File {
             format: FORMAT,
             lock_hash: self.lock_hash.to_string(),
@@ -133,10 +142,11 @@ impl ProvedKeystores {
     }
 
     /// Fields of fixed width, the number of keystores among them, and digests to the end.
-    fn content(&self, key: &EnrKey) -> Vec<u8> {
+    fn content(&self, key: &EnrKey, directory: DirectoryId) -> Vec<u8> {
         let digests = self.digests.len() + self.contracts.len();
-        let mut content = Vec::with_capacity(81 + digests * 32);
+        let mut content = Vec::with_capacity(89 + digests * 32);
         content.extend(key.public_key().as_bytes());
+        content.extend(directory.0.to_be_bytes());
         content.extend(self.lock_hash.as_bytes());
         // What is in memory fits 64 bits.
         for number in [self.node.position(), self.digests.len()] {
@@ -166,6 +176,8 @@ fn mac_key(key: &EnrKey) -> hmac::Key {
 mod tests {
     use super::*;
 
+    const HERE: DirectoryId = DirectoryId(12);
+
     fn key(secret: u8) -> EnrKey {
         EnrKey::from_secret_bytes(&[secret; 32]).unwrap()
     }
@@ -181,13 +193,13 @@ mod tests {
 
     #[test]
     fn a_record_is_read_back_by_the_key_that_made_it_and_by_no_other() {
-        let record = proved().seal(&key(7));
+        let record = proved().seal(&key(7), HERE);
         assert_eq!(
-            ProvedKeystores::open(record.as_bytes(), &key(7)),
+            ProvedKeystores::open(record.as_bytes(), &key(7), HERE),
             Ok(proved())
         );
         assert_eq!(
-            ProvedKeystores::open(record.as_bytes(), &key(8)),
+            ProvedKeystores::open(record.as_bytes(), &key(8), HERE),
             Err(ProofError::NotOurs)
         );
         assert!(!record.contains(&"07".repeat(16)));
@@ -199,7 +211,7 @@ mod tests {
 
     #[test]
     fn no_change_of_a_record_is_relied_on() {
-        let record = proved().seal(&key(7));
+        let record = proved().seal(&key(7), HERE);
         let edits = [
             (hex::encode([3; 32]), hex::encode([5; 32])),
             (hex::encode([1; 32]), hex::encode([2; 32])),
@@ -226,7 +238,7 @@ mod tests {
             let edited = record.replace(&from, &to);
             assert_ne!(edited, record);
             assert_eq!(
-                ProvedKeystores::open(edited.as_bytes(), &key(7)),
+                ProvedKeystores::open(edited.as_bytes(), &key(7), HERE),
                 Err(ProofError::NotOurs),
                 "{edited}"
             );
@@ -238,7 +250,7 @@ mod tests {
             &record.replace("\"format\": 1", "\"format\": 2"),
         ] {
             assert_eq!(
-                ProvedKeystores::open(no_record.as_bytes(), &key(7)),
+                ProvedKeystores::open(no_record.as_bytes(), &key(7), HERE),
                 Err(ProofError::Format)
             );
         }
@@ -246,7 +258,7 @@ mod tests {
             let mut bytes = record.clone().into_bytes();
             bytes[at] ^= 1;
             // Letter case of a digit is no change.
-            if let Ok(read) = ProvedKeystores::open(&bytes, &key(7)) {
+            if let Ok(read) = ProvedKeystores::open(&bytes, &key(7), HERE) {
                 assert_eq!(read, proved());
             }
         }

@@ -15,7 +15,7 @@ use charon_dkg::cluster::NodeIndex;
 use charon_dkg::confirm::{Cluster, Own, Status, broken_finding, confirm};
 use charon_dkg::finding::Weight;
 use charon_dkg::keys::k1::EnrKey;
-use charon_dkg::proofs::ProvedKeystores;
+use charon_dkg::proofs::{DirectoryId, ProvedKeystores};
 use charon_dkg::receipt::{
     CharonImage, DepositFiles, RanWith, Receipt, ReceiptError, Statement, StatementError,
     find_receipts,
@@ -106,10 +106,12 @@ fn only_key_stretching_is_spared_and_only_for_the_node_that_proved() {
     let first = check(0, None, |_| {});
     assert_eq!(first.report.counts.keystores_proved_before, 0);
     let verified = first.verified.unwrap();
-    let record = ProvedKeystores::of(&verified).seal(&group.keys[0]);
-    let proved = ProvedKeystores::open(record.as_bytes(), &group.keys[0]).unwrap();
+    let record = ProvedKeystores::of(&verified).seal(&group.keys[0], DirectoryId(1));
+    let open = |key, inode| ProvedKeystores::open(record.as_bytes(), key, DirectoryId(inode));
+    let proved = open(&group.keys[0], 1).unwrap();
     assert!(proved.is_for(&verified));
-    assert!(ProvedKeystores::open(record.as_bytes(), &group.keys[1]).is_err());
+    assert!(open(&group.keys[1], 1).is_err());
+    assert!(open(&group.keys[0], 2).is_err());
 
     let again = check(0, Some(&proved), |_| {});
     assert_eq!(again.report.counts.keystores_proved_before, 2);

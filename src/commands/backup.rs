@@ -228,7 +228,8 @@ fn judge(verdict: Option<Verdict>, findings: Vec<Finding>) -> Result<(), Failure
         "the backup was made and is whole, but what is in it did not pass verification",
     )
     .with_findings(findings)
-    .hint("`charon-dkg verify` says the same of the original"))
+    .hint("mend the original, as `charon-dkg verify` says, and back up again")
+    .hint("`charon-dkg backup restore` brings this one back with --unproved only"))
 }
 
 /// Where the backup goes.

@@ -6,7 +6,7 @@ use crate::error::{Failure, Kind};
 use crate::host::datadir::{self, Layout};
 use crate::host::receipts;
 use crate::keys::k1::EnrKey;
-use crate::proofs::ProvedKeystores;
+use crate::proofs::{DirectoryId, ProvedKeystores};
 use crate::verify::{
     ContractQuestion, Expectations, Material, Modes, Options, Progress, Report, Scope, Verified,
     verify,
@@ -100,7 +100,8 @@ pub(super) fn prove(context: &Context, layout: &Layout) -> Result<Proof, Failure
 /// A record that is missing, damaged or of somebody else costs time and nothing more.
 fn proved_before(layout: &Layout, key: &EnrKey) -> Option<ProvedKeystores> {
     let record = receipts::read_proved(layout).ok()??;
-    ProvedKeystores::open(&record, key).ok()
+    let directory = datadir::inode(layout).ok()?;
+    ProvedKeystores::open(&record, key, DirectoryId(directory)).ok()
 }
 
 impl Proof {
@@ -127,6 +128,7 @@ pub(super) fn remember(
     if before == Some(&now) {
         return Ok(());
     }
+    let directory = DirectoryId(datadir::inode(layout).map_err(failures::file)?);
     datadir::create_state_dir(layout).map_err(failures::state_dir)?;
-    receipts::write_proved(layout, &now.seal(key)).map_err(failures::file)
+    receipts::write_proved(layout, &now.seal(key, directory)).map_err(failures::file)
 }

@@ -222,6 +222,10 @@ fn parse_owner(text: &str) -> Result<Ids, Failure> {
                 .hint(format!("name the group too: --owner {uid}:GROUP"))
         })?,
     };
+    // chown(2) takes this number for "leave it".
+    if uid == u32::MAX || gid == u32::MAX {
+        return Err(usage(format!("{text:?} is nobody's number")));
+    }
     Ok(Ids { uid, gid })
 }
 

@@ -9,7 +9,7 @@ use crate::cli::RestoreArgs;
 use crate::error::{Failure, Kind};
 use crate::finding::{Finding, Weight};
 use crate::host::backup::{self as host_backup, Stage};
-use crate::host::datadir::{self, Layout};
+use crate::host::datadir::{self, DataDirFacts, Layout};
 use crate::host::journal::JournalError;
 use crate::host::sealed::{self, OpenError, OpenWith, Passphrase, SEALED};
 use crate::host::{read, restore};
@@ -34,7 +34,7 @@ struct Document {
 
 pub(super) fn restore(context: &Context, args: &RestoreArgs) -> Result<(), Failure> {
     let layout = context.layout()?;
-    place::look(&layout)?;
+    refuse_open_directory(&layout, &place::look(&layout)?)?;
     let with = open_with(context, args)?;
     let sealed = read::read_file(&args.file, SEALED)
         .map_err(|error| Failure::new(Kind::Refused, error.to_string()))?;
@@ -76,7 +76,7 @@ pub(super) fn restore(context: &Context, args: &RestoreArgs) -> Result<(), Failu
     let verdict = match proved {
         Ok((report, findings)) => {
             let verdict = report.as_ref().map(|report| report.verdict);
-            if verdict == Some(Verdict::Fail) {
+            if verdict == Some(Verdict::Fail) && !args.unproved {
                 stage.remove(&layout).map_err(failures::file)?;
                 unmake(&layout, made);
                 return Err(Failure::new(
@@ -84,7 +84,7 @@ pub(super) fn restore(context: &Context, args: &RestoreArgs) -> Result<(), Failu
                     "what is in the backup does not pass verification; nothing was restored",
                 )
                 .with_findings(findings)
-                .hint("`age -d` and `tar -x` bring it back without asking: see docs/backup.md"));
+                .hint("--unproved brings it back as it was, wrong as it is; `charon-dkg verify` and the gate go on saying so"));
             }
             let open: Vec<Finding> = findings
                 .into_iter()
@@ -125,6 +125,21 @@ pub(super) fn restore(context: &Context, args: &RestoreArgs) -> Result<(), Failu
         created: manifest.created,
     };
     show(context, &layout, args, done)
+}
+
+/// Keys do not go where others can read or replace them.
+fn refuse_open_directory(layout: &Layout, facts: &DataDirFacts) -> Result<(), Failure> {
+    match facts.mode {
+        Some(mode) if mode & 0o077 != 0 => Err(Failure::new(
+            Kind::Refused,
+            format!(
+                "{} has mode {mode:04o}, expected 0700: others could read or replace what is restored; nothing was changed",
+                layout.data_dir().display()
+            ),
+        )
+        .hint(format!("chmod 700 {}", layout.data_dir().display()))),
+        Some(_) | None => Ok(()),
+    }
 }
 
 /// Takes back the data directory that was made for this, if it is empty still.
@@ -220,7 +235,8 @@ fn occupied(error: JournalError) -> Failure {
             "the data directory holds something else than the backup; nothing was changed",
         )
         .with_findings(findings)
-        .hint("restore into another directory with --dir, or move what is there out of the way; nothing is overwritten"),
+        .hint("restore into an empty directory with --dir; nothing is overwritten")
+        .hint("if only the ENR key is missing here, and the backup is older than the ceremony: restore into an empty directory, and move charon-enr-private-key from there to here"),
         other @ (JournalError::Pending { .. }
         | JournalError::Undone { .. }
         | JournalError::Stuck { .. }

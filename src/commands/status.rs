@@ -8,10 +8,13 @@ use super::{Context, failures, observe, place};
 use crate::backup::archive::FileDigest;
 use crate::backup::record::{Changes, Record};
 use crate::error::Failure;
-use crate::gate::GATE_FILE;
-use crate::gate::decision::{GateDecision, Require};
+use crate::gate::decision::GateDecision;
+use crate::gate::project::Project;
+use crate::gate::status::Installed;
+use crate::gate::{GATE_FILE, dotenv};
 use crate::host::attempt::{Attempt, State};
 use crate::host::backup;
+use crate::host::compose::{self, ProjectFile};
 use crate::host::datadir::{self, DataDirFacts, Layout};
 use crate::host::files::EntryKind;
 use crate::host::{journal, receipts};
@@ -230,10 +233,7 @@ fn standing(
                 &format!(
                     "there is no ENR key, but there is {trace}, which belongs to an earlier key"
                 ),
-                &format!(
-                    "restore {} from your backup",
-                    layout.enr_key_path().display()
-                ),
+                &format!("{me} backup restore FILE"),
             ),
             None => stands("no-key", "there is no ENR key yet", &format!("{me} enr")),
         });
@@ -270,10 +270,8 @@ fn after_ceremony(context: &Context, layout: &Layout) -> Standing {
     if !receipts::are_kept(layout) {
         return outputs;
     }
-    let asked = Asked {
-        require: Require::Confirmed,
-        rehearsal: false,
-    };
+    let gate = installed_gate(layout);
+    let asked = Asked::of(gate);
     let flags = Flags::of(layout);
     match decide(Some(context), layout, asked, flags.words(me), &NoProgress) {
         GateDecision::Closed(closed) if closed.files_at_fault => Standing {
@@ -287,8 +285,7 @@ fn after_ceremony(context: &Context, layout: &Layout) -> Standing {
             next: closed.next,
         },
         GateDecision::Open { summary } => {
-            let gate = layout.project_dir().join(GATE_FILE).exists();
-            let (also, next) = if gate {
+            let (also, next) = if gate.is_some() {
                 ("the gate is installed", "up")
             } else {
                 ("no gate is installed here", "gate install")
@@ -300,4 +297,18 @@ fn after_ceremony(context: &Context, layout: &Layout) -> Standing {
             }
         }
     }
+}
+
+/// The gate in the compose project, if `.env` there names its file; asking Compose itself, as `gate status` does, takes
+/// longer than a status may.
+fn installed_gate(layout: &Layout) -> Option<Installed> {
+    let dir = layout.project_dir();
+    let dotenv = ProjectFile::read(dir, ".env").ok()?;
+    let separator = dotenv::separator(dotenv.bytes(), compose::separator_variable().as_deref());
+    let files = dotenv::files(dotenv.bytes(), &separator).ok()??;
+    if !files.iter().any(|file| file == GATE_FILE) {
+        return None;
+    }
+    let file = ProjectFile::read(dir, GATE_FILE).ok()?;
+    Installed::of(&Project::parse(file.bytes()?).ok()?)
 }

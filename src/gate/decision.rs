@@ -141,7 +141,7 @@ pub fn check_report(report: &Report, words: Words<'_>) -> Result<(), Closed> {
     let worst = problems.iter().max_by_key(|finding| finding.weight);
     let worst = worst.map_or_else(String::new, |finding| {
         format!(
-            ": {} is {}, expected {}",
+            ": {}: {}, expected {}",
             finding.subject, finding.seen, finding.expected
         )
     });

@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::io;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Access, AtFlags, StatxFlags};
@@ -415,6 +416,17 @@ pub fn create_enr_key_file(layout: &Layout, hex: &Zeroizing<String>) -> Result<(
         }
         Err(failed) => Err(FileError::new("rename into", path, failed.error).into()),
     }
+}
+
+/// The inode number of the data directory, by which it is told from a copy of it.
+///
+/// # Errors
+/// If it cannot be looked at.
+pub fn inode(layout: &Layout) -> Result<u64, FileError> {
+    let path = layout.data_dir();
+    std::fs::metadata(path)
+        .map(|meta| meta.ino())
+        .map_err(|error| FileError::new("look at", path, error))
 }
 
 /// The definition of the current ceremony, as it was fetched or read.

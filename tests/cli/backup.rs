@@ -1,7 +1,7 @@
 //! `backup` and `backup restore`: what was there comes back the very same, or nothing changes; and `run` asks for it.
 
 use std::fs;
-use std::os::unix::fs::{MetadataExt as _, symlink};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -197,9 +197,49 @@ fn nothing_that_differs_is_overwritten() {
     let outside = other.path("outside");
     fs::create_dir(&outside).unwrap();
     fs::create_dir(other.data("")).unwrap();
+    fs::set_permissions(other.data(""), fs::Permissions::from_mode(0o700)).unwrap();
     symlink(&outside, other.data("validator_keys")).unwrap();
     restore(&other, &file, &owner).exits(3);
     assert_eq!(fs::read_dir(&outside).unwrap().count(), 0);
+}
+
+#[test]
+fn keys_do_not_go_where_others_may_look_or_write() {
+    let env = TestEnv::finished(CEREMONY, 0);
+    let owner = owner(&env);
+    let file = back_up(&env, &owner);
+    let other = TestEnv::new();
+    fs::create_dir(other.data("")).unwrap();
+    for open in [0o777, 0o750, 0o701] {
+        fs::set_permissions(other.data(""), fs::Permissions::from_mode(open)).unwrap();
+        let before = other.tree();
+        let refused = restore(&other, &file, &owner).exits(3);
+        assert!(refused.stderr.contains("chmod 700"), "{refused}");
+        assert_eq!(other.tree(), before);
+    }
+    fs::set_permissions(other.data(""), fs::Permissions::from_mode(0o700)).unwrap();
+    restore(&other, &file, &owner).exits(0);
+    other.run(&["verify"]).exits(0);
+}
+
+#[test]
+fn a_backup_of_what_is_wrong_comes_back_on_demand_only() {
+    let env = TestEnv::finished(CEREMONY, 0);
+    env.put("validator_keys/keystore-old.json", b"{}");
+    let owner = owner(&env);
+    let file = env.path("backup.age").display().to_string();
+    let made = env
+        .run(&["backup", &file, "--recipient", &owner.recipient])
+        .exits(4);
+    assert!(made.stderr.contains("--unproved"), "{made}");
+    let other = TestEnv::new();
+    let words = ["backup", "restore", &file, "--identity", &owner.file, "-y"];
+    let refused = other.run(&words).exits(4);
+    assert!(refused.stderr.contains("--unproved"), "{refused}");
+    assert!(!other.data("").exists());
+    other.run(&[&words[..], &["--unproved"]].concat()).exits(0);
+    assert_eq!(contents(&other), contents(&env));
+    other.run(&["verify"]).exits(4);
 }
 
 #[test]

@@ -105,7 +105,13 @@ fn a_directory_that_docker_made_as_root_goes_to_the_owner_named() {
     env.run(&["repair", "--yes", "--owner", &owner]).exits(0);
     assert_private(&env.data(""), NOBODY);
     assert_private(&env.state(""), NOBODY);
-    for wrong in ["no-such-user", "0:no-such-group", "4000000"] {
+    for wrong in [
+        "no-such-user",
+        "0:no-such-group",
+        "4000000",
+        "4294967295:0",
+        "0:4294967295",
+    ] {
         refused_usage(&env, wrong);
     }
 }

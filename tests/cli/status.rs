@@ -104,9 +104,22 @@ fn proved_outputs_wait_for_the_receipts_of_all_and_then_for_the_gate() {
     for words in ["no gate is installed here", "next: charon-dkg gate install"] {
         assert!(outcome.stdout.contains(words), "{outcome}");
     }
-    fs::write(env.path("project/compose-charon-dkg.yml"), "").unwrap();
+    // A gate that `.env` does not name is passed over by Compose, and is none.
+    let gate = include_str!("../../compose-templates/provider.yml");
+    fs::write(env.path("project/compose-charon-dkg.yml"), gate).unwrap();
+    let outcome = status(&env, "confirmed");
+    assert!(outcome.stdout.contains("no gate is installed"), "{outcome}");
+    let names = "COMPOSE_FILE=docker-compose.yml:compose-charon-dkg.yml\n";
+    fs::write(env.path("project/.env"), names).unwrap();
     let outcome = status(&env, "confirmed");
     assert!(outcome.stdout.contains("next: charon-dkg up"), "{outcome}");
+    // It goes by what the gate was told.
+    fs::remove_dir_all(env.state("receipts")).unwrap();
+    env.run(&["receipt"]).exits(0);
+    status(&env, "unconfirmed");
+    let lenient = gate.replace("\"confirmed\"", "\"verified\"");
+    fs::write(env.path("project/compose-charon-dkg.yml"), lenient).unwrap();
+    status(&env, "confirmed");
     // What is damaged is to be verified before anything else.
     fs::remove_file(env.data("validator_keys/keystore-0.txt")).unwrap();
     let outcome = status(&env, "outputs");

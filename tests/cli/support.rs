@@ -1,6 +1,7 @@
 //! A project directory of its own for each test, an environment with nothing in it but what is said
 //! here, and outcomes that look the same on every machine.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::fs;
@@ -8,6 +9,7 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use charon_dkg::cluster::definition::Definition;
@@ -60,6 +62,35 @@ pub(crate) struct TestEnv {
     root: TempDir,
     /// Texts that differ from run to run, and what stands for them.
     redactions: Vec<(String, &'static str)>,
+    /// For what uses the ENR key of a fixture.
+    _turn: Option<Turn>,
+}
+
+/// The ENR keys of fixtures are the same in every test, and whoever works with one holds a machine-wide guard. So tests
+/// take turns with them; one test may have several directories.
+struct Turn(Option<MutexGuard<'static, ()>>);
+
+static TURN: Mutex<()> = Mutex::new(());
+
+thread_local! {
+    static HAS_TURN: Cell<bool> = const { Cell::new(false) };
+}
+
+impl Turn {
+    fn take() -> Self {
+        if HAS_TURN.replace(true) {
+            return Self(None);
+        }
+        Self(Some(TURN.lock().unwrap_or_else(PoisonError::into_inner)))
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        if self.0.is_some() {
+            HAS_TURN.set(false);
+        }
+    }
 }
 
 impl TestEnv {
@@ -71,7 +102,11 @@ impl TestEnv {
         let real = root.path().canonicalize().unwrap();
         let redactions = vec![(real.display().to_string(), "[ROOT]")];
         fs::create_dir(root.path().join("project")).unwrap();
-        Self { root, redactions }
+        Self {
+            root,
+            redactions,
+            _turn: None,
+        }
     }
 
     /// With an ENR key of its own, so that tests do not meet at one machine-wide guard.
@@ -91,7 +126,9 @@ impl TestEnv {
 
     /// With everything that a finished ceremony leaves, owners and modes as after a promotion.
     pub(crate) fn finished(ceremony: &str, node: usize) -> Self {
-        let env = Self::new();
+        let turn = Turn::take();
+        let mut env = Self::new();
+        env._turn = Some(turn);
         let from = fixture(ceremony, node);
         for (name, bytes) in files_below(&from) {
             env.put(&name, &bytes);

@@ -14,9 +14,11 @@ seconds=${1:-60}
 work=$(cd .. && pwd)/target/fuzz
 host=$(rustc -vV | sed -n 's/^host: //p')
 # For the host by name, so that build scripts go without these flags.
-RUSTFLAGS="--cfg fuzzing -Ccodegen-units=1 -Cdebug-assertions -Cpasses=sancov-module
--Cllvm-args=-sanitizer-coverage-level=4 -Cllvm-args=-sanitizer-coverage-inline-8bit-counters
--Cllvm-args=-sanitizer-coverage-pc-table -Cllvm-args=-sanitizer-coverage-trace-compares" \
+flags="--cfg fuzzing -Ccodegen-units=1 -Cdebug-assertions -Cpasses=sancov-module"
+for option in level=4 inline-8bit-counters pc-table trace-compares; do
+    flags="$flags -Cllvm-args=-sanitizer-coverage-$option"
+done
+RUSTFLAGS=$flags \
     cargo build --release --target "$host" --target-dir "$work/build"
 
 fixtures=../tests/fixtures

@@ -505,7 +505,8 @@ pub struct RehearseArgs {
     #[arg(long)]
     pub keep: bool,
     /// Seconds between operators who come one after another
-    #[arg(long, value_name = "SECONDS", default_value_t = 60, hide = true)]
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, hide = true,
+        value_parser = clap::value_parser!(u64).range(0..=3600))]
     pub pace: u64,
     /// Which Compose.
     #[command(flatten)]

@@ -6,7 +6,7 @@
 //! itself, answered by a JSON array of multiaddrs (`cmd/relay/relay.go`), or by an ENR from old
 //! relays.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::error::Error;
 use std::io::ErrorKind;
 use std::net::SocketAddr;
@@ -23,6 +23,10 @@ use crate::plan::ContainerPlan;
 
 /// The hidden verb that puts the question inside the container.
 pub const VERB: &str = "internal-probe";
+
+/// Label with the network that the question is put in, by which whoever made that network finds the container if this
+/// program is killed before it removes it.
+pub const LABEL_NETWORK: &str = "charon-dkg.probe-network";
 
 /// How long one relay may take to be found, and as long again to answer. charon itself asks for a
 /// minute; a relay that needs longer than this is no good to a ceremony either.
@@ -179,7 +183,10 @@ pub async fn ask_relays(
             .collect(),
         env: Vec::new(),
         mounts: Vec::new(),
-        labels: BTreeMap::new(),
+        labels: network
+            .map(|network| (LABEL_NETWORK.to_owned(), network.to_owned()))
+            .into_iter()
+            .collect(),
     };
     let run = engine
         .run_short_unsettled(&plan, CONTAINER_DEADLINE)

@@ -9,6 +9,7 @@ use super::gates::Gates;
 use crate::commands::Context;
 use crate::error::{Failure, Kind};
 use crate::host::docker::{Engine, EngineError, Mode};
+use crate::host::probe;
 use crate::plan::LABEL_ATTEMPT;
 
 /// The label by which Compose knows the containers of a project.
@@ -115,7 +116,11 @@ impl<'a> House<'a> {
                 found.push(container.id);
             }
         }
-        for label in [COMPOSE_PROJECT_LABEL, super::stage::LABEL_REHEARSAL] {
+        for label in [
+            COMPOSE_PROJECT_LABEL,
+            super::stage::LABEL_REHEARSAL,
+            probe::LABEL_NETWORK,
+        ] {
             for container in self.engine.find_with_label(label).await? {
                 let value = container.labels.get(label);
                 if value.is_some_and(|value| value.starts_with(&self.name)) {

@@ -23,7 +23,8 @@ use story::Line;
 use super::{Context, failures};
 use crate::cli::RehearseArgs;
 use crate::error::{Failure, Kind};
-use crate::host::docker::Engine;
+use crate::host::docker::{Engine, Mode};
+use crate::host::engine::Endpoint;
 use crate::host::signals::Interrupt;
 
 pub(super) async fn rehearse(context: &Context, args: &RehearseArgs) -> Result<(), Failure> {
@@ -32,13 +33,11 @@ pub(super) async fn rehearse(context: &Context, args: &RehearseArgs) -> Result<(
     let endpoint = context
         .endpoint()
         .map_err(|error| Failure::new(Kind::Refused, error.to_string()))?;
-    let engine = Engine::connect(&endpoint).await.map_err(|error| {
-        Failure::new(Kind::Refused, error.to_string())
-            .hint("a rehearsal needs a docker engine on this machine: start docker, or install one with `./install.sh --with-docker`")
-    })?;
-    let mode = engine.facts().await.map_err(failures::engine)?.mode;
-    let cast = Cast::choose(context, &engine, args.engine).await?;
-    let gates = gates(context, &engine, args).await;
+    // Whoever is stopped here has made nothing but images, which stay for the next time.
+    let (engine, mode, cast, gates) = tokio::select! {
+        ready = prepare(context, &endpoint, args) => ready?,
+        _ = interrupt.next() => return Err(stopped()),
+    };
 
     let base = tempfile::Builder::new()
         .prefix("charon-dkg-rehearsal-")
@@ -53,7 +52,7 @@ pub(super) async fn rehearse(context: &Context, args: &RehearseArgs) -> Result<(
     let house = House::new(context, &engine, mode, &cast, &real, gates, pace);
     let outcome = tokio::select! {
         outcome = play(&house, args) => outcome,
-        _ = interrupt.next() => Err(Failure::new(Kind::Interrupted, "the rehearsal was stopped")),
+        _ = interrupt.next() => Err(stopped()),
     };
     context.say("removing containers and networks");
     house.clear().await;
@@ -70,6 +69,26 @@ pub(super) async fn rehearse(context: &Context, args: &RehearseArgs) -> Result<(
     }
     context.result(&document.text(), &document)?;
     document.judge(args.without_gate)
+}
+
+fn stopped() -> Failure {
+    Failure::new(Kind::Interrupted, "the rehearsal was stopped")
+}
+
+/// What has to be there before anything is made.
+async fn prepare(
+    context: &Context,
+    endpoint: &Endpoint,
+    args: &RehearseArgs,
+) -> Result<(Engine, Mode, Cast, Result<Gates, String>), Failure> {
+    let engine = Engine::connect(endpoint).await.map_err(|error| {
+        Failure::new(Kind::Refused, error.to_string())
+            .hint("a rehearsal needs a docker engine on this machine: start docker, or install one with `./install.sh --with-docker`")
+    })?;
+    let mode = engine.facts().await.map_err(failures::engine)?.mode;
+    let cast = Cast::choose(context, &engine, args.engine).await?;
+    let gates = gates(context, &engine, args).await;
+    Ok((engine, mode, cast, gates))
 }
 
 async fn gates(context: &Context, engine: &Engine, args: &RehearseArgs) -> Result<Gates, String> {

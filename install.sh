@@ -522,11 +522,10 @@ with_docker() {
     can_be_root || die 3 "--with-docker needs root, and there is no sudo here"
     if ! { command -v docker && PATH=$PATH:/usr/sbin:/sbin command -v dockerd; } >/dev/null 2>&1; then
       apt_update || die 1 "apt-get update failed"
-      # Since Debian 13 the client is a package of its own.
-      engine_packages=docker.io
-      [ -z "$(candidate docker-cli)" ] || engine_packages="docker.io docker-cli"
-      # shellcheck disable=SC2086 # A list of package names.
-      apt_install ca-certificates $engine_packages || die 1 "the engine could not be installed"
+      apt_install ca-certificates docker.io || die 1 "the engine could not be installed"
+      # Since Debian 13 the client is a package of its own. Before, a newer suite may offer one that does not go together
+      # with this engine.
+      command -v docker >/dev/null 2>&1 || apt_install docker-cli || die 1 "docker's client could not be installed"
     fi
     start_engine || die 1 "the engine does not answer" "Look at: journalctl -u docker, or /var/log/docker.log"
     engine=$(engine_version)

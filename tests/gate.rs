@@ -837,6 +837,22 @@ fn what_cannot_be_undone_is_refused_and_nothing_changes() {
     assert!(!file.exists());
 }
 
+/// `sh -c WITHOUT_PLUGIN sh PLACE COMMAND…` in a mount namespace of its own: runs the command where docker finds no plugin
+/// `charondkg` among those of all users.
+const WITHOUT_PLUGIN: &str = r#"
+place=$1
+shift
+for dir in /usr/local/lib /usr/local/libexec /usr/lib /usr/libexec; do
+  plugins=$dir/docker/cli-plugins
+  [ -e "$plugins/docker-charondkg" ] || continue
+  copy=$(mktemp -d "$place/plugins.XXXXXX")
+  cp -a "$plugins/." "$copy"
+  rm "$copy/docker-charondkg"
+  mount --bind "$copy" "$plugins"
+done
+exec "$@"
+"#;
+
 #[test]
 fn install_refuses_what_would_not_work_and_changes_nothing() {
     let refuses =
@@ -860,14 +876,16 @@ fn install_refuses_what_would_not_work_and_changes_nothing() {
         &["this shell sets COMPOSE_FILE", "unset"],
         Some(files),
     );
+    // A machine may have the plugin for all of its users; here it is as on one that has not.
     let nowhere = tempfile::tempdir().unwrap();
-    let config = ("DOCKER_CONFIG", nowhere.path().to_str().unwrap());
-    refuses(
-        &project,
-        &[],
-        &["docker finds no plugin charondkg", "--one-shot"],
-        Some(config),
-    );
+    let before = tree(&project.dir());
+    let mut words = vec!["unshare", "--mount", "sh", "-c", WITHOUT_PLUGIN];
+    words.extend(["sh", nowhere.path().to_str().unwrap()]);
+    words.extend([env!("CARGO_BIN_EXE_charon-dkg"), "gate", "install"]);
+    let mut command = project.command(&words, &project.dir());
+    command.env("DOCKER_CONFIG", nowhere.path());
+    Said::of(&mut command).bad(3, &["docker finds no plugin charondkg", "--one-shot"]);
+    assert_eq!(tree(&project.dir()), before);
     project.write("elsewhere.txt", "");
     let elsewhere = project.base.path().join("elsewhere");
     fs::create_dir(&elsewhere).unwrap();

@@ -27,6 +27,13 @@ has() { printf '%s\n' "$report" | grep -qF -e "$1" || fail "the report lacks '$1
 not_has() { ! printf '%s\n' "$report" | grep -qF -e "$1" || fail "the report has '$1': $report"; }
 
 cd /checkout
+# What is tested is the first installation of this machine, also where it has one.
+if [ -f /usr/local/share/charon-dkg/install.sh ]; then
+  sh /usr/local/share/charon-dkg/install.sh --uninstall >/dev/null 2>&1 || true
+  for left in /usr/local/bin/charon-dkg /usr/local/lib/docker/cli-plugins/docker-charondkg; do
+    [ ! -e "$left" ] || fail "$left cannot be taken away"
+  done
+fi
 # The real docker where Debian's package has it, and nowhere else.
 mv "$(command -v docker)" /docker-real
 rm -f /usr/local/bin/docker /usr/bin/docker

@@ -140,15 +140,31 @@ pub fn define(terms: &Terms, birth: &Birth) -> Result<Defined, Vec<Finding>> {
     }
 }
 
-/// Every ENR in a text, such as a pasted chat, in the order in which they stand there.
+/// Every ENR in a text, such as a pasted chat, in the order in which they stand there. What begins like one and is broken
+/// is among them, so that it is refused and nobody is left out.
 pub fn find_enrs(text: &str) -> Vec<String> {
     // EIP-778: the prefix, then base64url without padding of a list longer than 55 bytes, which begins with a hyphen.
+    // Keyboards make the first letter large, and some put a blank after the colon.
     let belongs = |letter: char| letter.is_ascii_alphanumeric() || "-_".contains(letter);
-    text.match_indices("enr:-")
-        .map(|(at, prefix)| {
+    text.to_ascii_lowercase()
+        .match_indices("enr:")
+        .filter_map(|(at, prefix)| {
             let rest = text.get(at + prefix.len()..).unwrap_or_default();
-            let end = rest.find(|letter| !belongs(letter)).unwrap_or(rest.len());
-            format!("{prefix}{}", rest.get(..end).unwrap_or_default())
+            let body = rest.trim_start();
+            let end = if body.starts_with('-') {
+                body.find(|letter| !belongs(letter))
+            } else if rest.starts_with(|letter: char| belongs(letter))
+                || body.starts_with(|letter: char| {
+                    "\u{2010}\u{2011}\u{2012}\u{2013}\u{2014}\u{2212}".contains(letter)
+                })
+            {
+                body.find(char::is_whitespace)
+            } else {
+                // The word alone.
+                return None;
+            };
+            let body = body.get(..end.unwrap_or(body.len())).unwrap_or_default();
+            Some(format!("{prefix}{body}"))
         })
         .collect()
 }
@@ -657,5 +673,21 @@ mod tests {
         );
         assert_eq!(find_enrs(&chat), [enr(1), enr(2)]);
         assert!(find_enrs("nothing here").is_empty());
+        // What keyboards do to the prefix; and what is broken is not lost, but refused.
+        let large = enr(1).replacen("enr:", "Enr:", 1);
+        let apart = enr(2).replacen("enr:", "enr: ", 1);
+        assert_eq!(find_enrs(&format!("{large}\n{apart}")), [enr(1), enr(2)]);
+        for broken in [
+            enr(3).replacen("enr:-", "enr:\u{2013}", 1),
+            enr(3).replacen("enr:-", "enr:", 1),
+        ] {
+            let found = find_enrs(&format!("{} {broken} {}", enr(1), enr(2)));
+            assert_eq!(found.len(), 3);
+            let terms = Terms {
+                enrs: found,
+                ..terms()
+            };
+            assert!(checks(&terms).contains(&"operator-enr"));
+        }
     }
 }

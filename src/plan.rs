@@ -672,7 +672,7 @@ fn check_flags(request: &Request, findings: &mut Vec<Finding>) {
             findings.push(fail(
                 "charon-flag-refused",
                 &format!("--{name}"),
-                flag,
+                &format!("--{name}"),
                 "no such flag",
                 &format!("use {instead}"),
             ));

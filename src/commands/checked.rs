@@ -61,6 +61,17 @@ pub(super) fn read_data_dir(layout: &Layout) -> Result<Material, Failure> {
             "name the project directory with --dir, or the data directory itself as the argument",
         ));
     }
+    // What was not looked at could be anything, another node's keystores too.
+    if facts.truncated {
+        return Err(Failure::new(
+            Kind::VerificationFailed,
+            format!(
+                "{} has more files, or deeper directories, than any ceremony writes",
+                layout.data_dir().display()
+            ),
+        )
+        .hint("move what charon did not write out of the directory"));
+    }
     let entries = facts
         .entries
         .iter()

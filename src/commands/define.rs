@@ -104,7 +104,7 @@ fn unwritable(path: &Path, error: &io::Error) -> Failure {
 
 fn terms(args: DefineArgs) -> Result<Terms, Failure> {
     let wanted = Wanted {
-        beginning: "enr:-",
+        beginning: "enr:",
         name: "an ENR",
         limit: MAX_TEXT_BYTES,
     };

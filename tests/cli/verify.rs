@@ -242,3 +242,14 @@ fn names_of_strangers_stay_in_their_line() {
         "{outcome}"
     );
 }
+
+/// Validator clients look into every directory below; what is too deep to be looked at is no note.
+#[test]
+fn keystores_buried_deep_do_not_pass() {
+    let env = TestEnv::finished(CEREMONY, 0);
+    let deep = "validator_keys/a/b/c/d/e/f/g/h/keystore-0.json";
+    let stranger = fixture(CEREMONY, 1).join("validator_keys/keystore-0.json");
+    env.put(deep, &fs::read(stranger).unwrap());
+    let outcome = env.run(&["verify"]).exits(4);
+    assert!(outcome.stderr.contains("deeper directories"), "{outcome}");
+}

@@ -188,6 +188,16 @@ pub(super) struct JournalFile {
     pub(super) sha256: String,
 }
 
+impl JournalFile {
+    pub(super) fn of(file: &VouchedFile) -> Self {
+        Self {
+            path: file.path.clone(),
+            len: file.len,
+            sha256: hex::encode(file.sha256),
+        }
+    }
+}
+
 /// Moves what a verification vouches for from an attempt's stage into the data directory.
 ///
 /// The attempt must be charon-done. Every file is hashed again; the stage must hold nothing else
@@ -232,11 +242,7 @@ fn promote_files(
         files: promotion
             .moved
             .iter()
-            .map(|file| JournalFile {
-                path: file.path.clone(),
-                len: file.len,
-                sha256: hex::encode(file.sha256),
-            })
+            .map(|file| JournalFile::of(file))
             .collect(),
     };
     write_journal(&state, &journal, owner)?;

@@ -202,15 +202,7 @@ fn restore_at(
             kept: kept.clone(),
         },
         names: missing.names.clone(),
-        files: missing
-            .files
-            .iter()
-            .map(|file| JournalFile {
-                path: file.path.clone(),
-                len: file.len,
-                sha256: hex::encode(file.sha256),
-            })
-            .collect(),
+        files: missing.files.iter().map(JournalFile::of).collect(),
     };
     journal::write_journal(&state, &journal, owner)?;
     reached("journal written");

@@ -12,7 +12,9 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::sync::LazyLock;
 
+use clap::builder::PossibleValue;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum, ValueHint};
 
 use crate::error::Kind;
@@ -497,7 +499,7 @@ pub struct RehearseArgs {
     pub engine: RehearsalEngine,
     /// Something that goes wrong or otherwise than usual, in place of the whole story; repeat for several, or `all`
     #[arg(long, value_name = "NAME")]
-    pub scenario: Vec<ScenarioName>,
+    pub scenario: Vec<ScenarioChoice>,
     /// Leave out the compose projects and their gates
     #[arg(long)]
     pub without_gate: bool,
@@ -513,9 +515,9 @@ pub struct RehearseArgs {
     pub compose: ComposeArgs,
 }
 
-/// A scenario of `rehearse`, or all of them.
+/// A scenario of `rehearse`: something that goes wrong or otherwise than usual.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum ScenarioName {
+pub enum Scenario {
     /// The last operator comes when all others have been waiting.
     LatePeer,
     /// Operators come one after the other.
@@ -536,8 +538,36 @@ pub enum ScenarioName {
     FullDisk,
     /// An operator's ENR key belongs to somebody else.
     WrongOwner,
+}
+
+/// What `rehearse --scenario` takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ScenarioChoice {
+    /// This one.
+    One(Scenario),
     /// Every one of them, one after the other.
     All,
+}
+
+impl ValueEnum for ScenarioChoice {
+    fn value_variants<'a>() -> &'a [Self] {
+        static CHOICES: LazyLock<Vec<ScenarioChoice>> = LazyLock::new(|| {
+            let each = Scenario::value_variants().iter();
+            each.map(|one| ScenarioChoice::One(*one))
+                .chain([ScenarioChoice::All])
+                .collect()
+        });
+        &CHOICES
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        match self {
+            Self::One(one) => one.to_possible_value(),
+            Self::All => {
+                Some(PossibleValue::new("all").help("Every one of them, one after the other"))
+            }
+        }
+    }
 }
 
 /// What plays charon in a rehearsal.

@@ -5,12 +5,13 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use clap::ValueEnum as _;
 use futures_util::future::{join_all, try_join_all};
 use serde::Serialize;
 
 use super::house::{House, io};
 use super::stage::{Act, Ended, Player, Size, Stage, give, write_for};
-use crate::cli::{RehearseArgs, ScenarioName};
+use crate::cli::{RehearseArgs, Scenario, ScenarioChoice};
 use crate::cluster::version::CharonVersion;
 use crate::error::{Failure, Kind};
 use crate::plan::{ENR_KEY_FILE, LOCK_FILE};
@@ -23,51 +24,7 @@ const PATIENCE: Duration = Duration::from_secs(20 * 60);
 /// Where keystores lie in a data directory.
 const KEYSTORES: &str = "validator_keys";
 
-/// Something that goes wrong or otherwise than usual.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Scenario {
-    LatePeer,
-    OnePerMinute,
-    ExistingKeys,
-    ExistingLock,
-    Large,
-    MixedVersions,
-    MissingKeystore,
-    Killed,
-    FullDisk,
-    WrongOwner,
-}
-
 impl Scenario {
-    const ALL: [Self; 10] = [
-        Self::LatePeer,
-        Self::OnePerMinute,
-        Self::ExistingKeys,
-        Self::ExistingLock,
-        Self::Large,
-        Self::MixedVersions,
-        Self::MissingKeystore,
-        Self::Killed,
-        Self::FullDisk,
-        Self::WrongOwner,
-    ];
-
-    const fn of(name: ScenarioName) -> Option<Self> {
-        match name {
-            ScenarioName::LatePeer => Some(Self::LatePeer),
-            ScenarioName::OnePerMinute => Some(Self::OnePerMinute),
-            ScenarioName::ExistingKeys => Some(Self::ExistingKeys),
-            ScenarioName::ExistingLock => Some(Self::ExistingLock),
-            ScenarioName::Large => Some(Self::Large),
-            ScenarioName::MixedVersions => Some(Self::MixedVersions),
-            ScenarioName::MissingKeystore => Some(Self::MissingKeystore),
-            ScenarioName::Killed => Some(Self::Killed),
-            ScenarioName::FullDisk => Some(Self::FullDisk),
-            ScenarioName::WrongOwner => Some(Self::WrongOwner),
-            ScenarioName::All => None,
-        }
-    }
-
     const fn name(self) -> &'static str {
         match self {
             Self::LatePeer => "late-peer",
@@ -212,14 +169,15 @@ impl From<Failure> for Stopped {
 
 /// Plays the scenarios that were asked for, one after the other.
 pub(super) async fn play(house: &House<'_>, args: &RehearseArgs) -> Result<Vec<Trial>, Failure> {
-    let asked: Vec<Scenario> = if args.scenario.contains(&ScenarioName::All) {
-        Scenario::ALL.to_vec()
-    } else {
-        args.scenario
-            .iter()
-            .filter_map(|name| Scenario::of(*name))
-            .collect()
-    };
+    let asked: Option<Vec<Scenario>> = args
+        .scenario
+        .iter()
+        .map(|choice| match choice {
+            ScenarioChoice::One(one) => Some(*one),
+            ScenarioChoice::All => None,
+        })
+        .collect();
+    let asked = asked.unwrap_or_else(|| Scenario::value_variants().to_vec());
     let mut trials = Vec::new();
     for scenario in asked {
         house

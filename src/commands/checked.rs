@@ -8,7 +8,7 @@ use crate::cluster::{ClusterLock, Definition};
 use crate::error::{Failure, Kind};
 use crate::finding::Finding;
 use crate::host::attempt::Attempt;
-use crate::host::datadir::{self, Layout};
+use crate::host::datadir::{self, DataDirFacts, Entry, Layout};
 use crate::host::files::EntryKind;
 use crate::host::read::{self, Limit, ReadError};
 use crate::host::terminal;
@@ -17,6 +17,9 @@ use crate::verify::{
     ContractQuestion, Expectations, FileKind, FileMode, Material, Modes, NamedFile, Options,
     Outcome, Phase, Progress, Report, Scope, Verdict, Verified, contract_questions, verify,
 };
+
+/// Where keystores lie.
+const KEYSTORES: &str = "validator_keys/";
 
 /// What is known of a definition alone.
 pub(super) struct CheckedDefinition {
@@ -61,22 +64,8 @@ pub(super) fn read_data_dir(layout: &Layout) -> Result<Material, Failure> {
             "name the project directory with --dir, or the data directory itself as the argument",
         ));
     }
-    // What was not looked at could be anything, another node's keystores too.
-    if facts.truncated {
-        return Err(Failure::new(
-            Kind::VerificationFailed,
-            format!(
-                "{} has more files, or deeper directories, than any ceremony writes",
-                layout.data_dir().display()
-            ),
-        )
-        .hint("move what charon did not write out of the directory"));
-    }
-    let entries = facts
-        .entries
-        .iter()
-        .map(|entry| (entry.path.display().to_string(), entry.kind));
-    let mut material = read_files(layout.data_dir(), entries)?;
+    all_was_seen(&facts, layout.data_dir())?;
+    let mut material = read_files(layout.data_dir(), &facts.entries)?;
     material.ownership = facts
         .entries
         .iter()
@@ -103,61 +92,79 @@ pub(super) fn read_data_dir(layout: &Layout) -> Result<Material, Failure> {
     Ok(material)
 }
 
+/// What was not looked at could be anything, another node's keystores too.
+fn all_was_seen(facts: &DataDirFacts, dir: &Path) -> Result<(), Failure> {
+    if facts.truncated {
+        return Err(Failure::new(
+            Kind::VerificationFailed,
+            format!(
+                "{} has more files, or deeper directories, than any ceremony writes",
+                dir.display()
+            ),
+        )
+        .hint("move what charon did not write out of the directory"));
+    }
+    match facts.unreadable.first() {
+        Some((path, reason)) => Err(Failure::new(
+            Kind::VerificationFailed,
+            format!("{} cannot be listed: {reason}", dir.join(path).display()),
+        )
+        .hint("run this as the owner of the data directory")),
+        None => Ok(()),
+    }
+}
+
 /// Files by name into their place in the material. Directories are known by what is in them.
-fn read_files(
-    dir: &Path,
-    entries: impl Iterator<Item = (String, EntryKind)>,
-) -> Result<Material, Failure> {
+fn read_files(dir: &Path, entries: &[Entry]) -> Result<Material, Failure> {
     let mut material = Material::default();
-    let mut unread = Vec::new();
-    let mut total = 0_usize;
-    for (path, kind) in entries {
-        if kind == EntryKind::Directory {
-            if path != "validator_keys" {
+    let mut wanted = Vec::new();
+    for entry in entries {
+        let path = entry.path.display().to_string();
+        match entry.kind {
+            EntryKind::Directory if path == "validator_keys" => {}
+            EntryKind::Regular => match limit_of(&path) {
+                Some(limit) => wanted.push((path, limit, entry.len)),
+                None => material.other_names.push(path),
+            },
+            EntryKind::Directory | EntryKind::Symlink | EntryKind::Fifo | EntryKind::Other => {
                 material.other_names.push(path);
             }
-            continue;
         }
-        if kind != EntryKind::Regular {
-            material.other_names.push(path);
-            continue;
-        }
-        let name = path.strip_prefix("validator_keys/");
-        let limit = match (&*path, name) {
-            (_, Some(name)) if name.ends_with(".txt") => read::KEYSTORE_PASSWORD,
-            (_, Some(_)) => read::KEYSTORE,
-            (DEFINITION_FILE, None) => read::DEFINITION,
-            (LOCK_FILE, None) => read::CLUSTER_LOCK,
-            (ENR_KEY_FILE, None) => read::ENR_KEY,
-            (other, None) if is_deposit_data(other) => read::DEPOSIT_DATA,
-            (_, None) => {
-                material.other_names.push(path);
+    }
+    // What is too long by itself is not read, and told apart.
+    let lengths = wanted.iter().filter(|(_, limit, len)| *len <= limit.bytes);
+    let total = lengths.fold(0_u64, |total, (_, _, len)| total.saturating_add(*len));
+    if total > read::MAX_DATA_DIRECTORY_BYTES {
+        return Err(Failure::new(
+            Kind::VerificationFailed,
+            format!(
+                "the files in {} are longer than {} MiB together, more than any ceremony writes",
+                dir.display(),
+                read::MAX_DATA_DIRECTORY_BYTES >> 20
+            ),
+        )
+        .hint("move what charon did not write out of the directory"));
+    }
+    let mut unread = Vec::new();
+    for (path, limit, len) in wanted {
+        // Not longer than it was when it was counted.
+        let limit = Limit {
+            bytes: limit.bytes.min(len),
+            ..limit
+        };
+        let file = match read_named(dir, &path, limit) {
+            Ok(file) => file,
+            Err(error) => {
+                unread.push(error.to_string());
                 continue;
             }
         };
-        match read_named(dir, &path, limit) {
-            Err(error) => unread.push(error.to_string()),
-            Ok(file) if file.bytes.len() > read::MAX_DATA_DIRECTORY_BYTES - total => {
-                return Err(Failure::new(
-                    Kind::VerificationFailed,
-                    format!(
-                        "the files in {} are longer than {} MiB together, more than any ceremony writes",
-                        dir.display(),
-                        read::MAX_DATA_DIRECTORY_BYTES >> 20
-                    ),
-                )
-                .hint("move what charon did not write out of the directory"));
-            }
-            Ok(file) => {
-                total += file.bytes.len();
-                match (&*path, name) {
-                    (_, Some(_)) => material.keystores.push(file),
-                    (DEFINITION_FILE, None) => material.definition = Some(file),
-                    (LOCK_FILE, None) => material.cluster_lock = Some(file),
-                    (ENR_KEY_FILE, None) => material.enr_key = Some(file),
-                    (_, None) => material.deposit_data.push(file),
-                }
-            }
+        match &*path {
+            DEFINITION_FILE => material.definition = Some(file),
+            LOCK_FILE => material.cluster_lock = Some(file),
+            ENR_KEY_FILE => material.enr_key = Some(file),
+            path if path.starts_with(KEYSTORES) => material.keystores.push(file),
+            _ => material.deposit_data.push(file),
         }
     }
     if unread.is_empty() {
@@ -165,6 +172,18 @@ fn read_files(
     }
     Err(Failure::new(Kind::VerificationFailed, unread.join("; "))
         .hint("run this as the owner of the data directory"))
+}
+
+/// How much is read of a file of this name; `None` if it is none that is verified.
+fn limit_of(path: &str) -> Option<Limit> {
+    match (path, path.strip_prefix(KEYSTORES)) {
+        (_, Some(name)) if name.ends_with(".txt") => Some(read::KEYSTORE_PASSWORD),
+        (_, Some(_)) => Some(read::KEYSTORE),
+        (DEFINITION_FILE, None) => Some(read::DEFINITION),
+        (LOCK_FILE, None) => Some(read::CLUSTER_LOCK),
+        (ENR_KEY_FILE, None) => Some(read::ENR_KEY),
+        (other, None) => is_deposit_data(other).then_some(read::DEPOSIT_DATA),
+    }
 }
 
 fn is_deposit_data(name: &str) -> bool {
@@ -263,11 +282,8 @@ pub(super) fn stage(
     let stage = attempt.stage();
     let as_data_dir = Layout::resolve(attempt.dir(), Some(&stage)).map_err(failures::layout)?;
     let facts = datadir::observe(&as_data_dir).map_err(failures::file)?;
-    let entries = facts
-        .entries
-        .iter()
-        .map(|entry| (entry.path.display().to_string(), entry.kind));
-    let mut material = match read_files(&stage, entries) {
+    let read = all_was_seen(&facts, &stage).and_then(|()| read_files(&stage, &facts.entries));
+    let mut material = match read {
         Ok(material) => material,
         Err(failure) => return Ok(Err(failure)),
     };

@@ -52,7 +52,7 @@ pub const DEPOSIT_DATA: Limit = Limit {
 
 /// All files of one data directory together, in bytes: a lock and several deposit data files of the greatest length, and
 /// 65536 keystores. Each is bounded, but somebody may have put any number of them there.
-pub const MAX_DATA_DIRECTORY_BYTES: usize = 512 << 20;
+pub const MAX_DATA_DIRECTORY_BYTES: u64 = 512 << 20;
 
 /// As much as the parser takes; the reason stands there.
 pub const KEYSTORE: Limit = Limit {

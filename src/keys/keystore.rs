@@ -38,8 +38,13 @@ pub const MAX_PASSWORD_LEN: usize = 4 * 1024;
 /// Highest PBKDF2 cost that is carried out: 16 times charon's, about half a second per file.
 pub const MAX_PBKDF2_ROUNDS: u32 = 16 * CHARON_PBKDF2_ROUNDS;
 
-/// Highest scrypt memory that is used, in bytes: that of the EIP's own parameters (N = 2^18, r = 8).
+/// Highest scrypt memory that is used, in bytes: that of the EIP's own parameters (N = 2^18, r = 8). Blocks outside of
+/// the large vector come on top, less than 100 KiB.
 pub const MAX_SCRYPT_MEMORY: u64 = 256 * 1024 * 1024;
+
+/// Largest scrypt block size. Memory that N does not count grows with it and with the parallelisation: 128·r·(p + 2) bytes;
+/// the EIP's own parameter is 8.
+pub const MAX_SCRYPT_BLOCK_SIZE: u32 = 64;
 
 /// Highest scrypt parallelisation. It multiplies the time; the EIP's own parameter is 1.
 pub const MAX_SCRYPT_PARALLELISATION: u32 = 4;
@@ -463,16 +468,16 @@ fn take_hex<const N: usize>(
 fn bounded_scrypt(n: u64, r: u64, p: u64, salt: Vec<u8>) -> Result<Kdf, ParseError> {
     let cost = || {
         ParseError::Cost(format!(
-            "scrypt with n={n}, r={r}, p={p}: n must be a power of two, the memory at most {} MiB, p at most \
-             {MAX_SCRYPT_PARALLELISATION}",
+            "scrypt with n={n}, r={r}, p={p}: n must be a power of two, the memory at most {} MiB, r at most \
+             {MAX_SCRYPT_BLOCK_SIZE}, p at most {MAX_SCRYPT_PARALLELISATION}",
             MAX_SCRYPT_MEMORY / 1024 / 1024
         ))
     };
-    // RFC 7914: the memory is 128·N·r bytes.
+    // RFC 7914: the large vector has 128·N·r bytes.
     let memory = n.checked_mul(r).and_then(|nr| nr.checked_mul(128));
     if !n.is_power_of_two()
         || n < 2
-        || r == 0
+        || !(1..=u64::from(MAX_SCRYPT_BLOCK_SIZE)).contains(&r)
         || memory.is_none_or(|memory| memory > MAX_SCRYPT_MEMORY)
         || !(1..=u64::from(MAX_SCRYPT_PARALLELISATION)).contains(&p)
     {
@@ -826,9 +831,19 @@ mod tests {
             ("\"n\": 262144", "\"n\": 524288"),
             ("\"r\": 8", "\"r\": 4294967295"),
             ("\"r\": 8", "\"r\": 0"),
+            // Little for N times r, and four blocks of a gigabyte in all.
+            (
+                "\"n\": 262144, \"p\": 1, \"r\": 8",
+                "\"n\": 2, \"p\": 4, \"r\": 1048576",
+            ),
+            (
+                "\"n\": 262144, \"p\": 1, \"r\": 8",
+                "\"n\": 1024, \"p\": 1, \"r\": 65",
+            ),
             ("\"p\": 1", "\"p\": 1000000"),
         ] {
             let text = EIP_SCRYPT.replacen(from, to, 1);
+            assert_ne!(text, EIP_SCRYPT, "{from}");
             assert!(
                 matches!(Keystore::parse(text.as_bytes()), Err(ParseError::Cost(_))),
                 "{to}"

@@ -3,9 +3,11 @@
 
 use std::fs;
 use std::io::Write as _;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
 
 use crate::support::{BINARY, CEREMONY, DEFINITION, KEY, LOCK, Outcome, TestEnv, fixture};
 
@@ -353,23 +355,39 @@ fn what_is_no_file_in_the_data_directory_is_refused() {
 /// Whoever sends a keystore does not decide how long this machine works.
 #[test]
 fn keystores_of_boundless_cost_are_not_opened() {
-    for (from, to) in [
-        ("262144", "2147483647"),
-        ("\"dklen\": 32", "\"dklen\": 2000000000"),
-        ("\"pbkdf2\"", "\"scrypt\""),
-        (
-            "\"prf\": \"hmac-sha256\"",
-            "\"n\": 1073741824, \"r\": 8, \"p\": 1, \"prf\": \"hmac-sha256\"",
-        ),
-    ] {
+    let scrypt = |n: u64, r: u64, p: u64| {
+        move |keystore: &mut Value| {
+            let kdf = &mut keystore["crypto"]["kdf"];
+            let salt = kdf["params"]["salt"].take();
+            kdf["function"] = "scrypt".into();
+            kdf["params"] = json!({"dklen": 32, "n": n, "r": r, "p": p, "salt": salt});
+        }
+    };
+    let param = |name: &'static str, value: u64| {
+        move |keystore: &mut Value| keystore["crypto"]["kdf"]["params"][name] = value.into()
+    };
+    let cases: [(&str, Box<dyn Fn(&mut Value)>); 6] = [
+        ("keystore-cost", Box::new(param("c", 1 << 31))),
+        ("keystore-cost", Box::new(param("c", (1 << 31) - 1))),
+        ("file-format", Box::new(param("dklen", 2_000_000_000))),
+        ("keystore-cost", Box::new(scrypt(1 << 30, 8, 1))),
+        // Blocks so large that the number of them does not matter.
+        ("keystore-cost", Box::new(scrypt(2, 1 << 20, 4))),
+        ("keystore-cost", Box::new(scrypt(1 << 18, 8, 1_000_000))),
+    ];
+    for (check, change) in cases {
         let env = TestEnv::finished(CEREMONY, 0);
-        let text = fs::read_to_string(env.data("validator_keys/keystore-0.json")).unwrap();
-        let changed = text.replace(from, to);
-        assert_ne!(changed, text, "{from}");
-        env.put("validator_keys/keystore-0.json", changed.as_bytes());
-        let outcome = bounded(&env, &["verify"]);
+        let path = env.data("validator_keys/keystore-0.json");
+        let mut keystore: Value = serde_json::from_slice(&fs::read(path).unwrap()).unwrap();
+        change(&mut keystore);
+        env.put(
+            "validator_keys/keystore-0.json",
+            keystore.to_string().as_bytes(),
+        );
+        let outcome = bounded_by(64, &env, &["verify"]);
         assert_eq!(outcome.code, Some(4), "{outcome}");
         assert!(outcome.stderr.contains("keystore-0.json"), "{outcome}");
+        assert!(outcome.stderr.contains(&format!("[{check}]")), "{outcome}");
     }
 }
 
@@ -385,6 +403,52 @@ fn a_crowd_of_files_is_listed_and_refused() {
     assert_eq!(outcome.code, Some(4), "{}", outcome.stderr.len());
     let outcome = bounded(&env, &["plan"]);
     assert_eq!(outcome.code, Some(3), "{}", outcome.stderr.len());
+}
+
+/// Each may be there by itself, but together they are more than is read, or held in memory.
+#[test]
+fn files_that_are_too_long_together_are_not_read() {
+    let env = TestEnv::finished(CEREMONY, 0);
+    let used: u64 = fs::read_dir(env.data(""))
+        .unwrap()
+        .chain(fs::read_dir(env.data("validator_keys")).unwrap())
+        .map(|entry| entry.unwrap().metadata().unwrap())
+        .filter(fs::Metadata::is_file)
+        .map(|metadata| metadata.len())
+        .sum();
+    // Sparse: they take no room on the disk.
+    let put = |name: &str, len: u64| {
+        let path = env.data(name);
+        fs::File::create(&path).unwrap().set_len(len).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+    };
+    for amount in 2..9 {
+        put(&format!("deposit-data-{amount}eth.json"), 64 << 20);
+    }
+    put("deposit-data-9eth.json", (64 << 20) - used + 1);
+    let outcome = bounded_by(64, &env, &["verify"]);
+    assert_eq!(outcome.code, Some(4), "{outcome}");
+    assert!(
+        outcome.stderr.contains("longer than 512 MiB together"),
+        "{outcome}"
+    );
+    // One byte less, and they are read, one at a time, and refused for what is in them.
+    put("deposit-data-9eth.json", (64 << 20) - used);
+    let outcome = bounded_by(600, &env, &["verify"]);
+    assert_eq!(outcome.code, Some(4), "{outcome}");
+    assert!(
+        outcome.stderr.contains("deposit-data-9eth.json"),
+        "{outcome}"
+    );
+    assert!(!outcome.stderr.contains("together"), "{outcome}");
+    // What is too long by itself is told so.
+    put("deposit-data-9eth.json", 1 << 40);
+    let outcome = bounded_by(600, &env, &["verify"]);
+    assert_eq!(outcome.code, Some(4), "{outcome}");
+    assert!(
+        outcome.stderr.contains("1099511627776 bytes long"),
+        "{outcome}"
+    );
 }
 
 /// Names are bytes on Linux, and may hold anything but a slash.

@@ -253,3 +253,15 @@ fn keystores_buried_deep_do_not_pass() {
     let outcome = env.run(&["verify"]).exits(4);
     assert!(outcome.stderr.contains("deeper directories"), "{outcome}");
 }
+
+/// What cannot be listed may hold another node's keys, and a validator client run by another user may load them.
+#[test]
+fn directories_that_cannot_be_listed_do_not_pass() {
+    let env = TestEnv::finished(CEREMONY, 0);
+    let sub = env.data("validator_keys/sub");
+    fs::create_dir(&sub).unwrap();
+    fs::set_permissions(&sub, fs::Permissions::from_mode(0o000)).unwrap();
+    env.give_to(NOBODY);
+    let outcome = env.run_as(NOBODY, &["verify"]).exits(4);
+    assert!(outcome.stderr.contains("validator_keys/sub"), "{outcome}");
+}

@@ -358,6 +358,8 @@ fn pieces(count: usize) -> u64 {
 impl Progress for Shown<'_> {
     fn set_total(&self, phase: Phase, total: usize) {
         if let Ok(mut phases) = self.phases.lock() {
+            // One phase after the other: what is done needs no bar.
+            phases.clear();
             phases.push((phase, self.context.task(phase_name(phase), pieces(total))));
         }
     }

@@ -18,9 +18,10 @@ pub(super) fn verify(context: &Context, args: &VerifyArgs) -> Result<(), Failure
                 ..Material::default()
             };
             for path in &args.deposit {
-                material
-                    .deposit_data
-                    .push(checked::read_single(path, read::DEPOSIT_DATA)?);
+                let mut file = checked::read_single(path, read::DEPOSIT_DATA)?;
+                // As it was given: the files of several operators have the same name.
+                file.path = path.display().to_string();
+                material.deposit_data.push(file);
             }
             let scope = if args.deposit.is_empty() {
                 Scope::LockOnly

@@ -449,7 +449,7 @@ fn read_hidden(input: &mut dyn BufRead) -> io::Result<Option<Zeroizing<String>>>
     }
 }
 
-const BAR_TEMPLATE: &str = "{prefix} [{bar:30}] {pos}/{len} {elapsed} {wide_msg}";
+const BAR_TEMPLATE: &str = "{prefix} [{bar:30}] {pos}/{len} {eta} left {wide_msg}";
 
 /// A lock that a panic in another thread does not spoil: a stream has no invariant to lose.
 fn lock<T: ?Sized>(mutex: &Mutex<Box<T>>) -> std::sync::MutexGuard<'_, Box<T>> {
@@ -576,7 +576,7 @@ mod tests {
     use super::*;
 
     /// A stream that can be looked at afterwards.
-    #[derive(Clone, Default)]
+    #[derive(Debug, Clone, Default)]
     struct Paper(Arc<Mutex<Vec<u8>>>);
 
     impl Write for Paper {
@@ -592,6 +592,48 @@ mod tests {
     impl Paper {
         fn text(&self) -> String {
             String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+        }
+    }
+
+    /// A terminal whose cursor nobody sees.
+    #[derive(Debug, Clone, Default)]
+    struct Screen(Paper);
+
+    impl indicatif::TermLike for Screen {
+        fn width(&self) -> u16 {
+            100
+        }
+
+        fn move_cursor_up(&self, _lines: usize) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn move_cursor_down(&self, _lines: usize) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn move_cursor_right(&self, _columns: usize) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn move_cursor_left(&self, _columns: usize) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn write_line(&self, text: &str) -> io::Result<()> {
+            self.write_str(text)
+        }
+
+        fn write_str(&self, text: &str) -> io::Result<()> {
+            self.0.clone().write_all(text.as_bytes())
+        }
+
+        fn clear_line(&self) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn flush(&self) -> io::Result<()> {
+            Ok(())
         }
     }
 
@@ -711,6 +753,23 @@ mod tests {
         let (quiet, _, err) = terminal(Shown::Quiet, PLAIN, "");
         quiet.progress("peers", 1).advance(1);
         assert_eq!(err.text(), "");
+    }
+
+    #[test]
+    fn a_bar_tells_how_many_are_done_and_how_long_the_rest_takes() {
+        let screen = Screen::default();
+        let target = ProgressDrawTarget::term_like(Box::new(screen.clone()));
+        let shown = Shown::Bars(MultiProgress::with_draw_target(target));
+        let (terminal, ..) = terminal(shown, PLAIN, "");
+        let progress = terminal.progress("keystores", 40);
+        progress.advance(20);
+        if let Some(bar) = &progress.bar {
+            bar.force_draw();
+        }
+        let text = screen.0.text();
+        assert!(text.contains("keystores [===============>"), "{text:?}");
+        assert!(text.contains("] 20/40 "), "{text:?}");
+        assert!(text.contains("s left"), "{text:?}");
     }
 
     #[test]

@@ -9,6 +9,9 @@ use super::{Check, Context, FileKind, Material, Modes, Node, Scope};
 /// The heartbeat that charon leaves beside its key (charon `app/privkeylock`).
 const ENR_KEY_LOCK: &str = "charon-enr-private-key.lock";
 
+/// How the names of all deposit data files begin.
+const DEPOSIT_DATA: &str = "deposit-data";
+
 /// Written by `charon alpha add-validators-solo`; changes which validators the cluster has.
 const MANIFEST: &str = "cluster-manifest.pb";
 
@@ -69,6 +72,17 @@ pub(super) fn check_presence(material: &Material, scope: Scope, ledger: &mut Led
                 name,
                 "something that is no file",
                 "the cluster definition, or nothing of that name",
+            );
+            continue;
+        }
+        // charon refuses to begin where any such name is (dkg/disk.go), and somebody may send it to the deposit contract.
+        if name.to_ascii_lowercase().starts_with(DEPOSIT_DATA) && !name.contains('/') {
+            ledger.fail_with(
+                Check::DepositFileSet,
+                name,
+                "a name or kind that charon does not give to deposit data",
+                "one file for each amount, and no other",
+                "move it away: it was not verified, and somebody may deposit with it",
             );
             continue;
         }

@@ -355,35 +355,30 @@ fn what_is_no_file_in_the_data_directory_is_refused() {
 /// Whoever sends a keystore does not decide how long this machine works.
 #[test]
 fn keystores_of_boundless_cost_are_not_opened() {
+    let salt = "5a".repeat(32);
+    let pbkdf2 = |c: u64, len: u64| {
+        let params = json!({"dklen": len, "c": c, "prf": "hmac-sha256", "salt": salt});
+        json!({"function": "pbkdf2", "params": params, "message": ""})
+    };
     let scrypt = |n: u64, r: u64, p: u64| {
-        move |keystore: &mut Value| {
-            let kdf = &mut keystore["crypto"]["kdf"];
-            let salt = kdf["params"]["salt"].take();
-            kdf["function"] = "scrypt".into();
-            kdf["params"] = json!({"dklen": 32, "n": n, "r": r, "p": p, "salt": salt});
-        }
+        let params = json!({"dklen": 32, "n": n, "r": r, "p": p, "salt": salt});
+        json!({"function": "scrypt", "params": params, "message": ""})
     };
-    let param = |name: &'static str, value: u64| {
-        move |keystore: &mut Value| keystore["crypto"]["kdf"]["params"][name] = value.into()
-    };
-    let cases: [(&str, Box<dyn Fn(&mut Value)>); 6] = [
-        ("keystore-cost", Box::new(param("c", 1 << 31))),
-        ("keystore-cost", Box::new(param("c", (1 << 31) - 1))),
-        ("file-format", Box::new(param("dklen", 2_000_000_000))),
-        ("keystore-cost", Box::new(scrypt(1 << 30, 8, 1))),
-        // Blocks so large that the number of them does not matter.
-        ("keystore-cost", Box::new(scrypt(2, 1 << 20, 4))),
-        ("keystore-cost", Box::new(scrypt(1 << 18, 8, 1_000_000))),
-    ];
-    for (check, change) in cases {
+    for (check, kdf) in [
+        ("keystore-cost", pbkdf2(1 << 31, 32)),
+        ("keystore-cost", pbkdf2((1 << 31) - 1, 32)),
+        ("file-format", pbkdf2(262_144, 2_000_000_000)),
+        ("keystore-cost", scrypt(1 << 30, 8, 1)),
+        // Blocks so large that it does not matter how few there are.
+        ("keystore-cost", scrypt(2, 1 << 20, 4)),
+        ("keystore-cost", scrypt(1 << 18, 8, 1_000_000)),
+    ] {
         let env = TestEnv::finished(CEREMONY, 0);
-        let path = env.data("validator_keys/keystore-0.json");
-        let mut keystore: Value = serde_json::from_slice(&fs::read(path).unwrap()).unwrap();
-        change(&mut keystore);
-        env.put(
-            "validator_keys/keystore-0.json",
-            keystore.to_string().as_bytes(),
-        );
+        let name = "validator_keys/keystore-0.json";
+        let mut keystore: Value =
+            serde_json::from_slice(&fs::read(env.data(name)).unwrap()).unwrap();
+        keystore["crypto"]["kdf"] = kdf;
+        env.put(name, keystore.to_string().as_bytes());
         let outcome = bounded_by(64, &env, &["verify"]);
         assert_eq!(outcome.code, Some(4), "{outcome}");
         assert!(outcome.stderr.contains("keystore-0.json"), "{outcome}");

@@ -126,12 +126,23 @@ fn deposits_are_held_to_their_lock() {
     let args = [&["verify", "--lock", LOCK][..], &deposits].concat();
     snapshot!("verify_deposits", env.run(&args).exits(0));
 
-    // Another cluster's deposits are genuine, and not for this lock.
+    // Another cluster's deposits are genuine, and not for this lock; all operators' files have the same name.
     let other = fixture("charon-v1.3.3-def-v1.10.0-n4-v2", 0).join("deposit-data.json");
-    fs::copy(other, env.project().join("deposit-data.json")).unwrap();
-    let args = ["verify", "--lock", LOCK, "--deposit", "deposit-data.json"];
+    fs::create_dir(env.project().join("bob")).unwrap();
+    fs::copy(other, env.project().join("bob/deposit-data.json")).unwrap();
+    let args = [&args[..], &["--deposit", "bob/deposit-data.json"]].concat();
     let outcome = env.run(&args).exits(4);
-    assert!(!outcome.failed().is_empty(), "{outcome}");
+    assert!(
+        outcome.failed().contains(&"deposit-file-validators"),
+        "{outcome}"
+    );
+    for line in outcome
+        .stderr
+        .lines()
+        .filter(|line| line.contains("FAIL ["))
+    {
+        assert!(line.contains("bob/deposit-data.json"), "{outcome}");
+    }
 }
 
 #[test]

@@ -3,18 +3,19 @@
 
 use charon_dkg::cluster::eip712::enr_digest;
 use charon_dkg::cluster::{
-    DefinitionHash, DefinitionVersion, DepositFile, Gwei, ValidatorAddresses,
+    AddressPair, Definition, DefinitionHash, DefinitionVersion, DepositFile, Gwei,
+    ValidatorAddresses,
 };
 use charon_dkg::finding::Weight;
 use charon_dkg::keys::bls::{self, ShareSecret};
 use charon_dkg::keys::k1::EnrKey;
 use charon_dkg::verify::{
-    ContractQuestion, Expectations, FileKind, FileMode, Material, Modes, NamedFile, Options,
+    Check, ContractQuestion, Expectations, FileKind, FileMode, Material, Modes, NamedFile, Options,
     Outcome, Scope, Verdict, verify,
 };
 
 use crate::forge::{Cluster, keystore_files, wallet};
-use crate::support::{ceremony, proved, serious, whole_with_proved};
+use crate::support::{ceremonies, ceremony, proved, serious, whole, whole_with_proved};
 
 const TODAY: &str = "charon-v1.10.3-def-v1.10.0-n4-v2";
 const ONE_DEPOSIT: &str = "charon-v0.19.2-def-v1.7.0-n4-v2";
@@ -488,6 +489,176 @@ fn signatures_in_formats_that_have_none() {
     );
 }
 
+#[test]
+fn a_creator_who_did_not_sign() {
+    let outcome = cluster_case(
+        TODAY,
+        |cluster| {
+            cluster.sign_definition();
+            let creator = &mut cluster.lock.definition.creator;
+            let first = cluster.lock.definition.operators[1]
+                .config_signature
+                .clone();
+            creator.config_signature = first;
+            cluster.seal();
+        },
+        &["creator-signature"],
+    );
+    could_not_tell(&outcome);
+    let outcome = cluster_case(
+        NO_DEPOSIT,
+        |cluster| {
+            cluster.sign_definition();
+            cluster.lock.definition.creator.config_signature.clear();
+            cluster.seal();
+        },
+        &["creator-signature"],
+    );
+    assert_eq!(outcome.report.verdict, Verdict::Fail);
+}
+
+// The terms.
+
+/// Changes the definition, lets its hashes fit, and verifies it alone.
+fn definition_case(edit: impl FnOnce(&mut Definition)) -> Outcome {
+    let mut definition = Cluster::of(&ceremony(TODAY)).lock.definition;
+    edit(&mut definition);
+    let text = definition.with_hashes().unwrap().to_json();
+    let material = Material {
+        definition: Some(NamedFile::new("cluster-definition.json", text.into_bytes())),
+        ..Material::default()
+    };
+    verify(
+        &material,
+        &Expectations::default(),
+        &Options::new(Scope::DefinitionOnly),
+    )
+}
+
+fn pairs(definition: &mut Definition) -> &mut Vec<AddressPair> {
+    match &mut definition.validators {
+        ValidatorAddresses::PerValidator(pairs) => pairs,
+        ValidatorAddresses::Shared(_) => panic!("an old format"),
+    }
+}
+
+#[test]
+fn terms_that_no_ceremony_can_have() {
+    let outcome = definition_case(|definition| "magic".clone_into(&mut definition.dkg_algorithm));
+    assert_caught(&outcome, &["dkg-algorithm"]);
+    let outcome = definition_case(|definition| {
+        definition.num_validators = 0;
+        pairs(definition).clear();
+    });
+    assert_caught(&outcome, &["validator-count"]);
+    let outcome = definition_case(|definition| definition.operators.clear());
+    assert_caught(&outcome, &["operator-count", "threshold-range"]);
+    let outcome = definition_case(|definition| definition.threshold = 1);
+    assert_caught(&outcome, &["threshold-range"]);
+}
+
+#[test]
+fn a_lock_with_fewer_validators_than_agreed() {
+    let mut cluster = Cluster::of(&ceremony(TODAY));
+    cluster.lock.validators.pop();
+    cluster.shares.pop();
+    cluster.seal();
+    let outcome = verify(
+        &cluster.material(0),
+        &Expectations::default(),
+        &Options::new(Scope::LockOnly),
+    );
+    assert_caught(&outcome, &["validator-count"]);
+}
+
+#[test]
+fn hashes_that_are_not_of_the_content() {
+    let change = |field: &'static str| {
+        move |material: &mut Material| {
+            let from = format!("\"{field}\": \"0x");
+            let file = material.definition.as_mut().unwrap();
+            let text = String::from_utf8(file.bytes.to_vec()).unwrap();
+            let at = text.find(&from).unwrap() + from.len();
+            let digit = if text[at..].starts_with('0') {
+                "1"
+            } else {
+                "0"
+            };
+            file.bytes[at] = digit.as_bytes()[0];
+        }
+    };
+    // The definition hash covers the other one as computed, not as stated.
+    file_case(TODAY, change("config_hash"), &["config-hash"]);
+    file_case(TODAY, change("definition_hash"), &["definition-hash"]);
+}
+
+/// Legal, but somebody may not have meant it.
+#[test]
+fn terms_that_are_worth_a_note() {
+    for (check, edit) in [
+        (
+            "operator-count",
+            (|definition| definition.operators.truncate(2)) as fn(&mut Definition),
+        ),
+        ("threshold-default", |definition| definition.threshold = 4),
+        ("fee-recipient-address", |definition| {
+            pairs(definition)[1].fee_recipient_address = format!("0x{}", "0".repeat(40));
+        }),
+        ("address-spelling", |definition| {
+            // In the right spelling it ends with "dEaD".
+            pairs(definition)[0].withdrawal_address = format!("0x{}Dead", "0".repeat(36));
+        }),
+    ] {
+        let outcome = definition_case(|definition| {
+            definition.threshold = 3.min(definition.threshold);
+            edit(definition);
+            let operators = definition.operators.len();
+            definition.threshold = definition.threshold.min(u64::try_from(operators).unwrap());
+        });
+        assert_eq!(outcome.report.verdict, Verdict::Pass, "{check}");
+        let notes: Vec<&str> = outcome
+            .report
+            .findings
+            .iter()
+            .map(|finding| finding.check)
+            .filter(|note| *note != "definition-signed")
+            .collect();
+        assert_eq!(notes, [check]);
+    }
+    let mut material = ceremony(TODAY).material(0);
+    let definition = material.definition.as_mut().unwrap();
+    replace(definition, "\"consensus_protocol\": \"\",", "");
+    let outcome = verify(
+        &material,
+        &Expectations::default(),
+        &Options::new(Scope::DefinitionOnly),
+    );
+    assert_eq!(outcome.report.verdict, Verdict::Pass);
+    assert!(
+        outcome
+            .report
+            .findings
+            .iter()
+            .any(|finding| finding.check == "file-missing-field" && finding.weight == Weight::Note)
+    );
+}
+
+/// What no test provokes may never speak.
+#[test]
+fn every_check_has_a_test_that_provokes_it() {
+    let tests = concat!(include_str!("defects.rs"), include_str!("contracts.rs"));
+    let missing: Vec<&str> = Check::ALL
+        .iter()
+        .map(|check| check.id())
+        .filter(|id| !tests.contains(&format!("\"{id}\"")))
+        .collect();
+    assert_eq!(
+        missing,
+        ["config-hash", "definition-hash"],
+        "those are for mutants"
+    );
+}
+
 // Money.
 
 #[test]
@@ -850,6 +1021,70 @@ fn deposit_files_that_charon_would_not_write() {
     ] {
         cluster_case(TODAY, change, expected);
     }
+}
+
+/// What is called like deposit data but is none of it was not looked at, and may be sent to the contract nevertheless.
+#[test]
+fn what_only_looks_like_a_deposit_file() {
+    for name in [
+        "deposit-data.json.bak",
+        "deposit-data-1eth.json~",
+        "deposit-data",
+        "Deposit-Data.json",
+        "deposit-data.JSON",
+    ] {
+        let outcome = file_case(
+            TODAY,
+            |material| material.other_names.push(name.to_owned()),
+            &["deposit-file-set"],
+        );
+        says(&outcome, name);
+    }
+    // In a directory of its own it is somebody's archive.
+    let source = ceremony(TODAY);
+    let mut material = source.material(0);
+    material
+        .other_names
+        .push("old/deposit-data.json".to_owned());
+    let outcome = whole_with_proved(&material, &proved(&source));
+    assert_eq!(outcome.report.verdict, Verdict::Pass);
+}
+
+/// Files of several operators, against each other: the same name, and each is told apart.
+#[test]
+fn deposit_files_of_several_operators() {
+    let source = ceremony(NO_DEPOSIT);
+    let mut cluster = Cluster::of(&source);
+    let honest = cluster.material(0).deposit_data;
+    cluster.deposit_files[0].1.entries[1]
+        .data
+        .withdrawal_credentials[12..]
+        .fill(0x66);
+    cluster.sign_deposit_files();
+    let changed = cluster.material(0).deposit_data;
+    let from = |operator: &str, file: &NamedFile| {
+        NamedFile::new(format!("{operator}/{}", file.path), file.bytes.to_vec())
+    };
+    let mut material = Material {
+        cluster_lock: source.material(0).cluster_lock,
+        deposit_data: vec![from("alice", &honest[0]), from("bob", &honest[0])],
+        ..Material::default()
+    };
+    let judge = |material: &Material| {
+        verify(
+            material,
+            &Expectations::default(),
+            &Options::new(Scope::DepositsAgainstLock),
+        )
+    };
+    assert_eq!(judge(&material).report.verdict, Verdict::Pass);
+    material.deposit_data.push(from("carol", &changed[0]));
+    let outcome = judge(&material);
+    assert_caught(&outcome, &["deposit-file-credentials"]);
+    assert_eq!(
+        outcome.report.findings[0].subject,
+        "carol/deposit-data.json, validator 1"
+    );
 }
 
 #[test]
@@ -1381,26 +1616,45 @@ fn one_wallet_for_two_nodes_is_worth_a_note() {
 
 #[test]
 fn what_means_the_same_still_passes() {
-    let source = ceremony("charon-v1.10.3-def-v1.10.0-n4-v2-signed");
-    let proved = proved(&source);
-    let mut material = source.material(2);
-    for file in [&mut material.cluster_lock, &mut material.definition] {
-        let file = file.as_mut().unwrap();
-        let value: serde_json::Value = serde_json::from_slice(&file.bytes).unwrap();
-        let text = crate::mutants::reversed_and_shouted(&value);
-        *file = NamedFile::new(file.path.clone(), format!("\n\t{text}\r\n ").into_bytes());
+    for source in ceremonies() {
+        let mut material = source.material(2);
+        let files = [&mut material.cluster_lock, &mut material.definition]
+            .into_iter()
+            .flatten()
+            .chain(&mut material.deposit_data)
+            .chain(
+                material
+                    .keystores
+                    .iter_mut()
+                    .filter(|file| file.path.ends_with(".json")),
+            );
+        for file in files {
+            let value: serde_json::Value = serde_json::from_slice(&file.bytes).unwrap();
+            let text = crate::mutants::reversed_and_shouted(&value);
+            assert_ne!(text.as_bytes(), file.bytes.as_slice());
+            *file = NamedFile::new(file.path.clone(), format!("\n\t{text}\r\n ").into_bytes());
+        }
+        // charon takes blanks and capitals here too.
+        let key = material.enr_key.as_mut().unwrap();
+        let text = String::from_utf8(key.bytes.to_vec()).unwrap();
+        *key = NamedFile::new(
+            key.path.clone(),
+            format!(" {}\n", text.to_uppercase()).into_bytes(),
+        );
+        let outcome = whole(&material);
+        assert_eq!(
+            outcome.report.verdict,
+            Verdict::Pass,
+            "{}: {:#?}",
+            source.name,
+            outcome.report.findings
+        );
+        let is_signed = source.name.contains("signed");
+        assert_eq!(
+            outcome.report.findings.is_empty(),
+            is_signed,
+            "{}",
+            source.name
+        );
     }
-    for file in &mut material.deposit_data {
-        let value: serde_json::Value = serde_json::from_slice(&file.bytes).unwrap();
-        let text = crate::mutants::reversed_and_shouted(&value);
-        *file = NamedFile::new(file.path.clone(), text.into_bytes());
-    }
-    let outcome = whole_with_proved(&material, &proved);
-    assert_eq!(
-        outcome.report.verdict,
-        Verdict::Pass,
-        "{:#?}",
-        outcome.report.findings
-    );
-    assert!(outcome.report.findings.is_empty());
 }

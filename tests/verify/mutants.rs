@@ -4,16 +4,21 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Mutex;
 
+use charon_dkg::cluster::eip712::{creator_config_digest, enr_digest, operator_config_digest};
 use charon_dkg::cluster::{
-    ClusterLock, Definition, DepositFile, Network, ParseError, Parsed, Remark, RemarkKind,
+    ClusterLock, Definition, DefinitionVersion, DepositFile, Gwei, Network, ParseError, Parsed,
+    Remark, RemarkKind,
 };
 use charon_dkg::keys::bls::ShareSecret;
 use charon_dkg::keys::k1::EnrKey;
 use charon_dkg::keys::keystore::Keystore;
-use charon_dkg::verify::{Material, NamedFile, Outcome, Verdict};
+use charon_dkg::verify::{
+    Expectations, Material, NamedFile, Options, Outcome, Scope, Verdict, verify,
+};
 use rayon::prelude::*;
 use serde_json::Value;
 
+use crate::forge::Cluster;
 use crate::support::{Ceremony, ceremonies, ceremony, proved, serious, whole_with_proved};
 
 /// JSON as written: keys may repeat, numbers are text.
@@ -168,6 +173,7 @@ fn other_values(value: &Tree, others: &[Tree]) -> Vec<(&'static str, Tree)> {
             ] {
                 values.push(("number", Tree::Number(other.to_string())));
             }
+            values.extend(other_amounts(parsed).map(|amount| (OTHER_AMOUNT, Tree::Number(amount))));
             values.push(("negative", Tree::Number(format!("-{number}"))));
             values.push(("fraction", Tree::Number(format!("{number}.5"))));
             values.push(("number as text", Tree::Text(number.clone())));
@@ -219,6 +225,19 @@ fn other_values(value: &Tree, others: &[Tree]) -> Vec<(&'static str, Tree)> {
     values
 }
 
+/// Another sum of money, where there was one.
+const OTHER_AMOUNT: &str = "other amount";
+
+/// Every other amount that somebody may want to deposit, if this is one: whole ETH in Gwei.
+fn other_amounts(amount: u64) -> impl Iterator<Item = String> {
+    let is_amount = amount > 0 && amount.is_multiple_of(Gwei::ONE_ETH.0);
+    [1, 8, 16, 31, 32, 2048]
+        .map(Gwei::from_eth)
+        .into_iter()
+        .filter(move |other| is_amount && other.0 != amount)
+        .map(|other| other.0.to_string())
+}
+
 fn other_texts(text: &str) -> Vec<(&'static str, String)> {
     let (prefix, digits) = match text.strip_prefix("0x") {
         Some(digits) => ("0x", digits),
@@ -241,6 +260,9 @@ fn other_texts(text: &str) -> Vec<(&'static str, String)> {
                     .filter(|(_, other)| other != text),
             );
         }
+    }
+    if let Ok(amount) = text.parse() {
+        texts.extend(other_amounts(amount).map(|amount| (OTHER_AMOUNT, amount)));
     }
     match hex::decode(digits) {
         Ok(bytes) if bytes.len() >= 4 => {
@@ -376,12 +398,40 @@ impl Target {
         }
     }
 
+    /// The scope in which this file is verified without the rest of the directory; `None` for what belongs to one node.
+    const fn scope(self) -> Option<Scope> {
+        match self {
+            Target::Lock => Some(Scope::LockOnly),
+            Target::Definition => Some(Scope::DefinitionOnly),
+            Target::Deposits(_) => Some(Scope::DepositsAgainstLock),
+            Target::Keystore(_) | Target::Password(_) | Target::EnrKey => None,
+        }
+    }
+
+    /// The checks of which at least one must speak in the scope of this file alone; `None` if it means something else
+    /// there, but nothing that is wrong.
+    fn expected_alone(self, mutant: &Mutant, signed: bool) -> Option<BTreeSet<&'static str>> {
+        if self != Target::Definition || !is_repaired(mutant) {
+            return Some(self.expected(mutant));
+        }
+        // Of an unsigned definition anybody can make another one.
+        signed.then(|| {
+            BTreeSet::from([
+                "definition-signed",
+                "operator-config-signature",
+                "operator-enr-signature",
+                "creator-signature",
+            ])
+        })
+    }
+
     /// The checks of which at least one must speak.
     fn expected(self, mutant: &Mutant) -> BTreeSet<&'static str> {
         let mut checks = BTreeSet::new();
-        if let ("hashes recomputed", Target::Lock) | (OUTSIDER, Target::Lock) =
-            (mutant.operation, self)
-        {
+        if self == Target::Definition && is_repaired(mutant) {
+            return BTreeSet::from(["definition-file"]);
+        }
+        if self == Target::Lock && is_repaired(mutant) {
             // Nobody but the nodes can sign the lock again; and without a usable share there is nothing to verify.
             return BTreeSet::from(["lock-aggregate", "public-share"]);
         }
@@ -482,6 +532,11 @@ impl Target {
     }
 }
 
+/// Whether all hashes fit again.
+fn is_repaired(mutant: &Mutant) -> bool {
+    [REHASHED, OUTSIDER].contains(&mutant.operation)
+}
+
 /// Which checks must notice a change of a field of a definition.
 fn expected_in_definition(last: &str, field: &str) -> Vec<&'static str> {
     match last {
@@ -558,22 +613,14 @@ struct Tally {
     problems: Vec<String>,
 }
 
-fn judge(
-    source: &Ceremony,
-    target: Target,
-    mutants: &[Mutant],
-    proved: &HashSet<[u8; 32]>,
-    tally: &Mutex<Tally>,
-) {
-    let node = 0;
-    let whole = source.material(node);
-    let original = target.file(&mut whole.clone()).bytes.clone();
-    mutants.par_iter().for_each(|mutant| {
-        let mut material = whole.clone();
+fn judge(source: &Source, target: Target, mutants: &[Mutant], tally: &Mutex<Tally>) {
+    let original = target.file(&mut source.material.clone()).bytes.clone();
+    mutants.par_iter().enumerate().for_each(|(number, mutant)| {
+        let mut material = source.material.clone();
         let file = target.file(&mut material);
         *file = NamedFile::new(file.path.clone(), mutant.bytes.clone());
         let same = target.means_the_same(&original, &mutant.bytes);
-        let outcome = whole_with_proved(&material, proved);
+        let outcome = whole_with_proved(&material, &source.proved);
         let last = mutant.field.rsplit('.').next().unwrap_or_default();
         let problem = if same {
             let may_differ = mutant.operation.contains("key")
@@ -588,6 +635,17 @@ fn judge(
         } else {
             survived(&outcome, &target.expected(mutant))
         };
+        let problem = problem.or_else(|| {
+            // Mostly the same checks once more, so a part of them must do.
+            let scope = target.scope().filter(|_| number % 4 == 0)?;
+            let outcome = verify(&material, &Expectations::default(), &Options::new(scope));
+            if same {
+                return (outcome.report.verdict != Verdict::Pass)
+                    .then(|| format!("does not pass as {scope:?}"));
+            }
+            let expected = target.expected_alone(mutant, source.signed)?;
+            survived(&outcome, &expected).map(|problem| format!("{problem} as {scope:?}"))
+        });
         let mut tally = tally.lock().unwrap();
         if same {
             tally.same += 1;
@@ -618,6 +676,9 @@ fn survived(outcome: &Outcome, expected: &BTreeSet<&'static str>) -> Option<Stri
     ))
 }
 
+/// What anybody can do.
+const REHASHED: &str = "hashes recomputed";
+
 /// What is done by somebody who has other keys, and signs with them whatever he can.
 const OUTSIDER: &str = "re-signed by an outsider";
 
@@ -646,13 +707,60 @@ fn rehashed_locks(original: &[u8], mutant: &Mutant) -> Vec<Mutant> {
         field: mutant.field.clone(),
         bytes: lock.to_json().into_bytes(),
     };
-    let rehashed = as_mutant("hashes recomputed", &lock);
+    let rehashed = as_mutant(REHASHED, &lock);
     lock.signature_aggregate = Some(outsider().sign(hash.as_bytes()).to_bytes());
     let enr_key = EnrKey::from_secret_bytes(&[0x66; 32]).unwrap();
     for signature in &mut lock.node_signatures {
         *signature = enr_key.sign_digest(hash.as_bytes());
     }
     vec![rehashed, as_mutant(OUTSIDER, &lock)]
+}
+
+/// The same of a definition, whose hashes anybody can compute, and whose signatures nobody else can make.
+fn rehashed_definitions(original: &[u8], mutant: &Mutant) -> Vec<Mutant> {
+    let Some(definition) = Definition::parse(&mutant.bytes)
+        .ok()
+        .and_then(|parsed| parsed.value.with_hashes().ok())
+    else {
+        return Vec::new();
+    };
+    let old = Definition::parse(original).unwrap().value;
+    let hashes = |definition: &Definition| (definition.config_hash, definition.definition_hash);
+    if hashes(&definition) == hashes(&old) {
+        return Vec::new();
+    }
+    let resigned = signed_by_outsider(definition.clone());
+    [(REHASHED, Some(definition)), (OUTSIDER, resigned)]
+        .into_iter()
+        .filter_map(|(operation, definition)| {
+            Some(Mutant {
+                operation,
+                field: mutant.field.clone(),
+                bytes: definition?.to_json().into_bytes(),
+            })
+        })
+        .collect()
+}
+
+/// Every signature by another wallet than that of the address; `None` if there is none to replace.
+fn signed_by_outsider(mut definition: Definition) -> Option<Definition> {
+    let wallet = EnrKey::from_secret_bytes(&[0x66; 32]).unwrap();
+    let chain_id = Network::by_fork_version(definition.fork_version)?.chain_id;
+    let config_hash = definition.config_hash?;
+    let digest = operator_config_digest(definition.version, &config_hash, chain_id)?;
+    if definition.is_unsigned() {
+        return None;
+    }
+    for operator in &mut definition.operators {
+        operator.config_signature = wallet.sign_digest(&digest).to_vec();
+        let digest = enr_digest(&operator.enr, chain_id);
+        operator.enr_signature = wallet.sign_digest(&digest).to_vec();
+    }
+    if definition.version.has_creator() {
+        let digest = creator_config_digest(&config_hash, chain_id);
+        definition.creator.config_signature = wallet.sign_digest(&digest).to_vec();
+    }
+    definition.with_hashes().ok()
 }
 
 /// The same of a deposit data file and its roots.
@@ -696,9 +804,8 @@ fn mutants_of(target: Target, bytes: &[u8]) -> Vec<Mutant> {
         .flat_map(|mutant| match target {
             Target::Lock => rehashed_locks(bytes, mutant),
             Target::Deposits(_) => rerooted_deposits(bytes, mutant),
-            Target::Definition | Target::Keystore(_) | Target::Password(_) | Target::EnrKey => {
-                Vec::new()
-            }
+            Target::Definition => rehashed_definitions(bytes, mutant),
+            Target::Keystore(_) | Target::Password(_) | Target::EnrKey => Vec::new(),
         })
         .collect();
     mutants.extend(repaired);
@@ -710,41 +817,111 @@ fn mutants_of(target: Target, bytes: &[u8]) -> Vec<Mutant> {
 fn stride() -> usize {
     match std::env::var("MUTANTS") {
         Ok(all) if all == "all" => 1,
-        Ok(_) | Err(_) => 3,
+        Ok(_) | Err(_) => 5,
     }
 }
+
+/// One node's directory, and what is known of it.
+struct Source {
+    name: String,
+    material: Material,
+    proved: HashSet<[u8; 32]>,
+    /// Whether wallets signed the definition.
+    signed: bool,
+    nodes: usize,
+}
+
+const TODAY: &str = "charon-v1.10.3-def-v1.10.0-n4-v2";
+
+/// Every ceremony, and a cluster of each version that none of them has, signed if the version can be.
+fn sources() -> Vec<Source> {
+    let mut sources: Vec<Source> = ceremonies()
+        .map(|ceremony| Source {
+            material: ceremony.material(0),
+            proved: proved(&ceremony),
+            signed: ceremony.name.contains("signed"),
+            nodes: ceremony.nodes,
+            name: ceremony.name,
+        })
+        .collect();
+    let home = ceremony(TODAY);
+    let mut cluster = Cluster::of(&home);
+    for version in [
+        DefinitionVersion::V1_0,
+        DefinitionVersion::V1_1,
+        DefinitionVersion::V1_2,
+        DefinitionVersion::V1_3,
+        DefinitionVersion::V1_9,
+    ] {
+        cluster.convert(version);
+        let signed = version.has_eip712_signatures();
+        if signed {
+            cluster.sign_definition();
+            cluster.seal();
+        }
+        sources.push(Source {
+            name: format!("made of {version}"),
+            material: cluster.material(0),
+            proved: proved(&home),
+            signed,
+            nodes: home.nodes,
+        });
+    }
+    sources
+}
+
+/// Each way to change something, what the mutants call it, and how many there are at least of each among all.
+const WAYS: [(&str, &[&str], usize); 8] = [
+    (
+        "flipped bits",
+        &["bit flipped", "bit of the file flipped"],
+        10_000,
+    ),
+    (
+        "swapped validators, shares, operators and entries",
+        &["elements swapped"],
+        200,
+    ),
+    ("other network", &["other network"], 800),
+    ("other amount", &[OTHER_AMOUNT], 200),
+    ("taken from another", &["taken from a neighbour"], 900),
+    ("re-signed by an outsider", &[OUTSIDER], 9_000),
+    ("recomputed", &[REHASHED, "roots recomputed"], 9_000),
+    ("duplicate keys", &["key doubled", "key in capitals"], 4_000),
+];
 
 #[test]
 fn no_mutant_passes() {
     let tally: Mutex<Tally> = Mutex::default();
-    let stride = stride();
-    for (number, source) in ceremonies().enumerate() {
-        let proved = proved(&source);
-        let mut material = source.material(0);
+    let all = stride();
+    for (number, source) in sources().iter().enumerate() {
+        let mut material = source.material.clone();
         let mut targets = vec![Target::Lock, Target::Definition];
         targets.extend((0..material.deposit_data.len()).map(Target::Deposits));
-        // Every changed keystore has to be opened, so one ceremony must do: the format never changed.
-        if source.name == "charon-v1.10.3-def-v1.10.0-n4-v2" {
+        // The made ones have the keystores of a ceremony.
+        if !source.name.starts_with("made") {
             targets.extend([Target::Keystore(1), Target::Password(0), Target::EnrKey]);
         }
         for target in targets {
             let bytes = target.file(&mut material).bytes.to_vec();
-            // The large ceremony has the same fields many times.
             let stride = match target {
-                Target::Lock if source.nodes > 4 => stride * 12,
+                // The large ceremony has the same fields many times.
+                Target::Lock if source.nodes > 4 => all * 12,
+                // Every changed keystore has to be opened, and the format never changed.
+                Target::Keystore(_) | Target::Password(_) if source.name != TODAY => all * 8,
                 Target::Lock
                 | Target::Definition
                 | Target::Deposits(_)
                 | Target::Keystore(_)
                 | Target::Password(_)
-                | Target::EnrKey => stride,
+                | Target::EnrKey => all,
             };
             let mutants: Vec<Mutant> = mutants_of(target, &bytes)
                 .into_iter()
                 .skip(number % stride)
                 .step_by(stride)
                 .collect();
-            judge(&source, target, &mutants, &proved, &tally);
+            judge(source, target, &mutants, &tally);
         }
     }
 
@@ -763,45 +940,141 @@ fn no_mutant_passes() {
         "{} problems: {shown:#?}",
         tally.problems.len()
     );
-    assert!(caught >= 36_000 / stride, "{caught} mutants");
+    assert!(caught >= 50_000 / all, "{caught} mutants");
+    for (way, operations, least) in WAYS {
+        let count: usize = operations
+            .iter()
+            .filter_map(|operation| tally.caught.get(operation))
+            .sum();
+        assert!(count >= least / all, "{count} mutants of {way}");
+    }
+}
+
+/// The checks of which one must speak if the file of another node or ceremony lies in the place of this one.
+fn expected_of_a_stranger(target: Target) -> BTreeSet<&'static str> {
+    BTreeSet::from(match target {
+        Target::Lock => ["definition-file", "keystore-share"],
+        Target::Definition => ["definition-file"; 2],
+        Target::Deposits(_) => ["deposit-file-validators"; 2],
+        Target::Keystore(_) => ["keystore-share"; 2],
+        Target::Password(_) => ["keystore-decrypt"; 2],
+        Target::EnrKey => ["enr-key-operator", "keystore-share"],
+    })
 }
 
 #[test]
 fn no_file_of_another_node_or_ceremony_passes() {
-    let home = ceremony("charon-v1.10.3-def-v1.10.0-n4-v2");
-    let proved = proved(&home);
-    let material = home.material(0);
-    let mut strangers: Vec<Material> = (1..4).map(|node| home.material(node)).collect();
-    strangers.extend(
-        ceremonies()
-            .filter(|other| other.name != home.name)
-            .map(|other| other.material(0)),
-    );
+    let homes: Vec<Ceremony> = ceremonies().collect();
     let mut tried = 0;
-    for stranger in &mut strangers {
-        for target in [
-            Target::Lock,
-            Target::Definition,
-            Target::Deposits(0),
-            Target::Keystore(0),
-            Target::Keystore(1),
-            Target::Password(1),
-            Target::EnrKey,
-        ] {
-            let bytes = target.file(stranger).bytes.to_vec();
-            let mut changed = material.clone();
-            let file = target.file(&mut changed);
-            // Lock, definition and deposit data are the same for all nodes of a ceremony.
-            if *file.bytes == bytes {
-                continue;
+    for (number, home) in homes.iter().enumerate() {
+        let proved = proved(home);
+        let material = home.material(0);
+        let next = &homes[(number + 1) % homes.len()];
+        // One ceremony meets all others.
+        let others = homes
+            .iter()
+            .filter(|other| other.name == next.name || home.name == TODAY)
+            .filter(|other| other.name != home.name)
+            .map(|other| other.material(0));
+        let mut strangers: Vec<Material> =
+            (1..home.nodes).map(|node| home.material(node)).collect();
+        let nodes = strangers.len();
+        strangers.extend(others);
+        for (position, stranger) in strangers.iter_mut().enumerate() {
+            for target in [
+                Target::Lock,
+                Target::Definition,
+                Target::Deposits(0),
+                Target::Keystore(0),
+                Target::Keystore(1),
+                Target::Password(1),
+                Target::EnrKey,
+            ] {
+                let bytes = target.file(stranger).bytes.to_vec();
+                let mut changed = material.clone();
+                let file = target.file(&mut changed);
+                // Lock, definition and deposit data are the same for all nodes of a ceremony.
+                if *file.bytes == bytes {
+                    assert!(position < nodes && target.scope().is_some(), "{target:?}");
+                    continue;
+                }
+                *file = NamedFile::new(file.path.clone(), bytes);
+                let outcome = whole_with_proved(&changed, &proved);
+                let problem = survived(&outcome, &expected_of_a_stranger(target));
+                assert_eq!(problem, None, "{}: {target:?}", home.name);
+                assert_eq!(outcome.report.verdict, Verdict::Fail, "{target:?}");
+                tried += 1;
             }
-            *file = NamedFile::new(file.path.clone(), bytes);
-            let outcome = whole_with_proved(&changed, &proved);
-            assert_eq!(outcome.report.verdict, Verdict::Fail, "{target:?}");
-            tried += 1;
         }
     }
-    assert_eq!(tried, 3 * 4 + 9 * 7);
+    // Nodes of nine ceremonies of four and one of ten, and pairs of ceremonies.
+    assert_eq!(tried, (9 * 3 + 9) * 4 + (9 + 9) * 7);
+}
+
+/// Every node of every ceremony, without one of its files, and with one too many.
+#[test]
+fn no_directory_with_a_file_too_few_or_too_many_passes() {
+    let mut tried = 0;
+    for ceremony in ceremonies() {
+        let proved = proved(&ceremony);
+        let all_of = |node: usize| {
+            let mut tried = 0;
+            let mut case = |node: usize, expected: &'static str, edit: &dyn Fn(&mut Material)| {
+                let mut material = ceremony.material(node);
+                edit(&mut material);
+                let outcome = whole_with_proved(&material, &proved);
+                let problem = survived(&outcome, &BTreeSet::from([expected]));
+                assert_eq!(problem, None, "{} node {node}", ceremony.name);
+                tried += 1;
+            };
+            let whole = ceremony.material(node);
+            case(node, "data-directory", &|it| it.cluster_lock = None);
+            case(node, "enr-key", &|it| it.enr_key = None);
+            for file in 0..whole.deposit_data.len() {
+                case(node, "deposit-file-set", &|it| {
+                    it.deposit_data.remove(file);
+                });
+                for name in ["deposit-data-7eth.json", "deposit-data-32eth.json"] {
+                    case(node, "deposit-file-name", &|it| {
+                        let bytes = it.deposit_data[file].bytes.to_vec();
+                        it.deposit_data.push(NamedFile::new(name, bytes));
+                    });
+                }
+            }
+            let validators = whole.keystores.len() / 2;
+            for file in 0..whole.keystores.len() {
+                case(node, "keystore-set", &|it| {
+                    it.keystores.remove(file);
+                });
+                for name in [
+                    format!("keystore-{validators}.json"),
+                    format!("keystore-{validators}.txt"),
+                    "keystore-0 (1).json".to_owned(),
+                    "other/keystore-0.json".to_owned(),
+                ] {
+                    let path = format!("validator_keys/{name}");
+                    case(node, "keystore-set", &|it| {
+                        let bytes = it.keystores[file].bytes.to_vec();
+                        it.keystores.push(NamedFile::new(path.clone(), bytes));
+                    });
+                }
+            }
+            for (name, expected) in [
+                ("cluster-manifest.pb", "data-directory"),
+                ("deposit-data.json.bak", "deposit-file-set"),
+                ("deposit-data", "deposit-file-set"),
+                ("validator_keys/keystore-9.json", "keystore-set"),
+            ] {
+                case(node, expected, &|it| it.other_names.push(name.to_owned()));
+            }
+            tried
+        };
+        tried += (0..ceremony.nodes)
+            .into_par_iter()
+            .map(all_of)
+            .sum::<usize>();
+    }
+    assert!(tried > 1_500, "{tried}");
 }
 
 /// The same content with every object's keys in reverse order, and hexadecimal in upper case where it is data.

@@ -6,13 +6,17 @@
     reason = "a test that cannot go on has failed"
 )]
 
+#[path = "support/output.rs"]
+mod output;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, Stdio};
 
+use output::text;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
@@ -136,15 +140,6 @@ impl Drop for Cluster {
 
 fn give(path: &Path, owner: &fs::Metadata) {
     std::os::unix::fs::chown(path, Some(owner.uid()), Some(owner.gid())).unwrap();
-}
-
-fn text(output: &Output) -> String {
-    format!(
-        "{:?}\n{}\n{}",
-        output.status,
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr)
-    )
 }
 
 /// Everything in a directory: path, mode, owner and content.

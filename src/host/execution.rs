@@ -1,9 +1,12 @@
 //! Asks an execution client what contract wallets say of signatures (EIP-1271), over JSON-RPC.
 //!
-//! The URL often holds a key of the provider, so no error repeats any of it.
+//! The URL often holds a key of the provider, so no error repeats what may be one.
 
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use percent_encoding::percent_decode_str;
 use reqwest::header::CONTENT_TYPE;
 use reqwest::{Client, Response, Url};
 use serde_json::{Value, json};
@@ -27,6 +30,9 @@ const WHOLE_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// Parts of a URL of this length may be a provider's key; shorter ones are words such as `v2`.
 const SHORTEST_KEY: usize = 8;
+
+/// An answer may show an address that was escaped for another one; more escapes than these nobody puts around one.
+const ESCAPED_TIMES: usize = 3;
 
 /// JSON-RPC's code for a call that the contract itself refused (geth, Nethermind, Besu, Erigon, Reth).
 const REVERTED: i64 = 3;
@@ -137,46 +143,82 @@ impl ExecutionRpc {
             Err(_) => problem = Some(ExecutionError::TimedOut),
         }
         answers.resize(questions.len(), None);
-        (answers, problem.map(|problem| self.without_url(problem)))
+        (answers, problem)
     }
 
-    /// What a server says may repeat what it was asked by.
-    fn without_url(&self, error: ExecutionError) -> ExecutionError {
-        let clean = |mut text: String| {
-            let url = &self.0;
-            let values = url.query_pairs().map(|(_, value)| value.into_owned());
-            let segments = url.path().split('/').map(str::to_owned);
-            let names = [url.username(), url.password().unwrap_or_default()].map(str::to_owned);
-            for secret in values.chain(segments).chain(names) {
-                if secret.len() >= SHORTEST_KEY {
-                    text = text.replace(&secret, "[…]");
-                }
-            }
-            text
+    /// Whether a part of the URL may be a provider's key or a password.
+    pub fn may_hold_key(&self) -> bool {
+        !self.keys().is_empty()
+    }
+
+    /// What may be a key or a password in user name, password, path and query: as it is sent, and without escapes.
+    fn keys(&self) -> Vec<String> {
+        let url = &self.0;
+        let (user, password) = (url.username(), url.password().unwrap_or_default());
+        let mut keys = vec![user.to_owned(), password.to_owned()];
+        let query = url.query().unwrap_or_default();
+        let parts = url.path().split('/').chain(query.split(['&', '=']));
+        for part in parts.filter(|part| part.len() >= SHORTEST_KEY) {
+            // In a query `+` may stand for a blank.
+            keys.extend([part.to_owned(), part.replace('+', " ")]);
+        }
+        let decoded: Vec<String> = keys.iter().map(|key| plain(key)).collect();
+        keys.extend(decoded);
+        if !(user.is_empty() && password.is_empty()) {
+            // So it is sent (RFC 7617).
+            keys.push(STANDARD.encode(format!("{}:{}", plain(user), plain(password))));
+        }
+        keys.retain(|key| !key.is_empty());
+        keys
+    }
+
+    /// What may be shown of a text from elsewhere, which may repeat any of the URL. The whole text is cleaned before it is
+    /// cut: half a key would be found no more.
+    fn shown(&self, text: &str) -> String {
+        let mut secrets = self.keys();
+        let labels = self.0.host_str().unwrap_or_default().split('.');
+        // Some providers have the key there.
+        secrets.extend(
+            labels
+                .filter(|label| label.len() >= SHORTEST_KEY)
+                .map(str::to_owned),
+        );
+        // The longest first: a short one may be part of a long one, whose rest would stay.
+        secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
+        let without_secrets = |text: String| {
+            secrets
+                .iter()
+                .fold(text, |text, secret| text.replace(secret, "[…]"))
         };
-        match error {
-            ExecutionError::Refused(text) => ExecutionError::Refused(clean(text)),
-            ExecutionError::Nonsense(text) => ExecutionError::Nonsense(clean(text)),
-            ExecutionError::Unreachable(text) => ExecutionError::Unreachable(clean(text)),
-            other @ (ExecutionError::BadUrl
-            | ExecutionError::NotHttp
-            | ExecutionError::NoClient(_)
-            | ExecutionError::TimedOut
-            | ExecutionError::Status(_)
-            | ExecutionError::TooLarge
-            | ExecutionError::OtherChain { .. }
-            | ExecutionError::NoContract(_)) => other,
+        let text = without_secrets(text.to_owned());
+        excerpt(without_secrets(plain(&text)).as_bytes())
+    }
+
+    fn nonsense(&self, bytes: &[u8]) -> ExecutionError {
+        ExecutionError::Nonsense(self.shown(&String::from_utf8_lossy(bytes)))
+    }
+
+    fn refused(&self, error: &RpcError) -> ExecutionError {
+        ExecutionError::Refused(self.shown(&error.message))
+    }
+
+    fn unreachable(&self, error: reqwest::Error) -> ExecutionError {
+        if error.is_timeout() {
+            ExecutionError::TimedOut
+        } else {
+            // Its text has the URL otherwise.
+            ExecutionError::Unreachable(self.shown(&causes(&error.without_url())))
         }
     }
 
     async fn check_chain(&self, client: &Client, expected: u64) -> Result<(), ExecutionError> {
         let result = self.call(client, "eth_chainId", json!([])).await?;
-        let result = result.map_err(|error| ExecutionError::Refused(error.message))?;
+        let result = result.map_err(|error| self.refused(&error))?;
         let seen = result
             .as_str()
             .and_then(|text| text.strip_prefix("0x"))
             .and_then(|digits| u64::from_str_radix(digits, 16).ok())
-            .ok_or_else(|| nonsense(&result))?;
+            .ok_or_else(|| self.nonsense(result.to_string().as_bytes()))?;
         if seen == expected {
             Ok(())
         } else {
@@ -201,13 +243,13 @@ impl ExecutionRpc {
             Ok(result) => result,
             // Many wallets do not answer no, they revert.
             Err(error) if error.is_revert() => return Ok(false),
-            Err(error) => return Err(ExecutionError::Refused(error.message)),
+            Err(error) => return Err(self.refused(&error)),
         };
         let answer = result
             .as_str()
             .and_then(|text| text.strip_prefix("0x"))
             .and_then(|digits| hex::decode(digits).ok())
-            .ok_or_else(|| nonsense(&result))?;
+            .ok_or_else(|| self.nonsense(result.to_string().as_bytes()))?;
         if answer.is_empty() {
             return Err(ExecutionError::NoContract(question.address));
         }
@@ -228,10 +270,10 @@ impl ExecutionRpc {
             .body(body.to_string())
             .send()
             .await
-            .map_err(unreachable)?;
+            .map_err(|error| self.unreachable(error))?;
         let status = response.status();
         let is_success = status.is_success();
-        let bytes = match read(response).await {
+        let bytes = match self.read(response).await {
             Ok(bytes) => bytes,
             Err(_) if !is_success => return Err(ExecutionError::Status(status.as_u16())),
             Err(error) => return Err(error),
@@ -246,18 +288,34 @@ impl ExecutionRpc {
                 match answer.remove("result") {
                     Some(result) if is_success => Ok(Ok(result)),
                     Some(_) | None if !is_success => Err(ExecutionError::Status(status.as_u16())),
-                    Some(_) | None => Err(ExecutionError::Nonsense(excerpt(&bytes))),
+                    Some(_) | None => Err(self.nonsense(&bytes)),
                 }
             }
             Ok(_) | Err(_) if !is_success => Err(ExecutionError::Status(status.as_u16())),
-            Ok(_) | Err(_) => Err(ExecutionError::Nonsense(excerpt(&bytes))),
+            Ok(_) | Err(_) => Err(self.nonsense(&bytes)),
         }
+    }
+
+    async fn read(&self, mut response: Response) -> Result<Vec<u8>, ExecutionError> {
+        let mut bytes = Vec::new();
+        while let Some(chunk) = response
+            .chunk()
+            .await
+            .map_err(|error| self.unreachable(error))?
+        {
+            if bytes.len() + chunk.len() > MAX_ANSWER_BYTES {
+                return Err(ExecutionError::TooLarge);
+            }
+            bytes.extend_from_slice(&chunk);
+        }
+        Ok(bytes)
     }
 }
 
 /// An error as JSON-RPC has it.
 struct RpcError {
     code: i64,
+    /// As it came: see [`ExecutionRpc::shown`].
     message: String,
 }
 
@@ -269,7 +327,7 @@ impl RpcError {
                 .get("code")
                 .and_then(Value::as_i64)
                 .unwrap_or_default(),
-            message: excerpt(message.unwrap_or("without a reason").as_bytes()),
+            message: message.unwrap_or("without a reason").to_owned(),
         }
     }
 
@@ -277,10 +335,6 @@ impl RpcError {
     fn is_revert(&self) -> bool {
         self.code == REVERTED || self.message.to_lowercase().contains("revert")
     }
-}
-
-fn nonsense(result: &Value) -> ExecutionError {
-    ExecutionError::Nonsense(excerpt(result.to_string().as_bytes()))
 }
 
 fn client() -> Result<Client, ExecutionError> {
@@ -294,22 +348,79 @@ fn client() -> Result<Client, ExecutionError> {
         .map_err(|error| ExecutionError::NoClient(causes(&error)))
 }
 
-fn unreachable(error: reqwest::Error) -> ExecutionError {
-    if error.is_timeout() {
-        ExecutionError::TimedOut
-    } else {
-        // Its text has the URL otherwise.
-        ExecutionError::Unreachable(causes(&error.without_url()))
+/// A text without the escapes of URLs, which may be escaped themselves, and without those that JSON has for `/`.
+fn plain(text: &str) -> String {
+    let mut text = text.replace("\\/", "/");
+    for _ in 0..ESCAPED_TIMES {
+        text = percent_decode_str(&text).decode_utf8_lossy().into_owned();
     }
+    text
 }
 
-async fn read(mut response: Response) -> Result<Vec<u8>, ExecutionError> {
-    let mut bytes = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(unreachable)? {
-        if bytes.len() + chunk.len() > MAX_ANSWER_BYTES {
-            return Err(ExecutionError::TooLarge);
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const URL: &str =
+        "https://label-with-a-key.example:8545/v2/path%2Fkey%3D1?api+key%21name=query%20value&id=1";
+
+    #[test]
+    fn no_part_of_the_url_that_may_be_a_key_is_shown_however_it_is_written() {
+        let rpc = ExecutionRpc::parse(&URL.replace("//", "//user:pa%24s@")).unwrap();
+        for (said, shown) in [
+            ("no /v2/path%2Fkey%3D1 here", "no /v2/[…] here"),
+            ("no /v2/path%2fkey%3d1 here", "no /v2/[…] here"),
+            ("no /v2/path/key=1 here", "no /v2/[…] here"),
+            ("no \\/v2\\/path\\/key=1 here", "no /v2/[…] here"),
+            ("no %2Fv2%2Fpath%252Fkey%253D1", "no /v2/[…]"),
+            ("100%path%2Fkey%3D1", "100%[…]"),
+            ("?api+key%21name=1", "?[…]=1"),
+            ("?api key!name=query value&id=1", "?[…]=[…]&id=1"),
+            ("query%20value", "[…]"),
+            ("label-with-a-key.example", "[…].example"),
+            ("pa%24s and pa$s of user", "[…] and […] of […]"),
+            (
+                "Authorization: Basic dXNlcjpwYSRz",
+                "Authorization: Basic […]",
+            ),
+        ] {
+            assert_eq!(rpc.shown(said), shown);
         }
-        bytes.extend_from_slice(&chunk);
     }
-    Ok(bytes)
+
+    #[test]
+    fn a_key_is_found_before_the_text_is_cut() {
+        let rpc = ExecutionRpc::parse("https://host/abcdefghijklmnopqrstuvwxyz").unwrap();
+        for before in 250..310 {
+            let text = format!("{}abcdefghijklmnopqrstuvwxyz", "-".repeat(before));
+            let shown = rpc.shown(&text);
+            assert!(!shown.contains('a'), "{shown}");
+        }
+    }
+
+    #[test]
+    fn a_short_key_does_not_keep_a_long_one_from_being_found() {
+        let rpc = ExecutionRpc::parse("https://host/password?token=password-of-mine").unwrap();
+        assert_eq!(rpc.shown("no password-of-mine"), "no […]");
+    }
+
+    #[test]
+    fn a_url_without_anything_like_a_key_is_known_as_such() {
+        let may_hold_key = |url: &str| ExecutionRpc::parse(url).unwrap().may_hold_key();
+        for url in [
+            "http://127.0.0.1:8545",
+            "http://execution-client:8545/",
+            "https://host/v2?id=1",
+        ] {
+            assert!(!may_hold_key(url), "{url}");
+        }
+        for url in [
+            "https://host/v3/0123456789abcdef",
+            "https://host/?key=0123456789abcdef",
+            "https://host/?0123456789abcdef",
+            "https://me:pw@host/",
+        ] {
+            assert!(may_hold_key(url), "{url}");
+        }
+    }
 }

@@ -249,7 +249,7 @@ fn check_one(
                 subject,
                 seen,
                 expected,
-                "a contract wallet may have signed; only its own network can tell (EIP-1271): ask it with --execution-rpc",
+                "a contract wallet may have signed; only its own network can tell (EIP-1271): ask it with --execution-rpc-file",
             );
             contracts.open.push(question);
         }

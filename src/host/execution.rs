@@ -4,9 +4,6 @@
 
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-use percent_encoding::percent_decode_str;
 use reqwest::header::CONTENT_TYPE;
 use reqwest::{Client, Response, Url};
 use serde_json::{Value, json};
@@ -14,6 +11,7 @@ use serde_json::{Value, json};
 use super::causes::causes;
 use super::fetch::{excerpt, is_this_machine, mozilla_roots};
 use crate::cluster::{Address, eip1271};
+use crate::url_keys::UrlKeys;
 use crate::verify::ContractQuestion;
 
 /// Longest answer that is read, in bytes. The one that counts has a hundred; a revert may carry a few thousand.
@@ -27,12 +25,6 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const CALL_TIMEOUT: Duration = Duration::from_secs(20);
 /// All calls together: at most two for each operator and one for the creator.
 const WHOLE_TIMEOUT: Duration = Duration::from_secs(120);
-
-/// Parts of a URL of this length may be a provider's key; shorter ones are words such as `v2`.
-const SHORTEST_KEY: usize = 8;
-
-/// An answer may show an address that was escaped for another one; more escapes than these nobody puts around one.
-const ESCAPED_TIMES: usize = 3;
 
 /// JSON-RPC's code for a call that the contract itself refused (geth, Nethermind, Besu, Erigon, Reth).
 const REVERTED: i64 = 3;
@@ -148,50 +140,14 @@ impl ExecutionRpc {
 
     /// Whether a part of the URL may be a provider's key or a password.
     pub fn may_hold_key(&self) -> bool {
-        !self.keys().is_empty()
+        !UrlKeys::of(&self.0).is_empty()
     }
 
-    /// What may be a key or a password in user name, password, path and query: as it is sent, and without escapes.
-    fn keys(&self) -> Vec<String> {
-        let url = &self.0;
-        let (user, password) = (url.username(), url.password().unwrap_or_default());
-        let mut keys = vec![user.to_owned(), password.to_owned()];
-        let query = url.query().unwrap_or_default();
-        let parts = url.path().split('/').chain(query.split(['&', '=']));
-        for part in parts.filter(|part| part.len() >= SHORTEST_KEY) {
-            // In a query `+` may stand for a blank.
-            keys.extend([part.to_owned(), part.replace('+', " ")]);
-        }
-        let decoded: Vec<String> = keys.iter().map(|key| plain(key)).collect();
-        keys.extend(decoded);
-        if !(user.is_empty() && password.is_empty()) {
-            // So it is sent (RFC 7617).
-            keys.push(STANDARD.encode(format!("{}:{}", plain(user), plain(password))));
-        }
-        keys.retain(|key| !key.is_empty());
-        keys
-    }
-
-    /// What may be shown of a text from elsewhere, which may repeat any of the URL. The whole text is cleaned before it is
-    /// cut: half a key would be found no more.
+    /// What may be shown of a text from elsewhere, which may repeat any of the URL.
     fn shown(&self, text: &str) -> String {
-        let mut secrets = self.keys();
-        let labels = self.0.host_str().unwrap_or_default().split('.');
-        // Some providers have the key there.
-        secrets.extend(
-            labels
-                .filter(|label| label.len() >= SHORTEST_KEY)
-                .map(str::to_owned),
-        );
-        // The longest first: a short one may be part of a long one, whose rest would stay.
-        secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
-        let without_secrets = |text: String| {
-            secrets
-                .iter()
-                .fold(text, |text, secret| text.replace(secret, "[…]"))
-        };
-        let text = without_secrets(text.to_owned());
-        excerpt(without_secrets(plain(&text)).as_bytes())
+        let keys = UrlKeys::of(&self.0).with_host(&self.0);
+        // The whole is cleaned before it is cut.
+        excerpt(keys.hide_escaped(text).as_bytes())
     }
 
     fn nonsense(&self, bytes: &[u8]) -> ExecutionError {
@@ -348,45 +304,9 @@ fn client() -> Result<Client, ExecutionError> {
         .map_err(|error| ExecutionError::NoClient(causes(&error)))
 }
 
-/// A text without the escapes of URLs, which may be escaped themselves, and without those that JSON has for `/`.
-fn plain(text: &str) -> String {
-    let mut text = text.replace("\\/", "/");
-    for _ in 0..ESCAPED_TIMES {
-        text = percent_decode_str(&text).decode_utf8_lossy().into_owned();
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    const URL: &str =
-        "https://label-with-a-key.example:8545/v2/path%2Fkey%3D1?api+key%21name=query%20value&id=1";
-
-    #[test]
-    fn no_part_of_the_url_that_may_be_a_key_is_shown_however_it_is_written() {
-        let rpc = ExecutionRpc::parse(&URL.replace("//", "//user:pa%24s@")).unwrap();
-        for (said, shown) in [
-            ("no /v2/path%2Fkey%3D1 here", "no /v2/[…] here"),
-            ("no /v2/path%2fkey%3d1 here", "no /v2/[…] here"),
-            ("no /v2/path/key=1 here", "no /v2/[…] here"),
-            ("no \\/v2\\/path\\/key=1 here", "no /v2/[…] here"),
-            ("no %2Fv2%2Fpath%252Fkey%253D1", "no /v2/[…]"),
-            ("100%path%2Fkey%3D1", "100%[…]"),
-            ("?api+key%21name=1", "?[…]=1"),
-            ("?api key!name=query value&id=1", "?[…]=[…]&id=1"),
-            ("query%20value", "[…]"),
-            ("label-with-a-key.example", "[…].example"),
-            ("pa%24s and pa$s of user", "[…] and […] of […]"),
-            (
-                "Authorization: Basic dXNlcjpwYSRz",
-                "Authorization: Basic […]",
-            ),
-        ] {
-            assert_eq!(rpc.shown(said), shown);
-        }
-    }
 
     #[test]
     fn a_key_is_found_before_the_text_is_cut() {
@@ -395,32 +315,6 @@ mod tests {
             let text = format!("{}abcdefghijklmnopqrstuvwxyz", "-".repeat(before));
             let shown = rpc.shown(&text);
             assert!(!shown.contains('a'), "{shown}");
-        }
-    }
-
-    #[test]
-    fn a_short_key_does_not_keep_a_long_one_from_being_found() {
-        let rpc = ExecutionRpc::parse("https://host/password?token=password-of-mine").unwrap();
-        assert_eq!(rpc.shown("no password-of-mine"), "no […]");
-    }
-
-    #[test]
-    fn a_url_without_anything_like_a_key_is_known_as_such() {
-        let may_hold_key = |url: &str| ExecutionRpc::parse(url).unwrap().may_hold_key();
-        for url in [
-            "http://127.0.0.1:8545",
-            "http://execution-client:8545/",
-            "https://host/v2?id=1",
-        ] {
-            assert!(!may_hold_key(url), "{url}");
-        }
-        for url in [
-            "https://host/v3/0123456789abcdef",
-            "https://host/?key=0123456789abcdef",
-            "https://host/?0123456789abcdef",
-            "https://me:pw@host/",
-        ] {
-            assert!(may_hold_key(url), "{url}");
         }
     }
 }

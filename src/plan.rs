@@ -1216,24 +1216,28 @@ fn check_relays(facts: &Facts, findings: &mut Vec<Finding>) {
     }
 }
 
-/// Whether `charon version` inside the image says another release than the tag.
+/// Whether what `charon version` printed inside an image is the release of its tag.
 ///
 /// Builds from source print `v0.16-rc` or `v1.10` without a patch number; peers compare
 /// major.minor only, so such an output agrees where these two do.
-pub fn version_disagrees(subject: &str, output: &str, charon: &CharonVersion) -> Option<Finding> {
-    let said = output
-        .split_whitespace()
-        .find_map(|word| word.parse::<CharonVersion>().ok());
-    let agrees = said.as_ref().is_some_and(|said| {
+pub fn says_version(output: &str, charon: &CharonVersion) -> bool {
+    version_in(output).is_some_and(|said| {
         said.same_line(charon) && said.patch.is_none_or(|patch| Some(patch) == charon.patch)
-    });
-    (!agrees).then(|| {
+    })
+}
+
+fn version_in(output: &str) -> Option<CharonVersion> {
+    output.split_whitespace().find_map(|word| word.parse().ok())
+}
+
+fn version_disagrees(subject: &str, output: &str, charon: &CharonVersion) -> Option<Finding> {
+    (!says_version(output, charon)).then(|| {
         fail(
             "image-version-differs",
             subject,
             &format!(
                 "`charon version` inside says {}",
-                said.map_or_else(
+                version_in(output).map_or_else(
                     || "nothing that is a version".to_owned(),
                     |said| said.to_string()
                 )

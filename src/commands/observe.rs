@@ -499,7 +499,7 @@ async fn image(engine: &Engine, request: &Request, release: Option<&CharonVersio
     match engine.inspect_image(&reference).await {
         Ok(Some(found)) => {
             let run_as = found.run_image(&reference).reference().to_owned();
-            let version_output = version_inside(engine, &found.id, &run_as).await;
+            let version_output = version_inside(engine, &found.id, &run_as, release).await;
             ImageFact::Present {
                 run_as,
                 version_output,
@@ -513,14 +513,15 @@ async fn image(engine: &Engine, request: &Request, release: Option<&CharonVersio
     }
 }
 
-/// What `charon version` prints inside an image of this id, which is asked only once.
+/// What `charon version` prints inside an image of this id, which is asked once if it is this release.
 pub(super) async fn version_inside(
     engine: &Engine,
     id: &str,
     run_as: &str,
 ) -> Result<String, String> {
+    release: &CharonVersion,
     let known = KnownImages::of_this_process();
-    if let Some(output) = known.version_output(id) {
+    if let Some(output) = known.version_output(id, release) {
         return Ok(output);
     }
     let plan = ContainerPlan {
@@ -537,7 +538,7 @@ pub(super) async fn version_inside(
         .map_err(|error| error.to_string())?;
     if run.exit.code == 0 {
         let output = run.text();
-        known.remember(id, &output);
+        known.remember(id, release, &output);
         Ok(output)
     } else {
         Err(format!(

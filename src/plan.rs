@@ -15,6 +15,7 @@ use crate::cluster::network::Network;
 use crate::cluster::version::CharonVersion;
 use crate::finding::{Finding, Weight};
 use crate::pins;
+use crate::report::quoted;
 
 /// Where the data directory is mounted inside the container (charon's Dockerfile: WORKDIR
 /// `/opt/charon`, default `--data-dir .charon`).
@@ -729,7 +730,7 @@ fn check_data_dir(
                     &subject,
                     "you may not put files there",
                     "a directory that its owner may write in",
-                    &format!("chmod u+rwx {}", request.data_dir.display()),
+                    &format!("chmod u+rwx {}", quoted(&request.data_dir)),
                 ));
             }
             check_entries(entries, &subject, findings);
@@ -893,7 +894,7 @@ fn check_key<'a>(
                     &subject,
                     &format!("mode {mode:04o}"),
                     "mode 0600: readable by its owner alone",
-                    &format!("chmod 600 {subject}"),
+                    &format!("chmod 600 {}", quoted(&subject)),
                 ));
             }
             if let DataDirFact::Found { uid: owner, .. } = &facts.data_dir
@@ -904,7 +905,7 @@ fn check_key<'a>(
                     &subject,
                     &format!("it belongs to uid {uid}"),
                     &format!("uid {owner}, the owner of the directory"),
-                    &format!("chown {owner} {subject}"),
+                    &format!("chown {owner} {}", quoted(&subject)),
                 ));
             }
             Some(KeyChosen { enr_id })

@@ -39,6 +39,7 @@ use crate::plan::{
     EntryKind, Facts, ImageFact, LABEL_ATTEMPT, LABEL_ENR_ID, NetworkFact, OtherUser, RelayAnswer,
     RelayFact, Request, StateDirProblem,
 };
+use crate::report;
 
 /// `charon version` answers at once; a cold disk may need a while to read the image.
 const VERSION_DEADLINE: Duration = Duration::from_secs(60);
@@ -518,8 +519,8 @@ pub(super) async fn version_inside(
     engine: &Engine,
     id: &str,
     run_as: &str,
-) -> Result<String, String> {
     release: &CharonVersion,
+) -> Result<String, String> {
     let known = KnownImages::of_this_process();
     if let Some(output) = known.version_output(id, release) {
         return Ok(output);
@@ -681,17 +682,21 @@ pub(super) fn name_holder(container: &ContainerFacts) -> OtherUser {
         .and_then(|attempt| attempt.ancestors().nth(2))
         .and_then(|state_dir| state_dir.to_str()?.strip_suffix("-dkg"));
     let whose = data_dir.unwrap_or("an unknown directory");
+    let run = data_dir.map_or_else(
+        || "`charon-dkg run` in its directory".to_owned(),
+        |dir| format!("`charon-dkg run --data-dir {}`", report::quoted(dir)),
+    );
     let (how, advice) = if container.state.may_run() {
         (
             format!("runs a ceremony with the same ENR key, for {whose}"),
             format!(
-                "one ENR key is never in two ceremonies: go on with that one, `charon-dkg run --data-dir {whose}`, or end it there"
+                "one ENR key is never in two ceremonies: go on with that one, {run}, or end it there"
             ),
         )
     } else if attempt.is_some_and(Path::is_dir) {
         (
             format!("holds the end of a ceremony with the same ENR key, for {whose}"),
-            format!("see what became of it: `charon-dkg run --data-dir {whose}`"),
+            format!("see what became of it: {run}"),
         )
     } else {
         (

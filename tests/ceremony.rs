@@ -291,4 +291,22 @@ fn four_operators_end_with_the_same_proved_files_whatever_happens_on_the_way() {
     ]);
     let here = cluster.work.path().display().to_string();
     assert!(!left.contains(&here), "containers are left behind:\n{left}");
+
+    // charon tells its flags, and the simulator refuses this one then.
+    let refused = cluster
+        .run(&copy)
+        .args([
+            "--",
+            "--execution-client-rpc-endpoint=https://rpc.example/v3/k3y-of-mine",
+        ])
+        .output()
+        .unwrap();
+    assert_eq!(refused.status.code(), Some(6), "{}", text(&refused));
+    let log = fs::read_to_string(copy.join(".charon-dkg/attempts/1/charon.log")).unwrap();
+    assert!(
+        log.contains(r#""execution-client-rpc-endpoint": "xxxxx""#),
+        "{log}"
+    );
+    assert!(!log.contains("k3y"), "{log}");
+    assert!(!text(&refused).contains("k3y"), "{}", text(&refused));
 }

@@ -25,6 +25,7 @@
 //! | [`simulator`] | a stand-in for charon where there is no registry; it deals genuine files but is no DKG | yes |
 //! | [`host`] | the engine, the file system, guards, signals, the terminal | yes |
 //! | [`commands`] | one file per verb; wiring only | yes |
+//! | [`url_keys`] | what of a URL may be a key, and texts without it | none |
 //! | [`metadata`] | what docker and Compose ask about the plugin itself | none |
 //! | [`error`] | what went wrong, the exit code, and the next command to type | none |
 
@@ -50,4 +51,5 @@ pub mod receipt;
 pub mod repair;
 pub mod report;
 pub mod simulator;
+pub mod url_keys;
 pub mod verify;

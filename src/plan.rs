@@ -15,6 +15,7 @@ use crate::cluster::network::Network;
 use crate::cluster::version::CharonVersion;
 use crate::finding::{Finding, Weight};
 use crate::pins;
+use crate::report::quoted;
 
 /// Where the data directory is mounted inside the container (charon's Dockerfile: WORKDIR
 /// `/opt/charon`, default `--data-dir .charon`).
@@ -729,7 +730,7 @@ fn check_data_dir(
                     &subject,
                     "you may not put files there",
                     "a directory that its owner may write in",
-                    &format!("chmod u+rwx {}", request.data_dir.display()),
+                    &format!("chmod u+rwx {}", quoted(&request.data_dir)),
                 ));
             }
             check_entries(entries, &subject, findings);
@@ -893,7 +894,7 @@ fn check_key<'a>(
                     &subject,
                     &format!("mode {mode:04o}"),
                     "mode 0600: readable by its owner alone",
-                    &format!("chmod 600 {subject}"),
+                    &format!("chmod 600 {}", quoted(&subject)),
                 ));
             }
             if let DataDirFact::Found { uid: owner, .. } = &facts.data_dir
@@ -904,7 +905,7 @@ fn check_key<'a>(
                     &subject,
                     &format!("it belongs to uid {uid}"),
                     &format!("uid {owner}, the owner of the directory"),
-                    &format!("chown {owner} {subject}"),
+                    &format!("chown {owner} {}", quoted(&subject)),
                 ));
             }
             Some(KeyChosen { enr_id })
@@ -1216,24 +1217,28 @@ fn check_relays(facts: &Facts, findings: &mut Vec<Finding>) {
     }
 }
 
-/// Whether `charon version` inside the image says another release than the tag.
+/// Whether what `charon version` printed inside an image is the release of its tag.
 ///
 /// Builds from source print `v0.16-rc` or `v1.10` without a patch number; peers compare
 /// major.minor only, so such an output agrees where these two do.
-pub fn version_disagrees(subject: &str, output: &str, charon: &CharonVersion) -> Option<Finding> {
-    let said = output
-        .split_whitespace()
-        .find_map(|word| word.parse::<CharonVersion>().ok());
-    let agrees = said.as_ref().is_some_and(|said| {
+pub fn says_version(output: &str, charon: &CharonVersion) -> bool {
+    version_in(output).is_some_and(|said| {
         said.same_line(charon) && said.patch.is_none_or(|patch| Some(patch) == charon.patch)
-    });
-    (!agrees).then(|| {
+    })
+}
+
+fn version_in(output: &str) -> Option<CharonVersion> {
+    output.split_whitespace().find_map(|word| word.parse().ok())
+}
+
+fn version_disagrees(subject: &str, output: &str, charon: &CharonVersion) -> Option<Finding> {
+    (!says_version(output, charon)).then(|| {
         fail(
             "image-version-differs",
             subject,
             &format!(
                 "`charon version` inside says {}",
-                said.map_or_else(
+                version_in(output).map_or_else(
                     || "nothing that is a version".to_owned(),
                     |said| said.to_string()
                 )

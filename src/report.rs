@@ -3,6 +3,9 @@
 //! What is shown may come from files and logs of strangers: [`clean`] takes out of it what could
 //! move a terminal's cursor or forge a line. It is the only function that does so.
 
+use std::borrow::Cow;
+use std::ffi::OsStr;
+
 use serde::Serialize;
 
 use crate::error::Failure;
@@ -49,6 +52,15 @@ pub fn clean(text: &str) -> String {
         }
     }
     out
+}
+
+/// A path or name as a shell reads it back; every command that people are told to type has its words from here.
+///
+/// What is not UTF-8 is replaced, as wherever paths are shown.
+pub fn quoted(word: impl AsRef<OsStr>) -> String {
+    let word = word.as_ref().to_string_lossy();
+    // A NUL is the only thing that no shell can be given, and no path has one.
+    shlex::try_quote(&word).map_or_else(|_| word.to_string(), Cow::into_owned)
 }
 
 /// Whether a character has no shape of its own but changes how others are shown.
@@ -176,6 +188,28 @@ mod tests {
             seen: seen.to_owned(),
             expected: "something else".to_owned(),
             advice: String::new(),
+        }
+    }
+
+    #[test]
+    fn a_shell_reads_quoted_words_back() {
+        assert_eq!(quoted("/srv/my-cluster_1.2"), "/srv/my-cluster_1.2");
+        for word in [
+            "",
+            "/o'p/$x y",
+            "a;b",
+            "`id`",
+            "$(id)",
+            "a\nb",
+            "*",
+            "~",
+            "é",
+        ] {
+            let read = std::process::Command::new("sh")
+                .args(["-c", &format!("printf %s {}", quoted(word))])
+                .output()
+                .unwrap();
+            assert_eq!(read.stdout, word.as_bytes());
         }
     }
 

@@ -6,13 +6,17 @@
     reason = "a test that cannot go on has failed"
 )]
 
+#[path = "support/output.rs"]
+mod output;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, Stdio};
 
+use output::text;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
@@ -136,15 +140,6 @@ impl Drop for Cluster {
 
 fn give(path: &Path, owner: &fs::Metadata) {
     std::os::unix::fs::chown(path, Some(owner.uid()), Some(owner.gid())).unwrap();
-}
-
-fn text(output: &Output) -> String {
-    format!(
-        "{:?}\n{}\n{}",
-        output.status,
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr)
-    )
 }
 
 /// Everything in a directory: path, mode, owner and content.
@@ -296,4 +291,22 @@ fn four_operators_end_with_the_same_proved_files_whatever_happens_on_the_way() {
     ]);
     let here = cluster.work.path().display().to_string();
     assert!(!left.contains(&here), "containers are left behind:\n{left}");
+
+    // charon tells its flags, and the simulator refuses this one then.
+    let refused = cluster
+        .run(&copy)
+        .args([
+            "--",
+            "--execution-client-rpc-endpoint=https://rpc.example/v3/k3y-of-mine",
+        ])
+        .output()
+        .unwrap();
+    assert_eq!(refused.status.code(), Some(6), "{}", text(&refused));
+    let log = fs::read_to_string(copy.join(".charon-dkg/attempts/1/charon.log")).unwrap();
+    assert!(
+        log.contains(r#""execution-client-rpc-endpoint": "xxxxx""#),
+        "{log}"
+    );
+    assert!(!log.contains("k3y"), "{log}");
+    assert!(!text(&refused).contains("k3y"), "{}", text(&refused));
 }

@@ -11,6 +11,9 @@
     reason = "a test that cannot go on fails, also in its helpers"
 )]
 
+#[path = "support/engine.rs"]
+mod engine;
+
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -21,10 +24,11 @@ use charon_dkg::host::docker::{
     ContainerState, Engine, EngineError, EngineFacts, LogLine, MAX_LINE_BYTES, Mode, OutputStream,
     Overlap, Reason, RunImage, UserMapping, user_for,
 };
-use charon_dkg::host::engine::{Address, EngineEnvironment, EngineOptions, find_engine};
+use charon_dkg::host::engine::Address;
 use charon_dkg::host::probe::{self, Outcome, ask_relays};
 use charon_dkg::host::self_image::{PROGRAM, SelfImage, SelfImageSpec, load_self_image};
 use charon_dkg::plan::{ContainerPlan, Mount};
+use engine::engine;
 use futures_util::StreamExt;
 
 /// The image of these tests is this very test program, told to be [`container_child`].
@@ -125,28 +129,9 @@ fn container_child() {
     std::process::exit(0);
 }
 
-async fn engine() -> Engine {
-    let found = find_engine(
-        &EngineOptions::default(),
-        &EngineEnvironment::of_this_process(),
-    )
-    .unwrap();
-    match Engine::connect(&found).await {
-        Ok(engine) => engine,
-        Err(error) => panic!(
-            "{error}\nThese tests need a running engine ({} from {}): start dockerd, or set DOCKER_HOST.",
-            found.address, found.source
-        ),
-    }
-}
-
 /// The same engine without the module under test, for what that never does.
 fn raw_docker() -> bollard::Docker {
-    let found = find_engine(
-        &EngineOptions::default(),
-        &EngineEnvironment::of_this_process(),
-    )
-    .unwrap();
+    let found = engine::found();
     let Address::Socket(path) = found.address else {
         panic!("{}", found.address);
     };

@@ -9,6 +9,9 @@
     reason = "a test that cannot go on fails, also in its helpers"
 )]
 
+#[path = "support/engine.rs"]
+mod engine;
+
 #[expect(
     dead_code,
     reason = "the parts that break off and listen on a Unix socket serve other tests"
@@ -16,25 +19,10 @@
 #[path = "support/http_server.rs"]
 mod http_server;
 
-use charon_dkg::host::docker::{Engine, EngineError, PullFailure, PullProgress, RunImage};
-use charon_dkg::host::engine::{EngineEnvironment, EngineOptions, find_engine};
+use charon_dkg::host::docker::{EngineError, PullFailure, PullProgress, RunImage};
+use engine::engine;
 use http_server::{Answer, Request, Server, answer, json};
 use sha2::{Digest, Sha256};
-
-async fn engine() -> Engine {
-    let found = find_engine(
-        &EngineOptions::default(),
-        &EngineEnvironment::of_this_process(),
-    )
-    .unwrap();
-    match Engine::connect(&found).await {
-        Ok(engine) => engine,
-        Err(error) => panic!(
-            "{error}\nThese tests need a running docker engine ({} from {}): start dockerd, or set DOCKER_HOST.",
-            found.address, found.source
-        ),
-    }
-}
 
 fn digest(bytes: &[u8]) -> String {
     format!("sha256:{}", hex::encode(Sha256::digest(bytes)))

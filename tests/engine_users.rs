@@ -9,6 +9,9 @@
     reason = "a test that cannot go on has failed"
 )]
 
+#[path = "support/output.rs"]
+mod output;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
@@ -16,6 +19,7 @@ use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use output::text;
 use serde_json::Value;
 
 /// User and group.
@@ -133,15 +137,6 @@ fn script(words: &[&str], dir: &Path) -> Output {
 
 fn open_up(path: &Path) {
     fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
-}
-
-fn text(output: &Output) -> String {
-    format!(
-        "{:?}\n{}\n{}",
-        output.status,
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr)
-    )
 }
 
 /// Everything in a directory and the directory itself: path, mode, owner, group, content.

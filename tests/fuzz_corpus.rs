@@ -7,12 +7,15 @@
     reason = "a test that cannot go on has failed"
 )]
 
+#[path = "support/files.rs"]
+mod files;
 #[path = "../fuzz/properties.rs"]
 mod properties;
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use files::files_below;
 use rayon::prelude::*;
 
 fn root() -> &'static Path {
@@ -35,23 +38,6 @@ fn seeds(target: &str, is_fixture: fn(&str) -> bool) -> Vec<PathBuf> {
             .into_iter()
             .filter(|file| is_fixture(&file.display().to_string())),
     );
-    files
-}
-
-fn files_below(root: &Path) -> Vec<PathBuf> {
-    let mut files = Vec::new();
-    let mut directories = vec![root.to_owned()];
-    while let Some(directory) = directories.pop() {
-        for entry in fs::read_dir(&directory).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                directories.push(path);
-            } else {
-                files.push(path);
-            }
-        }
-    }
-    files.sort();
     files
 }
 

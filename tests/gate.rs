@@ -10,6 +10,8 @@
     reason = "helpers of tests fail best where they stand"
 )]
 
+#[path = "support/engine.rs"]
+mod engine;
 #[path = "support/schema.rs"]
 mod schema;
 #[path = "gate/story.rs"]
@@ -22,8 +24,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
-use charon_dkg::host::docker::{Engine, Mode};
-use charon_dkg::host::engine::{EngineEnvironment, EngineOptions, find_engine};
+use charon_dkg::host::docker::Mode;
 use charon_dkg::host::self_image::{PROGRAM, SelfImageSpec, load_self_image};
 use serde_json::Value;
 
@@ -75,15 +76,8 @@ fn ground() -> &'static Ground {
 }
 
 async fn prepare() -> Ground {
-    let options = EngineOptions::default();
-    let found = find_engine(&options, &EngineEnvironment::of_this_process()).unwrap();
-    let engine = match Engine::connect(&found).await {
-        Ok(engine) => engine,
-        Err(error) => panic!(
-            "{error}\nThese tests need a running engine ({} from {}): start dockerd, or set DOCKER_HOST.",
-            found.address, found.source
-        ),
-    };
+    let found = engine::found();
+    let engine = engine::engine().await;
     let spec = SelfImageSpec {
         entrypoint: CHILD.map(str::to_owned).to_vec(),
         ..SelfImageSpec::default()

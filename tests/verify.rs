@@ -12,6 +12,8 @@ mod contracts;
 mod defects;
 #[path = "verify/documentation.rs"]
 mod documentation;
+#[path = "support/files.rs"]
+mod files;
 #[path = "verify/forge.rs"]
 mod forge;
 #[path = "verify/mutants.rs"]

@@ -11,6 +11,7 @@ pub mod diagnosis;
 pub mod event;
 pub mod line;
 pub mod progress;
+pub mod redact;
 
 use std::time::Duration;
 
@@ -20,6 +21,7 @@ pub use diagnosis::{Diagnosis, End, Who, Whose};
 pub use event::{Event, Round};
 pub use line::{ClockTime, Entry, Level, Line, LineBuffer};
 pub use progress::{ClusterSize, Link, Peer, Phase, Progress, Waiting};
+pub use redact::Redactor;
 
 use diagnosis::Evidence;
 

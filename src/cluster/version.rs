@@ -254,6 +254,18 @@ impl DefinitionVersion {
         if self >= Self::V1_11 { 32 } else { 1 }
     }
 
+    /// Whether an operator may be a contract wallet (EIP-1271): charon asks contracts from v1.4.0 on, and the releases that
+    /// do so refuse definitions before v1.6.0.
+    pub fn operator_may_be_contract(self) -> bool {
+        self >= Self::V1_6
+    }
+
+    /// Whether the creator may be one: charon asks a contract about the creator from v1.11.0 on only (charon
+    /// `cluster/definition.go`, `VerifySignatures`), and older definitions are run by older releases.
+    pub fn creator_may_be_contract(self) -> bool {
+        self >= Self::V1_11
+    }
+
     /// Whether the `fee_recipient_address` of a validator in the lock is known, if only to be refused.
     pub fn has_legacy_lock_fee_recipient(self) -> bool {
         self <= Self::V1_5

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::definition_source::FoundDefinition;
 use super::{Context, checked, failures, observe, receipt, watch::Watch};
-use crate::charon_log::{ClusterSize, End};
+use crate::charon_log::{ClusterSize, End, Redactor};
 use crate::error::{Failure, Kind};
 use crate::finding::{Finding, Weight};
 use crate::host::attempt::{Attempt, AttemptError, Record, State};
@@ -197,6 +197,7 @@ impl Ceremony<'_> {
         log: &mut Log<'_>,
     ) -> Result<Followed, Failure> {
         let mut lines = engine.follow_logs(id);
+        let mut redactor = Redactor::default();
         let mut tick = tokio::time::interval(Duration::from_secs(1));
         let begin = Instant::now();
         let mut stopped = false;
@@ -204,7 +205,7 @@ impl Ceremony<'_> {
             tokio::select! {
                 line = lines.next() => match line {
                     Some(Ok(line)) => {
-                        let text = line.text + if line.complete { "\n" } else { "" };
+                        let text = redactor.line(&line.text) + if line.complete { "\n" } else { "" };
                         log.write(text.as_bytes());
                         watch.push(text.as_bytes(), begin.elapsed());
                     }
@@ -526,7 +527,7 @@ struct Log<'a> {
     path: String,
     file: Option<File>,
     /// The engine gives the output from its first line: so much of it an earlier command already
-    /// wrote.
+    /// wrote, redacted by the same rule.
     written: u64,
 }
 

@@ -94,7 +94,7 @@ fn project_dir(options: &Options, spelling: &str) -> Result<PathBuf, Closed> {
             ),
             format!(
                 "{spelling} gate install --dir {}",
-                super::gate::words::quoted(&calling)
+                crate::report::quoted(&calling)
             ),
         )),
         Some(_) | None => Ok(installed),

@@ -90,6 +90,12 @@ impl Context {
                 "the execution client is asked over plain http: whoever sits on the way can say that a contract signed",
             );
         }
+        if args.execution_rpc.is_some() && rpc.may_hold_key() {
+            self.warn(
+                "everybody on this machine can read the URL of the execution client, which may hold a key, in the command line: \
+                 put it into a file and name that with --execution-rpc-file",
+            );
+        }
         self.contracts.rpc.get_or_init(|| rpc);
         Ok(())
     }

@@ -70,7 +70,7 @@ pub(super) fn define(context: &Context, args: DefineArgs) -> Result<(), Failure>
     context.say("nobody signs this definition: give every operator the file, and its definition_hash by another way, to compare");
     context.say(&format!(
         "then every operator types, all at the same time: `charon-dkg run --definition {}`",
-        path.file_name().unwrap_or_default().to_string_lossy()
+        report::quoted(path.file_name().unwrap_or_default())
     ));
     Ok(())
 }

@@ -14,6 +14,7 @@ use crate::host::journal::JournalError;
 use crate::host::read::ReadError;
 use crate::host::signals::InterruptError;
 use crate::plan::LABEL_ATTEMPT;
+use crate::report::quoted;
 
 pub(super) fn file(error: FileError) -> Failure {
     Failure::new(Kind::Unexpected, error.to_string())
@@ -63,12 +64,12 @@ fn damaged_record(error: &AttemptError, path: &Path) -> Failure {
     failure
         .hint(format!(
             "see whether its container still runs, and let it end: docker ps -a --filter label={LABEL_ATTEMPT}={}",
-            dir.display()
+            quoted(dir)
         ))
         .hint(format!(
             "then move the attempt aside, which keeps all that charon wrote in it: mv {} {}",
-            dir.display(),
-            aside.display()
+            quoted(dir),
+            quoted(aside)
         ))
         .hint("the next `charon-dkg run` begins a new attempt")
 }

@@ -39,6 +39,7 @@ use crate::plan::{
     EntryKind, Facts, ImageFact, LABEL_ATTEMPT, LABEL_ENR_ID, NetworkFact, OtherUser, RelayAnswer,
     RelayFact, Request, StateDirProblem,
 };
+use crate::report;
 
 /// `charon version` answers at once; a cold disk may need a while to read the image.
 const VERSION_DEADLINE: Duration = Duration::from_secs(60);
@@ -499,7 +500,7 @@ async fn image(engine: &Engine, request: &Request, release: Option<&CharonVersio
     match engine.inspect_image(&reference).await {
         Ok(Some(found)) => {
             let run_as = found.run_image(&reference).reference().to_owned();
-            let version_output = version_inside(engine, &found.id, &run_as).await;
+            let version_output = version_inside(engine, &found.id, &run_as, release).await;
             ImageFact::Present {
                 run_as,
                 version_output,
@@ -513,14 +514,15 @@ async fn image(engine: &Engine, request: &Request, release: Option<&CharonVersio
     }
 }
 
-/// What `charon version` prints inside an image of this id, which is asked only once.
+/// What `charon version` prints inside an image of this id, which is asked once if it is this release.
 pub(super) async fn version_inside(
     engine: &Engine,
     id: &str,
     run_as: &str,
+    release: &CharonVersion,
 ) -> Result<String, String> {
     let known = KnownImages::of_this_process();
-    if let Some(output) = known.version_output(id) {
+    if let Some(output) = known.version_output(id, release) {
         return Ok(output);
     }
     let plan = ContainerPlan {
@@ -537,7 +539,7 @@ pub(super) async fn version_inside(
         .map_err(|error| error.to_string())?;
     if run.exit.code == 0 {
         let output = run.text();
-        known.remember(id, &output);
+        known.remember(id, release, &output);
         Ok(output)
     } else {
         Err(format!(
@@ -680,17 +682,21 @@ pub(super) fn name_holder(container: &ContainerFacts) -> OtherUser {
         .and_then(|attempt| attempt.ancestors().nth(2))
         .and_then(|state_dir| state_dir.to_str()?.strip_suffix("-dkg"));
     let whose = data_dir.unwrap_or("an unknown directory");
+    let run = data_dir.map_or_else(
+        || "`charon-dkg run` in its directory".to_owned(),
+        |dir| format!("`charon-dkg run --data-dir {}`", report::quoted(dir)),
+    );
     let (how, advice) = if container.state.may_run() {
         (
             format!("runs a ceremony with the same ENR key, for {whose}"),
             format!(
-                "one ENR key is never in two ceremonies: go on with that one, `charon-dkg run --data-dir {whose}`, or end it there"
+                "one ENR key is never in two ceremonies: go on with that one, {run}, or end it there"
             ),
         )
     } else if attempt.is_some_and(Path::is_dir) {
         (
             format!("holds the end of a ceremony with the same ENR key, for {whose}"),
-            format!("see what became of it: `charon-dkg run --data-dir {whose}`"),
+            format!("see what became of it: {run}"),
         )
     } else {
         (

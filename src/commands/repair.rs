@@ -317,25 +317,16 @@ fn command(context: &Context, layout: &Layout, args: &RepairArgs, needs_root: bo
     words.push("repair".to_owned());
     words.push("--yes".to_owned());
     words.push("--dir".to_owned());
-    words.push(quoted(&layout.project_dir().display().to_string()));
+    words.push(report::quoted(layout.project_dir()));
     if context.common.data_dir.is_some() {
         words.push("--data-dir".to_owned());
-        words.push(quoted(&layout.data_dir().display().to_string()));
+        words.push(report::quoted(layout.data_dir()));
     }
     if let Some(owner) = &args.owner {
         words.push("--owner".to_owned());
-        words.push(quoted(owner));
+        words.push(report::quoted(owner));
     }
     words.join(" ")
-}
-
-/// A word that a shell takes as it is.
-fn quoted(word: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+:@%,=".contains(c);
-    if word.chars().all(plain) && !word.is_empty() {
-        return word.to_owned();
-    }
-    format!("'{}'", word.replace('\'', "'\\''"))
 }
 
 /// Nobody else may be at work here: a promotion checks owners and modes too.
@@ -429,16 +420,4 @@ fn finish(
         .with_findings(findings));
     }
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_command_to_type_survives_the_shell() {
-        assert_eq!(quoted("/srv/a-b_c"), "/srv/a-b_c");
-        assert_eq!(quoted("/srv/it's mine"), r"'/srv/it'\''s mine'");
-        assert_eq!(quoted(""), "''");
-    }
 }

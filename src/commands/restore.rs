@@ -137,7 +137,7 @@ fn refuse_open_directory(layout: &Layout, facts: &DataDirFacts) -> Result<(), Fa
                 layout.data_dir().display()
             ),
         )
-        .hint(format!("chmod 700 {}", layout.data_dir().display()))),
+        .hint(format!("chmod 700 {}", report::quoted(layout.data_dir())))),
         Some(_) | None => Ok(()),
     }
 }

@@ -7,6 +7,7 @@ use super::ceremony::{Ceremony, Done, mark_failed, remove_container};
 use super::observe::{self, Observed};
 use super::{Context, failures, resume};
 use crate::cli::CeremonyArgs;
+use crate::cluster::version::MalformedCharonVersion;
 use crate::error::{Failure, Kind};
 use crate::host::attempt::{Attempt, RECORD_FORMAT, Record, State};
 use crate::host::datadir::{self, Layout};
@@ -28,7 +29,7 @@ pub(super) async fn run(
     args: &CeremonyArgs,
     interrupt: &mut Interrupt,
 ) -> Result<Done, Failure> {
-    let _guards = match claim(layout) {
+    let mut guards = match claim(layout) {
         Ok(guards) => guards,
         Err(failure) if failure.kind == Kind::Busy => return Err(failure),
         // What keeps this user from guarding the directory is one of several problems, mostly.
@@ -47,21 +48,34 @@ pub(super) async fn run(
     {
         return Ok(done);
     }
-    start(context, layout, args, interrupt).await
+    start(context, layout, args, &mut guards, interrupt).await
 }
 
 /// Takes the guards of the key and of the directory. A directory that does not exist yet is not
-/// guarded; the preflight will refuse it.
+/// guarded; the preflight will refuse it. No state directory is made where there is none: if the
+/// preflight refuses, nothing was changed.
 fn claim(layout: &Layout) -> Result<Vec<Guard>, Failure> {
     let mut guards = Vec::new();
     if let Ok(Some(key)) = observe::enr_key(layout) {
         let id = key.id().to_string();
         guards.push(guard::claim_enr_key(&id, layout).map_err(failures::guard)?);
     }
-    if layout.data_dir().is_dir() {
-        datadir::create_state_dir(layout).map_err(failures::state_dir)?;
-        guards.push(guard::claim_directory(layout).map_err(failures::guard)?);
+    if !layout.data_dir().is_dir() {
+        return Ok(guards);
     }
+    let alone = if layout.state_dir().symlink_metadata().is_ok() {
+        None
+    } else {
+        guard::claim_data_directory_alone(layout).map_err(failures::guard)?
+    };
+    guards.push(match alone {
+        Some(guard) => guard,
+        // Not every file system locks directories.
+        None => {
+            datadir::create_state_dir(layout).map_err(failures::state_dir)?;
+            guard::claim_directory(layout).map_err(failures::guard)?
+        }
+    });
     Ok(guards)
 }
 
@@ -69,10 +83,11 @@ async fn start(
     context: &Arc<Context>,
     layout: &Layout,
     args: &CeremonyArgs,
+    guards: &mut Vec<Guard>,
     interrupt: &mut Interrupt,
 ) -> Result<Done, Failure> {
     let mut observed = look(context, layout, args, interrupt).await?;
-    let result = begin(context, layout, &mut observed, interrupt).await;
+    let result = begin(context, layout, &mut observed, guards, interrupt).await;
     observed.settle(context).await;
     result
 }
@@ -81,6 +96,7 @@ async fn begin(
     context: &Arc<Context>,
     layout: &Layout,
     observed: &mut Observed,
+    guards: &mut Vec<Guard>,
     interrupt: &mut Interrupt,
 ) -> Result<Done, Failure> {
     let mut plan = observe::plan(observed)?;
@@ -95,6 +111,11 @@ async fn begin(
     };
     for note in &plan.notes {
         context.say(report::findings_text(std::slice::from_ref(note)).trim_end());
+    }
+    let is_guarded = |guard: &Guard| guard.path().starts_with(layout.state_dir());
+    if !guards.iter().any(is_guarded) {
+        datadir::create_state_dir(layout).map_err(failures::state_dir)?;
+        guards.push(guard::claim_state_directory_alone(layout).map_err(failures::guard)?);
     }
     resume::remove_leftover(context, engine, layout, &plan.container.name).await?;
     datadir::store_definition(layout, &found.bytes, &found.source).map_err(failures::file)?;
@@ -265,7 +286,13 @@ async fn pull(
     })?;
     drop(bar);
     let run_as = pulled.run_image(&plan.image_tag).reference().to_owned();
-    let version_output = observe::version_inside(engine, &pulled.id, &run_as).await;
+    let release = plan
+        .charon_version
+        .parse()
+        .map_err(|error: MalformedCharonVersion| {
+            Failure::new(Kind::Unexpected, error.to_string())
+        })?;
+    let version_output = observe::version_inside(engine, &pulled.id, &run_as, &release).await;
     observed.facts.image = plan::ImageFact::Present {
         run_as,
         version_output,

@@ -246,11 +246,7 @@ impl Compose {
 
 impl std::fmt::Display for Compose {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let words: Vec<_> = self
-            .words
-            .iter()
-            .map(|word| word.to_string_lossy())
-            .collect();
+        let words: Vec<_> = self.words.iter().map(crate::report::quoted).collect();
         f.write_str(&words.join(" "))
     }
 }

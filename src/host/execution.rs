@@ -1,6 +1,6 @@
 //! Asks an execution client what contract wallets say of signatures (EIP-1271), over JSON-RPC.
 //!
-//! The URL often holds a key of the provider, so no error repeats any of it.
+//! The URL often holds a key of the provider, so no error repeats what may be one.
 
 use std::time::Duration;
 
@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use super::causes::causes;
 use super::fetch::{excerpt, is_this_machine, mozilla_roots};
 use crate::cluster::{Address, eip1271};
+use crate::url_keys::UrlKeys;
 use crate::verify::ContractQuestion;
 
 /// Longest answer that is read, in bytes. The one that counts has a hundred; a revert may carry a few thousand.
@@ -24,9 +25,6 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const CALL_TIMEOUT: Duration = Duration::from_secs(20);
 /// All calls together: at most two for each operator and one for the creator.
 const WHOLE_TIMEOUT: Duration = Duration::from_secs(120);
-
-/// Parts of a URL of this length may be a provider's key; shorter ones are words such as `v2`.
-const SHORTEST_KEY: usize = 8;
 
 /// JSON-RPC's code for a call that the contract itself refused (geth, Nethermind, Besu, Erigon, Reth).
 const REVERTED: i64 = 3;
@@ -137,46 +135,46 @@ impl ExecutionRpc {
             Err(_) => problem = Some(ExecutionError::TimedOut),
         }
         answers.resize(questions.len(), None);
-        (answers, problem.map(|problem| self.without_url(problem)))
+        (answers, problem)
     }
 
-    /// What a server says may repeat what it was asked by.
-    fn without_url(&self, error: ExecutionError) -> ExecutionError {
-        let clean = |mut text: String| {
-            let url = &self.0;
-            let values = url.query_pairs().map(|(_, value)| value.into_owned());
-            let segments = url.path().split('/').map(str::to_owned);
-            let names = [url.username(), url.password().unwrap_or_default()].map(str::to_owned);
-            for secret in values.chain(segments).chain(names) {
-                if secret.len() >= SHORTEST_KEY {
-                    text = text.replace(&secret, "[…]");
-                }
-            }
-            text
-        };
-        match error {
-            ExecutionError::Refused(text) => ExecutionError::Refused(clean(text)),
-            ExecutionError::Nonsense(text) => ExecutionError::Nonsense(clean(text)),
-            ExecutionError::Unreachable(text) => ExecutionError::Unreachable(clean(text)),
-            other @ (ExecutionError::BadUrl
-            | ExecutionError::NotHttp
-            | ExecutionError::NoClient(_)
-            | ExecutionError::TimedOut
-            | ExecutionError::Status(_)
-            | ExecutionError::TooLarge
-            | ExecutionError::OtherChain { .. }
-            | ExecutionError::NoContract(_)) => other,
+    /// Whether a part of the URL may be a provider's key or a password.
+    pub fn may_hold_key(&self) -> bool {
+        !UrlKeys::of(&self.0).is_empty()
+    }
+
+    /// What may be shown of a text from elsewhere, which may repeat any of the URL.
+    fn shown(&self, text: &str) -> String {
+        let keys = UrlKeys::of(&self.0).with_host(&self.0);
+        // The whole is cleaned before it is cut.
+        excerpt(keys.hide_escaped(text).as_bytes())
+    }
+
+    fn nonsense(&self, bytes: &[u8]) -> ExecutionError {
+        ExecutionError::Nonsense(self.shown(&String::from_utf8_lossy(bytes)))
+    }
+
+    fn refused(&self, error: &RpcError) -> ExecutionError {
+        ExecutionError::Refused(self.shown(&error.message))
+    }
+
+    fn unreachable(&self, error: reqwest::Error) -> ExecutionError {
+        if error.is_timeout() {
+            ExecutionError::TimedOut
+        } else {
+            // Its text has the URL otherwise.
+            ExecutionError::Unreachable(self.shown(&causes(&error.without_url())))
         }
     }
 
     async fn check_chain(&self, client: &Client, expected: u64) -> Result<(), ExecutionError> {
         let result = self.call(client, "eth_chainId", json!([])).await?;
-        let result = result.map_err(|error| ExecutionError::Refused(error.message))?;
+        let result = result.map_err(|error| self.refused(&error))?;
         let seen = result
             .as_str()
             .and_then(|text| text.strip_prefix("0x"))
             .and_then(|digits| u64::from_str_radix(digits, 16).ok())
-            .ok_or_else(|| nonsense(&result))?;
+            .ok_or_else(|| self.nonsense(result.to_string().as_bytes()))?;
         if seen == expected {
             Ok(())
         } else {
@@ -201,13 +199,13 @@ impl ExecutionRpc {
             Ok(result) => result,
             // Many wallets do not answer no, they revert.
             Err(error) if error.is_revert() => return Ok(false),
-            Err(error) => return Err(ExecutionError::Refused(error.message)),
+            Err(error) => return Err(self.refused(&error)),
         };
         let answer = result
             .as_str()
             .and_then(|text| text.strip_prefix("0x"))
             .and_then(|digits| hex::decode(digits).ok())
-            .ok_or_else(|| nonsense(&result))?;
+            .ok_or_else(|| self.nonsense(result.to_string().as_bytes()))?;
         if answer.is_empty() {
             return Err(ExecutionError::NoContract(question.address));
         }
@@ -228,10 +226,10 @@ impl ExecutionRpc {
             .body(body.to_string())
             .send()
             .await
-            .map_err(unreachable)?;
+            .map_err(|error| self.unreachable(error))?;
         let status = response.status();
         let is_success = status.is_success();
-        let bytes = match read(response).await {
+        let bytes = match self.read(response).await {
             Ok(bytes) => bytes,
             Err(_) if !is_success => return Err(ExecutionError::Status(status.as_u16())),
             Err(error) => return Err(error),
@@ -246,18 +244,34 @@ impl ExecutionRpc {
                 match answer.remove("result") {
                     Some(result) if is_success => Ok(Ok(result)),
                     Some(_) | None if !is_success => Err(ExecutionError::Status(status.as_u16())),
-                    Some(_) | None => Err(ExecutionError::Nonsense(excerpt(&bytes))),
+                    Some(_) | None => Err(self.nonsense(&bytes)),
                 }
             }
             Ok(_) | Err(_) if !is_success => Err(ExecutionError::Status(status.as_u16())),
-            Ok(_) | Err(_) => Err(ExecutionError::Nonsense(excerpt(&bytes))),
+            Ok(_) | Err(_) => Err(self.nonsense(&bytes)),
         }
+    }
+
+    async fn read(&self, mut response: Response) -> Result<Vec<u8>, ExecutionError> {
+        let mut bytes = Vec::new();
+        while let Some(chunk) = response
+            .chunk()
+            .await
+            .map_err(|error| self.unreachable(error))?
+        {
+            if bytes.len() + chunk.len() > MAX_ANSWER_BYTES {
+                return Err(ExecutionError::TooLarge);
+            }
+            bytes.extend_from_slice(&chunk);
+        }
+        Ok(bytes)
     }
 }
 
 /// An error as JSON-RPC has it.
 struct RpcError {
     code: i64,
+    /// As it came: see [`ExecutionRpc::shown`].
     message: String,
 }
 
@@ -269,7 +283,7 @@ impl RpcError {
                 .get("code")
                 .and_then(Value::as_i64)
                 .unwrap_or_default(),
-            message: excerpt(message.unwrap_or("without a reason").as_bytes()),
+            message: message.unwrap_or("without a reason").to_owned(),
         }
     }
 
@@ -277,10 +291,6 @@ impl RpcError {
     fn is_revert(&self) -> bool {
         self.code == REVERTED || self.message.to_lowercase().contains("revert")
     }
-}
-
-fn nonsense(result: &Value) -> ExecutionError {
-    ExecutionError::Nonsense(excerpt(result.to_string().as_bytes()))
 }
 
 fn client() -> Result<Client, ExecutionError> {
@@ -294,22 +304,17 @@ fn client() -> Result<Client, ExecutionError> {
         .map_err(|error| ExecutionError::NoClient(causes(&error)))
 }
 
-fn unreachable(error: reqwest::Error) -> ExecutionError {
-    if error.is_timeout() {
-        ExecutionError::TimedOut
-    } else {
-        // Its text has the URL otherwise.
-        ExecutionError::Unreachable(causes(&error.without_url()))
-    }
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-async fn read(mut response: Response) -> Result<Vec<u8>, ExecutionError> {
-    let mut bytes = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(unreachable)? {
-        if bytes.len() + chunk.len() > MAX_ANSWER_BYTES {
-            return Err(ExecutionError::TooLarge);
+    #[test]
+    fn a_key_is_found_before_the_text_is_cut() {
+        let rpc = ExecutionRpc::parse("https://host/abcdefghijklmnopqrstuvwxyz").unwrap();
+        for before in 250..310 {
+            let text = format!("{}abcdefghijklmnopqrstuvwxyz", "-".repeat(before));
+            let shown = rpc.shown(&text);
+            assert!(!shown.contains('a'), "{shown}");
         }
-        bytes.extend_from_slice(&chunk);
     }
-    Ok(bytes)
 }

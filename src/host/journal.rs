@@ -560,7 +560,8 @@ pub(super) fn changed(path: &str, seen: &str) -> Finding {
     )
 }
 
-/// Renames of a list of names from one directory into another, and back.
+/// Renames of paths from one directory to the same places in another, and back. The directories that they lie in are in
+/// both.
 pub(super) struct Moves<'a> {
     pub(super) from: &'a Folder,
     pub(super) to: &'a Folder,
@@ -571,10 +572,19 @@ pub(super) struct Moves<'a> {
 impl Moves<'_> {
     /// Moves all that is not moved yet. A name that something else has taken is an error.
     pub(super) fn forward(&self) -> Result<(), FileError> {
-        for name in self.names {
-            if self.from.status(name)?.is_some() {
-                self.move_one(self.from, self.to, name)?;
+        for path in self.names {
+            let Some((from, name)) = parent_in(self.from, path)? else {
+                continue;
+            };
+            if from.status(name)?.is_none() {
+                continue;
             }
+            let Some((to, _)) = parent_in(self.to, path)? else {
+                let cause = std::io::Error::from(std::io::ErrorKind::NotFound);
+                let place = self.to.path().join(path);
+                return Err(FileError::new("find the place of", place, cause));
+            };
+            self.move_one(&from, &to, path, name)?;
         }
         self.sync(self.from, self.to)
     }
@@ -582,34 +592,57 @@ impl Moves<'_> {
     /// Moves back all that was moved, in the opposite order. A name that is in both places was not
     /// moved by us; both stay.
     pub(super) fn back(&self) -> Result<(), FileError> {
-        for name in self.names.iter().rev() {
-            if self.to.status(name)?.is_some() && self.from.status(name)?.is_none() {
-                self.move_one(self.to, self.from, name)?;
+        for path in self.names.iter().rev() {
+            let (Some((from, name)), Some((to, _))) =
+                (parent_in(self.from, path)?, parent_in(self.to, path)?)
+            else {
+                continue;
+            };
+            if to.status(name)?.is_some() && from.status(name)?.is_none() {
+                self.move_one(&to, &from, path, name)?;
             }
         }
         self.sync(self.to, self.from)
     }
 
-    fn move_one(&self, from: &Folder, to: &Folder, name: &str) -> Result<(), FileError> {
+    fn move_one(
+        &self,
+        source: &Folder,
+        target: &Folder,
+        path: &str,
+        name: &str,
+    ) -> Result<(), FileError> {
         // The cluster lock is what makes charon run: its move is a step of its own on the disk.
-        let alone = name == CLUSTER_LOCK_FILE;
+        let alone = path == CLUSTER_LOCK_FILE;
         if alone {
-            self.sync(from, to)?;
+            self.sync(source, target)?;
         }
-        from.move_new(name, to, name)?;
-        (self.reached)(&format!("moved {name}"));
-        if alone {
-            self.sync(from, to)?;
+        source.move_new(name, target, name)?;
+        (self.reached)(&format!("moved {path}"));
+        // What lies deeper is not among what the sync of all reaches.
+        if alone || path != name {
+            self.sync(source, target)?;
         }
         Ok(())
     }
 
     /// The target first: a cut in between may show an entry in both places, but never in neither.
-    fn sync(&self, from: &Folder, to: &Folder) -> Result<(), FileError> {
-        to.sync()?;
-        from.sync()?;
+    fn sync(&self, source: &Folder, target: &Folder) -> Result<(), FileError> {
+        target.sync()?;
+        source.sync()?;
         (self.reached)("moves synced");
         Ok(())
+    }
+}
+
+/// The directory that a path lies in, opened name by name without following links, and its last name. `None` if there is no
+/// such directory.
+fn parent_in<'a>(root: &Folder, path: &'a str) -> Result<Option<(Folder, &'a str)>, FileError> {
+    let (parent, name) = path.rsplit_once('/').unwrap_or(("", path));
+    match descend(root, Path::new(parent)) {
+        Ok(folder) => Ok(Some((folder, name))),
+        Err(error) if error.is_missing() => Ok(None),
+        Err(error) => Err(error),
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! An image's id follows from its content, so the same id always gives the same answer, and a
 //! container need not be started for it again. Whatever is odd about the cache counts as nothing
-//! remembered.
+//! remembered, and an answer that would speak against a ceremony is always the image's own.
 
 use std::fs::File;
 use std::io::{Read as _, Write as _};
@@ -10,6 +10,9 @@ use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags};
+
+use crate::cluster::CharonVersion;
+use crate::plan::says_version;
 
 /// `charon version` prints one line.
 const MAX_BYTES: u64 = 4 << 10;
@@ -37,8 +40,8 @@ impl KnownImages {
         }
     }
 
-    /// The output of `charon version` in the image of this id, if it is known.
-    pub fn version_output(&self, id: &str) -> Option<String> {
+    /// The output of `charon version` in the image of this id, if it is known to be this release.
+    pub fn version_output(&self, id: &str, charon: &CharonVersion) -> Option<String> {
         let path = self.dir.as_ref()?.join(file_name(id)?);
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let file = rustix::fs::openat(rustix::fs::CWD, path, flags, Mode::empty()).ok()?;
@@ -50,13 +53,15 @@ impl KnownImages {
         }
         let mut text = String::new();
         file.take(MAX_BYTES).read_to_string(&mut text).ok()?;
-        Some(text).filter(|text| !text.is_empty())
+        Some(text).filter(|text| says_version(text, charon))
     }
 
-    /// Remembers the output of `charon version` in the image of this id; where that cannot be
-    /// done, the image is asked again next time.
-    pub fn remember(&self, id: &str, output: &str) {
-        if let (Some(dir), Some(name)) = (&self.dir, file_name(id)) {
+    /// Remembers the output of `charon version` in the image of this id if it is this release;
+    /// otherwise, and where that cannot be done, the image is asked again next time.
+    pub fn remember(&self, id: &str, charon: &CharonVersion, output: &str) {
+        if let (Some(dir), Some(name)) = (&self.dir, file_name(id))
+            && says_version(output, charon)
+        {
             write(dir, &name, output).ok();
         }
     }
@@ -89,9 +94,12 @@ fn file_name(id: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
     use std::os::unix::fs::PermissionsExt as _;
 
     use super::*;
+
+    const PINNED: CharonVersion = CharonVersion::release(1, 10, 3);
 
     fn id(digit: &str) -> String {
         format!("sha256:{}", digit.repeat(64))
@@ -103,13 +111,41 @@ mod tests {
         let known = KnownImages {
             dir: Some(home.path().join("cache/charon-dkg")),
         };
-        assert_eq!(known.version_output(&id("a")), None);
-        known.remember(&id("a"), "v1.10.3\n");
-        known.remember("charon:v1.10.3", "v1.10.3\n");
-        assert_eq!(known.version_output(&id("a")).as_deref(), Some("v1.10.3\n"));
-        assert_eq!(known.version_output(&id("b")), None);
-        assert_eq!(known.version_output("charon:v1.10.3"), None);
-        assert_eq!(known.version_output("sha256:../../etc/passwd"), None);
+        assert_eq!(known.version_output(&id("a"), &PINNED), None);
+        known.remember(&id("a"), &PINNED, "v1.10.3\n");
+        known.remember("charon:v1.10.3", &PINNED, "v1.10.3\n");
+        assert_eq!(
+            known.version_output(&id("a"), &PINNED).as_deref(),
+            Some("v1.10.3\n")
+        );
+        assert_eq!(known.version_output(&id("b"), &PINNED), None);
+        assert_eq!(known.version_output("charon:v1.10.3", &PINNED), None);
+        assert_eq!(
+            known.version_output("sha256:../../etc/passwd", &PINNED),
+            None
+        );
+    }
+
+    #[test]
+    fn another_release_is_neither_remembered_nor_believed() {
+        let home = tempfile::tempdir().unwrap();
+        let known = KnownImages {
+            dir: Some(home.path().join("charon-dkg")),
+        };
+        let file = home
+            .path()
+            .join("charon-dkg")
+            .join(file_name(&id("a")).unwrap());
+        for wrong in ["v1.9.0\n", "v1.10.2\n", "no version\n"] {
+            known.remember(&id("a"), &PINNED, wrong);
+            assert!(!file.exists());
+        }
+        known.remember(&id("a"), &PINNED, "v1.10.3\n");
+        fs::write(&file, "v1.9.0\n").unwrap();
+        assert_eq!(known.version_output(&id("a"), &PINNED), None);
+        // The image's own answer takes its place.
+        known.remember(&id("a"), &PINNED, "v1.10.3\n");
+        assert!(known.version_output(&id("a"), &PINNED).is_some());
     }
 
     #[test]
@@ -119,21 +155,21 @@ mod tests {
         let known = KnownImages {
             dir: Some(dir.clone()),
         };
-        known.remember(&id("a"), "v1.10.3\n");
+        known.remember(&id("a"), &PINNED, "v1.10.3\n");
         let file = dir.join(file_name(&id("a")).unwrap());
-        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o666)).unwrap();
-        assert_eq!(known.version_output(&id("a")), None);
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o666)).unwrap();
+        assert_eq!(known.version_output(&id("a"), &PINNED), None);
         let link = dir.join(file_name(&id("b")).unwrap());
-        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
         std::os::unix::fs::symlink(&file, link).unwrap();
-        assert_eq!(known.version_output(&id("b")), None);
-        assert!(known.version_output(&id("a")).is_some());
+        assert_eq!(known.version_output(&id("b"), &PINNED), None);
+        assert!(known.version_output(&id("a"), &PINNED).is_some());
     }
 
     #[test]
     fn without_a_home_nothing_is_remembered() {
         let known = KnownImages { dir: None };
-        known.remember(&id("a"), "v1.10.3\n");
-        assert_eq!(known.version_output(&id("a")), None);
+        known.remember(&id("a"), &PINNED, "v1.10.3\n");
+        assert_eq!(known.version_output(&id("a"), &PINNED), None);
     }
 }

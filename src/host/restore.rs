@@ -13,7 +13,7 @@ use super::backup::{self, STAGED_DATA, STAGED_STATE, Stage};
 use super::datadir::{CLUSTER_LOCK_FILE, HEARTBEAT_FILE, Layout};
 use super::files::{EntryKind, FileError, Folder, Owner};
 use super::journal::{
-    self, FORMAT, Job, Journal, JournalError, JournalFile, Promotion, Reached, Recovery,
+    self, FORMAT, Job, Journal, JournalError, JournalFile, Moves, Promotion, Reached, Recovery,
 };
 use super::read;
 use crate::backup::archive::{Place, Unpacked};
@@ -283,80 +283,6 @@ fn bring_kept(
         reached(&format!("kept {path}"));
     }
     state.sync()
-}
-
-/// Renames of paths from one directory to the same places in another, and back. The directories that they lie in are in both.
-struct Moves<'a> {
-    from: &'a Folder,
-    to: &'a Folder,
-    names: &'a [String],
-    reached: Reached<'a>,
-}
-
-impl Moves<'_> {
-    fn forward(&self) -> Result<(), FileError> {
-        for path in self.names {
-            let Some((from, name)) = parent_in(self.from, path)? else {
-                continue;
-            };
-            if from.status(name)?.is_none() {
-                continue;
-            }
-            let Some((to, _)) = parent_in(self.to, path)? else {
-                let cause = std::io::Error::from(std::io::ErrorKind::NotFound);
-                return Err(FileError::new(
-                    "find the place of",
-                    self.to.path().join(path),
-                    cause,
-                ));
-            };
-            if path == CLUSTER_LOCK_FILE {
-                self.sync()?;
-            }
-            from.move_new(name, &to, name)?;
-            (self.reached)(&format!("moved {path}"));
-            to.sync()?;
-            from.sync()?;
-        }
-        self.sync()
-    }
-
-    /// Moves back what is in the data directory and no longer in the stage, the cluster lock first.
-    fn back(&self) -> Result<(), FileError> {
-        for path in self.names.iter().rev() {
-            let (Some((from, name)), Some((to, _))) =
-                (parent_in(self.from, path)?, parent_in(self.to, path)?)
-            else {
-                continue;
-            };
-            if to.status(name)?.is_some() && from.status(name)?.is_none() {
-                to.move_new(name, &from, name)?;
-                (self.reached)(&format!("moved back {path}"));
-                from.sync()?;
-                to.sync()?;
-            }
-        }
-        Ok(())
-    }
-
-    /// The target first: a cut in between may show an entry in both places, but never in neither.
-    fn sync(&self) -> Result<(), FileError> {
-        self.to.sync()?;
-        self.from.sync()?;
-        (self.reached)("moves synced");
-        Ok(())
-    }
-}
-
-/// The directory that a path lies in, opened name by name without following links, and its last name. `None` if there is no
-/// such directory.
-fn parent_in<'a>(root: &Folder, path: &'a str) -> Result<Option<(Folder, &'a str)>, FileError> {
-    let (parent, name) = path.rsplit_once('/').unwrap_or(("", path));
-    match journal::descend(root, Path::new(parent)) {
-        Ok(folder) => Ok(Some((folder, name))),
-        Err(error) if error.is_missing() => Ok(None),
-        Err(error) => Err(error),
-    }
 }
 
 /// Finishes what was cut short, or takes back what it had brought.

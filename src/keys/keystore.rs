@@ -699,7 +699,7 @@ mod tests {
     #[test]
     fn many_keystores_open_as_each_of_them_does() {
         let rounds = NonZeroU32::new(50).unwrap();
-        let count = pbkdf2_wide::WORTHWHILE * rayon::current_num_threads() + 5;
+        let count = pbkdf2_wide::LANES + pbkdf2_wide::WORTHWHILE * rayon::current_num_threads();
         let (mut keystores, mut passwords, mut secrets) = (Vec::new(), Vec::new(), Vec::new());
         for number in 0..count {
             let byte = u8::try_from(number).unwrap();

@@ -16,6 +16,10 @@ const SIGNATURE_LEN: usize = 65;
 const UNSIGNED: &str = "legal; but nothing except the ENR keys binds the operators to these terms: compare the definition hash \
                         with every operator";
 
+/// What a finding about the creator's signature advises where charon asks no contract about it.
+const CONTRACT_CREATOR: &str = "if the creator's wallet is a contract, such as a Safe: charon does not ask it before v1.11, so the definition \
+                                must be created and signed anew by a wallet with a key of its own; otherwise the creator must sign it again";
+
 /// Signatures that only contracts can confirm.
 #[derive(Default)]
 pub(super) struct Contracts {
@@ -123,6 +127,8 @@ fn check_operators(context: &Context<'_>, contracts: &mut Contracts, ledger: &mu
                 address,
                 signature,
                 digest,
+                may_be_contract: definition.version.operator_may_be_contract(),
+                advice: "",
             };
             check_one(context, &statement, contracts, ledger);
         }
@@ -156,6 +162,7 @@ fn check_creator(context: &Context<'_>, contracts: &mut Contracts, ledger: &mut 
         return;
     };
     let chain_id = context.network.map(|network| network.chain_id);
+    let may_be_contract = definition.version.creator_may_be_contract();
     let statement = Statement {
         check: Check::CreatorSignature,
         subject: "creator",
@@ -164,6 +171,12 @@ fn check_creator(context: &Context<'_>, contracts: &mut Contracts, ledger: &mut 
         digest: chain_id
             .zip(definition.config_hash)
             .map(|(chain_id, hash)| creator_config_digest(&hash, chain_id)),
+        may_be_contract,
+        advice: if may_be_contract {
+            ""
+        } else {
+            CONTRACT_CREATOR
+        },
     };
     check_one(context, &statement, contracts, ledger);
 }
@@ -176,12 +189,10 @@ struct Statement<'a> {
     signature: &'a [u8],
     /// What was signed; `None` if network or config hash are unknown.
     digest: Option<[u8; 32]>,
-}
-
-/// Whether some release that runs ceremonies of this version asks contract wallets (EIP-1271): v1.4.0 does, and it
-/// refuses definitions before v1.6.0.
-fn may_be_contract(version: DefinitionVersion) -> bool {
-    version >= DefinitionVersion::V1_6
+    /// Whether charon asks a contract at the address.
+    may_be_contract: bool,
+    /// What helps if the signature is wrong.
+    advice: &'static str,
 }
 
 fn check_one(
@@ -196,8 +207,9 @@ fn check_one(
         address,
         signature,
         digest,
+        may_be_contract,
+        advice,
     } = *statement;
-    let version = context.definition.version;
     let expected = format!("a signature by {address}");
     if signature.is_empty() {
         ledger.fail(check, subject, "no signature", expected);
@@ -214,12 +226,10 @@ fn check_one(
         return;
     };
     // From v1.11.0 several owners of a Safe may sign, and charon asks the contract about whatever it cannot recover.
-    let several_owners = version.max_signature_pieces() > 1;
+    let several_owners = may_be_contract && context.definition.version.max_signature_pieces() > 1;
     let (seen, contract_possible) = match check_signature(&digest, signature, &address) {
         SignatureCheck::Valid => return,
-        SignatureCheck::OtherAddress(other) => {
-            (format!("a signature by {other}"), may_be_contract(version))
-        }
+        SignatureCheck::OtherAddress(other) => (format!("a signature by {other}"), may_be_contract),
         SignatureCheck::Malformed if signature.len() == SIGNATURE_LEN => {
             ("a signature that no key made".to_owned(), several_owners)
         }
@@ -242,14 +252,14 @@ fn check_one(
     };
     match answer {
         Some(true) => contracts.confirmed.push(question.id()),
-        Some(false) => ledger.fail(check, subject, seen, expected),
+        Some(false) => ledger.fail_with(check, subject, seen, expected, advice),
         None => {
             ledger.could_not_tell(
                 check,
                 subject,
                 seen,
                 expected,
-                "a contract wallet may have signed; only its own network can tell (EIP-1271): ask it with --execution-rpc",
+                "a contract wallet may have signed; only its own network can tell (EIP-1271): ask it with --execution-rpc-file",
             );
             contracts.open.push(question);
         }

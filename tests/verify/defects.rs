@@ -1,7 +1,7 @@
 //! One defect at a time, each made by an insider who signs everything else again, and each caught by the check that is
 //! meant for it and by no other.
 
-use charon_dkg::cluster::eip712::enr_digest;
+use charon_dkg::cluster::eip712::{creator_config_digest, enr_digest};
 use charon_dkg::cluster::{
     AddressPair, Definition, DefinitionHash, DefinitionVersion, DepositFile, Gwei,
     ValidatorAddresses,
@@ -18,6 +18,7 @@ use crate::forge::{Cluster, keystore_files, wallet};
 use crate::support::{ceremonies, ceremony, proved, serious, whole, whole_with_proved};
 
 const TODAY: &str = "charon-v1.10.3-def-v1.10.0-n4-v2";
+const V1_11: &str = "charon-v1.11.0-rc3-def-v1.11.0-n4-v2";
 const ONE_DEPOSIT: &str = "charon-v0.19.2-def-v1.7.0-n4-v2";
 const FLAT_DEPOSIT: &str = "charon-v0.16.0-def-v1.6.0-n4-v2";
 const NO_DEPOSIT: &str = "charon-v0.14.4-def-v1.5.0-n4-v2";
@@ -462,9 +463,28 @@ fn a_signature_by_another_key_may_be_a_contracts() {
 }
 
 #[test]
+fn the_creator_may_be_a_contract_from_v1_11() {
+    let sign_by_another = |cluster: &mut Cluster| {
+        cluster.sign_definition();
+        let config_hash = cluster.lock.definition.config_hash.unwrap();
+        cluster.lock.definition.creator.config_signature = wallet(3)
+            .sign_digest(&creator_config_digest(&config_hash, 560_048))
+            .to_vec();
+        cluster.seal();
+    };
+    let creator = &["creator-signature"];
+    could_not_tell(&cluster_case(V1_11, sign_by_another, creator));
+    // charon v1.10.3 asks contracts about operators only.
+    let outcome = cluster_case(TODAY, sign_by_another, creator);
+    assert_eq!(outcome.report.verdict, Verdict::Fail);
+    assert!(outcome.contract_questions.is_empty());
+    says(&outcome, "by a wallet with a key of its own");
+}
+
+#[test]
 fn several_owners_of_a_contract_from_v1_11() {
     let outcome = cluster_case(
-        "charon-v1.11.0-rc3-def-v1.11.0-n4-v2",
+        V1_11,
         |cluster| {
             cluster.sign_definition();
             let operator = &mut cluster.lock.definition.operators[0];

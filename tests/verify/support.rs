@@ -7,6 +7,8 @@ use std::sync::Mutex;
 use charon_dkg::finding::Weight;
 use charon_dkg::verify::{Expectations, Material, NamedFile, Options, Outcome, Scope, verify};
 
+use crate::files::files_below;
+
 /// One ceremony, with the directory of each of its nodes.
 #[derive(Debug, Clone)]
 pub(crate) struct Ceremony {
@@ -64,23 +66,6 @@ impl Ceremony {
         }
         material
     }
-}
-
-fn files_below(root: &Path) -> Vec<PathBuf> {
-    let mut files = Vec::new();
-    let mut directories = vec![root.to_owned()];
-    while let Some(directory) = directories.pop() {
-        for entry in std::fs::read_dir(&directory).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                directories.push(path);
-            } else {
-                files.push(path);
-            }
-        }
-    }
-    files.sort();
-    files
 }
 
 /// Verifies a whole data directory from the beginning.

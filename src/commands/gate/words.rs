@@ -1,9 +1,8 @@
 //! How advice names the directories that were asked about.
 
-use std::path::Path;
-
 use crate::gate::decision::Words;
 use crate::host::datadir::Layout;
+use crate::report::quoted;
 
 /// The directories as people know them, and the flags that lead a command typed here to them.
 pub(in crate::commands) struct Flags {
@@ -42,26 +41,5 @@ impl Flags {
             flags: &self.flags,
             data_dir: &self.data_dir,
         }
-    }
-}
-
-/// A path as a shell reads it back.
-pub(in crate::commands) fn quoted(path: &Path) -> String {
-    let text = path.display().to_string();
-    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+:@,=".contains(c);
-    if !text.is_empty() && text.chars().all(plain) {
-        return text;
-    }
-    format!("'{}'", text.replace('\'', r"'\''"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_shell_reads_paths_back() {
-        assert_eq!(quoted(Path::new("/srv/my-cluster")), "/srv/my-cluster");
-        assert_eq!(quoted(Path::new("/o'p/$x y")), r"'/o'\''p/$x y'");
     }
 }

@@ -49,6 +49,13 @@ impl UrlKeys {
         self.sorted()
     }
 
+    /// Without the short ones, such as a user's name: among texts about other things they would be found in words that
+    /// mean something.
+    pub fn long(mut self) -> Self {
+        self.0.retain(|key| key.len() >= SHORTEST_KEY);
+        self
+    }
+
     /// A short one may be part of a long one, whose rest would stay.
     fn sorted(mut self) -> Self {
         self.0.retain(|key| !key.is_empty());

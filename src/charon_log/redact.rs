@@ -58,7 +58,8 @@ impl Redactor {
             }
         }
         shown.push_str(rest);
-        self.keys = Some(url.map(|url| UrlKeys::of(&url)).unwrap_or_default());
+        let keys = url.map(|url| UrlKeys::of(&url).long());
+        self.keys = Some(keys.unwrap_or_default());
         shown
     }
 }
@@ -126,8 +127,16 @@ mod tests {
         );
         assert_eq!(
             redactor.line(&error),
-            "Post \"https://[…]:***@host.example/v3/[…]?api=[…]\": dial tcp: refused"
+            "Post \"https://user:***@host.example/v3/[…]?api=[…]\": dial tcp: refused"
         );
+    }
+
+    #[test]
+    fn a_short_name_in_the_url_hides_nothing_that_charon_says() {
+        let mut redactor = Redactor::default();
+        redactor.line(&LINES[0].replace("URL", "http://dkg:peer@host:8545/v2"));
+        let line = "12:00:00.000 INFO dkg        Connected to peer v2";
+        assert_eq!(redactor.line(line), line);
     }
 
     #[test]

@@ -254,15 +254,16 @@ impl DefinitionVersion {
         if self >= Self::V1_11 { 32 } else { 1 }
     }
 
-    /// Whether an operator may be a contract wallet (EIP-1271): charon asks contracts from v1.4.0 on, and the releases that
+    /// Whether a signer may be a contract wallet (EIP-1271): charon asks contracts from v1.4.0 on, and the releases that
     /// do so refuse definitions before v1.6.0.
-    pub fn operator_may_be_contract(self) -> bool {
+    pub fn signer_may_be_contract(self) -> bool {
         self >= Self::V1_6
     }
 
-    /// Whether the creator may be one: charon asks a contract about the creator from v1.11.0 on only (charon
-    /// `cluster/definition.go`, `VerifySignatures`), and older definitions are run by older releases.
-    pub fn creator_may_be_contract(self) -> bool {
+    /// Whether every release that takes this version asks a contract about the creator too, and not about operators only:
+    /// charon v1.11.0 is the first that does (charon `cluster/definition.go`, `VerifySignatures`); it takes definitions
+    /// from v1.6.0 on.
+    pub fn creator_may_always_be_contract(self) -> bool {
         self >= Self::V1_11
     }
 

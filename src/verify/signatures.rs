@@ -16,9 +16,9 @@ const SIGNATURE_LEN: usize = 65;
 const UNSIGNED: &str = "legal; but nothing except the ENR keys binds the operators to these terms: compare the definition hash \
                         with every operator";
 
-/// What a finding about the creator's signature advises where charon asks no contract about it.
-const CONTRACT_CREATOR: &str = "if the creator's wallet is a contract, such as a Safe: charon does not ask it before v1.11, so the definition \
-                                must be created and signed anew by a wallet with a key of its own; otherwise the creator must sign it again";
+/// What is advised where a contract signed as the creator, and not every release would ask it.
+const CONTRACT_CREATOR: &str = "charon before v1.11 asks no contract about the creator, and refuses to run this definition: for such a release \
+                                it must be created and signed anew by a wallet with a key of its own";
 
 /// Signatures that only contracts can confirm.
 #[derive(Default)]
@@ -127,8 +127,7 @@ fn check_operators(context: &Context<'_>, contracts: &mut Contracts, ledger: &mu
                 address,
                 signature,
                 digest,
-                may_be_contract: definition.version.operator_may_be_contract(),
-                advice: "",
+                contract_remark: None,
             };
             check_one(context, &statement, contracts, ledger);
         }
@@ -162,7 +161,6 @@ fn check_creator(context: &Context<'_>, contracts: &mut Contracts, ledger: &mut 
         return;
     };
     let chain_id = context.network.map(|network| network.chain_id);
-    let may_be_contract = definition.version.creator_may_be_contract();
     let statement = Statement {
         check: Check::CreatorSignature,
         subject: "creator",
@@ -171,12 +169,8 @@ fn check_creator(context: &Context<'_>, contracts: &mut Contracts, ledger: &mut 
         digest: chain_id
             .zip(definition.config_hash)
             .map(|(chain_id, hash)| creator_config_digest(&hash, chain_id)),
-        may_be_contract,
-        advice: if may_be_contract {
-            ""
-        } else {
-            CONTRACT_CREATOR
-        },
+        contract_remark: (!definition.version.creator_may_always_be_contract())
+            .then_some(CONTRACT_CREATOR),
     };
     check_one(context, &statement, contracts, ledger);
 }
@@ -189,10 +183,8 @@ struct Statement<'a> {
     signature: &'a [u8],
     /// What was signed; `None` if network or config hash are unknown.
     digest: Option<[u8; 32]>,
-    /// Whether charon asks a contract at the address.
-    may_be_contract: bool,
-    /// What helps if the signature is wrong.
-    advice: &'static str,
+    /// What has to be said if a contract confirms the signature.
+    contract_remark: Option<&'static str>,
 }
 
 fn check_one(
@@ -207,9 +199,9 @@ fn check_one(
         address,
         signature,
         digest,
-        may_be_contract,
-        advice,
+        contract_remark,
     } = *statement;
+    let version = context.definition.version;
     let expected = format!("a signature by {address}");
     if signature.is_empty() {
         ledger.fail(check, subject, "no signature", expected);
@@ -226,10 +218,13 @@ fn check_one(
         return;
     };
     // From v1.11.0 several owners of a Safe may sign, and charon asks the contract about whatever it cannot recover.
-    let several_owners = may_be_contract && context.definition.version.max_signature_pieces() > 1;
+    let several_owners = version.max_signature_pieces() > 1;
     let (seen, contract_possible) = match check_signature(&digest, signature, &address) {
         SignatureCheck::Valid => return,
-        SignatureCheck::OtherAddress(other) => (format!("a signature by {other}"), may_be_contract),
+        SignatureCheck::OtherAddress(other) => (
+            format!("a signature by {other}"),
+            version.signer_may_be_contract(),
+        ),
         SignatureCheck::Malformed if signature.len() == SIGNATURE_LEN => {
             ("a signature that no key made".to_owned(), several_owners)
         }
@@ -251,8 +246,20 @@ fn check_one(
         Some(false)
     };
     match answer {
-        Some(true) => contracts.confirmed.push(question.id()),
-        Some(false) => ledger.fail_with(check, subject, seen, expected, advice),
+        Some(true) => {
+            if let Some(remark) = contract_remark {
+                let seen = format!("a signature that the contract wallet {address} confirms");
+                ledger.note(
+                    check,
+                    subject,
+                    seen,
+                    "a signature that every release accepts",
+                    remark,
+                );
+            }
+            contracts.confirmed.push(question.id());
+        }
+        Some(false) => ledger.fail(check, subject, seen, expected),
         None => {
             ledger.could_not_tell(
                 check,

@@ -462,23 +462,50 @@ fn a_signature_by_another_key_may_be_a_contracts() {
     assert_eq!(outcome.report.verdict, Verdict::Fail);
 }
 
+/// charon v1.10.3 asks contracts about operators only, v1.11 about the creator too, and both take definitions of v1.10.0.
 #[test]
-fn the_creator_may_be_a_contract_from_v1_11() {
-    let sign_by_another = |cluster: &mut Cluster| {
+fn the_creator_may_be_a_contract_which_older_releases_do_not_ask() {
+    for (base, is_told) in [(TODAY, true), (V1_11, false)] {
+        let source = ceremony(base);
+        let mut cluster = Cluster::of(&source);
         cluster.sign_definition();
         let config_hash = cluster.lock.definition.config_hash.unwrap();
         cluster.lock.definition.creator.config_signature = wallet(3)
             .sign_digest(&creator_config_digest(&config_hash, 560_048))
             .to_vec();
         cluster.seal();
-    };
-    let creator = &["creator-signature"];
-    could_not_tell(&cluster_case(V1_11, sign_by_another, creator));
-    // charon v1.10.3 asks contracts about operators only.
-    let outcome = cluster_case(TODAY, sign_by_another, creator);
-    assert_eq!(outcome.report.verdict, Verdict::Fail);
-    assert!(outcome.contract_questions.is_empty());
-    says(&outcome, "by a wallet with a key of its own");
+        let material = cluster.material(0);
+        let proved = proved(&source);
+
+        let outcome = whole_with_proved(&material, &proved);
+        assert_caught(&outcome, &["creator-signature"]);
+        could_not_tell(&outcome);
+
+        let is_proved = |digest: &[u8; 32]| proved.contains(digest);
+        let mut options = Options::new(Scope::WholeDataDirectory);
+        options.proved_keystores = &is_proved;
+        options.contract_answers = &|_| Some(true);
+        let outcome = verify(&material, &Expectations::default(), &options);
+        assert_eq!(outcome.report.verdict, Verdict::Pass, "{base}");
+        let notes: Vec<_> = outcome
+            .report
+            .findings
+            .iter()
+            .filter(|finding| finding.check == "creator-signature")
+            .collect();
+        assert_eq!(notes.len(), usize::from(is_told), "{notes:?}");
+        if is_told {
+            says(
+                &outcome,
+                "charon before v1.11 asks no contract about the creator",
+            );
+        }
+
+        options.contract_answers = &|_| Some(false);
+        let outcome = verify(&material, &Expectations::default(), &options);
+        assert_caught(&outcome, &["creator-signature"]);
+        assert_eq!(outcome.report.verdict, Verdict::Fail, "{base}");
+    }
 }
 
 #[test]

@@ -6,6 +6,9 @@
     reason = "helpers of tests are not inside a test function, and their failure must end the test"
 )]
 
+#[path = "support/files.rs"]
+mod files;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -15,6 +18,7 @@ use charon_dkg::charon_log::{
     ClusterSize, Diagnosis, End, Event, Phase, Transcript, Waiting, Whose, diagnose,
 };
 use charon_dkg::cluster::CharonVersion;
+use files::files_below;
 use proptest::prelude::*;
 
 const SIZE: ClusterSize = ClusterSize {
@@ -27,23 +31,6 @@ fn fixtures(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("tests/fixtures")
         .join(name)
-}
-
-fn files_below(dir: &Path) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    let mut open = vec![dir.to_owned()];
-    while let Some(dir) = open.pop() {
-        for entry in fs::read_dir(&dir).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                open.push(path);
-            } else {
-                found.push(path);
-            }
-        }
-    }
-    found.sort();
-    found
 }
 
 /// A log as it was recorded, with the exit code on its last line; 124 says that the recorder stopped charon.

@@ -71,6 +71,15 @@ fn says(outcome: &Outcome, text: &str) {
     assert!(found, "{text:?} is not in {:#?}", outcome.report.findings);
 }
 
+/// What a funder sees, who has no secrets.
+fn against_lock(material: &Material) -> Outcome {
+    verify(
+        material,
+        &Expectations::default(),
+        &Options::new(Scope::DepositsAgainstLock),
+    )
+}
+
 fn could_not_tell(outcome: &Outcome) {
     assert_eq!(outcome.report.verdict, Verdict::CouldNotTell);
 }
@@ -1105,16 +1114,9 @@ fn deposit_files_of_several_operators() {
         deposit_data: vec![from("alice", &honest[0]), from("bob", &honest[0])],
         ..Material::default()
     };
-    let judge = |material: &Material| {
-        verify(
-            material,
-            &Expectations::default(),
-            &Options::new(Scope::DepositsAgainstLock),
-        )
-    };
-    assert_eq!(judge(&material).report.verdict, Verdict::Pass);
+    assert_eq!(against_lock(&material).report.verdict, Verdict::Pass);
     material.deposit_data.push(from("carol", &changed[0]));
-    let outcome = judge(&material);
+    let outcome = against_lock(&material);
     assert_caught(&outcome, &["deposit-file-credentials"]);
     assert_eq!(
         outcome.report.findings[0].subject,
@@ -1140,19 +1142,12 @@ fn a_funder_needs_no_secrets_and_may_hold_one_file_only() {
         deposit_data: source.material(3).deposit_data,
         ..Material::default()
     };
-    let judge = |material: &Material| {
-        verify(
-            material,
-            &Expectations::default(),
-            &Options::new(Scope::DepositsAgainstLock),
-        )
-    };
-    assert_eq!(judge(&material).report.verdict, Verdict::Pass);
+    assert_eq!(against_lock(&material).report.verdict, Verdict::Pass);
     material.deposit_data.remove(0);
     material.deposit_data[0].path = "downloads/deposit-data (1).json".to_owned();
-    assert_eq!(judge(&material).report.verdict, Verdict::Pass);
+    assert_eq!(against_lock(&material).report.verdict, Verdict::Pass);
     material.deposit_data.clear();
-    assert_caught(&judge(&material), &["deposit-file-set"]);
+    assert_caught(&against_lock(&material), &["deposit-file-set"]);
 }
 
 // The node's own files.

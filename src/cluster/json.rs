@@ -22,7 +22,8 @@ const MAX_VALUES: usize = 1_000_000;
 /// U+FEFF in UTF-8, which some editors put in front of every file.
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
-/// Most remarks kept for one file; a file full of unknown keys must not cost more memory than it has bytes.
+/// Most remarks kept for one file, missing keys apart; a file full of unknown keys must not cost more memory than it has
+/// bytes.
 const MAX_REMARKS: usize = 64;
 
 /// Longest piece of a stranger's text repeated in an error or remark, in characters.
@@ -57,7 +58,9 @@ pub enum RemarkKind {
     OtherCase(&'static str),
     /// A key that charon always writes is absent; charon takes it for empty.
     MissingKey,
-    /// So many more remarks were found and not kept.
+    /// So many more keys are missing, and are not named.
+    MoreMissingKeys(usize),
+    /// So many more remarks of other kinds were found and not kept.
     More(usize),
 }
 
@@ -68,7 +71,7 @@ impl RemarkKind {
             Self::DuplicateKey | Self::UnknownKey | Self::OtherCase(_) | Self::More(_) => {
                 Weight::Fail
             }
-            Self::MissingKey => Weight::Note,
+            Self::MissingKey | Self::MoreMissingKeys(_) => Weight::Note,
         }
     }
 }
@@ -83,6 +86,7 @@ impl fmt::Display for Remark {
                 write!(f, "{path} should be spelled {expected}")
             }
             RemarkKind::MissingKey => write!(f, "{path} is missing"),
+            RemarkKind::MoreMissingKeys(count) => write!(f, "{count} more keys are missing"),
             RemarkKind::More(count) => write!(f, "{count} more remarks"),
         }
     }
@@ -353,27 +357,40 @@ pub(crate) fn quotable(text: &str) -> String {
 #[derive(Debug, Default)]
 pub(crate) struct Remarks {
     kept: Vec<Remark>,
-    more: usize,
+    missing_keys: usize,
+    others: usize,
 }
 
 impl Remarks {
     fn add(&mut self, path: Path<'_>, kind: RemarkKind) {
-        if self.kept.len() < MAX_REMARKS {
+        // Apart, so that neither many harmless ones hide another, nor are taken for one.
+        let seen = match kind {
+            RemarkKind::MissingKey | RemarkKind::MoreMissingKeys(_) => &mut self.missing_keys,
+            RemarkKind::DuplicateKey
+            | RemarkKind::UnknownKey
+            | RemarkKind::OtherCase(_)
+            | RemarkKind::More(_) => &mut self.others,
+        };
+        *seen = seen.saturating_add(1);
+        if *seen <= MAX_REMARKS {
             self.kept.push(Remark {
                 path: path.to_string(),
                 kind,
             });
-        } else {
-            self.more = self.more.saturating_add(1);
         }
     }
 
-    /// All remarks, with a last one for those not kept.
+    /// All remarks, with a last one for those of either sort that were not kept.
     pub(crate) fn finish(mut self) -> Vec<Remark> {
-        if self.more > 0 {
+        let more = |seen: usize| seen.checked_sub(MAX_REMARKS).filter(|more| *more > 0);
+        let kinds = [
+            more(self.missing_keys).map(RemarkKind::MoreMissingKeys),
+            more(self.others).map(RemarkKind::More),
+        ];
+        for kind in kinds.into_iter().flatten() {
             self.kept.push(Remark {
                 path: Path::File.to_string(),
-                kind: RemarkKind::More(self.more),
+                kind,
             });
         }
         self.kept

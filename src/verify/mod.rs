@@ -698,7 +698,7 @@ fn read<T>(
                 "only keys of charon's format",
                 Check::FileUnknownField.advice(),
             ),
-            RemarkKind::MissingKey => ledger.note(
+            RemarkKind::MissingKey | RemarkKind::MoreMissingKeys(_) => ledger.note(
                 Check::FileMissingField,
                 &file.path,
                 remark,

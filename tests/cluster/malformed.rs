@@ -5,6 +5,7 @@ use charon_dkg::cluster::definition::MAX_DEFINITION_BYTES;
 use charon_dkg::cluster::{
     ClusterLock, Definition, DepositFile, ParseError, RemarkKind, deposit_data,
 };
+use charon_dkg::finding::Weight;
 
 const DEFINITION: &str = include_str!(
     "../fixtures/ceremonies/charon-v1.10.3-def-v1.10.0-n4-v2-signed/node0/.charon/cluster-definition.json"
@@ -324,6 +325,33 @@ fn remarks_are_bounded() {
     let parsed = Definition::parse(edited("{", &format!("{{{many}")).as_bytes()).unwrap();
     assert_eq!(parsed.remarks.len(), 65);
     assert_eq!(parsed.remarks[64].kind, RemarkKind::More(100_000 - 64));
+}
+
+/// A key that is missing in every validator or operator of a large cluster is as harmless as in one, and what stands behind
+/// it is still seen.
+#[test]
+fn many_missing_keys_are_no_worse_than_one_and_hide_nothing() {
+    let mut definition: serde_json::Value = serde_json::from_str(DEFINITION).unwrap();
+    let mut operator = definition["operators"][0].clone();
+    operator.as_object_mut().unwrap().remove("enr_signature");
+    definition["operators"] = vec![operator; 100].into();
+    let text = definition.to_string();
+    let remarks = remarks_of(&text);
+    assert_eq!(remarks.len(), 65);
+    for (number, (path, kind)) in remarks[..64].iter().enumerate() {
+        assert_eq!(*path, format!("operators[{number}].enr_signature"));
+        assert_eq!(*kind, RemarkKind::MissingKey);
+    }
+    assert_eq!(remarks[64].1, RemarkKind::MoreMissingKeys(36));
+    assert!(
+        remarks
+            .iter()
+            .all(|(_, kind)| kind.weight() == Weight::Note)
+    );
+
+    let end = text.rfind('}').unwrap();
+    let text = format!("{},\"thresholds\":4}}", &text[..end]);
+    assert!(remarks_of(&text).contains(&("thresholds".to_owned(), RemarkKind::UnknownKey)));
 }
 
 #[test]

@@ -333,14 +333,15 @@ pub(super) fn stage(
 pub(super) fn shown(context: &Context) -> Shown<'_> {
     Shown {
         context,
-        phases: Mutex::new(Vec::new()),
+        current: Mutex::new(None),
     }
 }
 
 /// A verification's progress as bars or lines.
 pub(super) struct Shown<'a> {
     context: &'a Context,
-    phases: Mutex<Vec<(Phase, terminal::Progress<'a>)>>,
+    /// One phase comes after the other, and what is done needs no bar.
+    current: Mutex<Option<(Phase, terminal::Progress<'a>)>>,
 }
 
 const fn phase_name(phase: Phase) -> &'static str {
@@ -357,16 +358,17 @@ fn pieces(count: usize) -> u64 {
 
 impl Progress for Shown<'_> {
     fn set_total(&self, phase: Phase, total: usize) {
-        if let Ok(mut phases) = self.phases.lock() {
-            // One phase after the other: what is done needs no bar.
-            phases.clear();
-            phases.push((phase, self.context.task(phase_name(phase), pieces(total))));
+        if let Ok(mut current) = self.current.lock() {
+            // The old bar goes before the new one comes.
+            *current = None;
+            *current = Some((phase, self.context.task(phase_name(phase), pieces(total))));
         }
     }
 
     fn advance(&self, phase: Phase, steps: usize) {
-        if let Ok(phases) = self.phases.lock()
-            && let Some((_, task)) = phases.iter().rev().find(|(known, _)| *known == phase)
+        if let Ok(current) = self.current.lock()
+            && let Some((known, task)) = &*current
+            && *known == phase
         {
             task.advance(pieces(steps));
         }

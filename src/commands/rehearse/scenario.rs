@@ -25,19 +25,10 @@ const PATIENCE: Duration = Duration::from_secs(20 * 60);
 const KEYSTORES: &str = "validator_keys";
 
 impl Scenario {
-    const fn name(self) -> &'static str {
-        match self {
-            Self::LatePeer => "late-peer",
-            Self::OnePerMinute => "one-per-minute",
-            Self::ExistingKeys => "existing-keys",
-            Self::ExistingLock => "existing-lock",
-            Self::Large => "large",
-            Self::MixedVersions => "mixed-versions",
-            Self::MissingKeystore => "missing-keystore",
-            Self::Killed => "killed",
-            Self::FullDisk => "full-disk",
-            Self::WrongOwner => "wrong-owner",
-        }
+    /// As on the command line.
+    fn name(self) -> String {
+        let value = self.to_possible_value().unwrap_or_default();
+        value.get_name().to_owned()
     }
 
     /// What must happen.
@@ -110,7 +101,7 @@ impl Scenario {
 /// What came of a scenario.
 #[derive(Serialize)]
 pub(super) struct Trial {
-    scenario: &'static str,
+    scenario: String,
     must: &'static str,
     /// `None` if it could not be shown here.
     pub(super) held: Option<bool>,
@@ -316,7 +307,7 @@ async fn one(
             "charon does that on no command; --engine simulated does".to_owned(),
         ));
     }
-    let mut stage = Stage::set(house, scenario.name(), size, scenario.fault()).await?;
+    let mut stage = Stage::set(house, &scenario.name(), size, scenario.fault()).await?;
     match scenario {
         Scenario::LatePeer => late_peer(&stage, steps).await?,
         Scenario::OnePerMinute => one_per_minute(&stage, steps).await?,

@@ -429,7 +429,7 @@ pub struct Facts {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Plan {
     /// Which charon release.
-    pub charon_version: String,
+    pub charon_version: CharonVersion,
     /// `repository:tag` as it is pulled.
     pub image_tag: String,
     /// Whether the image must be pulled first.
@@ -600,7 +600,7 @@ fn assemble(request: &Request, facts: &Facts, chosen: Chosen<'_>, notes: Vec<Fin
         ]),
     };
     Plan {
-        charon_version: charon.to_string(),
+        charon_version: charon.clone(),
         image_tag: format!("{}:{charon}", request.repository),
         pull: image.pull,
         node_index: found.node.map_or(0, NodeIndex::position),

@@ -408,6 +408,12 @@ fn parse_number(text: &str) -> Option<u32> {
     text.parse().ok()
 }
 
+impl serde::Serialize for CharonVersion {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
 impl fmt::Display for CharonVersion {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "v{}.{}", self.major, self.minor)?;

@@ -7,7 +7,6 @@ use super::ceremony::{Ceremony, Done, mark_failed, remove_container};
 use super::observe::{self, Observed};
 use super::{Context, failures, resume};
 use crate::cli::CeremonyArgs;
-use crate::cluster::version::MalformedCharonVersion;
 use crate::error::{Failure, Kind};
 use crate::host::attempt::{Attempt, RECORD_FORMAT, Record, State};
 use crate::host::datadir::{self, Layout};
@@ -202,7 +201,7 @@ fn record_of(plan: &Plan) -> Record {
             .cloned()
             .unwrap_or_default(),
         charon_image: plan.container.image.clone(),
-        charon_version: plan.charon_version.clone(),
+        charon_version: plan.charon_version.to_string(),
         container: plan.container.name.clone(),
         engine: plan.engine_address.clone(),
         started: jiff::Timestamp::now()
@@ -286,13 +285,8 @@ async fn pull(
     })?;
     drop(bar);
     let run_as = pulled.run_image(&plan.image_tag).reference().to_owned();
-    let release = plan
-        .charon_version
-        .parse()
-        .map_err(|error: MalformedCharonVersion| {
-            Failure::new(Kind::Unexpected, error.to_string())
-        })?;
-    let version_output = observe::version_inside(engine, &pulled.id, &run_as, &release).await;
+    let release = &plan.charon_version;
+    let version_output = observe::version_inside(engine, &pulled.id, &run_as, release).await;
     observed.facts.image = plan::ImageFact::Present {
         run_as,
         version_output,

@@ -222,28 +222,29 @@ mod wide {
         };
     }
 
+    /// Two rotations of a word and a third one, or a shift, added bit by bit (FIPS 180-4, section 4.1.2).
+    macro_rules! mixed {
+        ($simd:expr, $x:expr, $a:literal, $b:literal, $third:ident $c:literal) => {
+            bitwise!(
+                $simd,
+                0x96,
+                rotate_right!($simd, $a, $x),
+                rotate_right!($simd, $b, $x),
+                $third!($simd, $c, $x)
+            )
+        };
+    }
+
     /// One step of the compression: the state, with a constant and a word of the schedule added in.
     #[inline(always)]
     fn step(simd: V4, states: States, constant: u32, word: u32x16) -> States {
         let add = |a: u32x16, b: u32x16| simd.wrapping_add_u32x16(a, b);
         let [a, b, c, d, e, f, g, h] = states;
-        let sum1 = bitwise!(
-            simd,
-            0x96,
-            rotate_right!(simd, 6, e),
-            rotate_right!(simd, 11, e),
-            rotate_right!(simd, 25, e)
-        );
+        let sum1 = mixed!(simd, e, 6, 11, rotate_right 25);
         let choice = bitwise!(simd, 0xca, e, f, g);
         let word = add(simd.splat_u32x16(constant), word);
         let first = add(add(h, word), add(choice, sum1));
-        let sum0 = bitwise!(
-            simd,
-            0x96,
-            rotate_right!(simd, 2, a),
-            rotate_right!(simd, 13, a),
-            rotate_right!(simd, 22, a)
-        );
+        let sum0 = mixed!(simd, a, 2, 13, rotate_right 22);
         let majority = bitwise!(simd, 0xe8, a, b, c);
         let next = add(first, add(sum0, majority));
         [next, a, b, c, add(d, first), e, f, g]
@@ -253,20 +254,8 @@ mod wide {
     #[inline(always)]
     fn scheduled(simd: V4, oldest: u32x16, x: u32x16, y: u32x16, z: u32x16) -> u32x16 {
         let add = |a: u32x16, b: u32x16| simd.wrapping_add_u32x16(a, b);
-        let sigma0 = bitwise!(
-            simd,
-            0x96,
-            rotate_right!(simd, 7, x),
-            rotate_right!(simd, 18, x),
-            shift_right!(simd, 3, x)
-        );
-        let sigma1 = bitwise!(
-            simd,
-            0x96,
-            rotate_right!(simd, 17, z),
-            rotate_right!(simd, 19, z),
-            shift_right!(simd, 10, z)
-        );
+        let sigma0 = mixed!(simd, x, 7, 18, shift_right 3);
+        let sigma1 = mixed!(simd, z, 17, 19, shift_right 10);
         add(add(oldest, sigma0), add(y, sigma1))
     }
 

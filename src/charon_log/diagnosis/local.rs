@@ -1,7 +1,7 @@
 //! What is wrong on this machine: the data directory, the ENR key, the disk.
 
+use super::answer::{Diagnosis, Whose, said};
 use super::chain::Chain;
-use super::{Diagnosis, Whose, said};
 
 /// One cause per advice.
 #[derive(Debug, Clone, PartialEq, Eq)]

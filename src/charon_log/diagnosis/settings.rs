@@ -1,7 +1,7 @@
 //! What is wrong with charon's flags and with what they point to.
 
+use super::answer::{Diagnosis, Whose, said};
 use super::chain::{Chain, shorten};
-use super::{Diagnosis, Whose, said};
 
 /// One cause per advice.
 #[derive(Debug, Clone, PartialEq, Eq)]

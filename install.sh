@@ -417,7 +417,7 @@ build() {
   say "Building charon-dkg with Rust $rust_version (some minutes the first time)"
   build_path=${rust_dir:+$rust_dir:}$PATH
   as_builder env "PATH=$build_path" ${rust_toolchain:+"RUSTUP_TOOLCHAIN=$rust_toolchain"} \
-    cargo build --release --locked --manifest-path "$here/Cargo.toml" --target-dir "$target" --bin charon-dkg >&2 ||
+    cargo build --release --locked --manifest-path "$here/Cargo.toml" --target-dir "$target" --bins --workspace >&2 ||
     die 1 "the build failed; nothing was installed"
   binary=$target/release/charon-dkg
 }
@@ -630,6 +630,9 @@ make_plan() {
   choose_way
   : >"$work/plan"
   plan file "$binary" 755 "$bin/charon-dkg"
+  # What plays charon in rehearsals; a lone binary comes without it.
+  simulator=$(dirname -- "$binary")/charon-dkg-simulator
+  [ ! -x "$simulator" ] || plan file "$simulator" 755 "$prefix/libexec/charon-dkg/charon-dkg-simulator"
   plan link "$bin/charon-dkg" - "$plugin_dir/docker-charondkg"
   case $way in
     forwarder) plan file "$work/forwarder" 755 "$bin/docker" ;;

@@ -14,9 +14,9 @@ mod large;
 use std::hint::black_box;
 use std::num::NonZeroU32;
 
-use charon_dkg::keys::bls::{self, ShareSecret, Signature};
-use charon_dkg::keys::keystore::{self, Keystore, KeystorePassword, Nonces};
-use charon_dkg::verify::{Expectations, Material, NamedFile, Options, Scope, Verdict, verify};
+use charon_files::keys::bls::{self, ShareSecret, Signature};
+use charon_files::keys::keystore::{self, Keystore, KeystorePassword, Nonces};
+use charon_proof::verify::{Expectations, Material, NamedFile, Options, Scope, Verdict, verify};
 use criterion::{BenchmarkId, Criterion, Throughput};
 use rayon::prelude::*;
 
@@ -54,7 +54,7 @@ fn parts(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("part of 200x4");
     group.sample_size(20);
     group.bench_function("parse", |bencher| {
-        bencher.iter(|| charon_dkg::cluster::ClusterLock::parse(json.as_bytes()).unwrap());
+        bencher.iter(|| charon_files::cluster::ClusterLock::parse(json.as_bytes()).unwrap());
     });
     group.bench_function("hash", |bencher| {
         bencher.iter(|| lock.lock_hash().unwrap());

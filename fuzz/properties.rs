@@ -3,13 +3,13 @@
 
 use std::time::Duration;
 
-use charon_dkg::charon_log::{self, ClusterSize, End};
-use charon_dkg::cluster::{
+use charon_files::cluster::{
     ClusterLock, Definition, DepositFile, Enr, ParseError, Parsed, RemarkKind,
 };
-use charon_dkg::keys::keystore::Keystore;
-use charon_dkg::receipt::{Receipt, find_receipts};
-use charon_dkg::verify::{
+use charon_files::keys::keystore::Keystore;
+use charon_log::{self, ClusterSize, End};
+use charon_proof::receipt::{Receipt, find_receipts};
+use charon_proof::verify::{
     Expectations, Material, NamedFile, Options, Outcome, Scope, Verdict, verify,
 };
 
@@ -112,7 +112,7 @@ pub(crate) fn deposit_data(bytes: &[u8]) {
 
 /// A keystore: what is read stays within the bounds of its cost. It is not opened, which would take all the time.
 pub(crate) fn keystore(bytes: &[u8]) {
-    use charon_dkg::keys::keystore::{Kdf, MAX_PBKDF2_ROUNDS, MAX_SCRYPT_MEMORY};
+    use charon_files::keys::keystore::{Kdf, MAX_PBKDF2_ROUNDS, MAX_SCRYPT_MEMORY};
     let Ok(keystore) = Keystore::parse(bytes) else {
         return;
     };

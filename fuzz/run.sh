@@ -24,8 +24,8 @@ RUSTFLAGS=$flags \
 fixtures=../tests/fixtures
 seeds() {
     case $1 in
-    definition) ls "$fixtures"/ceremonies/*/node0/.charon/cluster-definition.json ../tests/cluster/synthetic/definition-*.json ;;
-    lock) ls "$fixtures"/ceremonies/*/node0/.charon/cluster-lock.json ../tests/cluster/synthetic/lock-*.json ;;
+    definition) ls "$fixtures"/ceremonies/*/node0/.charon/cluster-definition.json ../src/files/tests/cluster/synthetic/definition-*.json ;;
+    lock) ls "$fixtures"/ceremonies/*/node0/.charon/cluster-lock.json ../src/files/tests/cluster/synthetic/lock-*.json ;;
     deposit_data) ls "$fixtures"/ceremonies/*/node0/.charon/deposit-data*.json ;;
     keystore) ls "$fixtures"/ceremonies/*/node0/.charon/validator_keys/*.json ;;
     charon_log) find "$fixtures" -name '*.log' ;;

@@ -11,9 +11,9 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use charon_dkg::cluster::NodeIndex;
-use charon_dkg::keys::k1::EnrKey;
-use charon_dkg::receipt::Receipt;
+use charon_files::cluster::NodeIndex;
+use charon_files::keys::k1::EnrKey;
+use charon_proof::receipt::Receipt;
 use serde_json::Value;
 
 const CEREMONY: &str = "charon-v1.10.3-def-v1.10.0-n4-v2-signed";
@@ -91,7 +91,7 @@ impl Group {
         &self,
         operator: usize,
         text: &str,
-        edit: impl FnOnce(&mut charon_dkg::receipt::Statement),
+        edit: impl FnOnce(&mut charon_proof::receipt::Statement),
     ) -> String {
         let mut statement = Receipt::parse(text).unwrap().statement().clone();
         edit(&mut statement);

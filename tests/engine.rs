@@ -788,6 +788,7 @@ async fn an_image_of_this_program_is_made_once() {
 
     let tag = format!("charon-dkg-test:{}", uuid::Uuid::new_v4().simple());
     let spec = SelfImageSpec {
+        program: None,
         reference: Some(tag.clone()),
         entrypoint: CHILD.map(str::to_owned).to_vec(),
         cmd: vec!["child".to_owned(), "speak".to_owned()],

@@ -49,7 +49,14 @@ impl OwnEngine {
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
             .collect();
         let engine = Self { told, dir };
-        fs::copy(env!("CARGO_BIN_EXE_charon-dkg"), engine.program()).unwrap();
+        let built = Path::new(env!("CARGO_BIN_EXE_charon-dkg"));
+        for name in ["charon-dkg", "charon-dkg-simulator"] {
+            fs::copy(
+                built.with_file_name(name),
+                engine.program().with_file_name(name),
+            )
+            .unwrap();
+        }
         open_up(&engine.program());
         engine
     }

@@ -32,7 +32,9 @@ fn seeds(target: &str, is_fixture: fn(&str) -> bool) -> Vec<PathBuf> {
         .sum();
     assert!(size < 64 << 10, "the corpus of {target} has {size} bytes");
     let mut fixtures = files_below(&root().join("tests/fixtures"));
-    fixtures.extend(files_below(&root().join("tests/cluster/synthetic")));
+    fixtures.extend(files_below(
+        &root().join("src/files/tests/cluster/synthetic"),
+    ));
     files.extend(
         fixtures
             .into_iter()

@@ -25,8 +25,8 @@ mod support;
 #[path = "verify/versions.rs"]
 mod versions;
 
-use charon_dkg::finding::Weight;
-use charon_dkg::verify::Verdict;
+use charon_files::finding::Weight;
+use charon_proof::verify::Verdict;
 use support::{Ceremony, ceremonies};
 
 #[test]

@@ -7,14 +7,14 @@
 use rayon::prelude::*;
 use zeroize::Zeroizing;
 
-use crate::cluster::deposit_data::{deposit_file_name, sorted_unique_amounts};
-use crate::cluster::version::LockDeposits;
-use crate::cluster::{
+use charon_files::cluster::deposit_data::{deposit_file_name, sorted_unique_amounts};
+use charon_files::cluster::version::LockDeposits;
+use charon_files::cluster::{
     Address, BuilderRegistration, CharonVersion, ClusterLock, Definition, DefinitionVersion,
     DepositData, DepositFile, DepositFileEntry, DistributedValidator, Gwei, Network,
     ValidatorIndex,
 };
-use crate::keys::bls::{self, NotAScalar, PublicKey, ShareSecret, Signature};
+use charon_files::keys::bls::{self, NotAScalar, PublicKey, ShareSecret, Signature};
 
 use super::failure::Failure;
 
@@ -23,7 +23,7 @@ const DEFAULT_GAS_LIMIT: u64 = 30_000_000;
 
 /// What a release makes of a definition.
 #[derive(Debug, Clone)]
-pub(super) struct Terms {
+pub(crate) struct Terms {
     definition: Definition,
     network: Network,
     amounts: Vec<Gwei>,
@@ -33,9 +33,9 @@ pub(super) struct Terms {
 impl Terms {
     /// # Errors
     /// As charon's: an unknown network, a definition that this release does not take.
-    pub(super) fn new(definition: Definition, release: &CharonVersion) -> Result<Self, Failure> {
+    pub(crate) fn new(definition: Definition, release: &CharonVersion) -> Result<Self, Failure> {
         let network = Network::by_fork_version(definition.fork_version).ok_or_else(|| {
-            let fork_version = crate::cluster::hex::to_0x(&definition.fork_version);
+            let fork_version = charon_files::cluster::hex::to_0x(&definition.fork_version);
             Failure::new("invalid fork version").field("fork_version", fork_version)
         })?;
         let amounts = deposit_amounts(&definition, release);
@@ -49,7 +49,7 @@ impl Terms {
         })
     }
 
-    pub(super) fn definition(&self) -> &Definition {
+    pub(crate) fn definition(&self) -> &Definition {
         &self.definition
     }
 
@@ -97,7 +97,7 @@ impl Terms {
     }
 
     /// The cluster lock of these validators, not signed yet.
-    pub(super) fn lock(&self, validators: &[Validator]) -> ClusterLock {
+    pub(crate) fn lock(&self, validators: &[Validator]) -> ClusterLock {
         let version = self.definition.version;
         let validators = validators.iter().map(|validator| DistributedValidator {
             public_key: validator.group.to_bytes(),
@@ -125,7 +125,7 @@ impl Terms {
     }
 
     /// The deposit data files by name, byte for byte.
-    pub(super) fn deposit_files(&self, validators: &[Validator]) -> Vec<(String, String)> {
+    pub(crate) fn deposit_files(&self, validators: &[Validator]) -> Vec<(String, String)> {
         let files = self.amounts.iter().enumerate().map(|(position, amount)| {
             let deposits = validators
                 .iter()
@@ -152,7 +152,7 @@ impl Terms {
     ///
     /// # Errors
     /// If a signature does not verify.
-    pub(super) fn validator(
+    pub(crate) fn validator(
         &self,
         index: ValidatorIndex,
         group: PublicKey,
@@ -193,7 +193,7 @@ impl Terms {
     ///
     /// # Errors
     /// If there is no randomness, or if the definition's addresses are none.
-    pub(super) fn deal(
+    pub(crate) fn deal(
         &self,
         entropy: &(dyn Fn(&mut [u8]) -> Result<(), Failure> + Sync),
     ) -> Result<Vec<Dealt>, Failure> {
@@ -247,22 +247,22 @@ struct Unsigned {
 
 /// The public side of a dealt validator.
 #[derive(Debug, Clone)]
-pub(super) struct Validator {
+pub(crate) struct Validator {
     /// The group public key.
-    pub(super) group: PublicKey,
+    pub(crate) group: PublicKey,
     /// Of each node, in order.
-    pub(super) public_shares: Vec<PublicKey>,
+    pub(crate) public_shares: Vec<PublicKey>,
     /// Signed deposits in ascending order of their amounts.
-    pub(super) deposits: Vec<DepositData>,
+    pub(crate) deposits: Vec<DepositData>,
     /// The signed registration.
-    pub(super) registration: BuilderRegistration,
+    pub(crate) registration: BuilderRegistration,
 }
 
 /// A dealt validator with the shares of all nodes, in order.
 #[derive(Debug)]
-pub(super) struct Dealt {
-    pub(super) validator: Validator,
-    pub(super) shares: Vec<ShareSecret>,
+pub(crate) struct Dealt {
+    pub(crate) validator: Validator,
+    pub(crate) shares: Vec<ShareSecret>,
 }
 
 /// The deposits that a release makes: those of the definition, sorted and once each, or its defaults
@@ -280,8 +280,8 @@ fn deposit_amounts(definition: &Definition, release: &CharonVersion) -> Vec<Gwei
 
 #[cfg(test)]
 mod tests {
-    use super::super::rehearsal::{RehearsalTerms, rehearsal_definition};
     use super::*;
+    use charon_files::rehearsal::{RehearsalTerms, rehearsal_definition};
 
     fn terms(version: DefinitionVersion, release: &CharonVersion) -> Terms {
         let wanted = RehearsalTerms {

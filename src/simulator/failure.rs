@@ -6,22 +6,22 @@ use std::path::Path;
 use serde_json::Value;
 
 /// Fields of a log line or an error, in order.
-pub(super) type Fields = Vec<(&'static str, Value)>;
+pub(crate) type Fields = Vec<(&'static str, Value)>;
 
 /// Why a command ends with exit code 1.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Failure {
+pub(crate) struct Failure {
     /// The chain, outermost first.
-    pub(super) words: String,
+    pub(crate) words: String,
     /// Fields of all links of the chain.
-    pub(super) fields: Fields,
+    pub(crate) fields: Fields,
     /// Whether cobra shows the command's usage before the error, as it does for errors in the flags.
-    pub(super) usage: bool,
+    pub(crate) usage: bool,
 }
 
 impl Failure {
     /// An error without fields.
-    pub(super) fn new(words: impl Into<String>) -> Self {
+    pub(crate) fn new(words: impl Into<String>) -> Self {
         Self {
             words: words.into(),
             fields: Vec::new(),
@@ -30,19 +30,19 @@ impl Failure {
     }
 
     /// The same with one more field.
-    pub(super) fn field(mut self, name: &'static str, value: impl Into<Value>) -> Self {
+    pub(crate) fn field(mut self, name: &'static str, value: impl Into<Value>) -> Self {
         self.fields.push((name, value.into()));
         self
     }
 
     /// The same inside another.
-    pub(super) fn wrapped(mut self, outer: &str) -> Self {
+    pub(crate) fn wrapped(mut self, outer: &str) -> Self {
         self.words = format!("{outer}: {}", self.words);
         self
     }
 
     /// What Go's `os` package says when an operation on a path fails: `open <path>: permission denied`.
-    pub(super) fn io(operation: &str, path: &Path, error: &io::Error) -> Self {
+    pub(crate) fn io(operation: &str, path: &Path, error: &io::Error) -> Self {
         Self::new(format!(
             "{operation} {}: {}",
             path.display(),
@@ -52,7 +52,7 @@ impl Failure {
 }
 
 /// An operating system's error in Go's words (package `syscall`).
-pub(super) fn go_words(error: &io::Error) -> String {
+pub(crate) fn go_words(error: &io::Error) -> String {
     use rustix::io::Errno;
 
     let words = match error.raw_os_error().map(Errno::from_raw_os_error) {

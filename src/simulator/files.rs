@@ -13,16 +13,16 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use crate::keys::bls::ShareSecret;
-use crate::keys::k1::EnrKey;
-use crate::keys::keystore::{self, CHARON_PBKDF2_ROUNDS, KeystorePassword, Nonces};
+use charon_files::keys::bls::ShareSecret;
+use charon_files::keys::k1::EnrKey;
+use charon_files::keys::keystore::{self, CHARON_PBKDF2_ROUNDS, KeystorePassword, Nonces};
 
 use super::failure::Failure;
 use super::relay::entropy;
 use super::wire::Fault;
 
 /// The ENR key's file.
-pub(super) const KEY_FILE: &str = "charon-enr-private-key";
+pub(crate) const KEY_FILE: &str = "charon-enr-private-key";
 
 /// The result of a ceremony.
 const LOCK_FILE: &str = "cluster-lock.json";
@@ -78,14 +78,14 @@ struct LockHashOnly {
 
 /// charon's hold on an ENR key: a file that it rewrites every second (`app/privkeylock`).
 #[derive(Debug, Clone)]
-pub(super) struct Heartbeat {
+pub(crate) struct Heartbeat {
     path: PathBuf,
     cluster_lock_hash: String,
 }
 
 impl Heartbeat {
     /// Takes the hold, unless the file says that somebody else has it.
-    pub(super) fn take(data_dir: &Path) -> Result<Self, Failure> {
+    pub(crate) fn take(data_dir: &Path) -> Result<Self, Failure> {
         let key = data_dir.join(KEY_FILE);
         match fs::metadata(&key) {
             Ok(found) if found.is_dir() => {
@@ -172,7 +172,7 @@ impl Heartbeat {
     }
 
     /// Says that this node lives. Since v1.9 the file stays behind.
-    pub(super) fn beat(&self) -> Result<(), Failure> {
+    pub(crate) fn beat(&self) -> Result<(), Failure> {
         let file = HeartbeatFile {
             command: "charon dkg".to_owned(),
             timestamp: Timestamp::now().to_string(),
@@ -212,7 +212,7 @@ fn lock_hash_beside(data_dir: &Path) -> Result<String, Failure> {
 }
 
 /// Refuses a directory with results of another ceremony.
-pub(super) fn check_clear(data_dir: &Path) -> Result<(), Failure> {
+pub(crate) fn check_clear(data_dir: &Path) -> Result<(), Failure> {
     let place = || shown(data_dir);
     match fs::metadata(data_dir) {
         Ok(found) if found.is_dir() => {}
@@ -261,7 +261,7 @@ pub(super) fn check_clear(data_dir: &Path) -> Result<(), Failure> {
 }
 
 /// Tries to write what the ceremony will write.
-pub(super) fn check_writes(data_dir: &Path) -> Result<(), Failure> {
+pub(crate) fn check_writes(data_dir: &Path) -> Result<(), Failure> {
     const PROBE: &[u8] = b"delete me: dummy file used to check write permissions";
     for file in [
         LOCK_FILE,
@@ -300,7 +300,7 @@ pub(super) fn check_writes(data_dir: &Path) -> Result<(), Failure> {
 }
 
 /// Reads the ENR key.
-pub(super) fn load_key(data_dir: &Path) -> Result<EnrKey, Failure> {
+pub(crate) fn load_key(data_dir: &Path) -> Result<EnrKey, Failure> {
     let path = data_dir.join(KEY_FILE);
     let bytes = fs::read(&path).map(Zeroizing::new).map_err(|error| {
         Failure::io("open", &path, &error)
@@ -316,7 +316,7 @@ pub(super) fn load_key(data_dir: &Path) -> Result<EnrKey, Failure> {
 }
 
 /// Makes a new ENR key.
-pub(super) fn create_key(data_dir: &Path) -> Result<EnrKey, Failure> {
+pub(crate) fn create_key(data_dir: &Path) -> Result<EnrKey, Failure> {
     create_directories(data_dir).map_err(|failure| failure.wrapped("create directory"))?;
     let mut secret = Zeroizing::new([0; 32]);
     entropy(secret.as_mut_slice())?;
@@ -332,7 +332,7 @@ pub(super) fn create_key(data_dir: &Path) -> Result<EnrKey, Failure> {
 }
 
 /// Writes the keystores with their passwords, as many at a time as there are cores.
-pub(super) fn write_keystores(
+pub(crate) fn write_keystores(
     data_dir: &Path,
     secrets: &[ShareSecret],
     fault: Option<Fault>,
@@ -406,13 +406,13 @@ fn write_keystore(stem: &Path, secret: &ShareSecret) -> Result<(), Failure> {
 }
 
 /// Writes the cluster lock.
-pub(super) fn write_lock(data_dir: &Path, text: &str) -> Result<(), Failure> {
+pub(crate) fn write_lock(data_dir: &Path, text: &str) -> Result<(), Failure> {
     write_file(&data_dir.join(LOCK_FILE), text.as_bytes(), 0o444)
         .map_err(|failure| failure.wrapped("write lock"))
 }
 
 /// Writes a deposit data file.
-pub(super) fn write_deposit_data(data_dir: &Path, name: &str, text: &str) -> Result<(), Failure> {
+pub(crate) fn write_deposit_data(data_dir: &Path, name: &str, text: &str) -> Result<(), Failure> {
     write_file(&data_dir.join(name), text.as_bytes(), 0o444)
         .map_err(|failure| failure.wrapped("write deposit data"))
 }

@@ -7,7 +7,7 @@ use super::failure::{Failure, Fields};
 
 /// What a flag takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     /// A text.
     Text,
     /// Nothing, or `=true` and `=false`.
@@ -19,18 +19,18 @@ pub(super) enum Kind {
 }
 
 /// A flag: its name, what it takes, and its default.
-pub(super) type Flag = (&'static str, Kind, &'static str);
+pub(crate) type Flag = (&'static str, Kind, &'static str);
 
 /// The values of all flags of a command.
 #[derive(Debug, Clone)]
-pub(super) struct Values {
+pub(crate) struct Values {
     values: BTreeMap<&'static str, (Kind, Vec<String>)>,
 }
 
 impl Values {
     /// Reads arguments: flags only, since none of the commands takes anything else. Flags that are not given come
     /// from `environment`, then from their defaults.
-    pub(super) fn parse(
+    pub(crate) fn parse(
         flags: &[Flag],
         arguments: &[String],
         environment: impl Fn(&str) -> Option<String>,
@@ -77,30 +77,30 @@ impl Values {
     }
 
     /// The value of a flag that is not a list.
-    pub(super) fn text(&self, name: &str) -> &str {
+    pub(crate) fn text(&self, name: &str) -> &str {
         let values = self.list(name);
         values.first().map_or("", String::as_str)
     }
 
     /// Whether a switch is on.
-    pub(super) fn is_on(&self, name: &str) -> bool {
+    pub(crate) fn is_on(&self, name: &str) -> bool {
         self.text(name) == "true"
     }
 
     /// The values of a list.
-    pub(super) fn list(&self, name: &str) -> &[String] {
+    pub(crate) fn list(&self, name: &str) -> &[String] {
         self.values
             .get(name)
             .map_or(&[], |(_, values)| values.as_slice())
     }
 
     /// The value of a duration.
-    pub(super) fn period(&self, name: &str) -> Duration {
+    pub(crate) fn period(&self, name: &str) -> Duration {
         go_duration(self.text(name)).unwrap_or_default()
     }
 
     /// All values as charon logs them: in alphabetical order, tokens redacted.
-    pub(super) fn as_fields(&self) -> Fields {
+    pub(crate) fn as_fields(&self) -> Fields {
         let shown = self.values.iter().map(|(name, (kind, values))| {
             let text = match kind {
                 _ if name.contains("auth-token") => "xxxxx".to_owned(),

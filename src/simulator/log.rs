@@ -11,7 +11,7 @@ const PADDING: usize = 40;
 
 /// Severity of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Level {
+pub(crate) enum Level {
     Debug,
     Info,
     Warn,
@@ -46,7 +46,7 @@ impl Level {
 
 /// Where and how lines are written.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Log {
+pub(crate) struct Log {
     level: Level,
     colour: bool,
     json: bool,
@@ -54,14 +54,14 @@ pub(super) struct Log {
 
 impl Log {
     /// As charon logs before it has read its flags: everything, in colour.
-    pub(super) const BEFORE_FLAGS: Self = Self {
+    pub(crate) const BEFORE_FLAGS: Self = Self {
         level: Level::Debug,
         colour: true,
         json: false,
     };
 
     /// As charon's flags say.
-    pub(super) fn new(level: &str, format: &str, colour: &str) -> Result<Self, Failure> {
+    pub(crate) fn new(level: &str, format: &str, colour: &str) -> Result<Self, Failure> {
         let level = Level::parse(level)
             .ok_or_else(|| Failure::new(format!("parse level: unrecognized level: \"{level}\"")))?;
         let colour = match colour {
@@ -89,20 +89,20 @@ impl Log {
         })
     }
 
-    pub(super) fn debug(self, topic: &str, message: &str, fields: Fields) {
+    pub(crate) fn debug(self, topic: &str, message: &str, fields: Fields) {
         self.write(Level::Debug, topic, message, fields);
     }
 
-    pub(super) fn info(self, topic: &str, message: &str, fields: Fields) {
+    pub(crate) fn info(self, topic: &str, message: &str, fields: Fields) {
         self.write(Level::Info, topic, message, fields);
     }
 
-    pub(super) fn warn(self, topic: &str, message: &str, fields: Fields) {
+    pub(crate) fn warn(self, topic: &str, message: &str, fields: Fields) {
         self.write(Level::Warn, topic, message, fields);
     }
 
     /// A line of level error: a message, and the chain and fields of its cause.
-    pub(super) fn error(self, topic: &str, message: &str, cause: &Failure) {
+    pub(crate) fn error(self, topic: &str, message: &str, cause: &Failure) {
         let message = format!("{message}: {}", cause.words);
         self.write(Level::Error, topic, &message, cause.fields.clone());
     }
@@ -163,10 +163,10 @@ fn json_line(level: Level, topic: &str, message: &str, fields: Fields) -> String
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::charon_log::{Event, Line};
+    use charon_log::{Event, Line};
 
     fn meaning(line: &str) -> Event {
-        let clean = crate::report::clean(line.trim_end());
+        let clean = charon_files::text::clean(line.trim_end());
         Event::from_line(&Line::parse(&clean))
     }
 

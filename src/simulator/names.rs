@@ -2,7 +2,7 @@
 
 use sha2::{Digest, Sha256};
 
-use crate::keys::k1::EnrPublicKey;
+use charon_files::keys::k1::EnrPublicKey;
 
 const FIRST: [&str; 64] = [
     "amber", "ample", "ashen", "azure", "balmy", "blunt", "bold", "brisk", "bronze", "calm",
@@ -25,7 +25,7 @@ const SECOND: [&str; 64] = [
 ];
 
 /// The name of a node, always the same for a key.
-pub(super) fn peer_name(key: &EnrPublicKey) -> String {
+pub(crate) fn peer_name(key: &EnrPublicKey) -> String {
     let digest = Sha256::digest(key.as_bytes());
     let pick = |words: &[&'static str; 64], byte: u8| words[usize::from(byte % 64)];
     format!("{}-{}", pick(&FIRST, digest[0]), pick(&SECOND, digest[1]))

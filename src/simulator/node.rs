@@ -10,12 +10,14 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::cluster::enr::Enr;
-use crate::cluster::{CharonVersion, Definition, DefinitionVersion, ParseError, ValidatorIndex};
-use crate::finding::Weight;
-use crate::keys::bls::{self, PublicKey, ShareSecret, Signature};
-use crate::keys::k1::{EnrKey, EnrPublicKey};
-use crate::verify::{self, Expectations, Material, NamedFile, Options, Scope};
+use charon_files::cluster::enr::Enr;
+use charon_files::cluster::{
+    CharonVersion, Definition, DefinitionVersion, ParseError, ValidatorIndex,
+};
+use charon_files::finding::Weight;
+use charon_files::keys::bls::{self, PublicKey, ShareSecret, Signature};
+use charon_files::keys::k1::{EnrKey, EnrPublicKey};
+use charon_proof::verify::{self, Expectations, Material, NamedFile, Options, Scope};
 
 use super::dealer::{Terms, Validator};
 use super::failure::{Failure, Fields};
@@ -23,12 +25,12 @@ use super::files::{self, Heartbeat};
 use super::flags::{Flag, Kind, Values};
 use super::log::Log;
 use super::names::peer_name;
-use super::rehearsal::{REHEARSAL_PREFIX, is_rehearsal};
 use super::relay::LAST_STEP;
 use super::wire::{
     Answer, Challenge, Challenged, Client, ClientError, Collect, Deal, Dealings, DealtTo, Fault,
     Join, Joined, Leave, Refusal, Sign, Signatures, Signed, Sync, Synced, join_digest,
 };
+use charon_files::rehearsal::{REHEARSAL_PREFIX, is_rehearsal};
 
 /// How often a node says that it lives. charon's own sync messages come four times a second.
 const PULSE: Duration = Duration::from_millis(100);
@@ -69,7 +71,7 @@ const FLAGS: [Flag; 24] = [
 ];
 
 /// Runs one node to the end of the ceremony. `stop` is set when the process is asked to end.
-pub(super) fn run(
+pub(crate) fn run(
     arguments: &[String],
     environment: impl Fn(&str) -> Option<String>,
     release: &CharonVersion,
@@ -836,7 +838,7 @@ fn operator_keys(definition: &Definition) -> Result<Vec<EnrPublicKey>, Failure> 
 }
 
 fn check_hashes(definition: &Definition) -> Result<(), Failure> {
-    let hashing = |error: crate::cluster::hash::HashError| Failure::new(error.to_string());
+    let hashing = |error: charon_files::cluster::hash::HashError| Failure::new(error.to_string());
     if definition.config_hash != Some(definition.config_hash().map_err(hashing)?) {
         return Err(Failure::new("invalid config hash"));
     }

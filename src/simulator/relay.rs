@@ -8,21 +8,21 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::cluster::enr::Enr;
-use crate::cluster::{CharonVersion, Definition, DefinitionHash, LockHash, NodeIndex};
-use crate::keys::bls::{self, Signature, Signed as SignedShare};
-use crate::keys::k1::{self, EnrPublicKey};
+use charon_files::cluster::enr::Enr;
+use charon_files::cluster::{CharonVersion, Definition, DefinitionHash, LockHash, NodeIndex};
+use charon_files::keys::bls::{self, Signature, Signed as SignedShare};
+use charon_files::keys::k1::{self, EnrPublicKey};
 
 use super::dealer::{Dealt, Terms, Validator};
 use super::failure::{Failure, go_words};
 use super::flags::{Flag, Kind, Values};
 use super::log::Log;
 use super::names::peer_name;
-use super::rehearsal::is_rehearsal;
 use super::wire::{
     Answer, Challenge, Challenged, Collect, Deal, Dealings, DealtTo, Fault, Join, Joined, Leave,
     Refusal, Request, Sign, Signatures, Signed, Sync, Synced, join_digest, serve,
 };
+use charon_files::rehearsal::is_rehearsal;
 
 /// A node that said nothing for so long is not there.
 const GONE: Duration = Duration::from_secs(6);
@@ -37,7 +37,7 @@ const MAX_CHALLENGES: usize = 4096;
 const MAX_CEREMONIES: usize = 64;
 
 /// The last step: a node that reached it needs nobody any more.
-pub(super) const LAST_STEP: u32 = 8;
+pub(crate) const LAST_STEP: u32 = 8;
 
 /// charon's flags of `relay`, and ours.
 const FLAGS: [Flag; 22] = [
@@ -67,7 +67,7 @@ const FLAGS: [Flag; 22] = [
 ];
 
 /// Runs the relay until the process is stopped.
-pub(super) fn run(
+pub(crate) fn run(
     arguments: &[String],
     environment: impl Fn(&str) -> Option<String>,
     release: &CharonVersion,
@@ -614,7 +614,7 @@ fn check_shares(
         None => Ok(()),
         Some(validator) => Err(Refusal::PartialSignature {
             peer_index: index,
-            pubkey: crate::cluster::hex::to_0x(&validator.group.to_bytes()),
+            pubkey: charon_files::cluster::hex::to_0x(&validator.group.to_bytes()),
         }),
     }
 }
@@ -637,7 +637,7 @@ fn signer(join: &Join, keys: &[EnrPublicKey]) -> Option<NodeIndex> {
 }
 
 /// Secret random bytes of the system.
-pub(super) fn entropy(buffer: &mut [u8]) -> Result<(), Failure> {
+pub(crate) fn entropy(buffer: &mut [u8]) -> Result<(), Failure> {
     getrandom::fill(buffer).map_err(|error| Failure::new(format!("read random: {error}")))
 }
 

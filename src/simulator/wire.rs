@@ -28,7 +28,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// Fault that a node is told to have, to rehearse what happens then.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub(super) enum Fault {
+pub(crate) enum Fault {
     /// Nothing happens after "starting DKG ceremony".
     Hang,
     /// The process ends without a word between keystores and cluster lock.
@@ -51,7 +51,7 @@ impl Fault {
     ];
 
     /// Reads `die-after-keys` and its kin.
-    pub(super) fn parse(text: &str) -> Option<Self> {
+    pub(crate) fn parse(text: &str) -> Option<Self> {
         Self::ALL
             .into_iter()
             .find(|fault| serde_json::to_value(fault).is_ok_and(|name| name == text))
@@ -61,7 +61,7 @@ impl Fault {
 /// Why the meeting point sends a node away, as the node will say it in charon's words.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "why")]
-pub(super) enum Refusal {
+pub(crate) enum Refusal {
     /// Another node runs another release.
     Version {
         /// The other node.
@@ -100,76 +100,76 @@ pub(super) enum Refusal {
 
 /// `POST /simulator/challenge`: something fresh to sign.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Challenge {}
+pub(crate) struct Challenge {}
 
 /// The answer.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Challenged {
+pub(crate) struct Challenged {
     /// 32 random bytes, hexadecimal.
-    pub(super) nonce: String,
+    pub(crate) nonce: String,
 }
 
 /// `POST /simulator/join`.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Join {
+pub(crate) struct Join {
     /// The whole definition file.
-    pub(super) definition: String,
+    pub(crate) definition: String,
     /// charon's version.
-    pub(super) version: String,
+    pub(crate) version: String,
     /// What the operator calls the node; may be empty.
-    pub(super) nickname: String,
+    pub(crate) nickname: String,
     /// The challenge.
-    pub(super) nonce: String,
+    pub(crate) nonce: String,
     /// The ENR key's signature of [`join_digest`], hexadecimal.
-    pub(super) signature: String,
+    pub(crate) signature: String,
 }
 
 /// The answer: a node that has joined.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Joined {
+pub(crate) struct Joined {
     /// Authorises all that follows.
-    pub(super) token: String,
+    pub(crate) token: String,
     /// A fault to rehearse.
-    pub(super) fault: Option<Fault>,
+    pub(crate) fault: Option<Fault>,
 }
 
 /// `POST /simulator/sync`: a sign of life and the step reached.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Sync {
-    pub(super) token: String,
-    pub(super) step: u32,
+pub(crate) struct Sync {
+    pub(crate) token: String,
+    pub(crate) step: u32,
 }
 
 /// The answer: how the others are.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
-pub(super) struct Synced {
+pub(crate) struct Synced {
     /// Whether each node, in order, is there; its nickname.
-    pub(super) nodes: Vec<Option<String>>,
+    pub(crate) nodes: Vec<Option<String>>,
     /// The least step that any node has reached; 0 while nodes are missing.
-    pub(super) step: u32,
+    pub(crate) step: u32,
 }
 
 /// `POST /simulator/deal`, once all are there.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Deal {
-    pub(super) token: String,
+pub(crate) struct Deal {
+    pub(crate) token: String,
 }
 
 /// The answer: the validators, with this node's shares.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Dealings {
-    pub(super) validators: Vec<DealtTo>,
+pub(crate) struct Dealings {
+    pub(crate) validators: Vec<DealtTo>,
 }
 
 /// One validator as one node gets it; all hexadecimal without `0x`.
 #[derive(Serialize, Deserialize)]
-pub(super) struct DealtTo {
-    pub(super) group: String,
-    pub(super) public_shares: Vec<String>,
-    pub(super) deposit_signatures: Vec<String>,
-    pub(super) registration_signature: String,
+pub(crate) struct DealtTo {
+    pub(crate) group: String,
+    pub(crate) public_shares: Vec<String>,
+    pub(crate) deposit_signatures: Vec<String>,
+    pub(crate) registration_signature: String,
     /// This node's share: secret, though worth nothing.
-    pub(super) share: String,
+    pub(crate) share: String,
 }
 
 impl std::fmt::Debug for DealtTo {
@@ -180,45 +180,45 @@ impl std::fmt::Debug for DealtTo {
 
 /// `POST /simulator/sign`: this node's signatures of the lock hash.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Sign {
-    pub(super) token: String,
+pub(crate) struct Sign {
+    pub(crate) token: String,
     /// By each share, in the order of the validators.
-    pub(super) shares: Vec<String>,
+    pub(crate) shares: Vec<String>,
     /// By the ENR key.
-    pub(super) node: String,
+    pub(crate) node: String,
 }
 
 /// The answer to [`Sign`] and [`Collect`]: all signatures, once they are there.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Signed {
-    pub(super) signatures: Option<Signatures>,
+pub(crate) struct Signed {
+    pub(crate) signatures: Option<Signatures>,
 }
 
 /// All signatures of the lock hash.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub(super) struct Signatures {
+pub(crate) struct Signatures {
     /// The aggregate of all shares'.
-    pub(super) aggregate: String,
+    pub(crate) aggregate: String,
     /// The nodes', in order.
-    pub(super) nodes: Vec<String>,
+    pub(crate) nodes: Vec<String>,
 }
 
 /// `POST /simulator/collect`.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Collect {
-    pub(super) token: String,
+pub(crate) struct Collect {
+    pub(crate) token: String,
 }
 
 /// `POST /simulator/leave`: the node ends.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Leave {
-    pub(super) token: String,
+pub(crate) struct Leave {
+    pub(crate) token: String,
 }
 
 /// Every answer.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub(super) enum Answer<T> {
+pub(crate) enum Answer<T> {
     /// As asked.
     Given(T),
     /// Not given.
@@ -226,7 +226,7 @@ pub(super) enum Answer<T> {
 }
 
 /// What a node signs to prove that it holds an ENR key of a definition.
-pub(super) fn join_digest(nonce: &str, definition: &str) -> [u8; 32] {
+pub(crate) fn join_digest(nonce: &str, definition: &str) -> [u8; 32] {
     let mut hasher = Sha256::new();
     hasher.update(b"charon-dkg simulator join\0");
     hasher.update(nonce);
@@ -237,7 +237,7 @@ pub(super) fn join_digest(nonce: &str, definition: &str) -> [u8; 32] {
 
 /// Asks the meeting point.
 #[derive(Debug, Clone)]
-pub(super) struct Client {
+pub(crate) struct Client {
     base: String,
     http: reqwest::Client,
 }
@@ -245,7 +245,7 @@ pub(super) struct Client {
 impl Client {
     /// # Errors
     /// If the HTTP client cannot be set up.
-    pub(super) fn new(url: &str) -> Result<Self, reqwest::Error> {
+    pub(crate) fn new(url: &str) -> Result<Self, reqwest::Error> {
         let http = reqwest::Client::builder()
             // A rehearsal speaks plain http, and its image has no certificates to look for.
             .tls_certs_only([])
@@ -260,12 +260,12 @@ impl Client {
     }
 
     /// What a node asks of any relay first: its addresses.
-    pub(super) fn addresses(&self) -> Result<String, ClientError> {
+    pub(crate) fn addresses(&self) -> Result<String, ClientError> {
         self.run(self.http.get(&self.base))
     }
 
     /// One request of the simulator's own.
-    pub(super) fn ask<Q: Serialize, A: DeserializeOwned>(
+    pub(crate) fn ask<Q: Serialize, A: DeserializeOwned>(
         &self,
         what: &str,
         question: &Q,
@@ -300,7 +300,7 @@ impl Client {
 
 /// Why an answer did not come.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum ClientError {
+pub(crate) enum ClientError {
     #[error("{0}")]
     Http(#[from] reqwest::Error),
     #[error("status {0}")]
@@ -317,16 +317,16 @@ pub(super) enum ClientError {
 
 /// One request as the server sees it.
 #[derive(Debug)]
-pub(super) struct Request {
-    pub(super) method: String,
-    pub(super) path: String,
-    pub(super) body: String,
+pub(crate) struct Request {
+    pub(crate) method: String,
+    pub(crate) path: String,
+    pub(crate) body: String,
 }
 
 /// Serves requests for ever, each on a thread of its own: `answer` gives the status and the JSON body.
 ///
 /// Both ends of every conversation but `GET /` are this file, so that this is no more of HTTP than it needs.
-pub(super) fn serve(
+pub(crate) fn serve(
     listener: &TcpListener,
     answer: impl Fn(&Request) -> (u16, String) + Send + std::marker::Sync,
 ) -> io::Result<()> {

@@ -3,8 +3,8 @@
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 
-use charon_dkg::cluster::definition::Definition;
-use charon_dkg::keys::k1::EnrKey;
+use charon_files::cluster::definition::Definition;
+use charon_files::keys::k1::EnrKey;
 
 use crate::support::{DEFINITION, KEY, TestEnv};
 

@@ -4,8 +4,8 @@
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 
-use charon_dkg::cluster::definition::Definition;
-use charon_dkg::cluster::version::DefinitionVersion;
+use charon_files::cluster::definition::Definition;
+use charon_files::cluster::version::DefinitionVersion;
 
 use crate::support::{BINARY, CEREMONY, DEFINITION, KEY, LOCK, NOBODY, Outcome, TestEnv, fixture};
 

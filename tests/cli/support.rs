@@ -12,10 +12,10 @@ use std::process::Command;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use charon_dkg::cluster::definition::Definition;
 use charon_dkg::host::attempt::{Attempt, RECORD_FORMAT, Record, State};
 use charon_dkg::host::datadir::{self, Layout};
-use charon_dkg::keys::k1::EnrKey;
+use charon_files::cluster::definition::Definition;
+use charon_files::keys::k1::EnrKey;
 use tempfile::TempDir;
 
 pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_charon-dkg");

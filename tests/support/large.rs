@@ -2,12 +2,12 @@
 
 use std::path::Path;
 
-use charon_dkg::cluster::{
+use charon_files::cluster::{
     AddressPair, BuilderRegistration, ClusterLock, DepositData, DistributedValidator, Gwei,
     Network, ValidatorAddresses,
 };
-use charon_dkg::keys::bls::{self, ShareSecret, Signature};
-use charon_dkg::keys::k1::EnrKey;
+use charon_files::keys::bls::{self, ShareSecret, Signature};
+use charon_files::keys::k1::EnrKey;
 use rayon::prelude::*;
 
 /// A signed lock of today's format with deposits of 1 and 32 ETH, unsigned by wallets; it passes verification.

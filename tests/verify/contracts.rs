@@ -9,8 +9,8 @@ use std::process::{Command, Output};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use charon_dkg::cluster::eip712::enr_digest;
-use charon_dkg::verify::{Material, Verdict, contract_questions};
+use charon_files::cluster::eip712::enr_digest;
+use charon_proof::verify::{Material, Verdict, contract_questions};
 use serde_json::{Value, json};
 
 use crate::forge::{Cluster, wallet};

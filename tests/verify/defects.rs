@@ -1,15 +1,15 @@
 //! One defect at a time, each made by an insider who signs everything else again, and each caught by the check that is
 //! meant for it and by no other.
 
-use charon_dkg::cluster::eip712::{creator_config_digest, enr_digest};
-use charon_dkg::cluster::{
+use charon_files::cluster::eip712::{creator_config_digest, enr_digest};
+use charon_files::cluster::{
     AddressPair, Definition, DefinitionHash, DefinitionVersion, DepositFile, Gwei,
     ValidatorAddresses,
 };
-use charon_dkg::finding::Weight;
-use charon_dkg::keys::bls::{self, ShareSecret};
-use charon_dkg::keys::k1::EnrKey;
-use charon_dkg::verify::{
+use charon_files::finding::Weight;
+use charon_files::keys::bls::{self, ShareSecret};
+use charon_files::keys::k1::EnrKey;
+use charon_proof::verify::{
     Check, ContractQuestion, Expectations, FileKind, FileMode, Material, Modes, NamedFile, Options,
     Outcome, Scope, Verdict, verify,
 };
@@ -1591,7 +1591,7 @@ fn edited_clusters_pass_and_are_recognised() {
         .lock
         .definition
         .operators
-        .push(charon_dkg::cluster::Operator {
+        .push(charon_files::cluster::Operator {
             enr,
             ..Default::default()
         });

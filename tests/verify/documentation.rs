@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use charon_dkg::verify::{Check, Outcome, Report, SCHEMA, Subject};
+use charon_proof::verify::{Check, Outcome, Report, SCHEMA, Subject};
 use serde_json::Value;
 
 use crate::schema;

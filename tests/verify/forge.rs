@@ -5,17 +5,17 @@ use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 use std::sync::Mutex;
 
-use charon_dkg::cluster::deposit_data::deposit_file_name;
-use charon_dkg::cluster::eip712::{creator_config_digest, enr_digest, operator_config_digest};
-use charon_dkg::cluster::version::LockDeposits;
-use charon_dkg::cluster::{
+use charon_files::cluster::deposit_data::deposit_file_name;
+use charon_files::cluster::eip712::{creator_config_digest, enr_digest, operator_config_digest};
+use charon_files::cluster::version::LockDeposits;
+use charon_files::cluster::{
     AddressPair, ClusterLock, DefinitionVersion, DepositFile, DepositFileEntry, Gwei, Network,
     ValidatorAddresses,
 };
-use charon_dkg::keys::bls::{self, ShareSecret};
-use charon_dkg::keys::k1::EnrKey;
-use charon_dkg::keys::keystore::{self, Keystore, KeystorePassword, Nonces};
-use charon_dkg::verify::{Material, NamedFile};
+use charon_files::keys::bls::{self, ShareSecret};
+use charon_files::keys::k1::EnrKey;
+use charon_files::keys::keystore::{self, Keystore, KeystorePassword, Nonces};
+use charon_proof::verify::{Material, NamedFile};
 
 use crate::support::Ceremony;
 
@@ -271,13 +271,14 @@ impl Cluster {
             LockDeposits::Many => &[1, 32],
         };
         for (validator, pair) in self.lock.validators.iter_mut().zip(&pairs) {
-            let address = |text: &str| charon_dkg::cluster::hex::array_from_0x::<20>(text).unwrap();
+            let address =
+                |text: &str| charon_files::cluster::hex::array_from_0x::<20>(text).unwrap();
             let mut withdrawal_credentials = [0; 32];
             withdrawal_credentials[0] = 1;
             withdrawal_credentials[12..].copy_from_slice(&address(&pair.withdrawal_address));
             validator.deposits = amounts
                 .iter()
-                .map(|amount| charon_dkg::cluster::DepositData {
+                .map(|amount| charon_files::cluster::DepositData {
                     pubkey: validator.public_key,
                     withdrawal_credentials,
                     amount: Gwei::from_eth(*amount),
@@ -285,7 +286,7 @@ impl Cluster {
                 })
                 .collect();
             validator.builder_registration = version.has_builder_registration().then(|| {
-                charon_dkg::cluster::BuilderRegistration {
+                charon_files::cluster::BuilderRegistration {
                     fee_recipient: address(&pair.fee_recipient_address),
                     gas_limit: 30_000_000,
                     timestamp: genesis,
@@ -350,7 +351,7 @@ pub(crate) fn wallet(operator: usize) -> EnrKey {
 
 fn address_of(wallet: &EnrKey) -> String {
     let signature = wallet.sign_digest(&[9; 32]);
-    charon_dkg::keys::k1::recover(&[9; 32], &signature)
+    charon_files::keys::k1::recover(&[9; 32], &signature)
         .unwrap()
         .address()
         .to_string()

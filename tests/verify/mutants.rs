@@ -4,15 +4,15 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Mutex;
 
-use charon_dkg::cluster::eip712::{creator_config_digest, enr_digest, operator_config_digest};
-use charon_dkg::cluster::{
+use charon_files::cluster::eip712::{creator_config_digest, enr_digest, operator_config_digest};
+use charon_files::cluster::{
     ClusterLock, Definition, DefinitionVersion, DepositFile, Gwei, Network, ParseError, Parsed,
     Remark, RemarkKind,
 };
-use charon_dkg::keys::bls::ShareSecret;
-use charon_dkg::keys::k1::EnrKey;
-use charon_dkg::keys::keystore::Keystore;
-use charon_dkg::verify::{
+use charon_files::keys::bls::ShareSecret;
+use charon_files::keys::k1::EnrKey;
+use charon_files::keys::keystore::Keystore;
+use charon_proof::verify::{
     Expectations, Material, NamedFile, Options, Outcome, Scope, Verdict, verify,
 };
 use rayon::prelude::*;
@@ -568,7 +568,7 @@ fn same<T: PartialEq>(old: &[u8], new: &[u8], read: impl Fn(&[u8]) -> Option<T>)
 
 /// A definition with everything in one spelling that the format does not care for.
 fn plain(mut definition: Definition) -> Definition {
-    use charon_dkg::cluster::ValidatorAddresses;
+    use charon_files::cluster::ValidatorAddresses;
     let pairs = match &mut definition.validators {
         ValidatorAddresses::Shared(pair) => std::slice::from_mut(pair),
         ValidatorAddresses::PerValidator(pairs) => pairs,

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
-use charon_dkg::finding::Weight;
-use charon_dkg::verify::{Expectations, Material, NamedFile, Options, Outcome, Scope, verify};
+use charon_files::finding::Weight;
+use charon_proof::verify::{Expectations, Material, NamedFile, Options, Outcome, Scope, verify};
 
 use crate::files::files_below;
 

@@ -1,8 +1,8 @@
 //! Every format version, made from one real ceremony by an insider who signs everything again.
 
-use charon_dkg::cluster::DefinitionVersion;
-use charon_dkg::finding::Weight;
-use charon_dkg::verify::{Expectations, Options, Outcome, Scope, Verdict, verify};
+use charon_files::cluster::DefinitionVersion;
+use charon_files::finding::Weight;
+use charon_proof::verify::{Expectations, Options, Outcome, Scope, Verdict, verify};
 
 use crate::forge::Cluster;
 use crate::support::{ceremony, proved, serious, whole_with_proved};

@@ -1,0 +1,116 @@
+//! Text as people read it.
+//!
+//! What is shown may come from files and logs of strangers: [`clean`] takes out of it what could
+//! move a terminal's cursor or forge a line. It is the only function that does so.
+
+use serde::Serialize;
+
+/// The text as one line without anything that could steer a terminal or mislead a reader: escape
+/// sequences, control characters other than the tab, and characters that change the direction of
+/// text are left out; a line end becomes a space.
+pub fn clean(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut chars = text.chars().peekable();
+    while let Some(c) = chars.next() {
+        if c == '\u{1b}' {
+            match chars.peek() {
+                // A control sequence (ECMA-48 §5.4) ends with its first byte in `@`…`~`.
+                Some('[') => {
+                    chars.next();
+                    while chars.next_if(|c| (' '..='?').contains(c)).is_some() {}
+                    chars.next_if(|c| ('@'..='~').contains(c));
+                }
+                // An operating system command and its kin (§5.6) end with BEL or ESC \.
+                Some(']' | 'P' | 'X' | '^' | '_') => {
+                    chars.next();
+                    while let Some(inner) = chars.next() {
+                        if inner == '\u{7}' || inner == '\u{9c}' {
+                            break;
+                        }
+                        if inner == '\u{1b}' {
+                            chars.next_if_eq(&'\\');
+                            break;
+                        }
+                    }
+                }
+                // Two bytes, or more with intermediate ones (§13.2, ECMA-35).
+                Some(_) | None => {
+                    while chars.next_if(|c| (' '..='/').contains(c)).is_some() {}
+                    chars.next_if(|c| ('0'..='~').contains(c));
+                }
+            }
+        } else if c == '\n' {
+            out.push(' ');
+        } else if c == '\t' || !(c.is_control() || steers_text(c)) {
+            out.push(c);
+        }
+    }
+    out
+}
+
+/// Whether a character has no shape of its own but changes how others are shown.
+fn steers_text(c: char) -> bool {
+    matches!(
+        c,
+        '\u{61c}'
+            | '\u{200b}'..='\u{200f}'
+            | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}'
+            | '\u{feff}'
+            | '\u{fff9}'..='\u{fffb}'
+            | '\u{e0000}'..='\u{e007f}'
+    )
+}
+
+/// `1 validator`, `2 validators`.
+pub fn count(number: u64, noun: &str) -> String {
+    if number == 1 {
+        format!("1 {noun}")
+    } else {
+        format!("{number} {noun}s")
+    }
+}
+
+/// A hash as people compare it by voice: `0x` and eight groups of eight digits.
+pub fn grouped(hash: &[u8; 32]) -> String {
+    let digits = hex::encode(hash);
+    let groups: Vec<&str> = (0..8)
+        .filter_map(|group| digits.get(group * 8..group * 8 + 8))
+        .collect();
+    format!("0x {}", groups.join(" "))
+}
+
+/// Any of our documents as indented JSON with a final newline.
+pub fn to_json<T: Serialize>(document: &T) -> String {
+    // Our documents have string keys and no fallible serializers, so this cannot fail; were it to,
+    // an empty object says less than a lie would.
+    let mut text = serde_json::to_string_pretty(document).unwrap_or_else(|_| "{}".to_owned());
+    text.push('\n');
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_that_steers_a_terminal_survives() {
+        assert_eq!(clean("a\u{1b}[2J\u{1b}[1;31mb\u{1b}[0mc"), "abc");
+        assert_eq!(clean("a\u{1b}]0;title\u{7}b\u{1b}]8;;x\u{1b}\\c"), "abc");
+        assert_eq!(clean("a\r\u{8}\u{0}\u{7f}\u{9b}31mb"), "a31mb");
+        assert_eq!(clean("a\u{202e}b\u{2066}c\u{200b}d"), "abcd");
+        assert_eq!(clean("one\r\ntwo\n"), "one two ");
+        assert_eq!(clean("ends in \u{1b}"), "ends in ");
+        assert_eq!(clean("ends in \u{1b}["), "ends in ");
+        assert_eq!(clean("\tJörg & Søn 🎉"), "\tJörg & Søn 🎉");
+    }
+
+    #[test]
+    fn hashes_are_read_aloud_in_groups() {
+        let hash = std::array::from_fn(|i| u8::try_from(i).unwrap());
+        assert_eq!(
+            grouped(&hash),
+            "0x 00010203 04050607 08090a0b 0c0d0e0f 10111213 14151617 18191a1b 1c1d1e1f"
+        );
+    }
+}

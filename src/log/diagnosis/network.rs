@@ -1,0 +1,122 @@
+//! What can go wrong between the nodes.
+
+use charon_files::cluster::NodeIndex;
+
+use super::chain::Chain;
+
+/// One cause per advice.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Network {
+    /// Peers run another release; who, is kept beside.
+    VersionsDiffer,
+    /// Peers have another definition; who, is kept beside.
+    DefinitionsDiffer,
+    /// A node was restarted in the middle.
+    NodeRestarted { peer: Option<String> },
+    /// A peer's partial signature does not verify.
+    PartialSignatureInvalid { index: Option<NodeIndex> },
+    /// A peer sent something else that does not fit.
+    MessageInvalid { peer: Option<String> },
+    /// The finished lock does not verify.
+    LockInvalid,
+    /// The relay did not answer for a minute.
+    RelayUnreachable,
+    /// The good-bye failed; all files had been written.
+    LateFailure,
+    /// charon's own patience ran out.
+    PeersTooSlow,
+    /// A connection broke.
+    PeerLost { peer: Option<String> },
+    /// The process was asked to stop.
+    Stopped,
+}
+
+/// The version of this node and of its peer, from `mismatching charon version; expect=v1.10, got=v1.3`.
+///
+/// The server writes what *it* expects and what it got from its client (`dkg/sync/server.go`, validReq). If the line
+/// tells what a peer answered to us, the peer is the server and we are the client.
+pub(super) fn clashing_versions(words: &str) -> Option<(String, String)> {
+    let (before, after) = words.split_once("mismatching charon version; expect=")?;
+    let (server, rest) = after.split_once(", got=")?;
+    let client = rest.split([' ', ':', ',']).next()?;
+    let (server, client) = (server.to_owned(), client.to_owned());
+    if before.contains("peer responded with error") {
+        Some((client, server))
+    } else {
+        Some((server, client))
+    }
+}
+
+pub(super) fn recognise(chain: Chain<'_>) -> Option<Network> {
+    let peer = || chain.field("peer");
+    Some(if clashing_versions(chain.words).is_some() {
+        Network::VersionsDiffer
+    } else if chain.has(&[
+        "invalid definition hash signature",
+        "error verifying definition hash signature",
+        "mismatching cluster definition hash", // v0.13 and v0.14.
+    ]) {
+        Network::DefinitionsDiffer
+    } else if chain.has(&[
+        "node restarted mid-ceremony",
+        "peer reported step is behind",
+        "peer reported step is ahead",
+        "peer reported abnormal initial step",
+        "peer step is too far ahead",
+    ]) {
+        Network::NodeRestarted { peer: peer() }
+    } else if chain.has(&[
+        "partial signature from peer",
+        "partial signature share index",
+    ]) {
+        // charon counts its peerIdx from 0 (share index − 1).
+        let index = chain.field("peerIdx").and_then(|index| index.parse().ok());
+        Network::PartialSignatureInvalid {
+            index: index.map(NodeIndex::new),
+        }
+    } else if chain.has(&["timeout resolving bootnode ENR", "timeout querying relay"])
+        // charon calls it a timeout too when it is stopped meanwhile.
+        && !chain.words.ends_with("context canceled")
+    {
+        Network::RelayUnreachable
+    } else if chain.has(&[
+        "invalid lock file",
+        "verify multisignature",
+        "reconstruct distributed public key",
+        "aggregated signature",
+    ]) {
+        Network::LockInvalid
+    } else if chain.has(&[
+        "invalid round ",
+        "invalid node signature",
+        "invalid pubshare",
+    ]) {
+        Network::MessageInvalid { peer: peer() }
+    } else if chain.has(&["sync shutdown"]) {
+        Network::LateFailure
+    } else if chain.has(&["context canceled"]) {
+        Network::Stopped
+    } else if chain.has(&["timed out waiting for", "context deadline exceeded"]) {
+        Network::PeersTooSlow
+    } else if chain.has(&[
+        "p2p connection failed",
+        "sync failed with peer",
+        "sync client",
+        "sync step",
+        "Sync failed to peer",
+        "Failed to sync with peer",
+        "stream reset",
+        "transport round",
+        "failed to dial",
+        "send sig request",
+        "lock hash signature broadcast",
+        "k1 lock hash signature",
+        "new stream",
+        "protocol aborted",
+        "peer errored",
+    ]) {
+        Network::PeerLost { peer: peer() }
+    } else {
+        return None;
+    })
+}

@@ -1,0 +1,361 @@
+//! A receipt: one line of text in which a node states, signed with its ENR key, what it holds after a ceremony.
+//!
+//! Operators paste receipts into a chat. Whoever holds the cluster lock can check them offline (see
+//! [`crate::confirm`]); nothing in them is secret. The format is described in `docs/receipts.md`, together with a
+//! test vector.
+//!
+//! A receipt has exactly one sequence of bytes: integers of fixed width, no field that could be written in two ways, a
+//! signature with low S and without V. So nobody but the node itself can make another valid receipt out of one.
+
+mod text;
+mod wire;
+
+use std::fmt;
+
+use sha2::{Digest, Sha256};
+
+use crate::verify::{Verified, VouchedFile};
+use charon_files::cluster::definition::MAX_OPERATORS;
+use charon_files::cluster::{CharonVersion, DefinitionHash, LockHash, NodeIndex};
+use charon_files::keys::k1::{self, EnrKey, EnrPublicKey};
+
+pub use text::{
+    BEGINNING, Broken, MAX_RECEIPT_CHARS, MAX_TEXT_BYTES, ReceiptError, TooMuch, find_receipts,
+};
+pub use wire::FORMAT;
+
+/// Longest version of charon or of this program in a receipt, in bytes. The longest so far is `v1.11.0-rc3`; with this
+/// bound and [`MAX_TAGS`] the longest receipt has 492 characters.
+pub const MAX_VERSION_BYTES: usize = 24;
+
+/// Deposit files that have a tag of their own in a receipt. A usual cluster has one or two; beyond these the digest over
+/// all of them still tells that they differ, but not which.
+pub const MAX_TAGS: usize = 8;
+
+/// Separates the signature from everything else that ENR keys sign: lock hashes, records and libp2p messages.
+const SIGNATURE_DOMAIN: &[u8] = b"charon-dkg receipt\n";
+const FILE_DOMAIN: &[u8] = b"charon-dkg deposit file\n";
+const FILES_DOMAIN: &[u8] = b"charon-dkg deposit files\n";
+
+/// What a node states about what it holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Statement {
+    /// Whose statement it is.
+    pub node: NodeIndex,
+    /// Number of operators of the cluster.
+    pub operators: u16,
+    /// Hash of the cluster lock, recomputed by the node.
+    pub lock_hash: LockHash,
+    /// Hash of the cluster definition, recomputed by the node.
+    pub definition_hash: DefinitionHash,
+    /// Keystores that hold this node's share of a validator and that their passwords open.
+    pub keystores: u32,
+    /// The deposit data files.
+    pub deposit_files: DepositFiles,
+    /// The image that ran the ceremony; `None` if this program did not run it.
+    pub charon_image: Option<CharonImage>,
+    /// The release that ran the ceremony; `None` if this program did not run it.
+    pub charon_version: Option<CharonVersion>,
+    /// Version of the program that verified and signed, such as `0.1.0`.
+    pub program_version: String,
+    /// When it was signed by the node's clock, in seconds of Unix time.
+    pub time: u64,
+}
+
+/// The deposit data files of a node, by content and name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DepositFiles {
+    count: u16,
+    digest: [u8; 32],
+    tags: Vec<[u8; 4]>,
+}
+
+/// The image that ran charon.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum CharonImage {
+    /// SHA-256 of the manifest in a registry: the same for everybody who pulled it.
+    Manifest([u8; 32]),
+    /// SHA-256 id of an image that was built or loaded locally; differs between kinds of processors.
+    Local([u8; 32]),
+}
+
+/// What a ceremony of this program was run with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RanWith {
+    /// The image.
+    pub image: Option<CharonImage>,
+    /// charon's release.
+    pub version: CharonVersion,
+}
+
+/// A statement that does not fit into a receipt.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum StatementError {
+    /// The node is not one of the operators, or there are more than a cluster can have.
+    #[error("node {node} of {operators} operators, expected one of at most {MAX_OPERATORS}")]
+    Node {
+        /// Position of the node, from 0.
+        node: usize,
+        /// Number of operators.
+        operators: usize,
+    },
+    /// More keystores or deposit files than fit the format.
+    #[error("{seen} {what}, expected at most {most}")]
+    TooMany {
+        /// Of what.
+        what: &'static str,
+        /// How many.
+        seen: usize,
+        /// How many fit.
+        most: usize,
+    },
+    /// A version that is no short text of letters, digits, `.`, `-` and `+`.
+    #[error(
+        "version {0:?}, expected 1 to {MAX_VERSION_BYTES} letters, digits, dots, hyphens and plus signs"
+    )]
+    Version(String),
+}
+
+/// A statement and the signature of whoever made it. The signature is well formed; whose it is can only be told with the
+/// cluster lock at hand, see [`Receipt::is_signed_by`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Receipt {
+    statement: Statement,
+    signature: [u8; 64],
+}
+
+impl Statement {
+    /// What this proof entitles a node to state. `time` is in seconds of Unix time.
+    ///
+    /// # Errors
+    /// If a count or a version does not fit the format.
+    pub fn of(
+        verified: &Verified,
+        ran_with: Option<&RanWith>,
+        program_version: &str,
+        time: u64,
+    ) -> Result<Self, StatementError> {
+        let keystores = verified.keystore_count();
+        let statement = Self {
+            node: verified.node_index(),
+            operators: u16::try_from(verified.operator_count()).map_err(|_| {
+                StatementError::Node {
+                    node: verified.node_index().position(),
+                    operators: verified.operator_count(),
+                }
+            })?,
+            lock_hash: verified.lock_hash(),
+            definition_hash: verified.definition_hash(),
+            keystores: u32::try_from(keystores).map_err(|_| StatementError::TooMany {
+                what: "keystores",
+                seen: keystores,
+                most: usize::try_from(u32::MAX).unwrap_or(usize::MAX),
+            })?,
+            deposit_files: DepositFiles::of(verified.deposit_data())?,
+            charon_image: ran_with.and_then(|ran| ran.image),
+            charon_version: ran_with.map(|ran| ran.version.clone()),
+            program_version: program_version.to_owned(),
+            time,
+        };
+        statement.check()?;
+        Ok(statement)
+    }
+
+    /// Whether both say the same of what the node holds: everything but the time and the program's version, which differ
+    /// between two receipts for the same files.
+    pub fn agrees_with(&self, other: &Self) -> bool {
+        let timeless = |statement: &Self| Self {
+            program_version: String::new(),
+            time: 0,
+            ..statement.clone()
+        };
+        timeless(self) == timeless(other)
+    }
+
+    fn check(&self) -> Result<(), StatementError> {
+        let operators = usize::from(self.operators);
+        if operators > MAX_OPERATORS || self.node.position() >= operators {
+            return Err(StatementError::Node {
+                node: self.node.position(),
+                operators,
+            });
+        }
+        if let Some(version) = &self.charon_version {
+            let text = version.to_string();
+            // Only what is read back as the same version has one spelling.
+            if !is_version(&text) || text.parse().as_ref() != Ok(version) {
+                return Err(StatementError::Version(text));
+            }
+        }
+        if !is_version(&self.program_version) {
+            return Err(StatementError::Version(self.program_version.clone()));
+        }
+        Ok(())
+    }
+}
+
+fn is_version(text: &str) -> bool {
+    (1..=MAX_VERSION_BYTES).contains(&text.len())
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b".-+".contains(&byte))
+}
+
+impl DepositFiles {
+    /// The files of a node, in whatever order.
+    ///
+    /// # Errors
+    /// If there are more than 65535; a cluster has at most 256, one per amount.
+    pub fn of(files: &[VouchedFile]) -> Result<Self, StatementError> {
+        let count = u16::try_from(files.len()).map_err(|_| StatementError::TooMany {
+            what: "deposit data files",
+            seen: files.len(),
+            most: usize::from(u16::MAX),
+        })?;
+        let mut files: Vec<&VouchedFile> = files.iter().collect();
+        files.sort_by(|a, b| a.path.cmp(&b.path));
+        let leaves: Vec<[u8; 32]> = files.into_iter().map(leaf).collect();
+        let digest = leaves
+            .iter()
+            .fold(Sha256::new_with_prefix(FILES_DOMAIN), Digest::chain_update)
+            .finalize();
+        Ok(Self {
+            count,
+            digest: digest.into(),
+            tags: leaves.iter().take(MAX_TAGS).map(tag).collect(),
+        })
+    }
+
+    /// How many there are.
+    pub const fn count(&self) -> u16 {
+        self.count
+    }
+
+    /// SHA-256 over names and contents of all of them; see `docs/receipts.md`.
+    pub const fn digest(&self) -> &[u8; 32] {
+        &self.digest
+    }
+
+    /// Those of our files that the node of this receipt does not have alike, as far as the tags tell.
+    pub fn names_of_others<'a>(&self, ours: &'a [VouchedFile]) -> Vec<&'a str> {
+        let mut ours: Vec<&VouchedFile> = ours.iter().collect();
+        ours.sort_by(|a, b| a.path.cmp(&b.path));
+        ours.into_iter()
+            .take(MAX_TAGS)
+            .filter(|file| !self.tags.contains(&tag(&leaf(file))))
+            .map(|file| file.path.as_str())
+            .collect()
+    }
+}
+
+/// The name goes last, so that no length is needed to keep it apart from the digest.
+fn leaf(file: &VouchedFile) -> [u8; 32] {
+    Sha256::new_with_prefix(FILE_DOMAIN)
+        .chain_update(file.sha256)
+        .chain_update(&file.path)
+        .finalize()
+        .into()
+}
+
+const fn tag(leaf: &[u8; 32]) -> [u8; 4] {
+    [leaf[0], leaf[1], leaf[2], leaf[3]]
+}
+
+impl CharonImage {
+    /// Reads an image as a container is made from it: `repository@sha256:…`, or `sha256:…` for one that is only local.
+    pub fn parse(reference: &str) -> Option<Self> {
+        let digest = |text: &str| {
+            let mut bytes = [0; 32];
+            hex::decode_to_slice(text.strip_prefix("sha256:")?, &mut bytes).ok()?;
+            Some(bytes)
+        };
+        match reference.rsplit_once('@') {
+            Some((_, text)) => digest(text).map(Self::Manifest),
+            None => digest(reference).map(Self::Local),
+        }
+    }
+}
+
+impl fmt::Display for CharonImage {
+    /// `sha256:` and 64 hexadecimal digits; followed by `(local)` where no registry knows it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            CharonImage::Manifest(digest) => write!(f, "sha256:{}", hex::encode(digest)),
+            CharonImage::Local(id) => write!(f, "sha256:{} (local)", hex::encode(id)),
+        }
+    }
+}
+
+impl Receipt {
+    /// Signs a statement. The same statement always gives the same receipt (RFC 6979).
+    ///
+    /// # Errors
+    /// If the statement does not fit the format.
+    pub fn sign(statement: Statement, key: &EnrKey) -> Result<Self, StatementError> {
+        statement.check()?;
+        let mut signature = [0; 64];
+        signature.copy_from_slice(&key.sign_digest(&signed_digest(&statement))[..64]);
+        Ok(Self {
+            statement,
+            signature,
+        })
+    }
+
+    /// Reads a text that is one receipt and nothing else that looks like one.
+    ///
+    /// # Errors
+    /// [`ReceiptError`] says what is wrong with it.
+    pub fn parse(text: &str) -> Result<Self, ReceiptError> {
+        let found = find_receipts(text).map_err(|_: TooMuch| ReceiptError::NotAReceipt)?;
+        let mut found = found.into_iter();
+        match (found.next(), found.next()) {
+            (Some(Ok(receipt)), None) => Ok(receipt),
+            (Some(Err(broken)), None) => Err(broken.error),
+            (None | Some(_), _) => Err(ReceiptError::NotAReceipt),
+        }
+    }
+
+    /// What is stated.
+    pub const fn statement(&self) -> &Statement {
+        &self.statement
+    }
+
+    /// R ‖ S, S in the lower half.
+    pub const fn signature(&self) -> &[u8; 64] {
+        &self.signature
+    }
+
+    /// Whether the owner of this key made the statement.
+    pub fn is_signed_by(&self, key: &EnrPublicKey) -> bool {
+        k1::verify(key, &signed_digest(&self.statement), &self.signature)
+    }
+
+    /// The keys that could have made the signature: exactly one of them did, if anybody did.
+    pub fn possible_signers(&self) -> impl Iterator<Item = EnrPublicKey> + use<> {
+        let digest = signed_digest(&self.statement);
+        let mut signature = [0; 65];
+        signature[..64].copy_from_slice(&self.signature);
+        [0, 1].into_iter().filter_map(move |v| {
+            signature[64] = v;
+            k1::recover(&digest, &signature).map(|recovered| recovered.public_key())
+        })
+    }
+}
+
+impl fmt::Display for Receipt {
+    /// The line to paste, without a line end.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&text::armour(&wire::encode(
+            &self.statement,
+            &self.signature,
+        )))
+    }
+}
+
+/// What the ENR key signs.
+fn signed_digest(statement: &Statement) -> [u8; 32] {
+    Sha256::new_with_prefix(SIGNATURE_DOMAIN)
+        .chain_update(wire::signed_part(statement))
+        .finalize()
+        .into()
+}

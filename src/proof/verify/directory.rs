@@ -1,0 +1,216 @@
+//! The data directory itself: what is in it, whose it is, and who may read it.
+
+use charon_files::cluster::{Definition, NodeIndex};
+use charon_files::keys::k1::{EnrKey, EnrPublicKey};
+
+use super::ledger::Ledger;
+use super::{Check, Context, FileKind, Material, Modes, Node, Scope};
+
+/// The heartbeat that charon leaves beside its key (charon `app/privkeylock`).
+const ENR_KEY_LOCK: &str = "charon-enr-private-key.lock";
+
+/// How the names of all deposit data files begin.
+const DEPOSIT_DATA: &str = "deposit-data";
+
+/// Written by `charon alpha add-validators-solo`; changes which validators the cluster has.
+const MANIFEST: &str = "cluster-manifest.pb";
+
+/// Written by `charon dkg --zipped` and `create cluster --zipped`, which delete everything else.
+const ARCHIVES: [&str; 2] = ["dkg.tar.gz", "cluster.tar.gz"];
+
+/// Reports files that are missing, and files that change the meaning of the others.
+pub(super) fn check_presence(material: &Material, scope: Scope, ledger: &mut Ledger) {
+    let needs_lock = scope.has_lock() && material.cluster_lock.is_none();
+    let archive = material
+        .other_names
+        .iter()
+        .find(|name| ARCHIVES.contains(&name.as_str()));
+    ledger.ran(&[Check::DataDirectory]);
+    if needs_lock {
+        match archive {
+            Some(archive) => ledger.could_not_tell(
+                Check::DataDirectory,
+                archive,
+                "an archive in place of the files",
+                "cluster-lock.json and all other files",
+                format!("unpack it in this directory: `tar -xzf {archive}`; it holds everything, the ENR key included"),
+            ),
+            None => ledger.fail(
+                Check::DataDirectory,
+                "cluster-lock.json",
+                "missing",
+                "the result of the ceremony",
+            ),
+        }
+    }
+    if scope == Scope::DefinitionOnly && material.definition.is_none() {
+        ledger.fail(
+            Check::DataDirectory,
+            "cluster-definition.json",
+            "missing",
+            "a definition to verify",
+        );
+    }
+    if !scope.has_node() {
+        return;
+    }
+    for name in &material.other_names {
+        if name == MANIFEST {
+            ledger.could_not_tell(
+                Check::DataDirectory,
+                name,
+                "a cluster manifest",
+                "a cluster that is described by its lock alone",
+                "validators that were added to the manifest are not in the lock, and this program cannot verify them",
+            );
+            continue;
+        }
+        // docker makes a directory of this name where a file to mount is missing.
+        if name == "cluster-definition.json" {
+            ledger.fail(
+                Check::DataDirectory,
+                name,
+                "something that is no file",
+                "the cluster definition, or nothing of that name",
+            );
+            continue;
+        }
+        // charon refuses to begin where any such name is (dkg/disk.go), and somebody may send it to the deposit contract.
+        if name.to_ascii_lowercase().starts_with(DEPOSIT_DATA) && !name.contains('/') {
+            ledger.fail_with(
+                Check::DepositFileSet,
+                name,
+                "a name or kind that charon does not give to deposit data",
+                "one file for each amount, and no other",
+                "move it away: it was not verified, and somebody may deposit with it",
+            );
+            continue;
+        }
+        let reported_above = needs_lock && archive == Some(name);
+        if name != ENR_KEY_LOCK && !reported_above {
+            ledger.note(
+                Check::DataDirectory,
+                name,
+                "a file that was not verified",
+                "only files that charon writes",
+                "",
+            );
+        }
+    }
+}
+
+/// Reads the ENR key and finds its operator.
+pub(super) fn check_enr_key(
+    context: &Context<'_>,
+    enrs: &[Option<EnrPublicKey>],
+    ledger: &mut Ledger,
+) -> Option<NodeIndex> {
+    ledger.ran(&[Check::EnrKey, Check::EnrKeyOperator]);
+    let subject = "charon-enr-private-key";
+    let Some(file) = &context.material.enr_key else {
+        ledger.fail(
+            Check::EnrKey,
+            subject,
+            "missing",
+            "the node's key; without it the keystores are useless to charon",
+        );
+        return None;
+    };
+    let key = match EnrKey::parse(&file.bytes) {
+        Ok(key) => key,
+        Err(error) => {
+            ledger.fail(
+                Check::EnrKey,
+                &file.path,
+                error,
+                "64 hexadecimal digits, a secp256k1 secret",
+            );
+            return None;
+        }
+    };
+    let public_key = key.public_key();
+    let position = enrs.iter().position(|enr| *enr == Some(public_key));
+    if position.is_none() {
+        ledger.fail(
+            Check::EnrKeyOperator,
+            &file.path,
+            format!("the key of {public_key}, which is no operator of this cluster"),
+            "the key of one of the operators' ENRs",
+        );
+    }
+    position.map(NodeIndex::new)
+}
+
+/// The node as reports name it.
+pub(super) fn describe_node(node: NodeIndex, definition: &Definition) -> Option<Node> {
+    let operator = definition.operator(node)?;
+    let enr = charon_files::cluster::Enr::parse(&operator.enr).ok()?;
+    Some(Node {
+        index: node.position(),
+        operator: node.position() + 1,
+        address: operator.address.clone(),
+        enr_id: enr.public_key().id().to_string(),
+        enr: operator.enr.clone(),
+    })
+}
+
+/// Whether nobody but the owner may read this file.
+fn is_secret(path: &str) -> bool {
+    path == "charon-enr-private-key" || path.starts_with("validator_keys/")
+}
+
+/// Whether the group may do what others may not. Only then it matters which group that is; a rootless engine leaves the
+/// one of the user who runs it, and no other.
+const fn favours_group(mode: u32) -> bool {
+    (mode >> 3) & 0o7 & !mode != 0
+}
+
+/// Checks kinds, owners and modes of everything in the directory.
+pub(super) fn check_ownership(context: &Context<'_>, ledger: &mut Ledger) {
+    let material = context.material;
+    ledger.ran(&[Check::FileKind]);
+    if material.expected_owner.is_some() {
+        ledger.ran(&[Check::FileOwner]);
+    } else {
+        ledger.not_applicable(&[Check::FileOwner]);
+    }
+    match context.options.modes {
+        Modes::AsCharonLeavesThem => ledger.not_applicable(&[Check::FileMode]),
+        Modes::Private => ledger.ran(&[Check::FileMode]),
+    }
+    for entry in &material.ownership {
+        let path = &entry.path;
+        if entry.kind == FileKind::Other {
+            ledger.fail(
+                Check::FileKind,
+                path,
+                "a link, device, FIFO or socket",
+                "a regular file",
+            );
+            continue;
+        }
+        if let Some((uid, gid)) = material.expected_owner
+            && (entry.uid != uid || (entry.gid != gid && favours_group(entry.mode)))
+        {
+            ledger.fail(
+                Check::FileOwner,
+                path,
+                format!("owned by {}:{}", entry.uid, entry.gid),
+                format!("owned by {uid}:{gid}"),
+            );
+        }
+        if context.options.modes == Modes::Private {
+            let seen = format!("mode {:04o}", entry.mode);
+            if entry.kind == FileKind::Regular && is_secret(path) && entry.mode & 0o077 != 0 {
+                ledger.fail(
+                    Check::FileMode,
+                    path,
+                    seen,
+                    "mode 0600: a secret that only its owner reads",
+                );
+            } else if entry.mode & 0o022 != 0 {
+                ledger.fail(Check::FileMode, path, seen, "nothing that others may write");
+            }
+        }
+    }
+}

@@ -1,0 +1,866 @@
+//! The command line as typed, and the five shapes in which it arrives.
+//!
+//! | shape | argv |
+//! |---|---|
+//! | metadata | `docker-charondkg docker-cli-plugin-metadata` |
+//! | plugin | `docker-charondkg [docker's global flags] charondkg VERB …` |
+//! | plugin's help | `docker-charondkg help charondkg [VERB]`, which is how docker hands on `docker help` |
+//! | compose provider | `charon-dkg compose [--project-name=X] up|down|… …`: see [`crate::provider`] |
+//! | standalone | `charon-dkg VERB …` |
+//!
+//! They are told apart by argv alone: docker's own variables are inherited by every child.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::sync::LazyLock;
+
+use clap::builder::PossibleValue;
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum, ValueHint};
+
+use crate::error::Kind;
+use crate::gate::decision::Require;
+
+/// The name under which docker's CLI knows this plugin: its rule `^[a-z][a-z0-9]*$` allows no hyphen.
+pub const PLUGIN_NAME: &str = "charondkg";
+
+/// Heading of the flags that every verb takes.
+const COMMON: &str = "Common options";
+
+/// Heading of the flags about the execution client.
+const EXECUTION: &str = "Execution client";
+
+/// One operator's side of a charon DKG ceremony: run it once, prove its outputs, lose nothing.
+#[derive(Debug, Parser)]
+#[command(version, disable_help_subcommand = true, max_term_width = 100)]
+pub struct Cli {
+    /// Flags that every verb takes.
+    #[command(flatten)]
+    pub common: Common,
+    /// What to do.
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+/// Flags that every verb takes.
+#[derive(Debug, Clone, Args)]
+pub struct Common {
+    /// Project directory
+    #[arg(long, global = true, value_name = "DIR", default_value = ".",
+        value_hint = ValueHint::DirPath, help_heading = COMMON)]
+    pub dir: PathBuf,
+    /// Data directory of this node [default: .charon in the project directory]
+    #[arg(long, global = true, value_name = "DIR",
+        value_hint = ValueHint::DirPath, help_heading = COMMON)]
+    pub data_dir: Option<PathBuf>,
+    /// How results and failures are written to standard output
+    #[arg(long, global = true, value_name = "text|json", default_value = "text",
+        hide_possible_values = true, help_heading = COMMON)]
+    pub format: Format,
+    /// How progress and advice are written to standard error
+    #[arg(long, global = true, value_name = "auto|plain|json|quiet", default_value = "auto",
+        hide_possible_values = true, help_heading = COMMON)]
+    pub progress: ProgressStyle,
+    /// Answer yes to every question
+    #[arg(long, short = 'y', global = true, help_heading = COMMON)]
+    pub yes: bool,
+    /// Docker engine to use, as in docker's own --host
+    #[arg(long, global = true, value_name = "HOST", help_heading = "Engine")]
+    pub host: Option<String>,
+    /// Docker context to use, as in docker's own --context
+    #[arg(long, global = true, value_name = "NAME", help_heading = "Engine")]
+    pub context: Option<String>,
+}
+
+/// How results are written to standard output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people.
+    Text,
+    /// One JSON document, stable and documented.
+    Json,
+}
+
+/// How progress is written to standard error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ProgressStyle {
+    /// Bars on a terminal, plain lines elsewhere.
+    Auto,
+    /// Plain lines.
+    Plain,
+    /// One JSON object per line.
+    Json,
+    /// Nothing but errors.
+    Quiet,
+}
+
+/// Every verb.
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// Create the ENR key if there is none, and print the ENR to give to the coordinator
+    Enr(EnrArgs),
+    /// Keep the ENR key and all else of this node in one encrypted file, read back and restored once
+    Backup(BackupCommand),
+    /// Make the cluster definition that every operator runs; for the coordinator
+    Define(DefineArgs),
+    /// Show everything that `run` would do and all that speaks against it; touches nothing
+    Plan(CeremonyArgs),
+    /// Run the ceremony: guards, preflight, pin, container, proof, promotion
+    Run(CeremonyArgs),
+    /// Prove what is in the data directory, a bare cluster lock, a definition or a deposit file
+    Verify(VerifyArgs),
+    /// Print this node's receipt: one line that tells the others, signed, what this node holds
+    Receipt(ReceiptArgs),
+    /// Collect the receipts of all operators, and say who is missing or differs
+    Confirm(ConfirmArgs),
+    /// Keep a compose project from starting before everybody has everything
+    Gate(GateArgs),
+    /// Ask the gate, say why not in full, and start the project with Compose's `up -d`
+    Up(UpArgs),
+    /// Say where this directory stands and the one safe next command
+    Status,
+    /// Move the outputs of an old or failed ceremony aside; never the ENR key
+    Archive(ArchiveArgs),
+    /// Give a damaged data directory its owner and private modes back, after showing what would change
+    Repair(RepairArgs),
+    /// Run a whole ceremony on this machine with throw-away keys
+    Rehearse(RehearseArgs),
+    /// Show which charon release runs which cluster definition version, and why
+    Pins,
+    /// Ask relays from inside a container
+    #[command(hide = true)]
+    InternalProbe(RawArgs),
+}
+
+/// Where contract wallets are asked whether a signature is theirs.
+#[derive(Debug, Clone, Default, Args)]
+pub struct ExecutionArgs {
+    /// Execution client of the cluster's network, asked only if a contract wallet may have signed (EIP-1271)
+    #[arg(long, value_name = "URL", conflicts_with = "execution_rpc_file", help_heading = EXECUTION)]
+    pub execution_rpc: Option<String>,
+    /// File with that URL, for one with a key in it: everybody on this machine can read a command line
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = EXECUTION)]
+    pub execution_rpc_file: Option<PathBuf>,
+}
+
+/// `enr`.
+#[derive(Debug, Args)]
+pub struct EnrArgs {
+    /// `show` prints the ENR of an existing key and creates nothing
+    #[command(subcommand)]
+    pub action: Option<EnrAction>,
+}
+
+/// `enr show`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Subcommand)]
+pub enum EnrAction {
+    /// Print the ENR of the existing key; create nothing
+    Show,
+}
+
+/// `backup`.
+#[derive(Debug, Args)]
+pub struct BackupCommand {
+    /// `restore` brings one back
+    #[command(subcommand)]
+    pub action: Option<BackupAction>,
+    /// Making one.
+    #[command(flatten)]
+    pub backup: BackupArgs,
+}
+
+/// What else to do with a backup.
+#[derive(Debug, Subcommand)]
+pub enum BackupAction {
+    /// Bring a backup into an empty data directory; never overwrites
+    Restore(RestoreArgs),
+}
+
+/// `backup`: where to, and who can open it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
+pub struct BackupArgs {
+    /// File to make, or a directory to make it in; never overwritten
+    /// [default: charon-backup-<time>-<ENR id>.tar.age in the project directory]
+    #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub file: Option<PathBuf>,
+    /// Encrypt to the passphrase in this file [default: asked on the terminal]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub passphrase_file: Option<PathBuf>,
+    /// Encrypt to this age recipient instead of a passphrase; repeat for several
+    #[arg(long, value_name = "age1…", conflicts_with = "passphrase_file")]
+    pub recipient: Vec<String>,
+    /// Encrypt to the age recipients in this file, one a line; repeat for several
+    #[arg(long, value_name = "FILE", conflicts_with = "passphrase_file",
+        value_hint = ValueHint::FilePath)]
+    pub recipients_file: Vec<PathBuf>,
+    /// Read it back with this age identity of a recipient, to know that it opens the backup
+    #[arg(long, value_name = "FILE", conflicts_with = "passphrase_file",
+        value_hint = ValueHint::FilePath)]
+    pub identity: Vec<PathBuf>,
+}
+
+/// `backup restore`.
+#[derive(Debug, Args)]
+pub struct RestoreArgs {
+    /// The backup
+    #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub file: PathBuf,
+    /// Its passphrase is in this file [default: asked on the terminal]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub passphrase_file: Option<PathBuf>,
+    /// Bring it back even if what is in it does not pass verification, as it was when it was made
+    #[arg(long)]
+    pub unproved: bool,
+    /// Open it with the age identities in this file; repeat for several
+    #[arg(long, value_name = "FILE", conflicts_with = "passphrase_file",
+        value_hint = ValueHint::FilePath)]
+    pub identity: Vec<PathBuf>,
+}
+
+/// `repair`.
+#[derive(Debug, Args)]
+pub struct RepairArgs {
+    /// Whom all of it shall belong to, by name or number [default: the owner of the data directory]
+    #[arg(long, value_name = "USER[:GROUP]")]
+    pub owner: Option<String>,
+    /// Show what would change, and change nothing
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// `define`. The flags are called as those of `charon create dkg`.
+#[derive(Debug, Args)]
+pub struct DefineArgs {
+    /// ENRs in the order of the operators, files with ENRs in them such as a pasted chat, or - for standard
+    /// input
+    #[arg(value_name = "ENR|FILE|-", required = true)]
+    pub enrs: Vec<OsString>,
+    /// Network of the validators: mainnet, gnosis, hoodi, sepolia or chiado
+    #[arg(long, value_name = "NETWORK")]
+    pub network: String,
+    /// Number of validators
+    #[arg(long, value_name = "N")]
+    pub num_validators: u64,
+    /// Who receives the stake: one address for all validators, or one for each, with commas between them
+    #[arg(long, value_name = "ADDRESS", required = true, value_delimiter = ',')]
+    pub withdrawal_addresses: Vec<String>,
+    /// Who receives priority fees, likewise
+    #[arg(long, value_name = "ADDRESS", required = true, value_delimiter = ',')]
+    pub fee_recipient_addresses: Vec<String>,
+    /// Name of the cluster
+    #[arg(long, value_name = "NAME", default_value = "")]
+    pub name: String,
+    /// Nodes whose shares make a signature [default: two thirds of the operators, rounded up]
+    #[arg(long, short, value_name = "N")]
+    pub threshold: Option<u64>,
+    /// Deposits of each validator in whole ETH, with commas between them [default: charon's]
+    #[arg(long, value_name = "ETH", value_delimiter = ',')]
+    pub deposit_amounts: Vec<u64>,
+    /// Withdrawal credentials of type 0x02, with which rewards compound
+    #[arg(long)]
+    pub compounding: bool,
+    /// Gas limit that is registered with builders
+    #[arg(long, value_name = "GAS", default_value_t = crate::define::DEFAULT_TARGET_GAS_LIMIT)]
+    pub target_gas_limit: u64,
+    /// Preferred consensus protocol [default: charon chooses]
+    #[arg(
+        long,
+        value_name = "NAME",
+        default_value = "",
+        hide_default_value = true
+    )]
+    pub consensus_protocol: String,
+    /// How the keys are dealt: default, frost or pedersen
+    #[arg(long, value_name = "NAME", default_value = "default")]
+    pub dkg_algorithm: String,
+    /// File to write; an existing one is never replaced [default: cluster-definition.json in the project
+    /// directory]
+    #[arg(long, short, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub output: Option<PathBuf>,
+}
+
+/// `plan` and `run`: what is to be run, and how.
+#[derive(Debug, Clone, Args)]
+pub struct CeremonyArgs {
+    /// Cluster definition: a file or an https URL
+    /// [default: cluster-definition.json in the data directory, or the one kept by an earlier `run`]
+    #[arg(long, value_name = "FILE|URL", value_hint = ValueHint::FilePath)]
+    pub definition: Option<String>,
+    /// Relay that every operator of the cluster uses; repeat for several [default: charon's own]
+    #[arg(long, value_name = "URL")]
+    pub relay: Vec<String>,
+    /// Docker network of the ceremony's container
+    #[arg(long, value_name = "NAME")]
+    pub network: Option<String>,
+    /// Another charon release than the pinned one; every operator must use the same line
+    #[arg(long, value_name = "VERSION")]
+    pub charon_version: Option<String>,
+    /// Another image repository than obolnetwork/charon, such as a mirror; the tag stays the pin's
+    #[arg(long, value_name = "REPOSITORY")]
+    pub image: Option<String>,
+    /// Accept a pre-release of charon where a definition version has no stable release yet
+    #[arg(long)]
+    pub allow_prerelease: bool,
+    /// Run with an ENR key that was never backed up by this program
+    #[arg(long)]
+    pub no_backup: bool,
+    /// Where contract wallets are asked.
+    #[command(flatten)]
+    pub execution: ExecutionArgs,
+    /// Flags for charon itself, after `--`
+    #[arg(last = true, value_name = "CHARON FLAGS")]
+    pub charon_flags: Vec<String>,
+}
+
+/// `verify`.
+#[derive(Debug, Args)]
+pub struct VerifyArgs {
+    /// A directory to prove instead of the data directory
+    #[arg(value_name = "DIR", conflicts_with = "data_dir", value_hint = ValueHint::DirPath)]
+    pub target: Option<PathBuf>,
+    /// A bare cluster lock; needs no secrets
+    #[arg(long, value_name = "FILE", conflicts_with = "target", value_hint = ValueHint::FilePath)]
+    pub lock: Option<PathBuf>,
+    /// A cluster definition alone
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["target", "lock"],
+        value_hint = ValueHint::FilePath)]
+    pub definition: Option<PathBuf>,
+    /// A deposit data file to check against --lock; repeat for several
+    #[arg(long, value_name = "FILE", requires = "lock", value_hint = ValueHint::FilePath)]
+    pub deposit: Vec<PathBuf>,
+    /// Print nothing; the exit code tells
+    #[arg(long, short)]
+    pub quiet: bool,
+    /// Where contract wallets are asked.
+    #[command(flatten)]
+    pub execution: ExecutionArgs,
+}
+
+/// `receipt`.
+#[derive(Debug, Args)]
+pub struct ReceiptArgs {
+    /// Where contract wallets are asked.
+    #[command(flatten)]
+    pub execution: ExecutionArgs,
+}
+
+/// `confirm`.
+#[derive(Debug, Args)]
+pub struct ConfirmArgs {
+    /// Receipts, files with receipts in them such as a whole chat log, or - for standard input
+    #[arg(value_name = "RECEIPT|FILE|-")]
+    pub receipts: Vec<OsString>,
+    /// Judge by a bare cluster lock instead of the data directory; needs no key and keeps nothing
+    #[arg(long, value_name = "FILE", conflicts_with = "data_dir")]
+    pub lock: Option<PathBuf>,
+    /// A deposit data file to compare with, beside --lock; repeat for several
+    #[arg(long, value_name = "FILE", requires = "lock")]
+    pub deposit: Vec<PathBuf>,
+    /// Print the receipts of all operators on one line instead of the table, to pass them on
+    #[arg(long)]
+    pub bundle: bool,
+    /// Leave out the receipts that this operator, counted from 1, gave before
+    #[arg(long, value_name = "N", conflicts_with = "lock")]
+    pub forget: Vec<usize>,
+    /// Where contract wallets are asked.
+    #[command(flatten)]
+    pub execution: ExecutionArgs,
+}
+
+/// `gate`.
+#[derive(Debug, Args)]
+pub struct GateArgs {
+    /// What to do with it.
+    #[command(subcommand)]
+    pub action: GateAction,
+}
+
+/// What to do with the gate.
+#[derive(Debug, Subcommand)]
+pub enum GateAction {
+    /// Put the gate into the compose project: one file, and its name in COMPOSE_FILE of .env
+    Install(GateInstallArgs),
+    /// Say what the gate covers, what it does not, and what it would answer now
+    Status(ComposeArgs),
+    /// Take the gate out again, byte for byte
+    Remove(ComposeArgs),
+    /// Ask the gate; the exit code tells
+    Check(GateCheckArgs),
+}
+
+impl GateAction {
+    /// Where contract wallets are asked, for the one that asks them.
+    pub const fn execution(&self) -> Option<&ExecutionArgs> {
+        match self {
+            GateAction::Check(args) => Some(&args.execution),
+            GateAction::Install(_) | GateAction::Status(_) | GateAction::Remove(_) => None,
+        }
+    }
+}
+
+/// `gate install`.
+#[derive(Debug, Args)]
+pub struct GateInstallArgs {
+    /// What must be so before anything starts
+    #[arg(long, value_name = "POLICY", default_value = "confirmed")]
+    pub require: Policy,
+    /// Put in a container of this program, which every Compose from 1.29 knows, also where Compose could ask
+    /// the plugin
+    #[arg(long)]
+    pub one_shot: bool,
+    /// Accept the keys of a rehearsal, and no others
+    #[arg(long, hide = true)]
+    pub rehearsal: bool,
+    /// Which Compose.
+    #[command(flatten)]
+    pub compose: ComposeArgs,
+}
+
+/// `gate check`.
+#[derive(Debug, Args)]
+pub struct GateCheckArgs {
+    /// What must be so
+    #[arg(long, value_name = "POLICY", default_value = "confirmed")]
+    pub require: Policy,
+    /// Accept the keys of a rehearsal, and no others
+    #[arg(long, hide = true)]
+    pub rehearsal: bool,
+    /// Name no directories: those of a container are not the machine's
+    #[arg(long, hide = true)]
+    pub in_container: bool,
+    /// Where contract wallets are asked.
+    #[command(flatten)]
+    pub execution: ExecutionArgs,
+}
+
+/// What must be so before anything starts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Policy {
+    /// Everything is proved here, and every operator has stated to have the same.
+    Confirmed,
+    /// Everything is proved here: for one who runs all nodes, or a cluster that has been running.
+    Verified,
+}
+
+impl From<Policy> for Require {
+    fn from(policy: Policy) -> Self {
+        match policy {
+            Policy::Confirmed => Require::Confirmed,
+            Policy::Verified => Require::Verified,
+        }
+    }
+}
+
+/// Which Compose to use.
+#[derive(Debug, Args)]
+pub struct ComposeArgs {
+    /// Program to run as Compose [default: `docker compose`, or else `docker-compose`]
+    #[arg(long, value_name = "PROGRAM", env = "CHARON_DKG_COMPOSE")]
+    pub compose: Option<PathBuf>,
+}
+
+/// `up`.
+#[derive(Debug, Args)]
+pub struct UpArgs {
+    /// Which Compose.
+    #[command(flatten)]
+    pub compose: ComposeArgs,
+    /// Services and flags for Compose's `up -d`, after `--`
+    #[arg(last = true, value_name = "COMPOSE ARGS")]
+    pub compose_args: Vec<OsString>,
+}
+
+/// `archive`.
+#[derive(Debug, Args)]
+pub struct ArchiveArgs {
+    /// Move the cluster definition aside too
+    #[arg(long)]
+    pub with_definition: bool,
+}
+
+/// `rehearse`.
+#[derive(Debug, Args)]
+pub struct RehearseArgs {
+    /// Number of operators [default: 4]
+    #[arg(long, value_name = "N")]
+    pub operators: Option<u16>,
+    /// Number of validators [default: 2]
+    #[arg(long, value_name = "N")]
+    pub validators: Option<u16>,
+    /// What plays charon: its image, our simulator, or the image where it can be had
+    #[arg(
+        long,
+        value_name = "charon|simulated|auto",
+        default_value = "auto",
+        hide_possible_values = true
+    )]
+    pub engine: RehearsalEngine,
+    /// Something that goes wrong or otherwise than usual, in place of the whole story; repeat for several, or `all`
+    #[arg(long, value_name = "NAME")]
+    pub scenario: Vec<ScenarioChoice>,
+    /// Leave out the compose projects and their gates
+    #[arg(long)]
+    pub without_gate: bool,
+    /// Keep the operators' directories instead of removing them
+    #[arg(long)]
+    pub keep: bool,
+    /// Seconds between operators who come one after another
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, hide = true,
+        value_parser = clap::value_parser!(u64).range(0..=3600))]
+    pub pace: u64,
+    /// Which Compose.
+    #[command(flatten)]
+    pub compose: ComposeArgs,
+}
+
+/// A scenario of `rehearse`: something that goes wrong or otherwise than usual.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Scenario {
+    /// The last operator comes when all others have been waiting.
+    LatePeer,
+    /// Operators come one after the other.
+    OnePerMinute,
+    /// Keystores of an earlier ceremony lie in a data directory.
+    ExistingKeys,
+    /// A cluster lock of an earlier ceremony lies in a data directory.
+    ExistingLock,
+    /// Ten operators and many validators.
+    Large,
+    /// One operator runs another release of charon.
+    MixedVersions,
+    /// charon leaves one keystore out.
+    MissingKeystore,
+    /// `run` is killed in the middle of the ceremony.
+    Killed,
+    /// An operator's disk is full in the middle of the keystores.
+    FullDisk,
+    /// An operator's ENR key belongs to somebody else.
+    WrongOwner,
+}
+
+/// What `rehearse --scenario` takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ScenarioChoice {
+    /// This one.
+    One(Scenario),
+    /// Every one of them, one after the other.
+    All,
+}
+
+impl ValueEnum for ScenarioChoice {
+    fn value_variants<'a>() -> &'a [Self] {
+        static CHOICES: LazyLock<Vec<ScenarioChoice>> = LazyLock::new(|| {
+            let each = Scenario::value_variants().iter();
+            each.map(|one| ScenarioChoice::One(*one))
+                .chain([ScenarioChoice::All])
+                .collect()
+        });
+        &CHOICES
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        match self {
+            Self::One(one) => one.to_possible_value(),
+            Self::All => {
+                Some(PossibleValue::new("all").help("Every one of them, one after the other"))
+            }
+        }
+    }
+}
+
+/// What plays charon in a rehearsal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum RehearsalEngine {
+    /// charon's own image; refuse without it.
+    Charon,
+    /// The built-in simulator.
+    Simulated,
+    /// charon's image where present or pullable, the simulator elsewhere.
+    Auto,
+}
+
+/// Arguments handed on as they are.
+#[derive(Debug, Args)]
+pub struct RawArgs {
+    /// As given.
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    pub args: Vec<OsString>,
+}
+
+/// A parsed command line, and how its author spells this program.
+#[derive(Debug)]
+pub struct Invocation {
+    /// What was asked for.
+    pub cli: Cli,
+    /// `docker charon-dkg`, `docker charondkg` or `charon-dkg`: usage lines and advice repeat it.
+    pub spelling: String,
+}
+
+impl Invocation {
+    /// Reads argv; `forwarder` is the spelling that the `docker` forwarder says was typed.
+    ///
+    /// # Errors
+    /// clap's error, which also carries `--help` and `--version`.
+    pub fn from_args(
+        argv: Vec<OsString>,
+        forwarder: Option<String>,
+    ) -> Result<Self, Box<clap::Error>> {
+        let Shape {
+            args,
+            engine_flags,
+            plugin,
+        } = Shape::of(argv);
+        let spelling = match (plugin, forwarder) {
+            (true, Some(typed)) if typed == "docker charon-dkg" => typed,
+            (true, _) => format!("docker {PLUGIN_NAME}"),
+            (false, _) => "charon-dkg".to_owned(),
+        };
+        let command = command().bin_name(spelling.clone());
+        let matches = command.try_get_matches_from(args).map_err(Box::new)?;
+        let mut cli = Cli::from_arg_matches(&matches).map_err(Box::new)?;
+        cli.common.host = cli.common.host.or(engine_flags.host);
+        cli.common.context = cli.common.context.or(engine_flags.context);
+        Ok(Self { cli, spelling })
+    }
+}
+
+/// Everything that can be typed, as the help and completion know it.
+pub fn command() -> clap::Command {
+    Cli::command()
+        .name("charon-dkg")
+        .display_name("charon-dkg")
+        .after_help(exit_codes())
+}
+
+/// The table of exit codes, for the help.
+fn exit_codes() -> String {
+    let mut text = "Exit codes:\n  0    done\n".to_owned();
+    for kind in Kind::ALL {
+        text.push_str(&format!("  {:<4} {}\n", kind.exit_code(), kind.meaning()));
+    }
+    text
+}
+
+/// Whether a command line asks for JSON on standard output. For one that cannot be parsed; the
+/// parsed one knows.
+pub fn asks_for_json(argv: &[OsString]) -> bool {
+    let words: Vec<&str> = argv
+        .iter()
+        .map(|word| word.to_str().unwrap_or_default())
+        .take_while(|word| *word != "--")
+        .collect();
+    words.contains(&"--format=json") || words.windows(2).any(|pair| pair == ["--format", "json"])
+}
+
+/// What docker's own flags before the plugin's name said about the engine.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct EngineFlags {
+    host: Option<String>,
+    context: Option<String>,
+}
+
+/// argv with docker's part taken off.
+struct Shape {
+    args: Vec<OsString>,
+    engine_flags: EngineFlags,
+    plugin: bool,
+}
+
+impl Shape {
+    fn of(argv: Vec<OsString>) -> Self {
+        let mut flags = EngineFlags::default();
+        let mut at = 1;
+        while let Some(word) = argv.get(at).and_then(|word| word.to_str()) {
+            let asks_help = word == "help" && argv.get(at + 1).is_some_and(|w| w == PLUGIN_NAME);
+            if word == PLUGIN_NAME || asks_help {
+                let own = argv.iter().skip(at + 1 + usize::from(asks_help));
+                let help = asks_help.then(|| OsString::from("--help"));
+                return Self {
+                    args: argv
+                        .iter()
+                        .take(1)
+                        .chain(own)
+                        .cloned()
+                        .chain(help)
+                        .collect(),
+                    engine_flags: flags,
+                    plugin: true,
+                };
+            }
+            let Some(taken) = docker_flag(word, argv.get(at + 1), &mut flags) else {
+                break;
+            };
+            at += taken;
+        }
+        Self {
+            args: argv,
+            engine_flags: EngineFlags::default(),
+            plugin: false,
+        }
+    }
+}
+
+/// How many words a global flag of docker's takes, or `None` if `word` is not one
+/// (docker/cli `cli/flags/options.go`).
+fn docker_flag(word: &str, next: Option<&OsString>, flags: &mut EngineFlags) -> Option<usize> {
+    let value = |inline: Option<&str>| match inline {
+        Some(text) => (Some(text.to_owned()), 1),
+        None => (next.and_then(|text| text.to_str()).map(str::to_owned), 2),
+    };
+    let (name, inline) = match word.strip_prefix("--") {
+        Some(long) => match long.split_once('=') {
+            Some((name, text)) => (name, Some(text)),
+            None => (long, None),
+        },
+        None => {
+            let short = word.strip_prefix('-').filter(|rest| !rest.is_empty())?;
+            let (first, rest) = short.split_at(short.chars().next()?.len_utf8());
+            let inline = (!rest.is_empty()).then(|| rest.trim_start_matches('='));
+            (first, inline)
+        }
+    };
+    match name {
+        "host" | "H" => {
+            let (text, taken) = value(inline);
+            flags.host = text;
+            Some(taken)
+        }
+        "context" | "c" => {
+            let (text, taken) = value(inline);
+            flags.context = text;
+            Some(taken)
+        }
+        "config" | "log-level" | "l" | "tlscacert" | "tlscert" | "tlskey" => Some(value(inline).1),
+        "debug" | "D" | "tls" | "tlsverify" => Some(1),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(argv: &[&str]) -> Invocation {
+        Invocation::from_args(argv.iter().map(Into::into).collect(), None).unwrap()
+    }
+
+    #[test]
+    fn clap_agrees_with_itself() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn dockers_flags_before_the_plugin_name_reach_the_engine_choice() {
+        for argv in [
+            &[
+                "/x/docker-charondkg",
+                "--context",
+                "far",
+                "charondkg",
+                "status",
+            ][..],
+            &[
+                "/x/docker-charondkg",
+                "--context=far",
+                "charondkg",
+                "status",
+            ],
+            &["/x/docker-charondkg", "-c", "far", "charondkg", "status"],
+            &["/x/docker-charondkg", "-cfar", "-D", "charondkg", "status"],
+            &[
+                "/x/docker-charondkg",
+                "-l",
+                "warn",
+                "--tls",
+                "-c=far",
+                "charondkg",
+                "status",
+            ],
+        ] {
+            let parsed = parse(argv);
+            assert_eq!(
+                parsed.cli.common.context.as_deref(),
+                Some("far"),
+                "{argv:?}"
+            );
+            assert_eq!(parsed.spelling, "docker charondkg");
+            assert!(matches!(parsed.cli.verb, Verb::Status));
+        }
+    }
+
+    #[test]
+    fn the_standalone_form_has_flags_of_its_own() {
+        let parsed = parse(&[
+            "charon-dkg",
+            "--host",
+            "unix:///x.sock",
+            "status",
+            "--dir",
+            "a",
+        ]);
+        assert_eq!(parsed.cli.common.host.as_deref(), Some("unix:///x.sock"));
+        assert_eq!(parsed.cli.common.dir, PathBuf::from("a"));
+        assert_eq!(parsed.spelling, "charon-dkg");
+    }
+
+    #[test]
+    fn usage_repeats_the_spelling_that_was_typed() {
+        let argv = ["/x/docker-charondkg", "charondkg", "frobnicate"];
+        let argv = || argv.iter().map(OsString::from).collect::<Vec<_>>();
+        let forwarded = Some("docker charon-dkg".to_owned());
+        let error = Invocation::from_args(argv(), forwarded).unwrap_err();
+        assert!(error.to_string().contains("docker charon-dkg"), "{error}");
+        let error = Invocation::from_args(argv(), None).unwrap_err();
+        assert!(error.to_string().contains("docker charondkg"), "{error}");
+    }
+
+    #[test]
+    fn dockers_help_reaches_the_verb() {
+        for (argv, usage) in [
+            (
+                &["/x/docker-charondkg", "help", "charondkg"][..],
+                "docker charondkg [OPTIONS]",
+            ),
+            (
+                &["/x/docker-charondkg", "-D", "help", "charondkg", "enr"],
+                "docker charondkg enr [OPTIONS]",
+            ),
+        ] {
+            let argv = argv.iter().map(OsString::from).collect();
+            let help = Invocation::from_args(argv, None).unwrap_err();
+            assert_eq!(help.kind(), clap::error::ErrorKind::DisplayHelp);
+            assert!(help.to_string().contains(usage), "{help}");
+        }
+    }
+
+    #[test]
+    fn charons_own_flags_are_no_wish_for_json() {
+        let asks =
+            |words: &[&str]| asks_for_json(&words.iter().map(OsString::from).collect::<Vec<_>>());
+        assert!(asks(&[
+            "charon-dkg",
+            "run",
+            "--format=json",
+            "--frobnicate"
+        ]));
+        assert!(asks(&["charon-dkg", "--format", "json"]));
+        assert!(!asks(&["charon-dkg", "run", "--", "--format=json"]));
+        assert!(!asks(&["charon-dkg", "run", "--format", "text", "json"]));
+    }
+
+    #[test]
+    fn charon_flags_follow_two_dashes() {
+        let parsed = parse(&[
+            "charon-dkg",
+            "run",
+            "--relay",
+            "http://r",
+            "--",
+            "--timeout=5m",
+        ]);
+        let Verb::Run(args) = parsed.cli.verb else {
+            panic!("not run");
+        };
+        assert_eq!(args.charon_flags, ["--timeout=5m"]);
+        assert_eq!(args.relay, ["http://r"]);
+    }
+}

@@ -1,0 +1,447 @@
+//! Owners and modes as seen, to what must change, and who could read the secrets meanwhile.
+//!
+//! Everything in a data directory and in this program's own directory belongs to one user, and nobody else may enter: files
+//! 0600, directories 0700. What is stricter stays.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use crate::plan::ENR_KEY_FILE;
+use charon_files::finding::{Finding, Weight};
+
+/// Permission bits of a file that only its owner uses.
+const FILE_MODE: u32 = 0o600;
+/// Permission bits of a directory that only its owner enters.
+const DIR_MODE: u32 = 0o700;
+
+/// Most entries of a directory that are repaired: twice the 65536 keystores and passwords that a cluster can have.
+pub const MAX_ENTRIES: usize = 262_144;
+
+/// What an entry is, as far as a repair minds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A regular file.
+    File,
+    /// A directory.
+    Directory,
+    /// A symbolic link.
+    Symlink,
+    /// A FIFO, socket or device.
+    Special,
+}
+
+/// User and group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Ids {
+    /// Numeric user id.
+    pub uid: u32,
+    /// Numeric group id.
+    pub gid: u32,
+}
+
+impl std::fmt::Display for Ids {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}:{}", self.uid, self.gid)
+    }
+}
+
+/// One entry as it was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Seen {
+    /// Path relative to the directory that is repaired; empty for that itself.
+    pub path: PathBuf,
+    /// What it is.
+    pub kind: Kind,
+    /// Who owns it.
+    pub owner: Ids,
+    /// Permission bits, setuid, setgid and sticky included.
+    pub mode: u32,
+    /// How many names it has.
+    pub names: u64,
+    /// Whether it is on the same mount as the directory that is repaired.
+    pub same_mount: bool,
+    /// Device and inode: what was looked at is what will be changed, or nothing is.
+    pub identity: (u64, u64),
+}
+
+/// A directory that is repaired, with all that was found in it, directories before what is in them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tree {
+    /// Its path.
+    pub path: PathBuf,
+    /// Whether other users may pass all directories above it.
+    pub others_reach_it: bool,
+    /// Itself first.
+    pub entries: Vec<Seen>,
+}
+
+/// One change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Step {
+    /// What it was when it was looked at.
+    pub seen: Seen,
+    /// Who shall own it.
+    pub owner: Ids,
+    /// The permission bits that it shall have.
+    pub mode: u32,
+}
+
+impl Step {
+    /// Whether it gets another owner, which only root can do.
+    pub fn changes_owner(&self) -> bool {
+        self.seen.owner != self.owner
+    }
+
+    /// `1000:1000 0777 -> 1000:1000 0600`.
+    pub fn text(&self) -> String {
+        format!(
+            "{} {:04o} -> {} {:04o}",
+            self.seen.owner, self.seen.mode, self.owner, self.mode
+        )
+    }
+}
+
+/// Who else could get at a secret.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Reader {
+    /// Every user of this machine.
+    Everybody,
+    /// The members of a group.
+    Group(u32),
+    /// A user who owns it, and should not.
+    User(u32),
+}
+
+impl std::fmt::Display for Reader {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Reader::Everybody => f.write_str("every user of this machine"),
+            Reader::Group(gid) => write!(f, "every member of group {gid}"),
+            Reader::User(uid) => write!(f, "uid {uid}"),
+        }
+    }
+}
+
+/// Secrets that somebody else could read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Exposure {
+    /// Who could.
+    pub reader: Reader,
+    /// The secrets, relative to the directory.
+    pub files: Vec<PathBuf>,
+}
+
+impl Exposure {
+    /// `every user of this machine could read the keys: a, b and 3 more`.
+    pub fn text(&self) -> String {
+        let named: Vec<String> = self
+            .files
+            .iter()
+            .take(3)
+            .map(|path| path.display().to_string())
+            .collect();
+        let more = match self.files.len().saturating_sub(named.len()) {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        format!(
+            "{} could read the keys: {}{more}",
+            self.reader,
+            named.join(", ")
+        )
+    }
+}
+
+/// What must change in a directory, the directory itself first.
+///
+/// # Errors
+/// Everything that cannot be repaired: what is no file or directory, has several names, or lies on another mount. Whoever
+/// changes owners there may give away what is not theirs.
+pub fn plan(tree: &Tree, owner: Ids) -> Result<Vec<Step>, Vec<Finding>> {
+    let mut findings = Vec::new();
+    let mut steps = Vec::new();
+    for seen in &tree.entries {
+        findings.extend(refusal(tree, seen));
+        let mode = match seen.kind {
+            Kind::Directory if seen.mode != DIR_MODE => DIR_MODE,
+            Kind::File if seen.mode & !FILE_MODE != 0 || seen.mode & 0o400 == 0 => FILE_MODE,
+            Kind::Directory | Kind::File | Kind::Symlink | Kind::Special => seen.mode,
+        };
+        if mode != seen.mode || owner != seen.owner {
+            steps.push(Step {
+                seen: seen.clone(),
+                owner,
+                mode,
+            });
+        }
+    }
+    if tree.entries.len() >= MAX_ENTRIES {
+        findings.push(fail(
+            &tree.path,
+            "more entries than a data directory can have",
+            "a data directory",
+            "name the right directory with --dir",
+        ));
+    }
+    if findings.is_empty() {
+        Ok(steps)
+    } else {
+        Err(findings)
+    }
+}
+
+fn refusal(tree: &Tree, seen: &Seen) -> Option<Finding> {
+    let path = joined(&tree.path, &seen.path);
+    let (what, expected, advice) = match seen.kind {
+        _ if !seen.same_mount => (
+            "on another file system or mount".to_owned(),
+            "everything on one",
+            "unmount it, or move it out",
+        ),
+        Kind::Symlink => (
+            "a symbolic link".to_owned(),
+            "a regular file or directory",
+            "see where it leads and move it out",
+        ),
+        Kind::Special => (
+            "a FIFO, socket or device".to_owned(),
+            "a regular file or directory",
+            "move it out",
+        ),
+        Kind::File if seen.names != 1 => (
+            format!("a file with {} names", seen.names),
+            "one name: its others may be somebody else's",
+            "replace it by a copy of itself",
+        ),
+        Kind::File | Kind::Directory => return None,
+    };
+    Some(fail(&path, &what, expected, advice))
+}
+
+fn fail(path: &Path, seen: &str, expected: &str, advice: &str) -> Finding {
+    Finding {
+        check: "not-repairable",
+        weight: Weight::Fail,
+        subject: path.display().to_string(),
+        seen: seen.to_owned(),
+        expected: expected.to_owned(),
+        advice: advice.to_owned(),
+    }
+}
+
+/// A path below a directory; that itself for the empty one, without a slash behind it.
+pub fn joined(dir: &Path, path: &Path) -> PathBuf {
+    dir.components().chain(path.components()).collect()
+}
+
+/// Which secrets others could read, by the modes that were seen: in a directory that they may enter, and down to the file.
+pub fn exposures(tree: &Tree, owner: Ids) -> Vec<Exposure> {
+    let by_path: BTreeMap<&Path, &Seen> = tree
+        .entries
+        .iter()
+        .map(|seen| (seen.path.as_path(), seen))
+        .collect();
+    // Whether a bit is set on the way to a file and on the file; a user needs to pass each directory, not to list it.
+    let reachable = |seen: &Seen, enters: &dyn Fn(&Seen) -> bool| {
+        let mut above = seen.path.ancestors().skip(1);
+        above.all(|dir| by_path.get(dir).is_some_and(|dir| enters(dir)))
+    };
+    let mut found: BTreeMap<Reader, Vec<PathBuf>> = BTreeMap::new();
+    for seen in tree.entries.iter().filter(|seen| is_secret(&seen.path)) {
+        if seen.kind != Kind::File {
+            continue;
+        }
+        let mut note = |reader| found.entry(reader).or_default().push(seen.path.clone());
+        let others = seen.mode & 0o004 != 0 && reachable(seen, &|dir| dir.mode & 0o001 != 0);
+        if others && tree.others_reach_it {
+            note(Reader::Everybody);
+            continue;
+        }
+        let gid = seen.owner.gid;
+        let enters =
+            |dir: &Seen| dir.mode & 0o001 != 0 || (dir.owner.gid == gid && dir.mode & 0o010 != 0);
+        if seen.mode & 0o040 != 0 && reachable(seen, &enters) {
+            note(Reader::Group(gid));
+        }
+        // Root reads everything anyway.
+        if seen.owner.uid != owner.uid && seen.owner.uid != 0 {
+            note(Reader::User(seen.owner.uid));
+        }
+    }
+    found
+        .into_iter()
+        .map(|(reader, files)| Exposure { reader, files })
+        .collect()
+}
+
+/// The ENR key, keystores and their passwords, in the data directory and in the stage of an attempt.
+fn is_secret(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| name == ENR_KEY_FILE)
+        || path
+            .components()
+            .any(|part| part.as_os_str() == "validator_keys")
+}
+
+/// Whether the names at a directory's top are those of a data directory: charon's, with a key or the outputs of a ceremony
+/// among them. What is repaired here loses its permissions for everybody else, so it must not be a home directory.
+///
+/// # Errors
+/// The first name that does not belong there, or nothing if all that is missing is a key.
+pub fn check_data_directory<'a>(
+    names: impl Iterator<Item = &'a str>,
+) -> Result<(), Option<&'a str>> {
+    let mut is_one = false;
+    for name in names {
+        let known = name.starts_with(ENR_KEY_FILE)
+            || name == "validator_keys"
+            || name == "cluster-manifest.pb"
+            || ((name.starts_with("cluster-") || name.starts_with("deposit-data"))
+                && Path::new(name).extension().is_some_and(|end| end == "json"));
+        if !known {
+            return Err(Some(name));
+        }
+        is_one |= matches!(name, ENR_KEY_FILE | "validator_keys" | "cluster-lock.json");
+    }
+    if is_one { Ok(()) } else { Err(None) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ME: Ids = Ids {
+        uid: 1000,
+        gid: 1000,
+    };
+
+    fn seen(path: &str, kind: Kind, owner: (u32, u32), mode: u32) -> Seen {
+        Seen {
+            path: path.into(),
+            kind,
+            owner: Ids {
+                uid: owner.0,
+                gid: owner.1,
+            },
+            mode,
+            names: 1,
+            same_mount: true,
+            identity: (1, 1),
+        }
+    }
+
+    fn tree(entries: Vec<Seen>) -> Tree {
+        Tree {
+            path: "/x/.charon".into(),
+            others_reach_it: true,
+            entries,
+        }
+    }
+
+    fn me(path: &str, kind: Kind, mode: u32) -> Seen {
+        seen(path, kind, (1000, 1000), mode)
+    }
+
+    #[test]
+    fn everything_becomes_private_and_what_is_stricter_stays() {
+        let tree = tree(vec![
+            me("", Kind::Directory, 0o777),
+            me(ENR_KEY_FILE, Kind::File, 0o400),
+            me("cluster-lock.json", Kind::File, 0o4755),
+            me("deposit-data.json", Kind::File, 0o600),
+            me("validator_keys", Kind::Directory, 0o700),
+            seen("validator_keys/keystore-0.json", Kind::File, (0, 0), 0o600),
+            me("validator_keys/keystore-0.txt", Kind::File, 0o000),
+        ]);
+        let steps: Vec<(String, String)> = plan(&tree, ME)
+            .unwrap()
+            .iter()
+            .map(|step| (step.seen.path.display().to_string(), step.text()))
+            .collect();
+        let expected = [
+            ("", "1000:1000 0777 -> 1000:1000 0700"),
+            ("cluster-lock.json", "1000:1000 4755 -> 1000:1000 0600"),
+            (
+                "validator_keys/keystore-0.json",
+                "0:0 0600 -> 1000:1000 0600",
+            ),
+            (
+                "validator_keys/keystore-0.txt",
+                "1000:1000 0000 -> 1000:1000 0600",
+            ),
+        ];
+        let expected = expected.map(|(path, text)| (path.to_owned(), text.to_owned()));
+        assert_eq!(steps, expected);
+    }
+
+    #[test]
+    fn what_may_be_somebody_elses_is_refused_all_at_once() {
+        let mut linked = me("hard", Kind::File, 0o600);
+        linked.names = 2;
+        let mut mounted = me("mount", Kind::Directory, 0o700);
+        mounted.same_mount = false;
+        let tree = tree(vec![
+            me("", Kind::Directory, 0o700),
+            linked,
+            mounted,
+            me("link", Kind::Symlink, 0o777),
+            me("fifo", Kind::Special, 0o600),
+        ]);
+        let findings = plan(&tree, ME).unwrap_err();
+        let subjects: Vec<&str> = findings.iter().map(|f| f.subject.as_str()).collect();
+        let expected = ["hard", "mount", "link", "fifo"].map(|name| format!("/x/.charon/{name}"));
+        assert_eq!(subjects, expected);
+    }
+
+    #[test]
+    fn who_could_read_the_keys_is_told() {
+        let open = vec![
+            me("", Kind::Directory, 0o777),
+            me(ENR_KEY_FILE, Kind::File, 0o777),
+            me("cluster-lock.json", Kind::File, 0o777),
+            me("validator_keys", Kind::Directory, 0o750),
+            me("validator_keys/keystore-0.json", Kind::File, 0o644),
+            seen("validator_keys/keystore-0.txt", Kind::File, (7, 7), 0o600),
+        ];
+        let told = |tree: &Tree| -> Vec<String> {
+            exposures(tree, ME).iter().map(Exposure::text).collect()
+        };
+        assert_eq!(
+            told(&tree(open.clone())),
+            [
+                "every user of this machine could read the keys: charon-enr-private-key",
+                "every member of group 1000 could read the keys: validator_keys/keystore-0.json",
+                "uid 7 could read the keys: validator_keys/keystore-0.txt",
+            ]
+        );
+        let home = Tree {
+            others_reach_it: false,
+            ..tree(open)
+        };
+        assert!(
+            !told(&home)
+                .iter()
+                .any(|text| text.starts_with("every user"))
+        );
+        let private = tree(vec![
+            me("", Kind::Directory, 0o700),
+            me(ENR_KEY_FILE, Kind::File, 0o644),
+        ]);
+        assert_eq!(told(&private), [""; 0]);
+    }
+
+    #[test]
+    fn only_a_data_directory_is_repaired() {
+        let check = |names: &[&'static str]| check_data_directory(names.iter().copied());
+        assert_eq!(check(&[ENR_KEY_FILE, "cluster-definition.json"]), Ok(()));
+        assert_eq!(
+            check(&["cluster-lock.json", "deposit-data-32eth.json"]),
+            Ok(())
+        );
+        assert_eq!(check(&["cluster-definition.json"]), Err(None));
+        assert_eq!(check(&[]), Err(None));
+        assert_eq!(check(&[ENR_KEY_FILE, ".ssh"]), Err(Some(".ssh")));
+    }
+}

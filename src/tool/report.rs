@@ -1,0 +1,182 @@
+//! Findings and failures, for people and for programs.
+//!
+//! What is shown may come from files and logs of strangers, so it goes through [`clean`].
+
+use std::borrow::Cow;
+use std::ffi::OsStr;
+
+use serde::Serialize;
+
+pub use charon_files::text::{clean, count, grouped, to_json};
+
+use crate::error::Failure;
+use charon_files::finding::{Finding, Weight};
+
+/// A path or name as a shell reads it back; every command that people are told to type has its words from here.
+///
+/// What is not UTF-8 is replaced, as wherever paths are shown.
+pub fn quoted(word: impl AsRef<OsStr>) -> String {
+    let word = word.as_ref().to_string_lossy();
+    // A NUL is the only thing that no shell can be given, and no path has one.
+    shlex::try_quote(&word).map_or_else(|_| word.to_string(), Cow::into_owned)
+}
+
+/// Findings as a text for people, worst first, each with what was seen, expected and to be done.
+pub fn findings_text(findings: &[Finding]) -> String {
+    let mut sorted: Vec<&Finding> = findings.iter().collect();
+    sorted.sort_by_key(|finding| std::cmp::Reverse(finding.weight));
+    let mut text = String::new();
+    for finding in sorted {
+        let word = match finding.weight {
+            Weight::Fail => "FAIL",
+            Weight::CouldNotTell => "COULD NOT TELL",
+            Weight::Note => "note",
+        };
+        text.push_str(&format!(
+            "{word} [{}] {}\n",
+            finding.check,
+            clean(&finding.subject)
+        ));
+        for (label, value) in [
+            ("seen:    ", &finding.seen),
+            ("expected:", &finding.expected),
+            ("next:    ", &finding.advice),
+        ] {
+            if !value.is_empty() {
+                text.push_str(&format!("    {label} {}\n", clean(value)));
+            }
+        }
+    }
+    text
+}
+
+/// A failure as a text for people. The findings come first, since they may be many and the end is
+/// what stays in sight.
+pub fn failure_text(failure: &Failure) -> String {
+    let mut text = findings_text(&failure.findings);
+    text.push_str(&format!("error: {}\n", clean(&failure.message)));
+    for hint in &failure.hints {
+        text.push_str(&format!("hint: {}\n", clean(hint)));
+    }
+    text
+}
+
+/// The text with our commands spelled as this operator types them.
+///
+/// Facts and advice say "`charon-dkg VERB`", in backticks; an operator may have come by
+/// `docker charon-dkg`. Documents for programs keep the one name.
+pub fn spelled(text: &str, spelling: &str) -> String {
+    text.replace("`charon-dkg ", &format!("`{spelling} "))
+}
+
+#[derive(Serialize)]
+struct FailureDocument<'a> {
+    schema: &'static str,
+    kind: &'static str,
+    exit_code: u8,
+    message: &'a str,
+    findings: &'a [Finding],
+    hints: &'a [String],
+}
+
+/// A failure as one JSON document, schema `charon-dkg.failure/1`.
+pub fn failure_json(failure: &Failure) -> String {
+    let document = FailureDocument {
+        schema: "charon-dkg.failure/1",
+        kind: failure.kind.name(),
+        exit_code: failure.kind.exit_code(),
+        message: &failure.message,
+        findings: &failure.findings,
+        hints: &failure.hints,
+    };
+    to_json(&document)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Kind;
+
+    fn finding(weight: Weight, seen: &str) -> Finding {
+        Finding {
+            check: "some-check",
+            weight,
+            subject: "validator 3".to_owned(),
+            seen: seen.to_owned(),
+            expected: "something else".to_owned(),
+            advice: String::new(),
+        }
+    }
+
+    #[test]
+    fn a_shell_reads_quoted_words_back() {
+        assert_eq!(quoted("/srv/my-cluster_1.2"), "/srv/my-cluster_1.2");
+        for word in [
+            "",
+            "/o'p/$x y",
+            "a;b",
+            "`id`",
+            "$(id)",
+            "a\nb",
+            "*",
+            "~",
+            "é",
+        ] {
+            let read = std::process::Command::new("sh")
+                .args(["-c", &format!("printf %s {}", quoted(word))])
+                .output()
+                .unwrap();
+            assert_eq!(read.stdout, word.as_bytes());
+        }
+    }
+
+    #[test]
+    fn failures_come_before_notes_and_nothing_moves_the_cursor() {
+        let findings = [
+            finding(Weight::Note, "a note"),
+            finding(Weight::Fail, "evil\u{1b}[2Jtext\nFAIL [forged] x"),
+        ];
+        insta::assert_snapshot!(findings_text(&findings), @r"
+        FAIL [some-check] validator 3
+            seen:     eviltext FAIL [forged] x
+            expected: something else
+        note [some-check] validator 3
+            seen:     a note
+            expected: something else
+        ");
+    }
+
+    #[test]
+    fn commands_are_spelled_as_the_operator_types_them() {
+        assert_eq!(
+            spelled(
+                "try `charon-dkg enr`, not `charon dkg`",
+                "docker charon-dkg"
+            ),
+            "try `docker charon-dkg enr`, not `charon dkg`"
+        );
+    }
+
+    #[test]
+    fn a_failure_ends_with_what_to_do() {
+        let failure = Failure::new(Kind::Refused, "it\u{1b}[2J cannot start")
+            .with_findings(vec![finding(Weight::Fail, "this")])
+            .hint("do that");
+        insta::assert_snapshot!(failure_text(&failure), @r"
+        FAIL [some-check] validator 3
+            seen:     this
+            expected: something else
+        error: it cannot start
+        hint: do that
+        ");
+    }
+
+    #[test]
+    fn a_failure_says_its_kind_to_programs() {
+        let failure = Failure::new(Kind::Busy, "held by alice").hint("wait");
+        let value: serde_json::Value = serde_json::from_str(&failure_json(&failure)).unwrap();
+        assert_eq!(value["kind"], "busy");
+        assert_eq!(value["exit_code"], 5);
+        assert_eq!(value["hints"][0], "wait");
+    }
+}

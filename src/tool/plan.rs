@@ -13,6 +13,7 @@ use crate::report::quoted;
 use charon_files::cluster::definition::Definition;
 use charon_files::cluster::hash::DefinitionHash;
 use charon_files::cluster::index::NodeIndex;
+use charon_files::cluster::names::{self, DEFINITION_FILE, ENR_KEY_FILE, Role};
 use charon_files::cluster::network::Network;
 use charon_files::cluster::version::CharonVersion;
 use charon_files::finding::{Finding, Weight};
@@ -20,26 +21,12 @@ use charon_files::finding::{Finding, Weight};
 /// Where the data directory is mounted inside the container (charon's Dockerfile: WORKDIR
 /// `/opt/charon`, default `--data-dir .charon`).
 pub const CONTAINER_DATA_DIR: &str = "/opt/charon/.charon";
-/// File name of the ENR key in a data directory.
-pub const ENR_KEY_FILE: &str = "charon-enr-private-key";
-/// File name of the cluster definition in a data directory.
-pub const DEFINITION_FILE: &str = "cluster-definition.json";
-/// File name of the cluster lock in a data directory.
-pub const LOCK_FILE: &str = "cluster-lock.json";
 /// Label that carries the [ENR id](charon_files::keys::k1::EnrId) of a ceremony's container.
 pub const LABEL_ENR_ID: &str = "charon-dkg.enr-id";
 /// Label that carries the definition hash of a ceremony's container, `0x` and 64 hex digits.
 pub const LABEL_DEFINITION_HASH: &str = "charon-dkg.definition-hash";
 /// Label that carries the absolute path of the attempt's directory.
 pub const LABEL_ATTEMPT: &str = "charon-dkg.attempt";
-
-/// Files that a data directory may hold before a ceremony.
-const ALLOWED_BEFORE: [&str; 3] = [
-    ENR_KEY_FILE,
-    DEFINITION_FILE,
-    // charon's own heartbeat; charon from v1.9 on leaves it behind.
-    "charon-enr-private-key.lock",
-];
 
 /// charon's flags that would break what this program promises, and why.
 const REFUSED_FLAGS: [(&str, &str); 7] = [
@@ -765,17 +752,6 @@ fn check_state_dir(request: &Request, facts: &Facts, findings: &mut Vec<Finding>
     }
 }
 
-/// Whether charon's inputs may have this name.
-fn is_input(entry: &Entry) -> bool {
-    ALLOWED_BEFORE.contains(&entry.name.as_str())
-}
-
-fn is_output(entry: &Entry) -> bool {
-    entry.name == LOCK_FILE
-        || entry.name == "validator_keys"
-        || entry.name.starts_with("deposit-data")
-}
-
 /// One finding for each thing to do, not for each file.
 fn check_entries(entries: &[Entry], subject: &str, findings: &mut Vec<Finding>) {
     let names = |fits: &dyn Fn(&Entry) -> bool| {
@@ -790,7 +766,8 @@ fn check_entries(entries: &[Entry], subject: &str, findings: &mut Vec<Finding>) 
         EntryKind::Symlink | EntryKind::Special => true,
         EntryKind::File | EntryKind::Directory => false,
     };
-    if let Some(seen) = names(&|entry| !is_special(entry) && !is_input(entry) && is_output(entry)) {
+    let is = |entry: &Entry, role: Role| names::role(&entry.name) == role;
+    if let Some(seen) = names(&|entry| !is_special(entry) && is(entry, Role::Output)) {
         findings.push(fail(
             "data-directory-not-clean",
             subject,
@@ -800,8 +777,7 @@ fn check_entries(entries: &[Entry], subject: &str, findings: &mut Vec<Finding>) 
              otherwise move them aside with `charon-dkg archive`",
         ));
     }
-    if let Some(seen) = names(&|entry| !is_special(entry) && !is_input(entry) && !is_output(entry))
-    {
+    if let Some(seen) = names(&|entry| !is_special(entry) && is(entry, Role::Stranger)) {
         findings.push(fail(
             "data-directory-not-clean",
             subject,
@@ -810,7 +786,8 @@ fn check_entries(entries: &[Entry], subject: &str, findings: &mut Vec<Finding>) 
             "move it out of the data directory",
         ));
     }
-    if let Some(seen) = names(&|entry| is_input(entry) && entry.kind == EntryKind::Directory) {
+    if let Some(seen) = names(&|entry| is(entry, Role::Input) && entry.kind == EntryKind::Directory)
+    {
         findings.push(fail(
             "data-directory-not-clean",
             subject,
@@ -820,7 +797,16 @@ fn check_entries(entries: &[Entry], subject: &str, findings: &mut Vec<Finding>) 
              file there",
         ));
     }
-    if let Some(seen) = names(&is_special) {
+    if let Some(seen) = names(&|entry| is_special(entry) && is(entry, Role::Output)) {
+        findings.push(fail(
+            "data-directory-special-file",
+            subject,
+            &seen,
+            "nothing but the ENR key and the definition",
+            "see where it leads; `charon-dkg archive` moves the entry itself aside",
+        ));
+    }
+    if let Some(seen) = names(&|entry| is_special(entry) && !is(entry, Role::Output)) {
         findings.push(fail(
             "data-directory-special-file",
             subject,

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use crate::plan::ENR_KEY_FILE;
+use charon_files::cluster::names::{self, ENR_KEY_FILE, Name, Role};
 use charon_files::finding::{Finding, Weight};
 
 /// Permission bits of a file that only its owner uses.
@@ -295,15 +295,15 @@ pub fn check_data_directory<'a>(
 ) -> Result<(), Option<&'a str>> {
     let mut is_one = false;
     for name in names {
-        let known = name.starts_with(ENR_KEY_FILE)
-            || name == "validator_keys"
-            || name == "cluster-manifest.pb"
-            || ((name.starts_with("cluster-") || name.starts_with("deposit-data"))
-                && Path::new(name).extension().is_some_and(|end| end == "json"));
-        if !known {
+        let is_stranger = names::role(name) == Role::Stranger;
+        // Copies of the key are as secret as the key.
+        if is_stranger && !name.starts_with(ENR_KEY_FILE) {
             return Err(Some(name));
         }
-        is_one |= matches!(name, ENR_KEY_FILE | "validator_keys" | "cluster-lock.json");
+        is_one |= matches!(
+            names::classify(name),
+            Name::EnrKey | Name::ValidatorKeys | Name::ClusterLock
+        );
     }
     if is_one { Ok(()) } else { Err(None) }
 }

@@ -142,3 +142,69 @@ fn a_guard_held_by_somebody_else_keeps_its_files() {
     drop(guard);
     env.run(&["archive", "--yes"]).exits(0);
 }
+
+/// Whoever follows the advice of `plan` gets on, and nothing else is touched.
+#[test]
+fn what_plan_says_to_archive_is_archived_and_nothing_else() {
+    let heart = "charon-enr-private-key.lock";
+    let mut archived = Vec::new();
+    for name in [
+        LOCK,
+        "cluster-lock.json.bak",
+        "validator_keys/keystore-0.json",
+        "validator_keys.bak/keystore-0.json",
+        "deposit-data.json",
+        "deposit-data-1eth.json",
+        "deposit-data-32eth.json.bak",
+        "Deposit-Data.json",
+        "deposit-data/x.json",
+        "cluster-manifest.pb",
+        "charon-enr-private-key.bak",
+        "dkg.tar.gz",
+        "other.lock",
+        "notes.txt",
+        heart,
+    ] {
+        let env = TestEnv::ready();
+        env.put(name, b"{}");
+        let old = br#"{"command":"charon run","timestamp":"2020-01-01T00:00:00Z"}"#;
+        if name == heart {
+            env.put(name, old);
+        }
+        let top = name.split('/').next().unwrap();
+        let plan = env.run(&["plan", "--format", "json"]).exits(3);
+        let findings = plan.json()["findings"].as_array().unwrap().clone();
+        let told = findings.iter().any(|finding| {
+            finding["seen"].as_str().unwrap().contains(top)
+                && finding["advice"]
+                    .as_str()
+                    .unwrap()
+                    .contains("charon-dkg archive")
+        });
+        let before = Tree::of(&env.data(""));
+        let outcome = env.run(&["archive", "--yes", "--format", "json"]).exits(0);
+        if told {
+            assert_eq!(outcome.json()["moved"], serde_json::json!([top]), "{name}");
+            let left = Tree::of(&env.data(""));
+            assert_eq!(left.names(), [KEY, DEFINITION], "{name}");
+            // And it is in the way no longer.
+            let again = env.run(&["plan"]).exits(3);
+            assert_eq!(again.failed(), ["engine-unreachable"], "{name}: {again}");
+            archived.push(top);
+        } else {
+            assert_eq!(outcome.json()["moved"], serde_json::json!([]), "{name}");
+            assert_eq!(Tree::of(&env.data("")), before, "{name}");
+        }
+    }
+    let expected = [
+        LOCK,
+        "validator_keys",
+        "deposit-data.json",
+        "deposit-data-1eth.json",
+        "deposit-data-32eth.json.bak",
+        "Deposit-Data.json",
+        "deposit-data",
+        "cluster-manifest.pb",
+    ];
+    assert_eq!(archived, expected);
+}

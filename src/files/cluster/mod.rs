@@ -14,6 +14,7 @@ pub mod hash;
 pub mod hex;
 pub mod index;
 pub mod json;
+pub mod names;
 pub mod network;
 mod ssz;
 pub mod version;

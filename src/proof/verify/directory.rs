@@ -1,22 +1,13 @@
 //! The data directory itself: what is in it, whose it is, and who may read it.
 
+use charon_files::cluster::names::{
+    CLUSTER_LOCK_FILE, DEFINITION_FILE, ENR_KEY_FILE, Name, classify,
+};
 use charon_files::cluster::{Definition, NodeIndex};
 use charon_files::keys::k1::{EnrKey, EnrPublicKey};
 
 use super::ledger::Ledger;
 use super::{Check, Context, FileKind, Material, Modes, Node, Scope};
-
-/// The heartbeat that charon leaves beside its key (charon `app/privkeylock`).
-const ENR_KEY_LOCK: &str = "charon-enr-private-key.lock";
-
-/// How the names of all deposit data files begin.
-const DEPOSIT_DATA: &str = "deposit-data";
-
-/// Written by `charon alpha add-validators-solo`; changes which validators the cluster has.
-const MANIFEST: &str = "cluster-manifest.pb";
-
-/// Written by `charon dkg --zipped` and `create cluster --zipped`, which delete everything else.
-const ARCHIVES: [&str; 2] = ["dkg.tar.gz", "cluster.tar.gz"];
 
 /// Reports files that are missing, and files that change the meaning of the others.
 pub(super) fn check_presence(material: &Material, scope: Scope, ledger: &mut Ledger) {
@@ -24,7 +15,7 @@ pub(super) fn check_presence(material: &Material, scope: Scope, ledger: &mut Led
     let archive = material
         .other_names
         .iter()
-        .find(|name| ARCHIVES.contains(&name.as_str()));
+        .find(|name| classify(name) == Name::Bundle);
     ledger.ran(&[Check::DataDirectory]);
     if needs_lock {
         match archive {
@@ -37,7 +28,7 @@ pub(super) fn check_presence(material: &Material, scope: Scope, ledger: &mut Led
             ),
             None => ledger.fail(
                 Check::DataDirectory,
-                "cluster-lock.json",
+                CLUSTER_LOCK_FILE,
                 "missing",
                 "the result of the ceremony",
             ),
@@ -46,7 +37,7 @@ pub(super) fn check_presence(material: &Material, scope: Scope, ledger: &mut Led
     if scope == Scope::DefinitionOnly && material.definition.is_none() {
         ledger.fail(
             Check::DataDirectory,
-            "cluster-definition.json",
+            DEFINITION_FILE,
             "missing",
             "a definition to verify",
         );
@@ -55,46 +46,43 @@ pub(super) fn check_presence(material: &Material, scope: Scope, ledger: &mut Led
         return;
     }
     for name in &material.other_names {
-        if name == MANIFEST {
-            ledger.could_not_tell(
+        match classify(name) {
+            Name::Heartbeat => {}
+            Name::ClusterManifest => ledger.could_not_tell(
                 Check::DataDirectory,
                 name,
                 "a cluster manifest",
                 "a cluster that is described by its lock alone",
                 "validators that were added to the manifest are not in the lock, and this program cannot verify them",
-            );
-            continue;
-        }
-        // docker makes a directory of this name where a file to mount is missing.
-        if name == "cluster-definition.json" {
-            ledger.fail(
+            ),
+            // docker makes a directory of this name where a file to mount is missing.
+            Name::Definition => ledger.fail(
                 Check::DataDirectory,
                 name,
                 "something that is no file",
                 "the cluster definition, or nothing of that name",
-            );
-            continue;
-        }
-        // charon refuses to begin where any such name is (dkg/disk.go), and somebody may send it to the deposit contract.
-        if name.to_ascii_lowercase().starts_with(DEPOSIT_DATA) && !name.contains('/') {
-            ledger.fail_with(
+            ),
+            // charon refuses to begin where any such name is (dkg/disk.go), and somebody may send it to the deposit contract.
+            Name::DepositData | Name::OddDepositData => ledger.fail_with(
                 Check::DepositFileSet,
                 name,
                 "a name or kind that charon does not give to deposit data",
                 "one file for each amount, and no other",
                 "move it away: it was not verified, and somebody may deposit with it",
-            );
-            continue;
-        }
-        let reported_above = needs_lock && archive == Some(name);
-        if name != ENR_KEY_LOCK && !reported_above {
-            ledger.note(
+            ),
+            Name::Bundle if needs_lock && archive == Some(name) => {}
+            Name::EnrKey
+            | Name::ClusterLock
+            | Name::ValidatorKeys
+            | Name::Keystore | Name::KeystorePassword
+            | Name::Bundle
+            | Name::Other => ledger.note(
                 Check::DataDirectory,
                 name,
                 "a file that was not verified",
                 "only files that charon writes",
                 "",
-            );
+            ),
         }
     }
 }
@@ -106,7 +94,7 @@ pub(super) fn check_enr_key(
     ledger: &mut Ledger,
 ) -> Option<NodeIndex> {
     ledger.ran(&[Check::EnrKey, Check::EnrKeyOperator]);
-    let subject = "charon-enr-private-key";
+    let subject = ENR_KEY_FILE;
     let Some(file) = &context.material.enr_key else {
         ledger.fail(
             Check::EnrKey,

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
+use charon_files::cluster::names::{KeyFile, Name, VALIDATOR_KEYS_DIR, classify};
 use charon_files::cluster::{ClusterLock, NodeIndex, ValidatorIndex};
 use charon_files::keys::bls::ShareSecret;
 use charon_files::keys::keystore::{
@@ -14,12 +15,6 @@ use charon_files::keys::keystore::{
 
 use super::ledger::Ledger;
 use super::{Check, Context, NamedFile, Phase};
-
-/// Where keystores lie.
-const DIRECTORY: &str = "validator_keys/";
-
-/// What `charon create cluster --insecure-keys` puts into the names.
-const INSECURE: &str = "insecure-";
 
 /// scrypt costs at least as high as PBKDF2 with charon's rounds: N = 2^14 with r = 8, the least in wide use (RFC 7914).
 const MIN_SCRYPT_LOG_N: u8 = 14;
@@ -129,9 +124,7 @@ fn pair_up<'a>(
     let count = lock.validators.len();
     let mut pairs: BTreeMap<ValidatorIndex, Pair<'a>> = BTreeMap::new();
     for file in files {
-        // charon looks in this directory alone, and below it nowhere.
-        let here = file.path.strip_prefix(DIRECTORY).unwrap_or(&file.path);
-        let Some((index, kind, insecure)) = parse_name(here) else {
+        let Some(named) = KeyFile::parse(&file.path) else {
             if may_be_loaded(&file.path) {
                 ledger.fail_with(
                     Check::KeystoreSet,
@@ -151,7 +144,8 @@ fn pair_up<'a>(
             }
             continue;
         };
-        if insecure {
+        let index = named.validator;
+        if named.insecure {
             ledger.fail(
                 Check::KeystoreCost,
                 &file.path,
@@ -170,9 +164,10 @@ fn pair_up<'a>(
             continue;
         }
         let pair = pairs.entry(index).or_default();
-        let place = match kind {
-            Kind::Keystore => &mut pair.keystore,
-            Kind::Password => &mut pair.password,
+        let place = if named.is_password {
+            &mut pair.password
+        } else {
+            &mut pair.keystore
         };
         if let Some(other) = place.replace(file) {
             ledger.fail(
@@ -185,7 +180,8 @@ fn pair_up<'a>(
     }
     // What is no file cannot be read, but it is there, and charon looks for everything of such a name.
     for name in &context.material.other_names {
-        if name.starts_with(DIRECTORY) && may_be_loaded(name) {
+        if matches!(classify(name), Name::Keystore | Name::KeystorePassword) && may_be_loaded(name)
+        {
             ledger.fail(
                 Check::KeystoreSet,
                 name,
@@ -215,7 +211,7 @@ fn report_missing(
     if pairs.is_empty() && count > 0 && context.expectations.definition_hash.is_none() {
         ledger.could_not_tell(
             Check::KeystoreSet,
-            "validator_keys",
+            VALIDATOR_KEYS_DIR,
             "no keystore",
             format!("{count} keystores"),
             "they are in a key manager (`charon dkg --keymanager-address`), which this program cannot look into, or lost",
@@ -232,37 +228,13 @@ fn report_missing(
             if !present {
                 ledger.fail(
                     Check::KeystoreSet,
-                    format!("validator_keys/keystore-{index}.{suffix}"),
+                    format!("{VALIDATOR_KEYS_DIR}/keystore-{index}.{suffix}"),
                     "missing",
                     format!("keystores and passwords for all {count} validators"),
                 );
             }
         }
     }
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Kind {
-    Keystore,
-    Password,
-}
-
-/// `keystore-12.json`, `keystore-insecure-0.txt`: number, kind, and whether the name says insecure.
-fn parse_name(name: &str) -> Option<(ValidatorIndex, Kind, bool)> {
-    let rest = name.strip_prefix("keystore-")?;
-    let (rest, insecure) = match rest.strip_prefix(INSECURE) {
-        Some(rest) => (rest, true),
-        None => (rest, false),
-    };
-    let (digits, kind) = match rest.rsplit_once('.')? {
-        (digits, "json") => (digits, Kind::Keystore),
-        (digits, "txt") => (digits, Kind::Password),
-        _ => return None,
-    };
-    let plain = digits.bytes().all(|byte| byte.is_ascii_digit())
-        && (digits == "0" || !digits.starts_with('0'));
-    let number = digits.parse().ok().filter(|_| plain)?;
-    Some((ValidatorIndex::new(number), kind, insecure))
 }
 
 /// A keystore with its password, ready to be opened.
@@ -477,38 +449,4 @@ fn check_secret(
         ),
     }
     false
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_charons_names_are_keystores() {
-        let at = |number| ValidatorIndex::new(number);
-        assert_eq!(
-            parse_name("keystore-0.json"),
-            Some((at(0), Kind::Keystore, false))
-        );
-        assert_eq!(
-            parse_name("keystore-12.txt"),
-            Some((at(12), Kind::Password, false))
-        );
-        assert_eq!(
-            parse_name("keystore-insecure-3.json"),
-            Some((at(3), Kind::Keystore, true))
-        );
-        for name in [
-            "keystore-00.json",
-            "keystore-01.json",
-            "keystore-.json",
-            "keystore-+1.json",
-            "keystore-1.json.bak",
-            "keystore-1",
-            "keystore-99999999999999999999999.json",
-            "README",
-        ] {
-            assert_eq!(parse_name(name), None, "{name}");
-        }
-    }
 }

@@ -19,7 +19,7 @@ use sha2::{Digest as _, Sha256};
 use tar::{EntryType, Header};
 use zeroize::Zeroizing;
 
-use crate::plan::ENR_KEY_FILE;
+use charon_files::cluster::names::ENR_KEY_FILE;
 use charon_files::keys::k1::EnrKey;
 
 /// The format that this program writes and the only one it reads.

@@ -12,6 +12,7 @@ use crate::host::guard::{self, Guard};
 use crate::host::journal;
 use crate::host::processes::{self, Relation, Sign};
 use crate::report;
+use charon_files::cluster::names::HEARTBEAT_FILE;
 use charon_files::finding::{Finding, Weight};
 
 #[derive(Default, Serialize)]
@@ -157,7 +158,7 @@ fn refuse_in_use(layout: &Layout) -> Result<(), Failure> {
         && heartbeat.sign(jiff::Timestamp::now(), None) == Sign::Alive
     {
         findings.push(in_use(
-            format!("{}, charon's sign of life", datadir::HEARTBEAT_FILE),
+            format!("{}, charon's sign of life", HEARTBEAT_FILE),
             format!(
                 "`{}` wrote it at {}",
                 heartbeat.command, heartbeat.timestamp

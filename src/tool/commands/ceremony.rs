@@ -17,7 +17,7 @@ use crate::host::docker::{Engine, EngineError, Exit};
 use crate::host::journal;
 use crate::host::read;
 use crate::host::signals::{Interrupt, StopSource, Urgency};
-use crate::plan::{DEFINITION_FILE, ENR_KEY_FILE, LOCK_FILE};
+use charon_files::cluster::names::{CLUSTER_LOCK_FILE, DEFINITION_FILE, ENR_KEY_FILE};
 use charon_files::finding::{Finding, Weight};
 use charon_log::{ClusterSize, End, Redactor};
 use charon_proof::receipt::Receipt;
@@ -279,7 +279,7 @@ impl Ceremony<'_> {
             }
             Err(error) => return Outcome::Open(failures::attempt(error)),
         }
-        if !self.attempt.stage().join(LOCK_FILE).is_file() {
+        if !self.attempt.stage().join(CLUSTER_LOCK_FILE).is_file() {
             return Outcome::Over(self.failure(ending));
         }
         let changed = self.changed_inputs();
@@ -457,7 +457,7 @@ impl Ceremony<'_> {
             None => Failure::new(
                 Kind::CeremonyFailed,
                 format!(
-                    "charon ended with exit code {} and left no {LOCK_FILE}{}",
+                    "charon ended with exit code {} and left no {CLUSTER_LOCK_FILE}{}",
                     exit.code,
                     if exit.error.is_empty() {
                         String::new()

@@ -10,16 +10,13 @@ use crate::host::datadir::{self, DataDirFacts, Entry, Layout};
 use crate::host::files::EntryKind;
 use crate::host::read::{self, Limit, ReadError};
 use crate::host::terminal;
-use crate::plan::{DEFINITION_FILE, ENR_KEY_FILE, LOCK_FILE};
+use charon_files::cluster::names::{self, DEFINITION_FILE, ENR_KEY_FILE, Name};
 use charon_files::cluster::{ClusterLock, Definition};
 use charon_files::finding::Finding;
 use charon_proof::verify::{
     ContractQuestion, Expectations, FileKind, FileMode, Material, Modes, NamedFile, Options,
     Outcome, Phase, Progress, Report, Scope, Verdict, Verified, contract_questions, verify,
 };
-
-/// Where keystores lie.
-const KEYSTORES: &str = "validator_keys/";
 
 /// What is known of a definition alone.
 pub(super) struct CheckedDefinition {
@@ -121,7 +118,7 @@ fn read_files(dir: &Path, entries: &[Entry]) -> Result<Material, Failure> {
     for entry in entries {
         let path = entry.path.display().to_string();
         match entry.kind {
-            EntryKind::Directory if path == "validator_keys" => {}
+            EntryKind::Directory if names::classify(&path) == Name::ValidatorKeys => {}
             EntryKind::Regular => match limit_of(&path) {
                 Some(limit) => wanted.push((path, limit, entry.len)),
                 None => material.other_names.push(path),
@@ -159,12 +156,19 @@ fn read_files(dir: &Path, entries: &[Entry]) -> Result<Material, Failure> {
                 continue;
             }
         };
-        match &*path {
-            DEFINITION_FILE => material.definition = Some(file),
-            LOCK_FILE => material.cluster_lock = Some(file),
-            ENR_KEY_FILE => material.enr_key = Some(file),
-            path if path.starts_with(KEYSTORES) => material.keystores.push(file),
-            _ => material.deposit_data.push(file),
+        match names::classify(&path) {
+            Name::Definition => material.definition = Some(file),
+            Name::ClusterLock => material.cluster_lock = Some(file),
+            Name::EnrKey => material.enr_key = Some(file),
+            Name::DepositData => material.deposit_data.push(file),
+            Name::Keystore | Name::KeystorePassword => material.keystores.push(file),
+            // Not read, by their limit.
+            Name::Heartbeat
+            | Name::ClusterManifest
+            | Name::OddDepositData
+            | Name::ValidatorKeys
+            | Name::Bundle
+            | Name::Other => material.other_names.push(path),
         }
     }
     if unread.is_empty() {
@@ -176,19 +180,20 @@ fn read_files(dir: &Path, entries: &[Entry]) -> Result<Material, Failure> {
 
 /// How much is read of a file of this name; `None` if it is none that is verified.
 fn limit_of(path: &str) -> Option<Limit> {
-    match (path, path.strip_prefix(KEYSTORES)) {
-        (_, Some(name)) if name.ends_with(".txt") => Some(read::KEYSTORE_PASSWORD),
-        (_, Some(_)) => Some(read::KEYSTORE),
-        (DEFINITION_FILE, None) => Some(read::DEFINITION),
-        (LOCK_FILE, None) => Some(read::CLUSTER_LOCK),
-        (ENR_KEY_FILE, None) => Some(read::ENR_KEY),
-        (other, None) => is_deposit_data(other).then_some(read::DEPOSIT_DATA),
+    match names::classify(path) {
+        Name::Definition => Some(read::DEFINITION),
+        Name::ClusterLock => Some(read::CLUSTER_LOCK),
+        Name::EnrKey => Some(read::ENR_KEY),
+        Name::DepositData => Some(read::DEPOSIT_DATA),
+        Name::Keystore => Some(read::KEYSTORE),
+        Name::KeystorePassword => Some(read::KEYSTORE_PASSWORD),
+        Name::Heartbeat
+        | Name::ClusterManifest
+        | Name::OddDepositData
+        | Name::ValidatorKeys
+        | Name::Bundle
+        | Name::Other => None,
     }
-}
-
-fn is_deposit_data(name: &str) -> bool {
-    // In a directory of its own it is none of this ceremony.
-    name.starts_with("deposit-data") && name.ends_with(".json") && !name.contains('/')
 }
 
 fn read_named(dir: &Path, path: &str, limit: Limit) -> Result<NamedFile, ReadError> {

@@ -7,9 +7,9 @@ use super::{Context, checked};
 use crate::host::datadir::{self, Layout};
 use crate::host::fetch::{self, FetchError, PlainHttp};
 use crate::host::read::{self, ReadError};
-use crate::plan::DEFINITION_FILE;
 use charon_files::cluster::definition::Definition;
 use charon_files::cluster::hash::DefinitionHash;
+use charon_files::cluster::names::DEFINITION_FILE;
 use charon_files::finding::{Finding, Weight};
 
 /// A definition that was found and parsed; its findings say whether it may be used.

@@ -31,12 +31,13 @@ use crate::host::self_image::{self, SelfImageError, SelfImageSpec};
 use crate::host::users;
 use crate::pins;
 use crate::plan::{
-    self, ContainerPlan, DataDirFact, DefinitionFact, ENR_KEY_FILE, EngineFact, EnrKeyFact, Entry,
-    EntryKind, Facts, ImageFact, LABEL_ATTEMPT, LABEL_ENR_ID, NetworkFact, OtherUser, RelayAnswer,
-    RelayFact, Request, StateDirProblem,
+    self, ContainerPlan, DataDirFact, DefinitionFact, EngineFact, EnrKeyFact, Entry, EntryKind,
+    Facts, ImageFact, LABEL_ATTEMPT, LABEL_ENR_ID, NetworkFact, OtherUser, RelayAnswer, RelayFact,
+    Request, StateDirProblem,
 };
 use crate::report;
 use charon_files::cluster::index::NodeIndex;
+use charon_files::cluster::names::{ENR_KEY_FILE, HEARTBEAT_FILE};
 use charon_files::cluster::version::CharonVersion;
 use charon_files::finding::{Finding, Weight};
 use charon_files::keys::k1::EnrKey;
@@ -758,6 +759,8 @@ pub(super) fn charon_processes(layout: &Layout) -> Vec<OtherUser> {
             })
         })
         .collect();
+    let mut advice =
+        "stop the charon that uses this key, wait ten seconds, and try again".to_owned();
     let sign = match processes::read_heartbeat(layout.data_dir()) {
         Ok(None) => return others,
         Ok(Some(heartbeat)) => match heartbeat.sign(jiff::Timestamp::now(), None) {
@@ -768,12 +771,18 @@ pub(super) fn charon_processes(layout: &Layout) -> Vec<OtherUser> {
                 heartbeat.command, heartbeat.timestamp
             ),
         },
-        Err(reason) => reason,
+        Err(reason) => {
+            advice = format!(
+                "stop the charon that uses this key; if none does: rm {}",
+                crate::report::quoted(layout.data_dir().join(HEARTBEAT_FILE))
+            );
+            reason
+        }
     };
     others.push(OtherUser {
-        who: "charon-enr-private-key.lock, charon's sign of life".to_owned(),
+        who: format!("{HEARTBEAT_FILE}, charon's sign of life"),
         how: sign,
-        advice: "stop the charon that uses this key, wait ten seconds, and try again".to_owned(),
+        advice,
         is_ceremony: false,
     });
     others

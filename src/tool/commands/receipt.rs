@@ -7,7 +7,7 @@ use crate::error::{Failure, Kind};
 use crate::host::attempt::{Attempt, State};
 use crate::host::datadir::{self, Layout};
 use crate::host::{guard, read, receipts};
-use crate::plan::LOCK_FILE;
+use charon_files::cluster::names::CLUSTER_LOCK_FILE;
 use charon_files::cluster::{CharonVersion, ClusterLock};
 use charon_files::keys::k1::EnrKey;
 use charon_proof::confirm::{Cluster, ReceiptDocument, confirm, time_text};
@@ -56,7 +56,10 @@ pub(super) fn after_ceremony(
     let key = observe::enr_key(layout)
         .map_err(unexpected)?
         .ok_or_else(|| unexpected("the ENR key is gone".to_owned()))?;
-    let lock = checked::read_single(&layout.data_dir().join(LOCK_FILE), read::CLUSTER_LOCK)?;
+    let lock = checked::read_single(
+        &layout.data_dir().join(CLUSTER_LOCK_FILE),
+        read::CLUSTER_LOCK,
+    )?;
     let material = Material {
         cluster_lock: Some(lock),
         ..Material::default()

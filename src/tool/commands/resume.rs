@@ -14,9 +14,10 @@ use crate::host::docker::{ContainerFacts, ContainerState, Engine};
 use crate::host::engine::{Address, Endpoint, Source};
 use crate::host::read;
 use crate::host::signals::Interrupt;
-use crate::plan::{DEFINITION_FILE, LABEL_ATTEMPT};
+use crate::plan::LABEL_ATTEMPT;
 use crate::report;
 use charon_files::cluster::definition::Definition;
+use charon_files::cluster::names::DEFINITION_FILE;
 
 /// The last attempt, if it has not come to an end.
 ///

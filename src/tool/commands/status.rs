@@ -18,8 +18,8 @@ use crate::host::compose::{self, ProjectFile};
 use crate::host::datadir::{self, DataDirFacts, Layout};
 use crate::host::files::EntryKind;
 use crate::host::{journal, receipts};
-use crate::plan::{DEFINITION_FILE, LOCK_FILE};
 use crate::report;
+use charon_files::cluster::names::{CLUSTER_LOCK_FILE, DEFINITION_FILE};
 use charon_proof::verify::NoProgress;
 
 #[derive(Serialize)]
@@ -238,7 +238,7 @@ fn standing(
             None => stands("no-key", "there is no ENR key yet", &format!("{me} enr")),
         });
     }
-    if facts.entry(LOCK_FILE).is_some() || facts.entry("validator_keys").is_some() {
+    if facts.entry(CLUSTER_LOCK_FILE).is_some() || facts.entry("validator_keys").is_some() {
         return Ok(after_ceremony(context, layout));
     }
     let in_place = facts

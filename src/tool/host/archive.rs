@@ -9,12 +9,13 @@ use jiff::Timestamp;
 use rayon::prelude::*;
 use serde::Serialize;
 
-use super::datadir::{
-    self, CLUSTER_LOCK_FILE, DEFINITION_FILE, ENR_KEY_FILE, Layout, VALIDATOR_KEYS_DIR,
-};
+use super::datadir::{self, Layout};
 use super::files::{self, EntryKind, FileError, Folder, Owner};
 use super::journal::{self, FORMAT, Job, Journal, JournalError, Moves, Reached, Recovery};
 use super::read;
+use charon_files::cluster::names::{
+    self, CLUSTER_LOCK_FILE, DEFINITION_FILE, HEARTBEAT_FILE, Role,
+};
 
 const ARCHIVE_DIR: &str = "archive";
 const MANIFEST_FILE: &str = "manifest.json";
@@ -92,16 +93,24 @@ fn split_names(
     data: &Folder,
     scope: ArchiveScope,
 ) -> Result<(Vec<String>, Vec<String>), FileError> {
-    let mut names = Vec::new();
+    let mut moved = Vec::new();
     let mut left = Vec::new();
+    let with_definition = scope == ArchiveScope::OutputsAndDefinition;
     for name in data.names()? {
-        match name.to_str() {
-            Some(name) if is_output(name, scope) => names.push(name.to_owned()),
-            Some(_) | None => left.push(name.to_string_lossy().into_owned()),
+        let name = name.to_string_lossy().into_owned();
+        let moves = names::role(&name) == Role::Output;
+        if moves || (with_definition && name == DEFINITION_FILE) {
+            moved.push(name);
+        } else {
+            left.push(name);
         }
     }
-    names.sort_by_key(|name| (name != CLUSTER_LOCK_FILE, name.clone()));
-    Ok((names, left))
+    // charon's sign of life tells of the cluster that goes, and does not go alone.
+    if !moved.is_empty() {
+        moved.extend(left.extract_if(.., |name| name == HEARTBEAT_FILE));
+    }
+    moved.sort_by_key(|name| (name != CLUSTER_LOCK_FILE, name.clone()));
+    Ok((moved, left))
 }
 
 fn archive_at(
@@ -197,26 +206,6 @@ fn empty_archive(
     moves.back()?;
     archive.remove_file(MANIFEST_FILE)?;
     archives.remove_folder(name)
-}
-
-/// Whether a name in the data directory is an output of a ceremony: those of `charon dkg` (charon
-/// dkg/disk.go), the manifest of `alpha add-validators-solo`, and charon's sign of life.
-fn is_output(name: &str, scope: ArchiveScope) -> bool {
-    if name == ENR_KEY_FILE {
-        return false;
-    }
-    if name == DEFINITION_FILE {
-        return match scope {
-            ArchiveScope::Outputs => false,
-            ArchiveScope::OutputsAndDefinition => true,
-        };
-    }
-    let is_json = Path::new(name).extension().is_some_and(|end| end == "json");
-    name == CLUSTER_LOCK_FILE
-        || name == VALIDATOR_KEYS_DIR
-        || name == "cluster-manifest.pb"
-        || (name.starts_with("deposit-data") && is_json)
-        || Path::new(name).extension().is_some_and(|end| end == "lock")
 }
 
 fn manifest(data: &Folder, names: &[String], now: Timestamp) -> Result<Manifest, FileError> {
@@ -321,6 +310,7 @@ pub(super) fn recover(
 
 #[cfg(test)]
 mod tests {
+    use charon_files::cluster::names::ENR_KEY_FILE;
     use std::cell::Cell;
     use std::fs;
     use std::os::unix::fs::symlink;

@@ -14,9 +14,10 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{Mode, OFlags};
 use serde::{Deserialize, Serialize};
 
-use super::datadir::{self, DEFINITION_FILE, ENR_KEY_FILE, HEARTBEAT_FILE, Layout};
+use super::datadir::{self, Layout};
 use super::files::{self, EntryKind, FILE_MODE, FileError, Folder};
 use super::read::{self, ReadError};
+use charon_files::cluster::names::{DEFINITION_FILE, ENR_KEY_FILE, HEARTBEAT_FILE};
 
 const ATTEMPTS_DIR: &str = "attempts";
 const STAGE_DIR: &str = "stage";

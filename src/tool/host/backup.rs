@@ -18,11 +18,12 @@ use rustix::fs::{Advice, OFlags};
 use tempfile::NamedTempFile;
 use zeroize::Zeroizing;
 
-use super::datadir::{self, HEARTBEAT_FILE, Layout};
+use super::datadir::{self, Layout};
 use super::files::{self, EntryKind, FILE_MODE, FileError, Folder, Owner, UNFINISHED};
 use super::read::{self, Limit, ReadError};
 use crate::backup::archive::{self, ArchiveError, File, MAX_ARCHIVE_BYTES, Place, Unpacked};
 use crate::backup::record::{MAX_RECORD_BYTES, Record, Records};
+use charon_files::cluster::names::HEARTBEAT_FILE;
 
 const RECORDS_FILE: &str = "backups.json";
 const RESTORES_DIR: &str = "restores";

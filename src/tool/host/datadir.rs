@@ -12,17 +12,7 @@ use zeroize::Zeroizing;
 
 use super::files::{self, DIR_MODE, EntryKind, FileError, Folder, Owner, Status};
 use super::read::{self, ReadError};
-
-/// charon's name for the ENR key (charon p2p/k1.go).
-pub const ENR_KEY_FILE: &str = "charon-enr-private-key";
-/// charon's name for the cluster definition (charon cmd/dkg.go).
-pub const DEFINITION_FILE: &str = "cluster-definition.json";
-/// charon's name for the cluster lock (charon dkg/disk.go).
-pub const CLUSTER_LOCK_FILE: &str = "cluster-lock.json";
-/// charon's sign of life beside the ENR key (charon app/privkeylock).
-pub const HEARTBEAT_FILE: &str = "charon-enr-private-key.lock";
-/// charon's directory of keystores (charon cluster/helpers.go).
-pub const VALIDATOR_KEYS_DIR: &str = "validator_keys";
+use charon_files::cluster::names::{ENR_KEY_FILE, MAX_DEPTH};
 
 /// Keeps git from everything beside it (gitignore(5)).
 const IGNORE_FILE: &str = ".gitignore";
@@ -30,9 +20,6 @@ const IGNORE_FILE: &str = ".gitignore";
 /// The longest list of entries that is gathered: twice the 65536 keystores and passwords that a
 /// cluster can have, which bounds the memory to about 100 MiB.
 const MAX_ENTRIES: usize = 262_144;
-
-/// charon nests one directory; more levels than this are nothing of charon's.
-const MAX_DEPTH: usize = 8;
 
 /// Where one ceremony's things lie. Both directories are given by their real paths, so that two
 /// ways to one directory are one guard.

@@ -17,10 +17,11 @@ use serde::{Deserialize, Serialize};
 use super::archive;
 use super::attempt::{Attempt, AttemptError, State};
 use super::backup;
-use super::datadir::{CLUSTER_LOCK_FILE, DEFINITION_FILE, ENR_KEY_FILE, Layout};
+use super::datadir::Layout;
 use super::files::{self, DIR_MODE, EntryKind, FILE_MODE, FileError, Folder, Owner, Status};
 use super::read::{self, ReadError};
 use super::restore;
+use charon_files::cluster::names::{CLUSTER_LOCK_FILE, DEFINITION_FILE, ENR_KEY_FILE};
 use charon_files::finding::{Finding, Weight};
 use charon_proof::verify::{Verified, VouchedFile};
 

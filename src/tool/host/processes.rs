@@ -13,9 +13,9 @@ use std::path::{Path, PathBuf};
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use super::datadir::{CLUSTER_LOCK_FILE, ENR_KEY_FILE, HEARTBEAT_FILE};
 use super::read;
 use super::{guard, users};
+use charon_files::cluster::names::{CLUSTER_LOCK_FILE, ENR_KEY_FILE, HEARTBEAT_FILE};
 
 /// The longest command line or environment that is read, that of the kernel for one argument. A
 /// longer one is cut.

@@ -10,13 +10,14 @@ use std::path::{Path, PathBuf};
 use rayon::prelude::*;
 
 use super::backup::{self, STAGED_DATA, STAGED_STATE, Stage};
-use super::datadir::{CLUSTER_LOCK_FILE, HEARTBEAT_FILE, Layout};
+use super::datadir::Layout;
 use super::files::{EntryKind, FileError, Folder, Owner};
 use super::journal::{
     self, FORMAT, Job, Journal, JournalError, JournalFile, Moves, Promotion, Reached, Recovery,
 };
 use super::read;
 use crate::backup::archive::{Place, Unpacked};
+use charon_files::cluster::names::{CLUSTER_LOCK_FILE, HEARTBEAT_FILE};
 use charon_files::finding::Finding;
 use charon_proof::verify::VouchedFile;
 
@@ -351,10 +352,11 @@ mod tests {
     use std::fs;
     use std::os::unix::fs::symlink;
 
-    use super::super::datadir::{self, ENR_KEY_FILE};
+    use super::super::datadir;
     use super::super::journal::recover;
     use super::super::testing::{self, Helper, KEY, as_tree, crashing_at, put, tree};
     use super::*;
+    use charon_files::cluster::names::ENR_KEY_FILE;
 
     const HELPER: &str = "host::restore::tests::helper";
 

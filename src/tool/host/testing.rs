@@ -128,7 +128,9 @@ pub(crate) fn as_tree(files: &[(&str, &[u8])]) -> BTreeMap<String, Vec<u8>> {
 pub(crate) fn outputs(project: &Project) -> BTreeMap<String, Vec<u8>> {
     let mut found = tree(project.layout.data_dir());
     assert_eq!(
-        found.remove(datadir::ENR_KEY_FILE).as_deref(),
+        found
+            .remove(charon_files::cluster::names::ENR_KEY_FILE)
+            .as_deref(),
         Some(KEY),
         "the key was touched"
     );

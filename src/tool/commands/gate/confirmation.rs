@@ -5,8 +5,8 @@ use crate::error::Failure;
 use crate::gate::decision::{Confirmation, Words};
 use crate::host::datadir::Layout;
 use crate::host::receipts;
-use crate::plan::LOCK_FILE;
 use charon_files::cluster::LockHash;
+use charon_files::cluster::names::CLUSTER_LOCK_FILE;
 use charon_files::finding::{Finding, Weight};
 use charon_proof::verify::{Material, Verified};
 
@@ -48,7 +48,7 @@ fn another_lock(here: &LockHash, others: &[LockHash], words: Words<'_>) -> Confi
         findings: vec![Finding {
             check: "gate-other-lock",
             weight: Weight::Fail,
-            subject: LOCK_FILE.to_owned(),
+            subject: CLUSTER_LOCK_FILE.to_owned(),
             seen: format!("lock_hash {here}"),
             expected: format!("lock_hash {}", others.join(" or ")),
             advice: "a cluster that charon's own commands have edited needs the receipts of all operators anew; \

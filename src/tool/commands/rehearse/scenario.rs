@@ -13,8 +13,8 @@ use super::house::{House, io};
 use super::stage::{Act, Ended, Player, Size, Stage, give, write_for};
 use crate::cli::{RehearseArgs, Scenario, ScenarioChoice};
 use crate::error::{Failure, Kind};
-use crate::plan::{ENR_KEY_FILE, LOCK_FILE};
 use crate::report;
+use charon_files::cluster::names::{CLUSTER_LOCK_FILE, ENR_KEY_FILE};
 use charon_files::cluster::version::CharonVersion;
 
 /// A release of another line than the pin's, for whoever comes with the wrong one.
@@ -238,7 +238,7 @@ impl Steps {
     }
 
     fn nothing_promoted(&mut self, player: &Player) {
-        let there: Vec<&str> = [LOCK_FILE, KEYSTORES]
+        let there: Vec<&str> = [CLUSTER_LOCK_FILE, KEYSTORES]
             .into_iter()
             .filter(|name| player.data_dir().join(name).exists())
             .collect();
@@ -315,7 +315,7 @@ async fn one(
             let name = format!("{KEYSTORES}/keystore-0.json");
             existing(&stage, steps, &name).await?;
         }
-        Scenario::ExistingLock => existing(&stage, steps, LOCK_FILE).await?,
+        Scenario::ExistingLock => existing(&stage, steps, CLUSTER_LOCK_FILE).await?,
         Scenario::Large => steps.all_run(&stage).await?,
         Scenario::MixedVersions => mixed_versions(&stage, steps).await?,
         Scenario::MissingKeystore => missing_keystore(&stage, steps).await?,

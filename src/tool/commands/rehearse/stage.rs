@@ -14,8 +14,9 @@ use super::house::{House, io};
 use crate::commands::{failures, observe};
 use crate::error::{Failure, Kind};
 use crate::host::docker::{Mode, UserMapping, user_for};
-use crate::plan::{CONTAINER_DATA_DIR, ContainerPlan, DEFINITION_FILE, ENR_KEY_FILE};
+use crate::plan::{CONTAINER_DATA_DIR, ContainerPlan};
 use crate::plan::{Mount, RelayFact};
+use charon_files::cluster::names::{DEFINITION_FILE, ENR_KEY_FILE};
 use charon_files::cluster::version::DefinitionVersion;
 use charon_files::rehearsal::{self, RehearsalTerms};
 

@@ -17,6 +17,15 @@ pub enum Round {
     SecondReceived,
 }
 
+/// Why this node has no place on a relay.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RelayTrouble {
+    /// The relay takes no connection.
+    Unreachable,
+    /// The relay has no place left, or none for this address.
+    Refuses,
+}
+
 /// What a line of charon's output means.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
@@ -55,6 +64,15 @@ pub enum Event {
     },
     /// A relay did not answer, or nonsense; charon tries again.
     RelayFailed {
+        /// charon's words.
+        reason: String,
+    },
+    /// This node has no place on a relay, so that nobody reaches it there; charon tries again.
+    RelayTrouble {
+        /// The relay's peer name.
+        relay: String,
+        /// What the relay does.
+        trouble: RelayTrouble,
         /// charon's words.
         reason: String,
     },
@@ -148,6 +166,28 @@ impl Event {
 /// The prefixes of the last error: v1.8 and later, v0.16 to v1.7 (`main.go`), and v0.13 to v0.15 with topic dkg.
 const FATAL_PREFIXES: [&str; 2] = ["Application failed to start: ", "Fatal error: "];
 
+/// `Reserve relay circuit: reservation error: status: <STATUS> reason: …` (go-libp2p `p2p/protocol/circuitv2`).
+fn relay_trouble(entry: &Entry) -> Event {
+    let says = |statuses: &[&str]| statuses.iter().any(|status| entry.message.contains(status));
+    let trouble = if says(&["RESERVATION_REFUSED", "RESOURCE_LIMIT", "PERMISSION_DENIED"]) {
+        RelayTrouble::Refuses
+    } else if says(&["CONNECTION_FAILED"]) {
+        RelayTrouble::Unreachable
+    } else {
+        return Event::Warning {
+            message: entry.to_string(),
+        };
+    };
+    Event::RelayTrouble {
+        relay: entry.field("relay_peer").unwrap_or_default().to_owned(),
+        trouble,
+        reason: entry.message.clone(),
+    }
+}
+
+/// How a warning ends that is due to charon's own end.
+const WHEN_STOPPED: [&str; 3] = ["context canceled", "signal received", "swarm closed"];
+
 fn from_entry(entry: &Entry) -> Event {
     let peer = || entry.field("peer").unwrap_or_default().to_owned();
     let message = entry.message.as_str();
@@ -215,13 +255,17 @@ fn from_entry(entry: &Entry) -> Event {
         }
         _ if message.starts_with("Successfully completed DKG ceremony") => Event::Success,
         _ if message.starts_with("Connected to peer ") => connected(entry).unwrap_or(Event::Other),
-        // `Failure querying relay addresses (will try again)` and its four kin in p2p/bootnode.go.
-        // The last one, when charon is stopped, is about that.
+        // The last ones, when charon stops, are about that.
         _ if entry.level == Level::Warn
-            && message.contains("(will try again)")
-            && !message.ends_with("context canceled")
-            && !message.ends_with("signal received") =>
+            && WHEN_STOPPED.iter().any(|end| message.ends_with(end)) =>
         {
+            Event::Other
+        }
+        _ if entry.level == Level::Warn && message.starts_with("Reserve relay circuit") => {
+            relay_trouble(entry)
+        }
+        // `Failure querying relay addresses (will try again)` and its four kin in p2p/bootnode.go.
+        _ if entry.level == Level::Warn && message.contains("(will try again)") => {
             let reason = entry.to_string();
             let innermost = reason.split_once("(will try again): ");
             Event::RelayFailed {

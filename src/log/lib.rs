@@ -19,7 +19,7 @@ use std::time::Duration;
 use charon_files::cluster::CharonVersion;
 
 pub use diagnosis::{Diagnosis, End, Who, Whose};
-pub use event::{Event, Round};
+pub use event::{Event, RelayTrouble, Round};
 pub use line::{ClockTime, Entry, Level, Line, LineBuffer};
 pub use progress::{ClusterSize, Link, Peer, Phase, Progress, Waiting};
 pub use redact::Redactor;
@@ -36,7 +36,7 @@ pub struct Transcript {
 
 impl Transcript {
     /// A run of which nothing was read yet. `pinned` is the release that this ceremony should run: with it a clash of
-    /// releases is blamed on whoever does not run it.
+    /// releases is blamed on the nodes that do not run it.
     pub fn new(size: ClusterSize, pinned: Option<&CharonVersion>) -> Self {
         Self {
             buffer: LineBuffer::new(),

@@ -3,7 +3,8 @@
 //! charon writes one of three formats (`app/log/config.go`): console (the default), json and logfmt. Before its
 //! flags are parsed it always writes coloured console lines, so one stream may hold two formats. What it prints
 //! contains text chosen by peers and relays, so nothing of it is trusted: lines are bounded, and everything that
-//! could steer a terminal is removed before anything else looks at it.
+//! could steer a terminal is removed before anything else looks at it. What a log collector put around a line is taken
+//! off: see [`unwrapped`].
 
 use std::fmt;
 
@@ -20,18 +21,44 @@ const MAX_FIELDS: usize = 64;
 /// itself contain braces.
 const MAX_FIELD_STARTS: usize = 16;
 
-/// How libp2p lists the addresses that it could not dial, in an error of several lines
+/// How libp2p lists the addresses that it could not dial, and why, in an error of several lines
 /// (go-libp2p `p2p/net/swarm`, `DialError.Error`). charon's fields come after the last of them.
 const DIALLED: &str = "  * [";
 
+/// How the line before such a list ends: with the colon up to charon v0.17.
+const BEFORE_DIALLED: [&str; 2] = [":", "all dials failed"];
+
+/// Most reasons that are kept of such a list; there are as many addresses as a relay likes to have.
+const MAX_REASONS: usize = 4;
+
+/// A collector may hand over what another one collected.
+const MAX_WRAPPINGS: usize = 3;
+
 /// Cuts a stream of bytes into clean lines, holding at most two of [`MAX_LINE_BYTES`] each.
 ///
-/// An error that lists dialled addresses becomes one line, without them and with its fields.
+/// An error that lists dialled addresses becomes one line, with the reasons and its fields.
 #[derive(Debug, Default)]
 pub struct LineBuffer {
     pending: Vec<u8>,
-    /// A line that ends with a colon: what follows may be such a list.
-    held: Option<String>,
+    /// A line that such a list may follow.
+    held: Option<Held>,
+}
+
+#[derive(Debug)]
+struct Held {
+    line: String,
+    reasons: Vec<String>,
+}
+
+impl Held {
+    /// The line with the reasons, and `fields` behind it.
+    fn whole(self, fields: &str) -> String {
+        if self.reasons.is_empty() {
+            return self.line + fields;
+        }
+        let line = self.line.trim_end_matches(':');
+        format!("{line}: {}{fields}", self.reasons.join("; "))
+    }
 }
 
 impl LineBuffer {
@@ -40,7 +67,7 @@ impl LineBuffer {
         Self::default()
     }
 
-    /// Takes the next bytes of the stream and gives the lines that they complete, [cleaned].
+    /// Takes the next bytes of the stream and gives the lines that they complete, [cleaned](clean) and [`unwrapped`].
     pub fn push(&mut self, chunk: &[u8]) -> Vec<String> {
         let mut lines = Vec::new();
         let mut rest = chunk;
@@ -62,30 +89,37 @@ impl LineBuffer {
             let line = self.take();
             self.join(line, &mut lines);
         }
-        lines.extend(self.held.take());
+        lines.extend(self.held.take().map(|held| held.whole("")));
         lines
     }
 
     fn join(&mut self, line: String, lines: &mut Vec<String>) {
-        let Some(held) = self.held.take() else {
-            if line.ends_with(':') {
-                self.held = Some(line);
+        let Some(mut held) = self.held.take() else {
+            if BEFORE_DIALLED.iter().any(|end| line.ends_with(end)) {
+                let reasons = Vec::new();
+                self.held = Some(Held { line, reasons });
             } else {
                 lines.push(line);
             }
             return;
         };
-        if !line.starts_with(DIALLED) {
-            lines.push(held);
+        let Some((_, listed)) = line
+            .strip_prefix(DIALLED)
+            .and_then(|rest| rest.split_once("] "))
+        else {
+            lines.push(held.whole(""));
             self.join(line, lines);
             return;
+        };
+        let (message, fields) = split_fields(listed);
+        let reason = message.trim_end().to_owned();
+        if held.reasons.len() < MAX_REASONS && !held.reasons.contains(&reason) {
+            held.reasons.push(reason);
         }
-        match split_fields(&line) {
-            (_, fields) if fields.is_empty() => self.held = Some(held),
-            (message, _) => {
-                let fields = line.get(message.len()..).unwrap_or_default();
-                lines.push(held.trim_end_matches(':').to_owned() + fields);
-            }
+        if fields.is_empty() {
+            self.held = Some(held);
+        } else {
+            lines.push(held.whole(listed.split_at(message.len()).1));
         }
     }
 
@@ -96,10 +130,74 @@ impl LineBuffer {
     }
 
     fn take(&mut self) -> String {
-        let line = clean(&String::from_utf8_lossy(&self.pending));
+        let line = unwrapped(clean(&String::from_utf8_lossy(&self.pending)));
         self.pending.clear();
         line
     }
+}
+
+/// A clean line without what a log collector put around it: docker's JSON files and journald's JSON, `docker logs
+/// --timestamps` and Kubernetes, journald, and Compose.
+fn unwrapped(mut line: String) -> String {
+    for _ in 0..MAX_WRAPPINGS {
+        if parse_console(&line).is_some() {
+            break;
+        }
+        let inner = collected(&line)
+            .or_else(|| stamped(&line).map(str::to_owned))
+            .or_else(|| journald(&line).map(str::to_owned))
+            .or_else(|| composed(&line).map(str::to_owned));
+        let Some(inner) = inner else { break };
+        line = inner;
+    }
+    line
+}
+
+/// `{"log":"…\n","stream":"stderr","time":"…"}` (docker's json-file), `{…,"MESSAGE":"…",…}` (`journalctl -o json`).
+fn collected(line: &str) -> Option<String> {
+    let object = line.strip_prefix('{').and_then(|_| parse_object(line))?;
+    let has = |name: &str| object.iter().any(|(key, _)| key == name);
+    let name = match (has("stream"), has("__CURSOR")) {
+        (true, _) => "log",
+        (_, true) => "MESSAGE",
+        (false, false) => return None,
+    };
+    let (_, text) = object.into_iter().find(|(key, _)| key == name)?;
+    Some(text.strip_suffix(' ').unwrap_or(&text).to_owned())
+}
+
+/// `2026-11-27T22:35:43.123Z …`, with `stderr F ` or `stdout F ` behind it in Kubernetes' files.
+fn stamped(line: &str) -> Option<&str> {
+    let (stamp, rest) = line.split_once(' ')?;
+    stamp.parse::<jiff::Timestamp>().ok()?;
+    let files = ["stderr F ", "stdout F "];
+    Some(
+        files
+            .iter()
+            .find_map(|mark| rest.strip_prefix(mark))
+            .unwrap_or(rest),
+    )
+}
+
+/// `Nov 27 22:35:43 host charon[123]: …`, with any form of time or none.
+fn journald(line: &str) -> Option<&str> {
+    let (head, rest) = line
+        .split_once("]: ")
+        .or_else(|| Some((line.strip_suffix("]:")?, "")))?;
+    let (head, pid) = head.rsplit_once('[')?;
+    let words = head.split_whitespace().count();
+    let is_source = (2..=6).contains(&words) && !head.ends_with(' ');
+    (is_source && pid.parse::<u32>().is_ok()).then_some(rest)
+}
+
+/// `charon-1  | …`.
+fn composed(line: &str) -> Option<&str> {
+    let (name, rest) = line
+        .split_once(" | ")
+        .or_else(|| Some((line.strip_suffix(" |")?, "")))?;
+    let name = name.trim_end();
+    let is_name = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    (!name.is_empty() && name.chars().all(is_name)).then_some(rest)
 }
 
 /// How much a line of charon weighs, in its own words.
@@ -355,111 +453,85 @@ mod tests {
     }
 
     #[test]
-    fn a_list_of_dialled_addresses_is_one_line_with_its_fields() {
-        let mut buffer = LineBuffer::new();
-        let output = b"21:08:26.728 ERRO dkg        Sync failed to peer: failed to dial 16Uiu2:\n  * [/ip4/192.0.2.2] \
-            refused\n  * [/ip4/127.0.0.1] refused {\"peer\": \"foolish-health\"}\n\tdkg/sync/client.go:201 .connect\n";
-        let mut lines = buffer.push(output);
-        assert_eq!(lines.len(), 2, "{lines:?}");
-        let Line::Entry(entry) = Line::parse(&lines.remove(0)) else {
-            panic!("{lines:?}");
-        };
-        assert_eq!(entry.message, "Sync failed to peer: failed to dial 16Uiu2");
-        assert_eq!(entry.field("peer"), Some("foolish-health"));
-
-        assert!(buffer.push(b"something:\n").is_empty());
-        assert_eq!(
-            buffer.push(b"else:\nmore\n"),
-            ["something:", "else:", "more"]
-        );
-        assert!(
-            buffer
-                .push(b"cut off:\n  * [/ip4/1.2.3.4] refused\n")
-                .is_empty()
-        );
-        assert_eq!(buffer.finish(), ["cut off:"]);
-    }
-
-    #[test]
-    fn the_three_formats_say_the_same() {
-        let console = entry(
-            "18:23:54.518 INFO dkg        Connected to peer 3 of 3                 {\"peer\": \"bewildered-floor\"}",
-        );
-        let coloured = entry(
-            "18:23:54.518 \u{1b}[34mINFO\u{1b}[0m \u{1b}[32mdkg       \u{1b}[0m Connected to peer 3 of 3                 {\"peer\": \"bewildered-floor\"}",
-        );
-        let json = entry(
-            r#"{"level":"info","ts":"2026-11-22T18:23:54.518820076Z","caller":"sync/server.go:291","msg":"Connected to peer 3 of 3","peer":"bewildered-floor","topic":"dkg"}"#,
-        );
-        let logfmt = entry(
-            r#"ts=2026-11-22T18:23:54.518820076Z level=info caller=sync/server.go:291 msg="Connected to peer 3 of 3" peer=bewildered-floor topic=dkg pretty="INFO dkg        Connected to peer 3 of 3                 {\"peer\": \"bewildered-floor\"}\n""#,
-        );
-        assert_eq!(console.message, "Connected to peer 3 of 3");
-        assert_eq!(console.field("peer"), Some("bewildered-floor"));
-        assert_eq!(console.clock, ClockTime::parse("18:23:54.518"));
-        assert_eq!(console, coloured);
-        assert_eq!(console, json);
-        assert_eq!(console, logfmt);
-    }
-
-    #[test]
-    fn a_brace_in_the_message_is_not_taken_for_the_fields() {
-        let line = entry(
-            r#"18:00:00.000 WARN dkg        http error: {"code": 500} and {"so": 1 on {"peer": "a", "n": 2}"#,
-        );
-        assert_eq!(line.message, r#"http error: {"code": 500} and {"so": 1 on"#);
-        assert_eq!(line.field("peer"), Some("a"));
-        assert_eq!(line.field("n"), Some("2"));
-    }
-
-    #[test]
-    fn an_unpadded_message_without_fields_is_whole() {
-        let line = entry(
-            "17:10:56.707 ERRO cmd        Application failed to start: only v1.6.0 and newer cluster definition versions supported",
-        );
-        assert_eq!(line.level, Level::Error);
-        assert_eq!(line.topic, "cmd");
-        assert_eq!(
-            line.message,
-            "Application failed to start: only v1.6.0 and newer cluster definition versions supported"
-        );
-    }
-
-    #[test]
-    fn stacks_and_plain_text_are_told_apart() {
-        assert_eq!(Line::parse("\tdkg/dkg.go:226 .Run"), Line::Stack);
-        assert_eq!(
-            Line::parse("Error: unknown flag: --frobnicate"),
-            Line::Text("Error: unknown flag: --frobnicate".to_owned())
-        );
-        assert_eq!(Line::parse(""), Line::Text(String::new()));
-    }
-
-    #[test]
-    fn nothing_that_steers_a_terminal_survives() {
-        let json = entry(
-            r#"{"level":"info","ts":"x","msg":"\u001b[31mred\u001b[0m","peer":"a\u001b[2Jb","topic":"dkg"}"#,
-        );
-        assert_eq!(json.message, "red");
-        assert_eq!(json.field("peer"), Some("ab"));
-    }
-
-    #[test]
-    fn lines_are_cut_wherever_the_chunks_end_and_never_grow_beyond_the_bound() {
-        let mut buffer = LineBuffer::new();
-        assert!(buffer.push(b"one\r").is_empty());
-        assert_eq!(buffer.push(b"\ntwo\nthr"), ["one", "two"]);
-        assert_eq!(buffer.push(b"ee"), Vec::<String>::new());
-        assert_eq!(buffer.finish(), ["three"]);
-        assert!(buffer.finish().is_empty());
-
-        for _ in 0..64 {
-            assert!(buffer.push(&[b'x'; 4096]).is_empty());
+    fn a_list_of_dialled_addresses_becomes_part_of_its_line() {
+        let list = "  * [/ip4/1.2.3.4/tcp/1/p2p-circuit] error opening relay circuit: NO_RESERVATION (204)\n  * [/ip4/1.2.3.5/tcp/1/p2p-circuit] dial backoff\n  * [/ip4/1.2.3.6/tcp/1/p2p-circuit] dial backoff";
+        let reasons = "error opening relay circuit: NO_RESERVATION (204); dial backoff";
+        for (first, joined) in [
+            ("failed to dial 16U:", "failed to dial 16U: "),
+            (
+                "failed to dial 16U: all dials failed",
+                "failed to dial 16U: all dials failed: ",
+            ),
+        ] {
+            for (fields, peer) in [
+                (" {\"peer\": \"proud-ring\"}", Some("proud-ring")),
+                ("", None),
+            ] {
+                let text = format!(
+                    "18:00:00.000 ERRO dkg        {first}\n{list}{fields}\n\tmain.go:1 .main\n"
+                );
+                let mut buffer = LineBuffer::new();
+                let lines = buffer.push(text.as_bytes());
+                assert_eq!(lines.len(), 2, "{lines:?}");
+                let entry = entry(&lines[0]);
+                assert_eq!(entry.message, joined.to_owned() + reasons);
+                assert_eq!(entry.field("peer"), peer);
+                assert_eq!(Line::parse(&lines[1]), Line::Stack);
+            }
         }
-        let lines = buffer.push(b"\nafter\n");
-        assert_eq!(lines.len(), 2);
-        assert_eq!(lines[0].len(), MAX_LINE_BYTES);
-        assert_eq!(lines[1], "after");
+    }
+
+    #[test]
+    fn what_a_collector_put_around_a_line_is_taken_off() {
+        let bare = [
+            r#"18:23:54.518 INFO dkg        Connected to peer 3 of 3                 {"peer": "a"}"#,
+            r#"{"level":"info","ts":"2026-11-22T18:23:54.518820076Z","msg":"Connected to peer 3 of 3"}"#,
+            r#"ts=2026-11-22T18:23:54.518820076Z level=info msg="Connected to peer 3 of 3" topic=dkg"#,
+            "\tdkg/dkg.go:226 .Run",
+            "  * [/ip4/1.2.3.4/tcp/1] dial backoff",
+            "Error: unknown flag: --x",
+            "panic: runtime error: index out of range [4] with length 4",
+            "",
+        ];
+        let json = |line: &str| serde_json::Value::from(line).to_string();
+        for line in bare {
+            let wrapped = [
+                line.to_owned(),
+                format!("charon-1  | {line}"),
+                format!("\u{1b}[36mmy_charon_1    |\u{1b}[0m {line}\r"),
+                format!("host charon[123]: {line}"),
+                format!("Nov 27 22:35:43 host charon[123]: {line}"),
+                format!("2026-11-27T22:35:43+0000 host dockerd[9]: {line}"),
+                format!("2026-11-27T22:35:43.123456789Z {line}"),
+                format!("2026-11-27T22:35:43.123456789Z stderr F {line}"),
+                format!(
+                    r#"{{"log":{},"stream":"stderr","time":"2026-11-27T22:35:43.1Z"}}"#,
+                    json(&format!("{line}\n"))
+                ),
+                format!(
+                    r#"{{"__CURSOR":"s=1","MESSAGE":{},"_PID":"1"}}"#,
+                    json(line)
+                ),
+                format!("host compose[7]: charon-1  | {line}"),
+            ];
+            for text in wrapped {
+                let mut buffer = LineBuffer::new();
+                let mut lines = buffer.push(format!("{text}\n").as_bytes());
+                lines.extend(buffer.finish());
+                assert_eq!(lines, [line], "{text}");
+            }
+        }
+    }
+
+    #[test]
+    fn no_line_of_charon_is_taken_for_a_collectors() {
+        for line in [
+            "18:00:00.000 INFO dkg        a[1]: b",
+            "18:00:00.000 INFO dkg        charon | b",
+            r#"{"level":"info","msg":"log","stream":"x"}"#,
+        ] {
+            assert_eq!(unwrapped(line.to_owned()), line);
+        }
     }
 
     #[test]

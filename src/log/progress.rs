@@ -6,10 +6,13 @@ use std::time::Duration;
 
 use charon_files::cluster::NodeIndex;
 
-use super::event::{Event, Round};
+use super::event::{Event, RelayTrouble, Round};
 
 /// Most peers that are remembered: charon's own limit of operators (`cluster/ssz.go`).
 const MAX_PEERS: usize = 256;
+
+/// Most relays that are remembered.
+const MAX_RELAYS: usize = 16;
 
 /// How long a relay may stay silent before it is worth a word; charon itself gives up after a minute.
 const RELAY_PATIENCE: Duration = Duration::from_secs(10);
@@ -133,6 +136,17 @@ impl Peer {
     }
 }
 
+/// A relay that this node uses.
+#[derive(Debug, Clone, Default)]
+struct Relay {
+    /// charon's two-word name of it.
+    peer: String,
+    /// Empty if it was given as a multiaddress.
+    url: String,
+    /// What charon said last; it does not say when that is over.
+    trouble: Option<RelayTrouble>,
+}
+
 /// What a ceremony waits for that may need a human.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Waiting {
@@ -173,7 +187,9 @@ pub struct Progress {
     version: Option<String>,
     definition_hash: Option<String>,
     local_peer: Option<String>,
-    relay: Option<String>,
+    relays: Vec<Relay>,
+    /// How often one answered with other addresses than before.
+    relay_changes: u32,
     relay_reason: Option<String>,
     peers: Vec<Peer>,
     step: u32,
@@ -192,7 +208,8 @@ impl Progress {
             version: None,
             definition_hash: None,
             local_peer: None,
-            relay: None,
+            relays: Vec::new(),
+            relay_changes: 0,
             relay_reason: None,
             peers: Vec::new(),
             step: 0,
@@ -219,11 +236,17 @@ impl Progress {
                 address,
                 you,
             } => self.add_roster(peer, *index, address.as_deref(), *you, now),
-            Event::RelayResolved { peer: _, url } => {
-                self.relay = Some(url.clone());
+            Event::RelayResolved { peer, url } => {
+                self.relay_resolved(peer, url);
                 self.last_progress = now;
             }
             Event::RelayFailed { reason } => self.relay_reason = Some(reason.clone()),
+            Event::RelayTrouble { relay, trouble, .. } => {
+                if let Some(known) = self.relay_of(|known| known.peer == *relay) {
+                    relay.clone_into(&mut known.peer);
+                    known.trouble = Some(*trouble);
+                }
+            }
             Event::WaitingForPeers => self.advance(Phase::WaitingForPeers, now),
             Event::PeerConnected {
                 peer,
@@ -305,7 +328,20 @@ impl Progress {
 
     /// The relay that answered, by its URL.
     pub fn relay(&self) -> Option<&str> {
-        self.relay.as_deref()
+        let answered = self.relays.iter().rev().find(|relay| !relay.url.is_empty());
+        answered.map(|relay| relay.url.as_str())
+    }
+
+    /// How often a relay answered with other addresses than before; two relays behind one URL do so every two minutes.
+    pub fn relay_changes(&self) -> u32 {
+        self.relay_changes
+    }
+
+    /// What is wrong with the relays, if none of them works for this node.
+    pub fn relay_trouble(&self) -> Option<RelayTrouble> {
+        let mut troubles = self.relays.iter().map(|relay| relay.trouble);
+        let first = troubles.next()??;
+        troubles.all(|trouble| trouble.is_some()).then_some(first)
     }
 
     /// All nodes that charon named, this one included, in the definition's order if it printed a roster.
@@ -358,7 +394,7 @@ impl Progress {
 
     fn waiting_for_relay(&self, now: Duration) -> Option<Waiting> {
         let elapsed = self.silent_for(now);
-        (self.relay.is_none() && elapsed >= RELAY_PATIENCE).then(|| Waiting::Relay {
+        (self.relay().is_none() && elapsed >= RELAY_PATIENCE).then(|| Waiting::Relay {
             elapsed,
             reason: self.relay_reason.clone(),
         })
@@ -389,12 +425,42 @@ impl Progress {
 
     /// Whether no relay has answered although the node asked.
     pub(crate) fn relay_is_silent(&self) -> bool {
-        self.relay.is_none() && self.relay_reason.is_some()
+        self.relay().is_none() && self.relay_reason.is_some()
     }
 
     /// charon's last words about a relay that did not answer.
     pub(crate) fn relay_reason(&self) -> Option<&str> {
         self.relay_reason.as_deref()
+    }
+
+    /// charon tells a relay once, and again when its addresses change.
+    fn relay_resolved(&mut self, peer: &str, url: &str) {
+        if self.relays.iter().any(|known| known.url == url) {
+            self.relay_changes = self.relay_changes.saturating_add(1);
+        }
+        if let Some(relay) = self.relay_of(|known| known.url == url || known.peer == peer) {
+            peer.clone_into(&mut relay.peer);
+            url.clone_into(&mut relay.url);
+        }
+    }
+
+    /// The relay that is meant, which may be new; `None` if there are too many.
+    fn relay_of(&mut self, is_meant: impl Fn(&Relay) -> bool) -> Option<&mut Relay> {
+        match self.relays.iter().position(is_meant) {
+            Some(at) => self.relays.get_mut(at),
+            None if self.relays.len() < MAX_RELAYS => {
+                self.relays.push(Relay::default());
+                self.relays.last_mut()
+            }
+            None => None,
+        }
+    }
+
+    /// Takes back what somebody's arrival disproves.
+    fn relays_work(&mut self, is_over: impl Fn(RelayTrouble) -> bool) {
+        for relay in &mut self.relays {
+            relay.trouble = relay.trouble.filter(|trouble| !is_over(*trouble));
+        }
     }
 
     fn advance(&mut self, phase: Phase, now: Duration) {
@@ -444,6 +510,7 @@ impl Progress {
         now: Duration,
     ) {
         self.last_progress = now;
+        self.relays_work(|trouble| trouble == RelayTrouble::Unreachable);
         let link = Link::Connected { since: now };
         let others = || self.peers.iter().enumerate().filter(|(_, peer)| !peer.you);
         let mut named = others().filter(|(_, peer)| peer.name == name);
@@ -482,6 +549,7 @@ impl Progress {
     }
 
     fn all_connected(&mut self, now: Duration) {
+        self.relays_work(|_| true);
         for peer in &mut self.peers {
             if peer.is_absent() {
                 peer.link = Link::Connected { since: now };

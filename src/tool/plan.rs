@@ -4,6 +4,7 @@
 //! facts are gathered by `commands::observe`.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
@@ -457,6 +458,7 @@ const BYTES_ALWAYS: u64 = 16 * 1024 * 1024;
 pub fn make(request: &Request, facts: &Facts) -> Result<Plan, Vec<Finding>> {
     let mut findings = Vec::new();
     check_flags(request, &mut findings);
+    check_p2p_flags(request, &mut findings);
     let owner = check_data_dir(request, facts, &mut findings);
     check_state_dir(request, facts, &mut findings);
     let key = check_key(request, facts, &mut findings);
@@ -665,6 +667,109 @@ fn check_flags(request: &Request, findings: &mut Vec<Finding>) {
                 &format!("use {instead}"),
             ));
         }
+    }
+}
+
+/// The p2p flags that charon refuses, which it does only after a relay has answered. `dkg` does not use
+/// `--p2p-udp-address`.
+fn check_p2p_flags(request: &Request, findings: &mut Vec<Finding>) {
+    let mut wrong = |name: &str, value: &str, expected: &str, advice: &str| {
+        let advice = format!(
+            "give {advice}, or leave it out: a ceremony over a relay needs no address of its own"
+        );
+        let seen = format!("--{name}={value}");
+        findings.push(fail(
+            "charon-flag-invalid",
+            &format!("--{name}"),
+            &seen,
+            expected,
+            &advice,
+        ));
+    };
+    let tcp = "p2p-tcp-address";
+    let listens = flag_values(&request.charon_flags, tcp);
+    for address in listens.iter().flat_map(|value| value.split(',')) {
+        match listening_ip(address) {
+            // "missing port in address", "p2p TCP bind IP not specified", "invalid port".
+            None => wrong(tcp, address, "IP:PORT", &format!("--{tcp}=0.0.0.0:PORT")),
+            // "cannot assign requested address": the container has an address of its own.
+            Some(Some(ip))
+                if !ip.is_unspecified()
+                    && !ip.is_loopback()
+                    && request.network.as_deref() != Some("host") =>
+            {
+                wrong(
+                    tcp,
+                    address,
+                    "an address of the container",
+                    &format!("--{tcp}=0.0.0.0:PORT --p2p-external-ip={ip}"),
+                );
+            }
+            Some(_) => {}
+        }
+    }
+    let external = "p2p-external-ip";
+    for ip in flag_values(&request.charon_flags, external) {
+        // "invalid IP address format"; charon looks at it only if it listens.
+        if !listens.is_empty() && !ip.is_empty() && ip.parse::<IpAddr>().is_err() {
+            wrong(
+                external,
+                ip,
+                "an IP address alone",
+                &format!("--{external}=IP"),
+            );
+        }
+    }
+    let external = "p2p-external-hostname";
+    for host in flag_values(&request.charon_flags, external) {
+        // "invalid hostname: idna: disallowed rune".
+        if host.contains([':', '/']) {
+            wrong(
+                external,
+                host,
+                "a host name alone",
+                &format!("--{external}=NAME"),
+            );
+        }
+    }
+}
+
+/// What a flag of charon was given, each time, behind `=` or as the next word.
+fn flag_values<'a>(flags: &'a [String], name: &str) -> Vec<&'a str> {
+    let mut values = Vec::new();
+    let mut words = flags.iter();
+    while let Some(word) = words.next() {
+        let Some(rest) = word
+            .strip_prefix("--")
+            .and_then(|word| word.strip_prefix(name))
+        else {
+            continue;
+        };
+        match rest.strip_prefix('=') {
+            Some(value) => values.push(value),
+            None if rest.is_empty() => values.extend(words.next().map(String::as_str)),
+            None => {}
+        }
+    }
+    values
+}
+
+/// The IP of a listening address as Go reads it; the inner `None` stands for a name, which charon looks up itself.
+fn listening_ip(address: &str) -> Option<Option<IpAddr>> {
+    let (host, port) = address.rsplit_once(':')?;
+    if port.is_empty()
+        || (port.bytes().all(|byte| byte.is_ascii_digit()) && port.parse::<u16>().is_err())
+    {
+        return None;
+    }
+    let bare = host
+        .strip_prefix('[')
+        .and_then(|host| host.strip_suffix(']'));
+    match bare.unwrap_or(host).parse::<IpAddr>() {
+        Ok(IpAddr::V6(_)) if bare.is_none() => None,
+        Ok(ip) => Some(Some(ip)),
+        Err(_) if host.is_empty() || host.contains([':', '/']) => None,
+        Err(_) => Some(None),
     }
 }
 

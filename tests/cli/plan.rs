@@ -485,6 +485,69 @@ fn flags_that_break_the_promise_are_found_in_every_form() {
     }
 }
 
+/// charon v1.10.3 refused or accepted each of these.
+#[test]
+fn p2p_flags_that_charon_refuses_are_found_before_the_start() {
+    let listen = "--p2p-tcp-address=0.0.0.0:3610";
+    for (flags, network, is_refused) in [
+        (vec!["--p2p-tcp-address=0.0.0.0"], None, true),
+        (
+            vec!["--p2p-tcp-address", "127.0.0.1:3610,1.2.3.4"],
+            None,
+            true,
+        ),
+        (vec!["--p2p-tcp-address=:3610"], None, true),
+        (vec!["--p2p-tcp-address=0.0.0.0:99999"], None, true),
+        (vec!["--p2p-tcp-address=2001:db8::1:3610"], None, true),
+        (vec!["--p2p-tcp-address=203.0.113.9:3610"], None, true),
+        (
+            vec!["--p2p-tcp-address=203.0.113.9:3610"],
+            Some("mine"),
+            true,
+        ),
+        (
+            vec!["--p2p-tcp-address=203.0.113.9:3610"],
+            Some("host"),
+            false,
+        ),
+        (
+            vec!["--p2p-external-hostname=node.example:3610"],
+            None,
+            true,
+        ),
+        (
+            vec!["--p2p-external-hostname", "http://node.example"],
+            None,
+            true,
+        ),
+        (vec![listen, "--p2p-external-ip=300.1.1.1"], None, true),
+        (
+            vec![listen, "--p2p-external-ip", "1.2.3.4:3610"],
+            None,
+            true,
+        ),
+        (vec!["--p2p-external-ip=300.1.1.1"], None, false),
+        (vec![listen], None, false),
+        (vec!["--p2p-tcp-address", "[::]:3610"], None, false),
+        (vec!["--p2p-tcp-address=127.0.0.1:3610"], None, false),
+        (vec!["--p2p-tcp-address=localhost:3610"], None, false),
+        (vec!["--p2p-udp-address=0.0.0.0"], None, false),
+        (vec![listen, "--p2p-external-ip=203.0.113.9"], None, false),
+        (vec!["--p2p-external-hostname=node.example"], None, false),
+        (vec!["--p2p-tcp-addresses=x"], None, false),
+    ] {
+        let (mut request, facts) = good();
+        request.charon_flags = flags.iter().map(|flag| (*flag).to_owned()).collect();
+        request.network = network.map(str::to_owned);
+        if is_refused {
+            let told = refused(&request, &facts);
+            assert_eq!(told, BTreeSet::from(["charon-flag-invalid"]), "{flags:?}");
+        } else {
+            plan(&request, &facts);
+        }
+    }
+}
+
 /// charon knows its flags by these names alone: no other case, no underscores, no abbreviation and
 /// no single dash (spf13/pflag).
 #[test]

@@ -31,11 +31,11 @@ pub enum Whose {
     You,
     /// These other operators.
     Operators(Vec<Who>),
-    /// Whoever made the definition.
+    /// The person who made the definition.
     Coordinator,
     /// All operators together.
     Everybody,
-    /// Whoever runs the relay.
+    /// The operator of the relay.
     Relay,
     /// Nobody's decision: the machine or its engine.
     Machine,

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use charon_files::cluster::{CharonVersion, NodeIndex};
 
+use super::super::event::RelayTrouble;
 use super::super::progress::{Link, Peer, Phase, Progress, Waiting};
 use super::answer::{Diagnosis, End, Who, Whose, said};
 use super::cause::Cause;
@@ -33,18 +34,29 @@ impl Case<'_> {
             Cause::Terms(terms) => terms.explain(words),
             Cause::Settings(settings) => settings.explain(words),
             Cause::Network(network) => self.explain_network(network),
+            // Reported in 2023: a definition in which two operators have one ENR.
+            Cause::Crash
+                if words.contains("index out of range")
+                    && self.progress.reached() >= Phase::Keygen =>
+            {
+                said(
+                    "charon-crashed-at-start",
+                    Whose::Coordinator,
+                    format!(
+                        "charon crashed when all operators were connected: {}",
+                        shorten(words)
+                    ),
+                    "Check the definition: this is how charon fails when two operators have the same ENR. If all ENRs \
+                     differ, report it.",
+                )
+            }
             Cause::Crash => said(
                 "charon-crashed",
                 Whose::Machine,
-                format!("charon did not end by its own decision: {}", shorten(words)),
+                format!("charon crashed: {}", shorten(words)),
                 "Check that the image fits this machine's processor and run again. If it happens twice, report it.",
             ),
-            Cause::Unknown => said(
-                "unknown",
-                Whose::Unknown,
-                format!("charon failed: {}", shorten(words)),
-                "Show charon's log to the coordinator before anybody tries again.",
-            ),
+            Cause::Unknown => unknown(format!("charon failed: {}", shorten(words))),
         }
     }
 
@@ -80,6 +92,7 @@ impl Case<'_> {
                 format!("Keep this attempt as evidence. {RETRY_TOGETHER}"),
             ),
             Network::RelayUnreachable => self.relay_unreachable(),
+            Network::RelayLost => self.relay_lost(),
             Network::LateFailure => self.late_failure(),
             Network::PeersTooSlow => said(
                 "peers-too-slow",
@@ -91,25 +104,34 @@ impl Case<'_> {
                 ),
             ),
             Network::PeerLost { .. } if self.files_were_written() => self.late_failure(),
-            Network::PeerLost { peer } => said(
-                "peer-lost",
-                Whose::Everybody,
-                format!(
-                    "the connection to {} broke during the ceremony",
-                    self.name(peer.as_deref())
-                ),
-                format!(
-                    "Ask which node stopped or lost its network first; the one named here is only where this node \
-                     noticed. {RETRY_TOGETHER}"
-                ),
-            ),
+            Network::PeerLost { .. } if self.progress.relay_trouble().is_some() => {
+                self.relay_lost()
+            }
+            Network::PeerLost { peer } => {
+                let only = match peer {
+                    Some(_) => "; the one named here is only where this node noticed",
+                    None => "",
+                };
+                said(
+                    "peer-lost",
+                    Whose::Everybody,
+                    format!(
+                        "the connection to {} broke during the ceremony",
+                        self.name(peer.as_deref())
+                    ),
+                    format!(
+                        "Ask which node stopped or lost its network first{only}. {RETRY_TOGETHER}"
+                    ),
+                )
+            }
             Network::Stopped => self.stopped(),
         }
     }
 
     fn versions_differ(&self) -> Diagnosis {
         let evidence = self.evidence;
-        let ours = evidence.ours.as_deref().unwrap_or("another release");
+        let ours = evidence.ours.as_deref().or(self.progress.version());
+        let ours = ours.unwrap_or("another release");
         let theirs: Vec<String> = evidence
             .versions
             .iter()
@@ -150,8 +172,8 @@ impl Case<'_> {
             "definitions-differ",
             self.blame(dissenters),
             format!("{names} another definition than this node, whose definition hash is {ours}"),
-            "Compare the definition hashes with all operators, then whoever differs gets the coordinator's definition \
-             again.",
+            "Compare the definition hashes with all operators. Operators whose hash differs get the coordinator's \
+             definition again.",
         )
     }
 
@@ -191,6 +213,57 @@ impl Case<'_> {
         )
     }
 
+    fn relay_lost(&self) -> Diagnosis {
+        said(
+            "relay-lost",
+            Whose::Relay,
+            format!(
+                "this node cannot connect to the relay{}, through which it reaches the other operators",
+                self.relay()
+            ),
+            format!(
+                "Ask the others whether they see the same. If so, the relay has failed; if not, check this machine's \
+                 network. {RETRY_TOGETHER}"
+            ),
+        )
+    }
+
+    fn relay_refuses(&self) -> Diagnosis {
+        said(
+            "relay-refuses",
+            Whose::Relay,
+            format!(
+                "the relay{} refuses this node a place, so that other operators cannot reach it",
+                self.relay()
+            ),
+            "A relay has a limited number of places for each address, for about half an hour each. Wait that long and run \
+             again, or agree with all operators on another relay.",
+        )
+    }
+
+    /// Its URL, with a blank before it.
+    fn relay(&self) -> String {
+        self.progress
+            .relay()
+            .map_or_else(String::new, |url| format!(" {url}"))
+    }
+
+    /// A relay whose addresses change all the time, as two behind one name do, breaks every connection each time.
+    fn relay_changes(&self) -> Option<Diagnosis> {
+        let times = self.progress.relay_changes();
+        (times >= 2).then(|| {
+            said(
+                "relay-changes",
+                Whose::Relay,
+                format!(
+                    "the relay{} changed its addresses {times} times, and connections break each time",
+                    self.relay()
+                ),
+                format!("Agree with all operators on another relay, with one fixed address. {RETRY_TOGETHER}"),
+            )
+        })
+    }
+
     fn late_failure(&self) -> Diagnosis {
         Diagnosis {
             outputs_may_be_complete: true,
@@ -198,7 +271,7 @@ impl Case<'_> {
                 "late-failure",
                 Whose::Everybody,
                 "this node wrote all its files, but another node failed or left before the end",
-                "Ask which node failed. What was written here is worth something only if every node has all its files; \
+                "Ask which node failed. The files written here are only of use if every node has all of its files; \
                  otherwise all operators repeat the ceremony.",
             )
         }
@@ -223,6 +296,14 @@ impl Case<'_> {
         } else {
             "charon was stopped from outside"
         };
+        match self.progress.relay_trouble() {
+            Some(RelayTrouble::Unreachable) => return self.relay_lost(),
+            Some(RelayTrouble::Refuses) => return self.relay_refuses(),
+            None => {}
+        }
+        if let Some(changes) = self.relay_changes().filter(|_| !self.end.stopped) {
+            return changes;
+        }
         match self.progress.reached() {
             Phase::WaitingForRelay if self.progress.relay_is_silent() => self.relay_unreachable(),
             Phase::WaitingForPeers => self.peers_missing(how),
@@ -277,7 +358,7 @@ impl Case<'_> {
             "peers-missing",
             whose,
             format!("{how} while it waited for {missing} of {total} other nodes{names}"),
-            "Agree on a time, on the relays and on the release with all operators, then run again; waiting long is no \
+            "Agree on a time, on the relays and on the release with all operators, then run again; a long wait is not an \
              error.",
         )
     }
@@ -309,11 +390,11 @@ impl Case<'_> {
                     "hung-after-start",
                     whose,
                     format!(
-                        "all nodes were connected and the ceremony began, but nothing came for {silent} seconds\
+                        "all nodes were connected and the ceremony began, but nothing happened for {silent} seconds\
                          {lost_words}"
                     ),
                     format!(
-                        "Ask whether charon ended on some node; its log tells why.{hint} {RETRY_TOGETHER}"
+                        "Ask whether charon ended on one of the nodes; its log says why.{hint} {RETRY_TOGETHER}"
                     ),
                 ))
             }
@@ -322,14 +403,6 @@ impl Case<'_> {
 
     /// The process ended without a word about it.
     pub(super) fn silent_end(&self) -> Diagnosis {
-        let unknown = |cause: String| {
-            said(
-                "unknown",
-                Whose::Unknown,
-                cause,
-                "Show charon's log to the coordinator before anybody tries again.",
-            )
-        };
         match self.end.exit_code {
             _ if self.progress.phase() == Phase::Done => self.late_failure(),
             _ if self.end.stopped => self.stopped(),
@@ -340,7 +413,7 @@ impl Case<'_> {
                 Whose::Machine,
                 "charon was killed (exit code 137)",
                 format!(
-                    "Somebody killed the container, or the machine ran out of memory: its kernel log tells. \
+                    "Somebody killed the container, or the machine ran out of memory: its kernel log says which. \
                      {RETRY_TOGETHER}"
                 ),
             ),
@@ -434,6 +507,15 @@ impl Case<'_> {
             (None, None) => "another node".to_owned(),
         }
     }
+}
+
+fn unknown(cause: String) -> Diagnosis {
+    said(
+        "unknown",
+        Whose::Unknown,
+        cause,
+        "Show charon's log to the coordinator before anybody tries again.",
+    )
 }
 
 fn who(peer: &Peer) -> Who {

@@ -22,7 +22,7 @@ impl Cause {
     /// reports is never taken for a fault of this machine.
     pub(super) fn recognise(chain: Chain<'_>) -> Self {
         match network::recognise(chain) {
-            Some(found) if Self::Network(found.clone()).specificity() >= 8 => Self::Network(found),
+            Some(found) if Self::Network(found.clone()).specificity() >= 9 => Self::Network(found),
             found => local::recognise(chain)
                 .map(Self::Local)
                 .or_else(|| terms::recognise(chain).map(Self::Terms))
@@ -36,19 +36,20 @@ impl Cause {
     pub(super) const fn specificity(&self) -> u8 {
         match self {
             Self::Network(network) => match network {
-                Network::VersionsDiffer | Network::DefinitionsDiffer => 9,
-                Network::NodeRestarted { .. } | Network::PartialSignatureInvalid { .. } => 8,
+                Network::VersionsDiffer | Network::DefinitionsDiffer => 10,
+                Network::NodeRestarted { .. } | Network::PartialSignatureInvalid { .. } => 9,
                 Network::RelayUnreachable
                 | Network::LockInvalid
-                | Network::MessageInvalid { .. } => 7,
-                Network::LateFailure => 5,
-                Network::PeersTooSlow => 4,
-                Network::PeerLost { .. } => 3,
+                | Network::MessageInvalid { .. } => 8,
+                Network::LateFailure => 6,
+                Network::PeersTooSlow | Network::RelayLost => 5,
+                Network::PeerLost { peer: Some(_) } => 4,
+                Network::PeerLost { peer: None } => 3,
                 // Any other error is the reason why the context was cancelled.
                 Network::Stopped => 1,
             },
-            Self::Local(_) | Self::Terms(_) | Self::Settings(_) => 7,
-            Self::Crash => 6,
+            Self::Local(_) | Self::Terms(_) | Self::Settings(_) => 8,
+            Self::Crash => 7,
             Self::Unknown => 2,
         }
     }
@@ -64,15 +65,16 @@ impl Cause {
                 | Network::PeerLost { .. } => true,
                 Network::PartialSignatureInvalid { .. }
                 | Network::RelayUnreachable
+                | Network::RelayLost
                 | Network::LockInvalid
                 | Network::MessageInvalid { .. }
                 | Network::LateFailure
                 | Network::PeersTooSlow
                 | Network::Stopped => false,
             },
-            Self::Local(_) | Self::Terms(_) | Self::Settings(_) | Self::Crash | Self::Unknown => {
-                false
-            }
+            // Said by a node that runs, of what a validator client asks it.
+            Self::Local(local) => *local == Local::KeystoresOfAnother,
+            Self::Terms(_) | Self::Settings(_) | Self::Crash | Self::Unknown => false,
         }
     }
 }

@@ -69,6 +69,7 @@ impl Evidence {
             | Event::Roster { .. }
             | Event::RelayResolved { .. }
             | Event::RelayFailed { .. }
+            | Event::RelayTrouble { .. }
             | Event::WaitingForPeers
             | Event::PeerConnected { .. }
             | Event::PeerDisconnected { .. }
@@ -99,7 +100,7 @@ impl Evidence {
         let cause = Cause::recognise(chain);
         let peer = chain.field("peer");
         if let Some((ours, theirs)) = clashing_versions(chain.words) {
-            self.ours = Some(ours);
+            self.ours = ours.or(self.ours.take());
             let peer = peer.unwrap_or_default();
             let known = self.versions.iter().any(|(name, _)| *name == peer);
             if !known && self.versions.len() < MAX_NAMED {

@@ -10,6 +10,9 @@ pub(super) enum Local {
     DataDirectoryMissing { path: Option<String> },
     EnrKeyMissing { path: Option<String> },
     EnrKeyUnreadable,
+    HeartbeatUnreadable { path: Option<String> },
+    ClusterLockUnusable,
+    KeystoresOfAnother,
     EnrKeyNotInDefinition,
     OtherCharonRunning { command: Option<String> },
     GracePeriod,
@@ -17,6 +20,13 @@ pub(super) enum Local {
     PermissionDenied { path: Option<String> },
     InputOutput,
 }
+
+const LOADING_THE_KEY: [&str; 4] = [
+    "load priv key",
+    "load private key",
+    "read private key from disk",
+    "decode private key hex",
+];
 
 pub(super) fn recognise(chain: Chain<'_>) -> Option<Local> {
     Some(
@@ -27,7 +37,8 @@ pub(super) fn recognise(chain: Chain<'_>) -> Option<Local> {
             "operation not permitted",
             "read-only file system",
             "parent directory is not writable",
-        ]) {
+        ]) && !chain.has(&["dial "])
+        {
             Local::PermissionDenied { path: chain.path() }
         } else if chain.has(&["input/output error", "too many open files"]) {
             Local::InputOutput
@@ -48,7 +59,8 @@ pub(super) fn recognise(chain: Chain<'_>) -> Option<Local> {
             "private key file does not exist", // v1.9 and later.
             "private key file path is a directory",
             "missing required files", // v0.15 to v1.8.
-        ]) || (chain.has(&["read private key from disk"]) && chain.has(&["no such file"]))
+            "private key not found",  // `charon enr` up to v0.17.
+        ]) || (chain.has(&LOADING_THE_KEY) && chain.has(&["no such file"]))
         {
             Local::EnrKeyMissing { path: chain.path() }
         } else if chain.has(&["another charon instance may be running"]) {
@@ -62,12 +74,16 @@ pub(super) fn recognise(chain: Chain<'_>) -> Option<Local> {
             "private key not matching definition file",
         ]) {
             Local::EnrKeyNotInDefinition
-        } else if chain.has(&[
-            "load priv key",
-            "load private key",
-            "decode private key hex",
-        ]) {
+        } else if chain.has(&["load private key share", "order private key shares"]) {
+            Local::ClusterLockUnusable
+        } else if chain.has(&LOADING_THE_KEY) {
             Local::EnrKeyUnreadable
+        } else if chain.has(&["decode private key lock file"]) {
+            Local::HeartbeatUnreadable { path: chain.path() }
+        } else if chain.has(&["mismatching validator client key share index"]) {
+            Local::KeystoresOfAnother
+        } else if chain.has(&["cluster lock", "cluster-lock.json", "cluster manifest"]) {
+            Local::ClusterLockUnusable
         } else {
             return None;
         },
@@ -103,13 +119,35 @@ impl Local {
                     "there is no ENR key: {}",
                     or(path, "charon-enr-private-key was not found")
                 ),
-                "Restore charon-enr-private-key from the backup. A new key would not belong to the definition.",
+                "Check that this is the right data directory. If it is, restore charon-enr-private-key from the backup: \
+                 a new key would not belong to the definition.",
             ),
             Self::EnrKeyUnreadable => said(
                 "enr-key-unreadable",
                 Whose::You,
                 "the file charon-enr-private-key does not hold a key",
                 "Restore it from the backup: it holds exactly 64 hexadecimal digits.",
+            ),
+            Self::HeartbeatUnreadable { path } => said(
+                "enr-key-lock-unreadable",
+                Whose::You,
+                format!(
+                    "charon cannot read its own sign of life, {}",
+                    or(path, "charon-enr-private-key.lock")
+                ),
+                "Make sure that no charon uses this ENR key on any machine, then delete that one file and run again.",
+            ),
+            Self::ClusterLockUnusable => said(
+                "cluster-lock-unusable",
+                Whose::You,
+                "charon cannot use the cluster lock and the keystores in this directory",
+                "Find out with the verify command what is wrong with them; restore them from this node's own backup.",
+            ),
+            Self::KeystoresOfAnother => said(
+                "keystores-of-another-operator",
+                Whose::You,
+                "this node's validator client has the keystores of another operator",
+                "Stop the validator client. The verify command tells whose keystores a directory holds.",
             ),
             Self::EnrKeyNotInDefinition => said(
                 "enr-key-not-in-definition",
@@ -154,7 +192,7 @@ impl Local {
                 "input-output-error",
                 Whose::Machine,
                 "the machine failed to read or write",
-                "Look into the machine's kernel log before anything else; the disk may be dying.",
+                "Read the machine's kernel log (dmesg) before anything else; the disk may be failing.",
             ),
         }
     }

@@ -21,6 +21,8 @@ pub(super) enum Network {
     LockInvalid,
     /// The relay did not answer for a minute.
     RelayUnreachable,
+    /// The relay answered, and then no more.
+    RelayLost,
     /// The good-bye failed; all files had been written.
     LateFailure,
     /// charon's own patience ran out.
@@ -31,21 +33,51 @@ pub(super) enum Network {
     Stopped,
 }
 
-/// The version of this node and of its peer, from `mismatching charon version; expect=v1.10, got=v1.3`.
+/// The version of this node, if it is told, and of its peer, from `mismatching charon version; expect=v1.10, got=v1.3`;
+/// none of the peer (`parse peer version`) is one from before v0.15.
 ///
 /// The server writes what *it* expects and what it got from its client (`dkg/sync/server.go`, validReq). If the line
 /// tells what a peer answered to us, the peer is the server and we are the client.
-pub(super) fn clashing_versions(words: &str) -> Option<(String, String)> {
+pub(super) fn clashing_versions(words: &str) -> Option<(Option<String>, String)> {
+    if words.contains("parse peer version") {
+        return Some((None, String::new()));
+    }
     let (before, after) = words.split_once("mismatching charon version; expect=")?;
     let (server, rest) = after.split_once(", got=")?;
     let client = rest.split([' ', ':', ',']).next()?;
     let (server, client) = (server.to_owned(), client.to_owned());
     if before.contains("peer responded with error") {
-        Some((client, server))
+        Some((Some(client), server))
     } else {
-        Some((server, client))
+        Some((Some(server), client))
     }
 }
+
+/// What a peer of another ceremony, or of another release, may send.
+const MESSAGE_INVALID: [&str; 22] = [
+    "invalid round ",
+    "invalid node sig",
+    "invalid pubshare",
+    "invalid amount of commitments",
+    "invalid number of signatures",
+    "invalid message id",
+    "invalid peer index",
+    "too many round ",
+    "round 1 cast",
+    "round 1 p2p",
+    "round 2 cast",
+    "round 1 shamir",
+    "exec round ",
+    "frost check message",
+    "sender peer ID does not match",
+    "partial signature from unknown peer",
+    "duplicate ID, mismatching hash",
+    "unknown message id",
+    "request malformed",
+    "bundle request invalid",
+    "public key share length from node",
+    "pedersen DKG protocol failed",
+];
 
 pub(super) fn recognise(chain: Chain<'_>) -> Option<Network> {
     let peer = || chain.field("peer");
@@ -86,14 +118,18 @@ pub(super) fn recognise(chain: Chain<'_>) -> Option<Network> {
         "aggregated signature",
     ]) {
         Network::LockInvalid
-    } else if chain.has(&[
-        "invalid round ",
-        "invalid node signature",
-        "invalid pubshare",
-    ]) {
+    } else if chain.has(&MESSAGE_INVALID) {
         Network::MessageInvalid { peer: peer() }
     } else if chain.has(&["sync shutdown"]) {
         Network::LateFailure
+    } else if chain.has(&["error opening hop stream to relay"]) {
+        Network::RelayLost
+    } else if chain.has(&[
+        // charon asks all peers at once, and lets go of the rest when it loses one of them.
+        "send sig request: context canceled",
+        "send message: context canceled",
+    ]) {
+        Network::PeerLost { peer: peer() }
     } else if chain.has(&["context canceled"]) {
         Network::Stopped
     } else if chain.has(&["timed out waiting for", "context deadline exceeded"]) {
@@ -114,6 +150,8 @@ pub(super) fn recognise(chain: Chain<'_>) -> Option<Network> {
         "new stream",
         "protocol aborted",
         "peer errored",
+        "no or zero response received",
+        "sigdata channel has been closed",
     ]) {
         Network::PeerLost { peer: peer() }
     } else {

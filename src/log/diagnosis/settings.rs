@@ -11,6 +11,8 @@ pub(super) enum Settings {
     KeymanagerRefused,
     RelayUrlInvalid,
     AddressInUse,
+    AddressElsewhere,
+    AddressInvalid,
     FlagsWrong,
 }
 
@@ -23,16 +25,43 @@ pub(super) fn recognise(chain: Chain<'_>) -> Option<Settings> {
         Settings::KeymanagerFlags
     } else if chain.has(&["keymanager", "failed posting keys"]) {
         Settings::KeymanagerRefused
-    } else if chain.has(&["parse relay url", "relay url scheme", "invalid relay "]) {
+    } else if chain.has(&[
+        "parse relay url",
+        "relay url scheme",
+        "invalid relay ",
+        "peer from multiaddr",
+        "bootnode url", // v0.13.
+    ]) {
         Settings::RelayUrlInvalid
     } else if chain.has(&["address already in use"]) {
         Settings::AddressInUse
+    } else if chain.has(&["cannot assign requested address"]) {
+        Settings::AddressElsewhere
+    } else if chain.has(&[
+        "bind addr",
+        "IP not specified",
+        "invalid IP address format", // v1.8 and later.
+        "invalid ip address",        // up to v1.5.
+        "invalid TCP ip address",    // v1.6 and v1.7.
+        "invalid UDP ip address",    // v1.6 and v1.7.
+        "invalid p2p external ip",   // v0.13.
+        "p2p external host flag",    // v0.13.
+        "invalid hostname",          // v1.9 and later.
+        "invalid dns ",
+        "invalid multiaddr",
+        "invalid tcp multiaddr",
+        "invalid quic-v1 multiaddr",
+    ]) {
+        Settings::AddressInvalid
     } else if chain.has(&[
         "unknown flag",
         "unknown shorthand flag",
         "unknown command",
         "flag needs an argument",
         "invalid argument \"",
+        "bad flag syntax",
+        "read config",
+        "accepts 0 arg",
         "--nickname exceeds",
         "--log-color value",
         "parse level",
@@ -79,6 +108,24 @@ impl Settings {
                     shorten(words)
                 ),
                 "Choose another port, or leave the p2p address flags out: a ceremony over a relay needs none.",
+            ),
+            Self::AddressElsewhere => you(
+                "p2p-address-elsewhere",
+                format!(
+                    "charon cannot listen on an address that its container does not have: {}",
+                    shorten(words)
+                ),
+                "Give 0.0.0.0 and the port in --p2p-tcp-address and the address that others see in --p2p-external-ip, or \
+                 leave the p2p address flags out: a ceremony over a relay needs none.",
+            ),
+            Self::AddressInvalid => you(
+                "p2p-address-invalid",
+                format!(
+                    "charon cannot use an address of the p2p flags: {}",
+                    shorten(words)
+                ),
+                "Give --p2p-tcp-address as IP:PORT, --p2p-external-ip as a bare IP and --p2p-external-hostname as a bare \
+                 name, or leave them out: a ceremony over a relay needs none.",
             ),
             Self::FlagsWrong => you(
                 "flags-wrong",

@@ -10,7 +10,11 @@ pub(super) enum Terms {
     VersionTooOld,
     HashMismatch { which: &'static str },
     SignatureInvalid,
+    ContractWalletUnsupported { bytes: Option<String> },
     ExecutionClientNeeded,
+    ExecutionClientFailed,
+    ContractMissing,
+    AddressInvalid,
     DuplicateEnr,
     EnrInvalid { enr: Option<String> },
     DepositAmountsInvalid,
@@ -21,6 +25,24 @@ pub(super) enum Terms {
     Unreadable,
 }
 
+/// The size of an ordinary wallet's signature, for which definitions before v1.11 have room.
+const WALLET_BYTES: &str = "65";
+
+/// What follows charon's words for a failed check of the wallets' signatures.
+fn why_signatures_failed(chain: Chain<'_>) -> Option<&str> {
+    let checks = [
+        "cluster definition signature verification failed", // up to v1.7.
+        "verify cluster definition signatures",             // v1.8 and later.
+    ];
+    let find = |check: &&str| chain.words.split_once(check);
+    let (_, reason) = checks.iter().find_map(find)?;
+    Some(
+        reason
+            .split_once("own risk")
+            .map_or(reason, |(_, reason)| reason),
+    )
+}
+
 pub(super) fn recognise(chain: Chain<'_>) -> Option<Terms> {
     Some(if chain.has(&["unsupported definition version"]) {
         Terms::VersionUnknown {
@@ -29,26 +51,43 @@ pub(super) fn recognise(chain: Chain<'_>) -> Option<Terms> {
     } else if chain.has(&["only v1.6.0"]) && chain.has(&["cluster definition version"]) {
         // Three wordings: v0.17 to v0.19, v1.0 to v1.6, v1.7 and later.
         Terms::VersionTooOld
+    } else if chain.has(&["invalid fork version", "invalid network name"]) {
+        Terms::NetworkUnknown {
+            fork_version: chain.field("fork_version"),
+        }
+    } else if chain.has(&["bytes too long"]) && chain.field("n").as_deref() == Some(WALLET_BYTES) {
+        Terms::ContractWalletUnsupported {
+            bytes: chain.field("l"),
+        }
     } else if chain.has(&[
-        "cluster definition hashes verification failed", // up to v1.7.
-        "verify cluster definition hashes",              // v1.8 and later.
+        "invalid withdrawal address",
+        "invalid ethereum",
+        "address has wrong length",
     ]) {
+        Terms::AddressInvalid
+    } else if chain.has(&["invalid config hash", "invalid definition hash"]) {
         let which = if chain.has(&["invalid config hash"]) {
             "config hash"
         } else {
             "definition hash"
         };
         Terms::HashMismatch { which }
-    } else if chain.has(&[
-        "execution engine endpoint is not set",
-        "eth1 client is not connected",
-    ]) {
+    } else if chain.has(&["execution engine endpoint is not set"]) {
         Terms::ExecutionClientNeeded
-    } else if chain.has(&[
-        "cluster definition signature verification failed", // up to v1.7.
-        "verify cluster definition signatures",             // v1.8 and later.
-    ]) {
-        Terms::SignatureInvalid
+    } else if chain.has(&["no contract code at given address"]) {
+        Terms::ContractMissing
+    } else if chain.has(&["eth1 client", "execution layer client"])
+        || (chain.has(&["invalid lock file"]) && chain.has(&["Post \"", "dial tcp"]))
+    {
+        Terms::ExecutionClientFailed
+    } else if let Some(reason) = why_signatures_failed(chain) {
+        // What charon does not say itself, the execution client said.
+        let by_charon = ["signature", "signed", "EIP712", "execution reverted"];
+        if by_charon.iter().any(|words| reason.contains(words)) {
+            Terms::SignatureInvalid
+        } else {
+            Terms::ExecutionClientFailed
+        }
     } else if chain.has(&[
         "duplicate peer enrs",
         "duplicate peer ids",
@@ -57,6 +96,7 @@ pub(super) fn recognise(chain: Chain<'_>) -> Option<Terms> {
         Terms::DuplicateEnr
     } else if chain.has(&[
         "decode enr",
+        "decode ENR", // v0.13.
         "parse enr",
         "parse ENR",
         "'enr:' prefix",
@@ -74,14 +114,11 @@ pub(super) fn recognise(chain: Chain<'_>) -> Option<Terms> {
         "threshold has to be greater",
     ]) {
         Terms::ThresholdInvalid
-    } else if chain.has(&["invalid fork version", "invalid network name"]) {
-        Terms::NetworkUnknown {
-            fork_version: chain.field("fork_version"),
-        }
     } else if chain.has(&["unsupported dkg algorithm"]) {
         Terms::AlgorithmUnsupported
     } else if chain.has(&[
         "unmarshal definition",
+        "cluster definition hashes", // The hash of it cannot be made.
         "num_validators",
         "definition file too large",
     ]) {
@@ -138,11 +175,48 @@ impl Terms {
                     shorten(words)
                 ),
             ),
+            Self::ContractWalletUnsupported { bytes } => said(
+                "contract-wallet-unsupported",
+                Whose::Coordinator,
+                format!(
+                    "a signature in the definition has {} bytes, as contract wallets with several owners make them; this \
+                     version of definitions has room for {WALLET_BYTES}",
+                    value(bytes)
+                ),
+                "The coordinator makes a new definition: of version v1.11 or later, or with an ordinary wallet for that \
+                 operator.",
+            ),
             Self::ExecutionClientNeeded => said(
                 "execution-client-needed",
                 Whose::You,
                 "an operator signed with a contract wallet, and charon needs an execution client to check that",
                 "Run again with charon's flag --execution-client-rpc-endpoint and the URL of an execution client.",
+            ),
+            Self::ExecutionClientFailed => said(
+                "execution-client-unreachable",
+                Whose::You,
+                format!(
+                    "the execution client given to charon does not answer as it should: {}",
+                    shorten(words)
+                ),
+                "Check that it is running and synced, and that its URL works inside a container, where 127.0.0.1 is the \
+                 container itself. If no operator signed with a contract wallet, leave \
+                 --execution-client-rpc-endpoint out.",
+            ),
+            Self::ContractMissing => said(
+                "contract-wallet-missing",
+                Whose::You,
+                "an operator signed with a contract wallet, but the execution client knows no contract at that \
+                 operator's address",
+                "Check that the execution client serves the definition's network and is synced. If it does, ask the \
+                 coordinator for a new definition: the signature is not that operator's.",
+            ),
+            Self::AddressInvalid => coordinator(
+                "address-invalid",
+                format!(
+                    "an address in the definition is not valid: {}",
+                    shorten(words)
+                ),
             ),
             Self::DuplicateEnr => coordinator(
                 "duplicate-enr",

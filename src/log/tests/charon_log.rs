@@ -72,9 +72,21 @@ fn expected(release: &str, case: &str, end: End) -> &'static str {
     match (release, case) {
         (_, "bad-enr" | "bad-enr-prefix") => "enr-invalid",
         (_, "bad-relay-url") => "relay-url-invalid",
+        (_, "contract-wallet-in-old-definition") => "contract-wallet-unsupported",
+        (_, "contract-wallet-refuses") => "definition-signature-invalid",
         (_, "corrupt-key") => "enr-key-unreadable",
         (_, "definition-file-missing") => "definition-unreadable",
         (_, "enr-not-in-definition") => "enr-key-not-in-definition",
+        (_, "execution-client-needed") => "execution-client-needed",
+        (_, "execution-client-of-another-network") => "contract-wallet-missing",
+        (
+            _,
+            "execution-client-down"
+            | "execution-client-no-host"
+            | "execution-client-refuses"
+            | "execution-client-syncing"
+            | "execution-client-websocket-down",
+        ) => "execution-client-unreachable",
         (_, "existing-cluster-lock" | "existing-deposit-data" | "existing-validator-keys") => {
             "data-directory-not-clean"
         }
@@ -88,11 +100,31 @@ fn expected(release: &str, case: &str, end: End) -> &'static str {
         (_, "missing-enr-key") => "enr-key-missing",
         (_, "other-charon-running") => "other-charon-running",
         (_, "permission-denied") => "permission-denied",
+        (
+            _,
+            "p2p-address-without-host"
+            | "p2p-address-without-port"
+            | "p2p-external-ip-invalid"
+            | "p2p-hostname-with-port",
+        ) => "p2p-address-invalid",
+        (_, "p2p-address-elsewhere") => "p2p-address-elsewhere",
+        (
+            _,
+            "relay-killed/node0"
+            | "relay-killed/node1"
+            | "relay-killed/node2"
+            | "relay-killed/node3"
+            | "relay-killed-waiting",
+        ) => "relay-lost",
+        (_, "relay-multiaddr-without-peer") => "relay-url-invalid",
+        (_, "relay-refused/node0") => "relay-refuses",
+        // This one has a place, and the others have none.
+        (_, "relay-refused/node2") => "peers-missing",
         (_, "relay-timeout" | "relay-unreachable") => "relay-unreachable",
         (_, "tampered-definition") => "definition-hash-mismatch",
         (_, "unknown-definition-version") => "definition-version-unknown",
         (_, "unknown-flag") => "flags-wrong",
-        (_, "unknown-network") => "network-unknown",
+        (_, "unknown-network" | "unknown-network-signed") => "network-unknown",
 
         ("def1.5-by-v1.10.3", _) => "definition-version-too-old",
         ("mix-1.3-1.10", _) => "charon-versions-differ",
@@ -292,6 +324,85 @@ fn values_of_the_failure_are_repeated() {
 }
 
 #[test]
+fn a_node_is_named_where_libp2p_lists_what_it_tried() {
+    for (case, name) in [
+        ("v1.3.3/peer-killed/node2", "operator 4 of 4 (proud-ring)"),
+        (
+            "v1.3.3/peer-interrupted/node0",
+            "operator 2 of 4 (expensive-song)",
+        ),
+        ("v1.3.3/disk-full/node1", "operator 4 of 4 (proud-ring)"),
+    ] {
+        let path = fixtures("failures").join(format!("{case}.log"));
+        let output = String::from_utf8(recorded(&path).output).unwrap();
+        // As it is before charon has written that it has all files.
+        let output = output.replace("\"step\": ", "\"at\": ");
+        let end = End {
+            exit_code: Some(1),
+            ..End::default()
+        };
+        let found = diagnose(output.as_bytes(), SIZE, None, end, Duration::ZERO).unwrap();
+        assert!(found.cause.contains(name), "{case}: {}", found.cause);
+    }
+}
+
+#[test]
+fn relays_that_change_all_the_time_are_not_taken_for_somebody_who_stops_charon() {
+    let resolved = |minute: u32, relay: &str| {
+        format!(
+            "18:{minute:02}:00.000 INFO dkg        Resolved new relay                       {{\"peer\": \"{relay}\", \"url\": \"https://0.relay.example\", \"addrs\": \"[/ip4/192.0.2.{minute}/tcp/3610]\"}}\n"
+        )
+    };
+    let output = [
+        resolved(10, "able-cat"),
+        "18:10:01.000 INFO dkg        All peers connected, starting DKG ceremony\n".to_owned(),
+        resolved(12, "brave-dog"),
+        resolved(14, "able-cat"),
+        "18:14:03.000 ERRO cmd        Fatal error: sync step: p2p connection failed, please retry DKG: context canceled {\"step\": 2}\n".to_owned(),
+    ]
+    .concat();
+    let end = End {
+        exit_code: Some(1),
+        ..End::default()
+    };
+    let found = diagnose(output.as_bytes(), SIZE, None, end, Duration::ZERO).unwrap();
+    assert_eq!(found.id, "relay-changes");
+    assert!(
+        found
+            .cause
+            .contains("https://0.relay.example changed its addresses 2 times")
+    );
+}
+
+#[test]
+fn a_failure_is_the_same_behind_every_collectors_prefix() {
+    let root = fixtures("failures/v1.10.3");
+    for path in files_below(&root) {
+        let recorded = recorded(&path);
+        let text = String::from_utf8(recorded.output).unwrap();
+        let diagnosed = |text: &str| {
+            let found = diagnose(text.as_bytes(), SIZE, None, recorded.end, Duration::ZERO);
+            found.map(|found| (found.id, found.cause, found.evidence))
+        };
+        let bare = diagnosed(&text);
+        let each = |wrap: &dyn Fn(&str) -> String| text.lines().map(wrap).collect::<String>();
+        for wrapped in [
+            each(&|line| format!("{line}\r\n")),
+            each(&|line| format!("\u{1b}[32mcharon-1  |\u{1b}[0m {line}\n")),
+            each(&|line| format!("Nov 27 22:35:43 host charon[123]: {line}\n")),
+            each(&|line| {
+                let log = serde_json::Value::from(format!("{line}\n"));
+                format!(
+                    "{{\"log\":{log},\"stream\":\"stderr\",\"time\":\"2026-11-27T22:35:43.1Z\"}}\n"
+                )
+            }),
+        ] {
+            assert_eq!(diagnosed(&wrapped), bare, "{}", path.display());
+        }
+    }
+}
+
+#[test]
 fn files_written_before_a_late_failure_are_not_forgotten() {
     for release in ["v0.19.2", "v1.3.3", "v1.10.3", "v1.11.0-rc3"] {
         for node in ["node0", "node1", "node2"] {
@@ -474,6 +585,13 @@ fn what_the_engine_and_the_kernel_say_counts() {
         machine("charon-crashed")
     );
     assert_eq!(
+        of(
+            b"18:00:00.000 INFO dkg        All peers connected, starting DKG ceremony\npanic: runtime error: index out of range [4] with length 4\n",
+            end(Some(2), false, false)
+        ),
+        Some(("charon-crashed-at-start", Whose::Coordinator))
+    );
+    assert_eq!(
         of(b"", end(Some(130), false, false)),
         Some(("interrupted", Whose::You))
     );
@@ -585,6 +703,52 @@ fn causes_that_could_not_be_provoked_are_known_by_their_phrases() {
             "new libp2p node: failed to listen on any addresses: [listen tcp4 0.0.0.0:3610: bind: address already in use]",
             "address-in-use",
         ),
+        (
+            "private key not found. If this is your first time running this client, create one with `charon create enr`.",
+            "enr-key-missing",
+        ),
+        (
+            "load priv key: open .charon/charon-enr-private-key: no such file or directory",
+            "enr-key-missing",
+        ),
+        (
+            "resolve IP of p2p external host flag: lookup node.example: no such host",
+            "p2p-address-invalid",
+        ),
+        ("invalid IP address format for UDP", "p2p-address-invalid"),
+        (
+            "decode private key lock file: unexpected end of JSON input",
+            "enr-key-lock-unreadable",
+        ),
+        (
+            "load cluster lock: read cluster-lock.json: open .charon/cluster-lock.json: no such file or directory",
+            "cluster-lock-unusable",
+        ),
+        (
+            "invalid lock file signatures: Post \"http://127.0.0.1:8545\": dial tcp 127.0.0.1:8545: connect: connection refused",
+            "execution-client-unreachable",
+        ),
+        (
+            "verify cluster definition hashes (run with --no-verify to bypass at own risk): config hash: invalid ethereum hex address",
+            "address-invalid",
+        ),
+        (
+            "transport round 2: send sig request: context canceled",
+            "peer-lost",
+        ),
+        (
+            "sync server error: invalid sync message: parse peer version: invalid version string",
+            "charon-versions-differ",
+        ),
+        (
+            "transport round 1: too many round 1 casts messages",
+            "peer-message-invalid",
+        ),
+        (
+            "exec round 1: error constructing commitment",
+            "peer-message-invalid",
+        ),
+        ("read config: yaml: line 1", "flags-wrong"),
         ("something that no release says yet", "unknown"),
     ] {
         for prefix in ["Fatal error", "Application failed to start"] {

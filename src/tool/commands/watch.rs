@@ -103,20 +103,17 @@ impl<'a> Watch<'a> {
 
     /// The finding of a diagnosis.
     pub(super) fn finding(&self, diagnosis: &Diagnosis) -> Finding {
-        let mender = match &diagnosis.whose {
-            Whose::Operators(operators) => Some(
-                operators
-                    .iter()
-                    .map(|who| self.who(who))
-                    .collect::<Vec<_>>()
-                    .join(", "),
-            ),
-            Whose::You => Some("you".to_owned()),
-            Whose::Coordinator => Some("the coordinator".to_owned()),
-            Whose::Everybody => Some("all operators together".to_owned()),
-            Whose::Relay => Some("whoever runs the relay, and this machine's network".to_owned()),
-            Whose::Machine => Some("whoever runs this machine".to_owned()),
-            Whose::Unknown => None,
+        let subject = match &diagnosis.whose {
+            Whose::Operators(operators) => {
+                let names: Vec<String> = operators.iter().map(|who| self.who(who)).collect();
+                format!("{} must fix this", names.join(", "))
+            }
+            Whose::You => "you must fix this".to_owned(),
+            Whose::Coordinator => "the coordinator must fix this".to_owned(),
+            Whose::Everybody => "all operators must fix this together".to_owned(),
+            Whose::Relay => "the relay's operator must fix this, or your network's".to_owned(),
+            Whose::Machine => "this machine's administrator must fix this".to_owned(),
+            Whose::Unknown => "it is not known who must fix this".to_owned(),
         };
         // The cause is told as the failure itself; charon's own words only where they add something.
         let seen = diagnosis
@@ -126,10 +123,7 @@ impl<'a> Watch<'a> {
         Finding {
             check: diagnosis.id,
             weight: Weight::Fail,
-            subject: mender.map_or_else(
-                || "it cannot be told who must mend it".to_owned(),
-                |mender| format!("for {mender} to mend"),
-            ),
+            subject,
             seen: seen.unwrap_or_default(),
             expected: String::new(),
             advice: diagnosis.next_step.clone(),
@@ -171,12 +165,9 @@ impl<'a> Watch<'a> {
             Event::RelayResolved { url, .. } => {
                 self.context.say(&format!("relay {url} answers"));
             }
-            Event::RelayFailed { reason } if !self.stopping => {
-                if self.relays_told.len() < MOST_REASONS && self.relays_told.insert(reason.clone())
-                {
-                    self.context
-                        .say(&format!("a relay does not answer: {reason}"));
-                }
+            Event::RelayFailed { reason } => self.tell_relay("does not answer", reason),
+            Event::RelayTrouble { reason, .. } => {
+                self.tell_relay("does not serve this node", reason);
             }
             Event::KeyDone { key, total } => {
                 self.context
@@ -188,8 +179,7 @@ impl<'a> Watch<'a> {
                 });
                 self.context.say(&format!("charon: {message}{about}"));
             }
-            Event::RelayFailed { .. }
-            | Event::Error { .. }
+            Event::Error { .. }
             | Event::Starting { .. }
             | Event::DefinitionLoaded { .. }
             | Event::P2pUp { .. }
@@ -208,6 +198,15 @@ impl<'a> Watch<'a> {
             | Event::Fatal { .. }
             | Event::Crash { .. }
             | Event::Other => {}
+        }
+    }
+
+    fn tell_relay(&mut self, what: &str, reason: &str) {
+        let is_news = self.relays_told.len() < MOST_REASONS
+            && !self.stopping
+            && self.relays_told.insert(reason.to_owned());
+        if is_news {
+            self.context.say(&format!("a relay {what}: {reason}"));
         }
     }
 

@@ -20,14 +20,14 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use charon_dkg::host::docker::{
+use charon_dkg::ceremony::plan::{ContainerPlan, Mount};
+use charon_dkg::docker::endpoint::Address;
+use charon_dkg::docker::probe::{self, Outcome, ask_relays};
+use charon_dkg::docker::self_image::{PROGRAM, SelfImage, SelfImageSpec, load_self_image};
+use charon_dkg::docker::{
     ContainerState, Engine, EngineError, EngineFacts, LogLine, MAX_LINE_BYTES, Mode, OutputStream,
     Overlap, Reason, RunImage, UserMapping, user_for,
 };
-use charon_dkg::host::engine::Address;
-use charon_dkg::host::probe::{self, Outcome, ask_relays};
-use charon_dkg::host::self_image::{PROGRAM, SelfImage, SelfImageSpec, load_self_image};
-use charon_dkg::plan::{ContainerPlan, Mount};
 use engine::engine;
 use futures_util::StreamExt;
 

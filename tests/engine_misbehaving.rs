@@ -13,9 +13,9 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use charon_dkg::host::docker::{Deadlines, Engine, EngineError, PullFailure};
-use charon_dkg::host::engine::{Address, Endpoint, Source};
-use charon_dkg::plan::ContainerPlan;
+use charon_dkg::ceremony::plan::ContainerPlan;
+use charon_dkg::docker::endpoint::{Address, Endpoint, Source};
+use charon_dkg::docker::{Deadlines, Engine, EngineError, PullFailure};
 use futures_util::StreamExt;
 use http_server::{Answer, Request, Server, answer, json, unfinished};
 
@@ -97,7 +97,7 @@ async fn an_engine_that_is_not_there_is_told_apart_from_one_that_is_dead() {
 async fn an_engine_elsewhere_is_refused() {
     let elsewhere = Endpoint {
         address: Address::Remote {
-            transport: charon_dkg::host::engine::Transport::Tcp,
+            transport: charon_dkg::docker::endpoint::Transport::Tcp,
             url: "tcp://192.0.2.1:2376".to_owned(),
         },
         source: Source::HostVariable,

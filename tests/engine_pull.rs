@@ -19,7 +19,7 @@ mod engine;
 #[path = "support/http_server.rs"]
 mod http_server;
 
-use charon_dkg::host::docker::{EngineError, PullFailure, PullProgress, RunImage};
+use charon_dkg::docker::{EngineError, PullFailure, PullProgress, RunImage};
 use engine::engine;
 use http_server::{Answer, Request, Server, answer, json};
 use sha2::{Digest, Sha256};

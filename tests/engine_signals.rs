@@ -12,7 +12,7 @@ use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
 use std::process::{Child, ChildStdout, Command, Stdio};
 
-use charon_dkg::host::signals::{Interrupt, PLUGIN_SOCKET_VARIABLE, Urgency};
+use charon_dkg::machine::signals::{Interrupt, PLUGIN_SOCKET_VARIABLE, Urgency};
 use rustix::process::{Pid, Signal, kill_process};
 
 /// Prints each request to stop, and ends after one that is urgent.

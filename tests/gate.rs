@@ -24,8 +24,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
-use charon_dkg::host::docker::Mode;
-use charon_dkg::host::self_image::{PROGRAM, SelfImageSpec, load_self_image};
+use charon_dkg::docker::Mode;
+use charon_dkg::docker::self_image::{PROGRAM, SelfImageSpec, load_self_image};
 use serde_json::Value;
 
 const CEREMONY: &str = "charon-v1.10.3-def-v1.10.0-n4-v2-signed";

@@ -5,7 +5,7 @@
 //! | metadata | `docker-charondkg docker-cli-plugin-metadata` |
 //! | plugin | `docker-charondkg [docker's global flags] charondkg VERB …` |
 //! | plugin's help | `docker-charondkg help charondkg [VERB]`, which is how docker hands on `docker help` |
-//! | compose provider | `charon-dkg compose [--project-name=X] up|down|… …`: see [`crate::provider`] |
+//! | compose provider | `charon-dkg compose [--project-name=X] up|down|… …`: see [`crate::gate::provider`] |
 //! | standalone | `charon-dkg VERB …` |
 //!
 //! They are told apart by argv alone: docker's own variables are inherited by every child.
@@ -259,7 +259,7 @@ pub struct DefineArgs {
     #[arg(long)]
     pub compounding: bool,
     /// Gas limit that is registered with builders
-    #[arg(long, value_name = "GAS", default_value_t = crate::define::DEFAULT_TARGET_GAS_LIMIT)]
+    #[arg(long, value_name = "GAS", default_value_t = crate::ceremony::define::DEFAULT_TARGET_GAS_LIMIT)]
     pub target_gas_limit: u64,
     /// Preferred consensus protocol [default: charon chooses]
     #[arg(

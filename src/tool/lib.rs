@@ -9,36 +9,53 @@
 //! | `charon_log` (`src/log`) | charon's output as events, progress and diagnosis |
 //! | `charon-dkg-simulator` (`src/simulator`) | a program that stands in for charon in rehearsals; it is no DKG |
 //!
-//! Here, arrows of dependency point one way: `plan`, `gate` and the like are pure, `host` is used by `commands` only.
+//! The rooms of the tool:
 //!
-//! | module | what | effects |
-//! |---|---|---|
-//! | [`cli`] | the command line as typed | none |
-//! | [`completion`] | how a command line may go on, for the shell | none |
-//! | [`pins`] | which charon release runs which definition version, and why | none |
-//! | [`define`](mod@define) | a new definition from ENRs, addresses and amounts, or every problem in them | none |
-//! | [`backup`] | a node's files as one archive, and the record of the backups that were made | none |
-//! | [`repair`](mod@repair) | owners and modes as seen, to what must change | none |
-//! | [`plan`] | facts and a request, to a plan or every problem that would stop it | none |
-//! | [`report`] | findings for people and for programs | none |
-//! | [`gate`] | what a compose project starts only once every operator has confirmed | none |
-//! | [`provider`] | what Compose asks a provider, and how it is answered | none |
-//! | [`host`] | the engine, the file system, guards, signals, the terminal | yes |
-//! | [`commands`] | the verbs | yes |
-//! | [`metadata`] | what docker and Compose ask about the plugin itself | none |
-//! | [`error`] | what went wrong, the exit code, and the next command to type | none |
+//! | room | what |
+//! |---|---|
+//! | [`commands`] | from the command line to the verb, and from its end to the exit code |
+//! | [`ceremony`] | the ENR key, the definition, facts, the plan, the attempt, charon's container until its end |
+//! | [`promote`] | from the stage into the data directory, and out of it again, under a journal |
+//! | [`proof`] | what is proved here, receipts, and what the others say they have |
+//! | [`gate`] | what a compose project starts only once every operator has confirmed |
+//! | [`custody`] | backups, restores, repairs |
+//! | [`rehearse`] | a whole ceremony on this machine with throw-away keys |
+//! | [`docker`] | the engine |
+//! | [`machine`] | files, guards, processes, signals, the terminal, the network |
+//! | [`status`] | where a directory stands and the one safe next command |
+//! | [`cli`], [`completion`], [`metadata`] | the command line as typed, how it may go on, and what docker asks about the plugin |
+//! | [`context`], [`report`], [`failures`], [`place`], [`error`] | what every verb has at hand; findings and failures for people and for programs |
+//!
+//! Rooms decide in files that touch nothing: values in, values out.
+//!
+//! | pure | `cli.rs` `completion.rs` `metadata.rs` `error.rs` `report.rs` |
+//! |---|---|
+//! | pure | `ceremony/plan.rs` `ceremony/pins.rs` `ceremony/define.rs` |
+//! | pure | `gate/mod.rs` `gate/coverage.rs` `gate/decision.rs` `gate/dotenv.rs` `gate/file.rs` `gate/project.rs` `gate/provider.rs` `gate/status.rs` |
+//! | pure | `custody/contents.rs` `custody/record.rs` `custody/repair.rs` |
+//!
+//! Two ways through the house. `run` takes a definition: `ceremony::definition_source` reads or fetches it,
+//! `ceremony::facts` looks at the machine, `ceremony::plan` turns both into a plan or every problem that would stop it,
+//! `ceremony::perform` starts the container by `docker` and follows its log by `ceremony::follow`; `proof::checked` reads
+//! the stage and `charon_proof` proves it; `promote::journal` moves it into the data directory. `docker compose up` asks
+//! the gate: `gate::answer_compose` speaks Compose's protocol, `gate::decide` has the directory proved and the receipts
+//! weighed, `gate::decision` says open or closed, and why.
 
-pub mod backup;
+pub mod ceremony;
 pub mod cli;
 pub mod commands;
 pub mod completion;
-pub mod define;
+pub mod context;
+pub mod custody;
+pub mod docker;
 pub mod error;
+pub mod failures;
 pub mod gate;
-pub mod host;
+pub mod machine;
 pub mod metadata;
-pub mod pins;
-pub mod plan;
-pub mod provider;
-pub mod repair;
+pub mod place;
+pub mod promote;
+pub mod proof;
+pub mod rehearse;
 pub mod report;
+pub mod status;

@@ -2,8 +2,8 @@
 
 use std::fs;
 
-use charon_dkg::host::attempt::State;
-use charon_dkg::host::datadir;
+use charon_dkg::ceremony::attempt::State;
+use charon_dkg::machine::datadir;
 
 use crate::support::{CEREMONY, DEFINITION, KEY, LOCK, TestEnv, Tree};
 
@@ -136,7 +136,7 @@ fn a_living_charon_keeps_its_files() {
 fn a_guard_held_by_somebody_else_keeps_its_files() {
     let env = TestEnv::finished(CEREMONY, 0);
     datadir::create_state_dir(&env.layout()).unwrap();
-    let guard = charon_dkg::host::guard::claim_directory(&env.layout()).unwrap();
+    let guard = charon_dkg::machine::guard::claim_directory(&env.layout()).unwrap();
     let outcome = env.run(&["archive", "--yes", "--format", "json"]).exits(5);
     assert_eq!(outcome.json()["kind"], "busy");
     drop(guard);

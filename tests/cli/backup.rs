@@ -7,9 +7,9 @@ use std::process::Command;
 
 use age::secrecy::ExposeSecret as _;
 use age::x25519::Identity;
-use charon_dkg::backup::archive::{self, About, File, Place};
-use charon_dkg::host::guard;
-use charon_dkg::host::sealed::{self, OpenWith, SealTo};
+use charon_dkg::custody::contents::{self, About, File, Place};
+use charon_dkg::custody::sealed::{self, OpenWith, SealTo};
+use charon_dkg::machine::guard;
 use zeroize::Zeroizing;
 
 use crate::support::{CEREMONY, KEY, LOCK, NOBODY, Outcome, TestEnv, Tree};
@@ -564,7 +564,7 @@ fn a_backup_put_together_of_two_clusters_is_not_restored() {
         enr_id: &id,
         owner: (0, 0),
     };
-    let archive = archive::pack(&files, &about).unwrap();
+    let archive = contents::pack(&files, &about).unwrap();
     let file = forged(&env, &owner, &archive);
     let other = TestEnv::new();
     let refused = restore(&other, &file, &owner).exits(4);
@@ -599,9 +599,9 @@ fn tar_reads_what_age_decrypts() {
 fn receipts_and_the_kept_definition_come_along_and_attempts_do_not() {
     let env = TestEnv::ready();
     let layout = env.layout();
-    charon_dkg::host::datadir::create_state_dir(&layout).unwrap();
+    charon_dkg::machine::datadir::create_state_dir(&layout).unwrap();
     let bytes = fs::read(env.data("cluster-definition.json")).unwrap();
-    charon_dkg::host::datadir::store_definition(&layout, &bytes, "https://x.example/y").unwrap();
+    charon_dkg::machine::datadir::store_definition(&layout, &bytes, "https://x.example/y").unwrap();
     env.attempt(&[]);
     let receipts = format!("receipts/{}.txt", "ab".repeat(32));
     fs::create_dir(env.state("receipts")).unwrap();
@@ -611,7 +611,7 @@ fn receipts_and_the_kept_definition_come_along_and_attempts_do_not() {
     let other = TestEnv::new();
     restore(&other, &file, &owner).exits(0);
     assert_eq!(fs::read(other.state(&receipts)).unwrap(), b"a receipt\n");
-    let (stored, kept) = charon_dkg::host::datadir::stored_definition(&other.layout())
+    let (stored, kept) = charon_dkg::machine::datadir::stored_definition(&other.layout())
         .unwrap()
         .unwrap();
     assert_eq!(

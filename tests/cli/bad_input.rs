@@ -488,7 +488,7 @@ fn damaged_notes_of_our_own_are_no_reason_to_go_on() {
         ("journal.json", b"{"),
     ] {
         let env = TestEnv::ready();
-        charon_dkg::host::datadir::create_state_dir(&env.layout()).unwrap();
+        charon_dkg::machine::datadir::create_state_dir(&env.layout()).unwrap();
         fs::remove_file(env.data(DEFINITION)).unwrap();
         let path = env.state(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();

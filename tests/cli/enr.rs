@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, symlink};
 
-use charon_dkg::host::guard;
+use charon_dkg::machine::guard;
 
 use crate::support::{DEFINITION, KEY, LOCK, NOBODY, TestEnv};
 
@@ -135,9 +135,9 @@ fn no_second_key_is_made_where_there_was_one() {
 
     let env = TestEnv::ready();
     let layout = env.layout();
-    charon_dkg::host::datadir::create_state_dir(&layout).unwrap();
+    charon_dkg::machine::datadir::create_state_dir(&layout).unwrap();
     let bytes = fs::read(env.data(DEFINITION)).unwrap();
-    charon_dkg::host::datadir::store_definition(&layout, &bytes, "https://x.example/d").unwrap();
+    charon_dkg::machine::datadir::store_definition(&layout, &bytes, "https://x.example/d").unwrap();
     fs::remove_dir_all(env.data("")).unwrap();
     let outcome = env.run(&["enr"]).exits(3);
     assert!(
@@ -152,8 +152,8 @@ fn no_second_key_is_made_where_there_was_one() {
 fn somebody_at_work_here_is_named() {
     let env = TestEnv::new();
     let layout = env.layout();
-    charon_dkg::host::datadir::create_data_dir(&layout).unwrap();
-    charon_dkg::host::datadir::create_state_dir(&layout).unwrap();
+    charon_dkg::machine::datadir::create_data_dir(&layout).unwrap();
+    charon_dkg::machine::datadir::create_state_dir(&layout).unwrap();
     let guard = guard::claim_directory(&layout).unwrap();
     snapshot!("enr_busy", env.run(&["enr"]).exits(5));
     assert!(!env.data(KEY).exists());

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-use charon_dkg::plan::{
+use charon_dkg::ceremony::plan::{
     DataDirFact, DefinitionFact, EngineFact, EnrKeyFact, Entry, EntryKind, Facts, ImageFact,
     NetworkFact, OtherUser, Plan, RelayAnswer, RelayFact, Request, StateDirProblem, make,
 };
@@ -416,7 +416,7 @@ fn all_faults_are_told_together() {
 /// A check that nobody can bring about is either dead or not tested.
 #[test]
 fn every_check_of_the_plan_has_a_fault_here() {
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/tool/plan.rs");
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/tool/ceremony/plan.rs");
     let source = fs::read_to_string(source).unwrap();
     let source = source.split("#[cfg(test)]").next().unwrap();
     let is_id =

@@ -402,7 +402,7 @@ fn a_key_or_directory_at_work_is_busy() {
     let env = TestEnv::ready();
     let id = env.key().id().to_string();
     let elsewhere = TestEnv::with_key();
-    let guard = charon_dkg::host::guard::claim_enr_key(&id, &elsewhere.layout()).unwrap();
+    let guard = charon_dkg::machine::guard::claim_enr_key(&id, &elsewhere.layout()).unwrap();
     let before = env.tree();
     let outcome = env.run(&["run", "--format", "json"]).exits(5);
     assert_eq!(outcome.json()["kind"], "busy");
@@ -414,8 +414,8 @@ fn a_key_or_directory_at_work_is_busy() {
     drop(guard);
 
     let layout = env.layout();
-    charon_dkg::host::datadir::create_state_dir(&layout).unwrap();
-    let guard = charon_dkg::host::guard::claim_directory(&layout).unwrap();
+    charon_dkg::machine::datadir::create_state_dir(&layout).unwrap();
+    let guard = charon_dkg::machine::guard::claim_directory(&layout).unwrap();
     env.run(&["run"]).exits(5);
     // Planning looks only, and so may anybody at any time.
     env.run(&["plan"]).exits(3);

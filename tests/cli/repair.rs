@@ -4,7 +4,8 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown, symlink};
 use std::path::Path;
 
-use charon_dkg::host::{datadir, guard};
+use charon_dkg::machine::datadir;
+use charon_dkg::machine::guard;
 
 use crate::support::{CEREMONY, KEY, NOBODY, Outcome, TestEnv};
 

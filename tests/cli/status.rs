@@ -2,8 +2,8 @@
 
 use std::fs;
 
-use charon_dkg::host::attempt::State;
-use charon_dkg::host::datadir;
+use charon_dkg::ceremony::attempt::State;
+use charon_dkg::machine::datadir;
 
 use crate::support::{CEREMONY, DEFINITION, KEY, NOBODY, Outcome, TestEnv};
 

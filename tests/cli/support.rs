@@ -12,8 +12,8 @@ use std::process::Command;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use charon_dkg::host::attempt::{Attempt, RECORD_FORMAT, Record, State};
-use charon_dkg::host::datadir::{self, Layout};
+use charon_dkg::ceremony::attempt::{Attempt, RECORD_FORMAT, Record, State};
+use charon_dkg::machine::datadir::{self, Layout};
 use charon_files::cluster::definition::Definition;
 use charon_files::keys::k1::EnrKey;
 use tempfile::TempDir;

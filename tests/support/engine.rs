@@ -1,7 +1,7 @@
 //! The engine of this machine, for the tests that want a real one.
 
-use charon_dkg::host::docker::Engine;
-use charon_dkg::host::engine::{Endpoint, EngineEnvironment, EngineOptions, find_engine};
+use charon_dkg::docker::Engine;
+use charon_dkg::docker::endpoint::{Endpoint, EngineEnvironment, EngineOptions, find_engine};
 
 /// Where the engine is that the program itself would take.
 pub(crate) fn found() -> Endpoint {

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use super::project::{Project, Service};
-use super::{GATE_SERVICE, GateKind};
+use crate::gate::project::{Project, Service};
+use crate::gate::{GATE_SERVICE, GateKind};
 
 /// What must be known beside the project itself.
 #[derive(Debug)]

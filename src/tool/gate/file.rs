@@ -5,8 +5,8 @@
 
 use sha2::{Digest as _, Sha256};
 
-use super::coverage::RunAs;
-use super::decision::Require;
+use crate::gate::coverage::RunAs;
+use crate::gate::decision::Require;
 
 const PROVIDER: &str = include_str!("../../../compose-templates/provider.yml");
 const ONE_SHOT: &str = include_str!("../../../compose-templates/one-shot.yml");

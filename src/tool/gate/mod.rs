@@ -11,12 +11,24 @@
 //!
 //! All of it is pure: values in, values out.
 
+pub mod answer_compose;
+pub mod command;
+pub mod compose;
+pub mod confirmation;
 pub mod coverage;
+pub mod decide;
 pub mod decision;
 pub mod dotenv;
 pub mod file;
+pub mod install;
 pub mod project;
+pub mod provider;
+pub mod remove;
+pub mod show_status;
+pub mod site;
 pub mod status;
+pub mod up;
+pub mod words;
 
 /// The service that all others wait for.
 pub const GATE_SERVICE: &str = "charon-dkg-gate";

@@ -2,10 +2,10 @@
 
 use serde::Serialize;
 
-use super::coverage::{Access, Edge, RunAs, Watched, fix, foreign};
-use super::decision::{GateDecision, Require, Words};
-use super::project::{Project, Service};
-use super::{ComposeVersion, GATE_FILE, GATE_SERVICE, GateKind};
+use crate::gate::coverage::{Access, Edge, RunAs, Watched, fix, foreign};
+use crate::gate::decision::{GateDecision, Require, Words};
+use crate::gate::project::{Project, Service};
+use crate::gate::{ComposeVersion, GATE_FILE, GATE_SERVICE, GateKind};
 use crate::report::clean;
 
 /// Name and version of the JSON form.

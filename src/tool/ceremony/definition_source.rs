@@ -1,0 +1,227 @@
+//! Where the cluster definition comes from: a file, an https URL (fetched once and kept), the data
+//! directory, or the one kept earlier.
+
+use std::path::Path;
+
+use crate::context::Context;
+use crate::machine::datadir::{self, Layout};
+use crate::machine::fetch::{self, FetchError, PlainHttp};
+use crate::machine::read::{self, ReadError};
+use crate::proof::checked;
+use charon_files::cluster::definition::Definition;
+use charon_files::cluster::hash::DefinitionHash;
+use charon_files::cluster::names::DEFINITION_FILE;
+use charon_files::finding::{Finding, Weight};
+
+/// A definition that was found and parsed; its findings say whether it may be used.
+#[derive(Debug, Clone)]
+pub(crate) struct FoundDefinition {
+    /// The very bytes.
+    pub(crate) bytes: Vec<u8>,
+    /// Where they came from, as the operator would say it.
+    pub(crate) source: String,
+    pub(crate) definition: Definition,
+    pub(crate) definition_hash: DefinitionHash,
+    pub(crate) findings: Vec<Finding>,
+    /// Whether somebody may have signed with a contract wallet: then charon asks an execution client too.
+    pub(crate) has_contract_wallets: bool,
+}
+
+/// Why there is no definition.
+#[derive(Debug, Clone)]
+pub(crate) enum NoDefinition {
+    /// There is none; where it was looked for.
+    Missing(String),
+    /// It could not be read, fetched or parsed.
+    Unusable {
+        /// Why not.
+        reason: String,
+        /// What helps against it.
+        advice: &'static str,
+    },
+}
+
+/// For what came whole and is no definition.
+const ASK_AGAIN: &str = "ask the coordinator for the file again; every operator needs the same one";
+
+impl NoDefinition {
+    fn malformed(source: &str, error: impl std::fmt::Display) -> Self {
+        NoDefinition::Unusable {
+            reason: format!("{source}: {error}"),
+            advice: ASK_AGAIN,
+        }
+    }
+
+    fn unfetched(error: FetchError) -> Self {
+        let advice = match &error {
+            FetchError::NotHttps { .. } => {
+                "give the https URL, or fetch the file yourself and give it with --definition FILE"
+            }
+            FetchError::BadUrl { .. } | FetchError::HasCredentials { .. } => {
+                "give the URL as the coordinator sent it"
+            }
+            FetchError::Unreachable { .. }
+            | FetchError::TimedOut { .. }
+            | FetchError::NoClient { .. }
+            | FetchError::CutOff { .. } => {
+                "check this machine's network, or fetch the file elsewhere and give it with --definition FILE"
+            }
+            FetchError::Status { .. }
+            | FetchError::BadRedirect { .. }
+            | FetchError::TooManyRedirects { .. }
+            | FetchError::TooLarge { .. } => "ask the coordinator for the right URL",
+        };
+        NoDefinition::Unusable {
+            reason: error.to_string(),
+            advice,
+        }
+    }
+
+    fn unread(error: ReadError) -> Self {
+        let advice = match &error {
+            ReadError::Missing { .. } => "name the file that the coordinator sent",
+            ReadError::NotRegular { .. } | ReadError::Outside { .. } => {
+                "name the file itself, a regular file"
+            }
+            ReadError::TooLong { .. } => ASK_AGAIN,
+            ReadError::Changed { .. } => "let whoever writes it finish, then run this again",
+            ReadError::File(_) => "let this user read it",
+        };
+        NoDefinition::Unusable {
+            reason: error.to_string(),
+            advice,
+        }
+    }
+
+    /// Our own copy is damaged.
+    fn unkept(error: ReadError) -> Self {
+        NoDefinition::Unusable {
+            reason: error.to_string(),
+            advice: "give the coordinator's file with --definition FILE",
+        }
+    }
+}
+
+/// Whether the operator gave a URL and not a file.
+fn is_url(text: &str) -> bool {
+    text.starts_with("https://") || text.starts_with("http://")
+}
+
+/// Finds, reads and checks the definition.
+///
+/// # Errors
+/// The fact that says why there is none.
+pub(crate) async fn find(
+    context: &Context,
+    layout: &Layout,
+    asked: Option<&str>,
+) -> Result<FoundDefinition, NoDefinition> {
+    let (bytes, source) = match asked {
+        Some(url) if is_url(url) => match datadir::stored_definition(layout) {
+            Ok(Some((stored, bytes))) if stored.source == url => (bytes, url.to_owned()),
+            Ok(Some(_) | None) => {
+                // Not the URL itself: it has not been checked for passwords yet.
+                context.say("fetching the cluster definition");
+                let fetched = fetch::fetch(url, PlainHttp::Refuse)
+                    .await
+                    .map_err(NoDefinition::unfetched)?;
+                (fetched.bytes, url.to_owned())
+            }
+            Err(error) => return Err(NoDefinition::unkept(error)),
+        },
+        Some("") => {
+            return Err(NoDefinition::Unusable {
+                reason: "--definition is empty".to_owned(),
+                advice: "name the file or URL that the coordinator sent",
+            });
+        }
+        Some(file) => {
+            let path = std::path::absolute(file).unwrap_or_else(|_| file.into());
+            let bytes = read::read_file(&path, read::DEFINITION).map_err(NoDefinition::unread)?;
+            (bytes, path.display().to_string())
+        }
+        None => beside_the_key(layout)?,
+    };
+    let parsed =
+        Definition::parse(&bytes).map_err(|error| NoDefinition::malformed(&source, error))?;
+    let definition_hash = parsed
+        .value
+        .definition_hash()
+        .map_err(|error| NoDefinition::malformed(&source, error))?;
+    let checked::CheckedDefinition {
+        mut findings,
+        has_contract_wallets,
+    } = checked::definition(context, &parsed.value, &bytes).await;
+    findings.extend(other_definition_finding(layout, &bytes, &source));
+    if is_url(&source) {
+        findings.extend(url_finding(&source, &parsed.value, definition_hash));
+    }
+    Ok(FoundDefinition {
+        bytes,
+        source,
+        definition: parsed.value,
+        definition_hash,
+        findings,
+        has_contract_wallets,
+    })
+}
+
+/// The definition in the data directory, or else the one kept from an earlier URL.
+fn beside_the_key(layout: &Layout) -> Result<(Vec<u8>, String), NoDefinition> {
+    let path = layout.data_dir().join(DEFINITION_FILE);
+    match read::read_in(
+        layout.data_dir(),
+        Path::new(DEFINITION_FILE),
+        read::DEFINITION,
+    ) {
+        Ok(bytes) => return Ok((bytes, path.display().to_string())),
+        Err(error) if error.is_missing() => {}
+        Err(error) => return Err(NoDefinition::unread(error)),
+    }
+    match datadir::stored_definition(layout) {
+        Ok(Some((stored, bytes))) => Ok((bytes, stored.source)),
+        Ok(None) => Err(NoDefinition::Missing(path.display().to_string())),
+        Err(error) => Err(NoDefinition::unkept(error)),
+    }
+}
+
+/// Two definitions in one ceremony are one too many.
+fn other_definition_finding(layout: &Layout, bytes: &[u8], source: &str) -> Option<Finding> {
+    let there = read::read_in(
+        layout.data_dir(),
+        Path::new(DEFINITION_FILE),
+        read::DEFINITION,
+    );
+    there.is_ok_and(|there| there != bytes).then(|| Finding {
+        check: "definition-in-data-directory",
+        weight: Weight::Fail,
+        subject: layout
+            .data_dir()
+            .join(DEFINITION_FILE)
+            .display()
+            .to_string(),
+        seen: "another definition".to_owned(),
+        expected: format!("the one from {source}, or none"),
+        advice: "ask the coordinator which is right and remove the other; \
+                 `charon-dkg archive --with-definition` moves this one aside"
+            .to_owned(),
+    })
+}
+
+/// charon's API and the launchpad put the config hash into the URL and never compare it with the
+/// content; this does. A definition hash there is taken too.
+fn url_finding(url: &str, definition: &Definition, hash: DefinitionHash) -> Option<Finding> {
+    let named = url
+        .rsplit(['/', '#', '=', '?', '&'])
+        .find_map(|part| part.strip_prefix("0x").filter(|digits| digits.len() == 64))
+        .map(|digits| format!("0x{}", digits.to_lowercase()))?;
+    let config_hash = definition.config_hash().ok()?.to_string();
+    (named != config_hash && named != hash.to_string()).then(|| Finding {
+        check: "definition-url-hash",
+        weight: Weight::Fail,
+        subject: url.to_owned(),
+        seen: format!("a definition with config_hash {config_hash}"),
+        expected: format!("the hash in the URL, {named}"),
+        advice: "this URL gave another cluster's definition: ask the coordinator".to_owned(),
+    })
+}

@@ -1,0 +1,110 @@
+//! `enr`: creates the ENR key if there is none, and prints the ENR to give to the coordinator.
+
+use serde::Serialize;
+
+use crate::ceremony::facts;
+use crate::cli::{EnrAction, EnrArgs};
+use crate::context::Context;
+use crate::error::{Failure, Kind};
+use crate::failures;
+use crate::machine::datadir::{self, Layout};
+use crate::machine::guard;
+use crate::place;
+use charon_files::keys::k1::EnrKey;
+
+#[derive(Serialize)]
+struct Document<'a> {
+    schema: &'static str,
+    enr: &'a str,
+    enr_id: String,
+    created: bool,
+    key_file: String,
+}
+
+pub(crate) fn enr(context: &Context, args: &EnrArgs) -> Result<(), Failure> {
+    let layout = context.layout()?;
+    let facts = place::look(&layout)?;
+    let key_path = layout.enr_key_path().display().to_string();
+    let existing = facts::enr_key(&layout).map_err(|reason| {
+        let hint = place::owner_to_be(&facts).unwrap_or_else(|| {
+            format!("restore {key_path} from your backup; it is not overwritten")
+        });
+        Failure::new(
+            Kind::Refused,
+            format!("the ENR key cannot be used: {reason}"),
+        )
+        .hint(hint)
+    })?;
+    let (key, created) = match (existing, args.action) {
+        (Some(key), _) => (key, false),
+        (None, Some(EnrAction::Show)) => {
+            return Err(
+                Failure::new(Kind::Refused, format!("there is no ENR key {key_path}")).hint(
+                    "`charon-dkg enr` creates one; if you had one, restore it from your backup instead",
+                ),
+            );
+        }
+        (None, None) => (create(&layout)?, true),
+    };
+    let enr = key.enr();
+    if created {
+        context.say(&format!("created {key_path}"));
+    }
+    context.result(
+        &format!("{}\n", enr.text()),
+        &Document {
+            schema: "charon-dkg.enr/1",
+            enr: enr.text(),
+            enr_id: key.id().to_string(),
+            created,
+            key_file: key_path,
+        },
+    )?;
+    if created {
+        context.say("give this ENR to the coordinator, and the key file to nobody");
+        context.say(
+            "back it up now with `charon-dkg backup`, and keep that away from this machine: without the key this node's keystores are useless, and nobody can restore it",
+        );
+    }
+    Ok(())
+}
+
+/// Creates the key, unless it can be seen that there was another.
+fn create(layout: &Layout) -> Result<EnrKey, Failure> {
+    if let Some(trace) = place::made_for_a_key(layout)? {
+        let key_path = layout.enr_key_path();
+        return Err(Failure::new(
+            Kind::Refused,
+            format!(
+                "there is no ENR key {}, but there is {trace}, which belongs to an earlier key",
+                key_path.display()
+            ),
+        )
+        .hint("restore the key from your backup: a new one would belong to no operator of that cluster")
+        .hint("for another ceremony with a new key, first `charon-dkg archive --with-definition`"));
+    }
+    datadir::create_data_dir(layout).map_err(failures::file)?;
+    datadir::create_state_dir(layout).map_err(failures::state_dir)?;
+    let _guard = guard::claim_directory(layout).map_err(failures::guard)?;
+    let key = new_key()?;
+    datadir::create_enr_key_file(layout, &key.to_file_text()).map_err(failures::key_file)?;
+    Ok(key)
+}
+
+/// A new key from the operating system's random numbers.
+fn new_key() -> Result<EnrKey, Failure> {
+    // A number outside the group's order has a probability of 2^-128; the loop is for form.
+    for _ in 0..8 {
+        let mut secret = zeroize::Zeroizing::new([0_u8; 32]);
+        getrandom::fill(&mut *secret).map_err(|error| {
+            Failure::new(Kind::Unexpected, format!("no random numbers: {error}"))
+        })?;
+        if let Ok(key) = EnrKey::from_secret_bytes(&secret) {
+            return Ok(key);
+        }
+    }
+    Err(Failure::new(
+        Kind::Unexpected,
+        "the random numbers are not random",
+    ))
+}

@@ -1,0 +1,835 @@
+//! Gathers the facts that [`plan::make`] decides on. Reads only, but for a short-lived container
+//! each to ask the image for its version and the relays for an answer.
+
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rustix::fs::{Access, AtFlags};
+use rustix::process::getuid;
+
+use crate::ceremony::attempt::Attempt;
+use crate::ceremony::definition_source::{self, FoundDefinition, NoDefinition};
+use crate::ceremony::known_images::KnownImages;
+use crate::ceremony::pins;
+use crate::ceremony::plan::{
+    self, ContainerPlan, DataDirFact, DefinitionFact, EngineFact, EnrKeyFact, Entry, EntryKind,
+    Facts, ImageFact, LABEL_ATTEMPT, LABEL_ENR_ID, NetworkFact, OtherUser, RelayAnswer, RelayFact,
+    Request, StateDirProblem,
+};
+use crate::cli::CeremonyArgs;
+use crate::context::Context;
+use crate::custody::record::Record;
+use crate::custody::sources;
+use crate::docker::endpoint::{Address, Endpoint};
+use crate::docker::probe::{self, ProbeError};
+use crate::docker::self_image::{self, SelfImageError, SelfImageSpec};
+use crate::docker::{
+    ContainerFacts, Engine, EngineError, EngineFacts, Mode, Overlap, Reason, Touching, UserMapping,
+    user_for,
+};
+use crate::error::{Failure, Kind};
+use crate::failures;
+use crate::machine::datadir::{self, DataDirFacts, Layout};
+use crate::machine::files::EntryKind as FileKind;
+use crate::machine::processes::{self, Relation, Sign};
+use crate::machine::{read, users};
+use crate::promote::journal;
+use crate::report;
+use charon_files::cluster::index::NodeIndex;
+use charon_files::cluster::names::{ENR_KEY_FILE, HEARTBEAT_FILE};
+use charon_files::cluster::version::CharonVersion;
+use charon_files::finding::{Finding, Weight};
+use charon_files::keys::k1::EnrKey;
+
+/// `charon version` answers at once; a cold disk may need a while to read the image.
+const VERSION_DEADLINE: Duration = Duration::from_secs(60);
+
+/// Everything seen before a ceremony, and what was opened on the way.
+pub(crate) struct Observed {
+    pub(crate) request: Request,
+    pub(crate) facts: Facts,
+    pub(crate) engine: Option<Engine>,
+    pub(crate) definition: Option<FoundDefinition>,
+}
+
+impl Observed {
+    /// Waits until nothing is left of the look. What stays behind is said, not hidden.
+    pub(crate) async fn settle(&self, context: &Context) {
+        if let Some(engine) = &self.engine
+            && let Err(error) = engine.settle().await
+        {
+            context.warn(&error.to_string());
+        }
+    }
+}
+
+/// The ENR key of a data directory, if there is one that can be read.
+pub(crate) fn enr_key(layout: &Layout) -> Result<Option<EnrKey>, String> {
+    match read::read_secret_in(layout.data_dir(), Path::new(ENR_KEY_FILE), read::ENR_KEY) {
+        Ok(bytes) => EnrKey::parse(&bytes)
+            .map(Some)
+            .map_err(|error| error.to_string()),
+        Err(error) if error.is_missing() => Ok(None),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+/// Looks at everything that a ceremony needs.
+///
+/// # Errors
+/// Only where not even looking is possible: a project directory that does not exist.
+pub(crate) async fn observe(
+    context: &Context,
+    layout: &Layout,
+    args: &CeremonyArgs,
+) -> Result<Observed, Failure> {
+    let request = request(layout, args)?;
+    let on_disk = datadir::observe(layout).map_err(failures::file)?;
+    let key = enr_key(layout);
+    let (mut definition, engine) = tokio::join!(
+        definition_source::find(context, layout, args.definition.as_deref()),
+        engine(context),
+    );
+    if let Ok(found) = &mut definition {
+        found.findings.extend(execution_finding(found, &request));
+    }
+    let node = node_of(key.as_ref(), &definition);
+    let release = definition.as_ref().ok().and_then(|found| {
+        let version = found.definition.version;
+        pins::choose(
+            version,
+            request.charon_version.as_ref(),
+            request.allow_prerelease,
+        )
+        .ok()
+    });
+    let enr_id = key
+        .as_ref()
+        .ok()
+        .and_then(Option::as_ref)
+        .map(|key| key.id().to_string());
+
+    // Looking at every process of a large machine takes a while too.
+    let processes = tokio::task::spawn_blocking({
+        let layout = layout.clone();
+        move || charon_processes(&layout)
+    });
+    let seen = match &engine {
+        Ok((engine, endpoint)) => {
+            let mapped = async {
+                let fact = match engine.facts().await {
+                    Ok(facts) => engine_fact(&facts, &endpoint.address, &on_disk),
+                    Err(error) => unreachable(&error, endpoint),
+                };
+                let mapping = mapping_of(&fact);
+                let relays = relays(engine, &request, release.as_ref(), mapping.as_ref()).await;
+                (fact, relays)
+            };
+            let (image, (fact, (relays, network)), others) = tokio::join!(
+                image(engine, &request, release.as_ref()),
+                mapped,
+                containers(engine, layout, enr_id.as_deref()),
+            );
+            match fact {
+                // Whatever else was asked of it says no more.
+                EngineFact::Unreachable { .. } => SeenOfEngine::nothing_but(fact),
+                EngineFact::Ready { .. }
+                | EngineFact::WrongOwner { .. }
+                | EngineFact::Remote(_) => SeenOfEngine {
+                    fact,
+                    image,
+                    relays,
+                    network,
+                    others,
+                },
+            }
+        }
+        Err(fact) => SeenOfEngine::nothing_but(fact.clone()),
+    };
+    let mut others = seen.others;
+    others.extend(processes.await.map_err(|error| {
+        Failure::new(
+            Kind::Unexpected,
+            format!("looking at the machine's processes broke off: {error}"),
+        )
+    })?);
+
+    let mut state_dir_problem = state_dir_problem(layout, on_disk.owner.uid);
+    let next_attempt = match Attempt::list(layout) {
+        Ok(attempts) => attempts.last().map_or(0, Attempt::number).saturating_add(1),
+        Err(error) => {
+            state_dir_problem = state_dir_problem.or_else(|| {
+                Some(StateDirProblem {
+                    seen: error.to_string(),
+                    advice: "see what keeps you from reading it".to_owned(),
+                })
+            });
+            1
+        }
+    };
+    let facts = Facts {
+        my_uid: getuid().as_raw(),
+        data_dir: data_dir_fact(&on_disk),
+        state_dir_problem,
+        enr_key: key_fact(layout, &on_disk, key.as_ref()),
+        definition: definition_fact(layout, &definition, node),
+        engine: seen.fact,
+        image: seen.image,
+        others,
+        relays: seen.relays,
+        network: seen.network,
+        attempt_dir: attempt_dir(layout, next_attempt),
+    };
+    Ok(Observed {
+        request,
+        facts,
+        engine: engine.ok().map(|(engine, _)| engine),
+        definition: definition.ok(),
+    })
+}
+
+/// What was learnt from the engine.
+struct SeenOfEngine {
+    fact: EngineFact,
+    image: ImageFact,
+    relays: Vec<RelayFact>,
+    network: NetworkFact,
+    others: Vec<OtherUser>,
+}
+
+impl SeenOfEngine {
+    fn nothing_but(fact: EngineFact) -> Self {
+        Self {
+            fact,
+            image: ImageFact::Unknown,
+            relays: Vec::new(),
+            network: NetworkFact::NotLookedAt,
+            others: Vec::new(),
+        }
+    }
+}
+
+/// As whom a container will run, where that is known.
+fn mapping_of(fact: &EngineFact) -> Option<UserMapping> {
+    match fact {
+        EngineFact::Ready {
+            user: Some(user),
+            userns_mode,
+            ..
+        } => Some(UserMapping {
+            user: user.clone(),
+            userns_mode: userns_mode.clone(),
+        }),
+        EngineFact::Ready { user: None, .. }
+        | EngineFact::Unreachable { .. }
+        | EngineFact::Remote(_)
+        | EngineFact::WrongOwner { .. } => None,
+    }
+}
+
+/// Why our directory beside the data directory cannot be made or written in, if so.
+fn state_dir_problem(layout: &Layout, owner: u32) -> Option<StateDirProblem> {
+    let state_dir = layout.state_dir();
+    let let_in = "let the owner of the data directory write there, or run this as root";
+    let problem = |seen: String, advice: &str| {
+        Some(StateDirProblem {
+            seen,
+            advice: advice.to_owned(),
+        })
+    };
+    let me = getuid().as_raw();
+    let (path, what) = match std::fs::symlink_metadata(state_dir) {
+        Ok(meta) if !meta.is_dir() => {
+            return problem("it is no directory".to_owned(), "move it out of the way");
+        }
+        Ok(meta) if meta.uid() != owner && meta.uid() != me => {
+            return problem(
+                format!("it belongs to {}", users::describe_user(meta.uid())),
+                "find out whose it is, and move it out of the way",
+            );
+        }
+        Ok(_) => (state_dir, "you may not put files there"),
+        Err(_) => (
+            state_dir.parent().unwrap_or(state_dir),
+            "it does not exist, and you may not make it",
+        ),
+    };
+    let wanted = Access::READ_OK | Access::WRITE_OK | Access::EXEC_OK;
+    match rustix::fs::accessat(rustix::fs::CWD, path, wanted, AtFlags::EACCESS) {
+        Ok(()) => None,
+        Err(errno) => problem(format!("{what}: {}", std::io::Error::from(errno)), let_in),
+    }
+}
+
+fn attempt_dir(layout: &Layout, number: u32) -> PathBuf {
+    layout.state_dir().join("attempts").join(number.to_string())
+}
+
+fn request(layout: &Layout, args: &CeremonyArgs) -> Result<Request, Failure> {
+    let charon_version = match &args.charon_version {
+        Some(text) => Some(
+            text.parse::<CharonVersion>()
+                .map_err(|error| Failure::new(Kind::Usage, error.to_string()))?,
+        ),
+        None => None,
+    };
+    let repository = args
+        .image
+        .clone()
+        .unwrap_or_else(|| pins::OFFICIAL_REPOSITORY.to_owned());
+    let last = repository.rsplit('/').next().unwrap_or(&repository);
+    if last.contains(':') || repository.contains('@') {
+        return Err(Failure::new(
+            Kind::Usage,
+            format!("--image {repository} names a tag or digest, expected a repository"),
+        )
+        .hint(
+            "the tag follows from the definition; choose another release with --charon-version",
+        ));
+    }
+    Ok(Request {
+        data_dir: layout.data_dir().to_owned(),
+        state_dir: layout.state_dir().to_owned(),
+        relays: args.relay.clone(),
+        network: args.network.clone(),
+        repository,
+        charon_version,
+        allow_prerelease: args.allow_prerelease,
+        no_backup: args.no_backup,
+        charon_flags: args.charon_flags.clone(),
+    })
+}
+
+fn node_of(
+    key: Result<&Option<EnrKey>, &String>,
+    definition: &Result<FoundDefinition, NoDefinition>,
+) -> Option<NodeIndex> {
+    let key = key.ok()?.as_ref()?.public_key();
+    let found = definition.as_ref().ok()?;
+    found.definition.node_of(&key)
+}
+
+fn data_dir_fact(on_disk: &DataDirFacts) -> DataDirFact {
+    match on_disk.kind {
+        None => DataDirFact::Missing,
+        Some(FileKind::Directory) => match on_disk.unreadable.first() {
+            Some((path, reason)) => {
+                DataDirFact::Unreadable(format!("{}: {reason}", path.display()))
+            }
+            None => DataDirFact::Found {
+                uid: on_disk.owner.uid,
+                gid: on_disk.owner.gid,
+                entries: on_disk
+                    .entries
+                    .iter()
+                    .filter(|entry| entry.path.components().count() == 1)
+                    .map(|entry| Entry {
+                        name: entry.path.display().to_string(),
+                        kind: match entry.kind {
+                            FileKind::Regular => EntryKind::File,
+                            FileKind::Directory => EntryKind::Directory,
+                            FileKind::Symlink => EntryKind::Symlink,
+                            FileKind::Fifo | FileKind::Other => EntryKind::Special,
+                        },
+                    })
+                    .collect(),
+                writable: on_disk.writable,
+                same_file_system: on_disk.same_filesystem,
+                free_bytes: on_disk.free_bytes,
+            },
+        },
+        Some(kind @ (FileKind::Regular | FileKind::Symlink | FileKind::Fifo | FileKind::Other)) => {
+            DataDirFact::Unreadable(format!("it is {kind}, not a directory"))
+        }
+    }
+}
+
+/// The record of this key's last backup. One that cannot be read says nothing.
+pub(crate) fn last_backup(layout: &Layout, key: &EnrKey) -> Option<Record> {
+    let records = sources::read_records(layout).ok()?;
+    records.of(&key.id().to_string()).cloned()
+}
+
+fn key_fact(
+    layout: &Layout,
+    on_disk: &DataDirFacts,
+    key: Result<&Option<EnrKey>, &String>,
+) -> EnrKeyFact {
+    match key {
+        Ok(None) => EnrKeyFact::Missing,
+        Err(reason) => EnrKeyFact::Unusable(reason.clone()),
+        Ok(Some(key)) => match on_disk.entry(ENR_KEY_FILE) {
+            Some(entry) => EnrKeyFact::Found {
+                enr_id: key.id().to_string(),
+                mode: entry.mode,
+                uid: entry.owner.uid,
+                backed_up: last_backup(layout, key).is_some(),
+            },
+            None => EnrKeyFact::Missing,
+        },
+    }
+}
+
+fn definition_fact(
+    layout: &Layout,
+    definition: &Result<FoundDefinition, NoDefinition>,
+    node: Option<NodeIndex>,
+) -> DefinitionFact {
+    match definition {
+        Err(NoDefinition::Missing(looked)) => DefinitionFact::Missing(looked.clone()),
+        Err(NoDefinition::Unusable { reason, advice }) => DefinitionFact::Unusable {
+            reason: reason.clone(),
+            advice: (*advice).to_owned(),
+        },
+        Ok(found) => DefinitionFact::Found {
+            source: found.source.clone(),
+            kept_as: datadir::definition_path(layout, &found.bytes),
+            definition: Box::new(found.definition.clone()),
+            definition_hash: found.definition_hash,
+            node,
+            findings: found.findings.clone(),
+        },
+    }
+}
+
+/// charon asks contract wallets itself, before anything else, from inside its container (charon dkg/disk.go).
+fn execution_finding(found: &FoundDefinition, request: &Request) -> Option<Finding> {
+    const FLAG: &str = plan::EXECUTION_CLIENT_FLAG;
+    let is_given = request
+        .charon_flags
+        .iter()
+        .any(|flag| flag.split('=').next() == Some(FLAG));
+    (found.has_contract_wallets && !is_given).then(|| Finding {
+        check: "execution-client-needed",
+        weight: Weight::Fail,
+        subject: "charon's flags".to_owned(),
+        seen: "no execution client, although a contract wallet may have signed the definition".to_owned(),
+        expected: format!("{FLAG}=URL, an address that charon's container reaches"),
+        advice: format!("add `-- {FLAG}=URL`; charon asks the contract itself and refuses the definition otherwise"),
+    })
+}
+
+/// Connects to the engine that docker itself would use.
+async fn engine(context: &Context) -> Result<(Engine, Endpoint), EngineFact> {
+    let endpoint = context
+        .endpoint()
+        .map_err(|error| EngineFact::Unreachable {
+            reason: error.to_string(),
+            advice: "mend docker's settings, or name the engine with --host or --context"
+                .to_owned(),
+        })?;
+    if let Address::Remote { url, .. } = &endpoint.address {
+        return Err(EngineFact::Remote(url.clone()));
+    }
+    match Engine::connect(&endpoint).await {
+        Ok(engine) => Ok((engine, endpoint)),
+        Err(error) => Err(unreachable(&error, &endpoint)),
+    }
+}
+
+fn unreachable(error: &EngineError, endpoint: &Endpoint) -> EngineFact {
+    EngineFact::Unreachable {
+        reason: format!("{error} ({})", endpoint.source),
+        advice: engine_advice(error),
+    }
+}
+
+/// What helps against an engine that does not answer.
+fn engine_advice(error: &EngineError) -> String {
+    if let EngineError::PermissionDenied { access, .. } = error {
+        return match access {
+            Some(access) if access.listed_in_group => {
+                format!(
+                    "log in again: this session is older than your membership of the group {}",
+                    access.group
+                )
+            }
+            Some(access) if access.mode & 0o060 == 0o060 => format!(
+                "have yourself added to the group {} (usermod -aG {} YOU) and log in again, or run this as {}",
+                access.group, access.group, access.user
+            ),
+            Some(access) => format!("run this as {}", access.user),
+            None => "run this as the user who runs the engine".to_owned(),
+        };
+    }
+    if let EngineError::NoSocket { others, .. } = error
+        && let Some(other) = others.first()
+    {
+        return format!(
+            "start docker; or if you mean the engine that does listen here: --host unix://{}",
+            other.display()
+        );
+    }
+    "start docker, or name the engine with --host or --context".to_owned()
+}
+
+fn engine_fact(facts: &EngineFacts, address: &Address, on_disk: &DataDirFacts) -> EngineFact {
+    let mode = mode_name(facts.mode).to_owned();
+    match user_for(facts.mode, on_disk.owner.uid, on_disk.owner.gid) {
+        Ok(mapping) => EngineFact::Ready {
+            mode,
+            address: address.to_string(),
+            version: facts.version.clone(),
+            user: Some(mapping.user),
+            userns_mode: mapping.userns_mode,
+        },
+        Err(error) => EngineFact::WrongOwner {
+            mode,
+            reason: error.to_string(),
+        },
+    }
+}
+
+/// What people call this kind of engine.
+pub(crate) const fn mode_name(mode: Mode) -> &'static str {
+    match mode {
+        Mode::Rootful => "rootful",
+        Mode::Rootless { .. } => "rootless",
+        Mode::UsernsRemap => "userns-remap",
+        Mode::DockerDesktop => "docker-desktop",
+        Mode::PodmanRootful => "podman",
+        Mode::PodmanRootless { .. } => "podman-rootless",
+    }
+}
+
+async fn image(engine: &Engine, request: &Request, release: Option<&CharonVersion>) -> ImageFact {
+    let Some(release) = release else {
+        return ImageFact::Unknown;
+    };
+    let reference = format!("{}:{release}", request.repository);
+    match engine.inspect_image(&reference).await {
+        Ok(Some(found)) => {
+            let run_as = found.run_image(&reference).reference().to_owned();
+            let version_output = version_inside(engine, &found.id, &run_as, release).await;
+            ImageFact::Present {
+                run_as,
+                version_output,
+            }
+        }
+        Ok(None) => match engine.registry_digest(&reference).await {
+            Ok(digest) => ImageFact::Pullable(digest),
+            Err(error) => ImageFact::Unavailable(error.to_string()),
+        },
+        Err(error) => ImageFact::Unavailable(error.to_string()),
+    }
+}
+
+/// What `charon version` prints inside an image of this id, which is asked once if it is this release.
+pub(crate) async fn version_inside(
+    engine: &Engine,
+    id: &str,
+    run_as: &str,
+    release: &CharonVersion,
+) -> Result<String, String> {
+    let known = KnownImages::of_this_process();
+    if let Some(output) = known.version_output(id, release) {
+        return Ok(output);
+    }
+    let plan = ContainerPlan {
+        network: Some("none".to_owned()),
+        args: vec!["version".to_owned()],
+        ..ContainerPlan::named(
+            &format!("charon-dkg-version-{}", uuid::Uuid::new_v4()),
+            run_as,
+        )
+    };
+    let run = engine
+        .run_short_unsettled(&plan, VERSION_DEADLINE)
+        .await
+        .map_err(|error| error.to_string())?;
+    if run.exit.code == 0 {
+        let output = run.text();
+        known.remember(id, release, &output);
+        Ok(output)
+    } else {
+        Err(format!(
+            "`charon version` ended with exit code {}: {}",
+            run.exit.code,
+            run.text()
+        ))
+    }
+}
+
+/// Asks the relays, unless there is nothing to ask with.
+async fn relays(
+    engine: &Engine,
+    request: &Request,
+    release: Option<&CharonVersion>,
+    mapping: Option<&UserMapping>,
+) -> (Vec<RelayFact>, NetworkFact) {
+    let urls: Vec<String> = match (request.relays.is_empty(), release) {
+        // A multiaddr, which charon takes too, answers nothing that could be asked over http.
+        (false, _) => request
+            .relays
+            .iter()
+            .filter(|relay| !relay.starts_with('/'))
+            .cloned()
+            .collect(),
+        (true, Some(release)) => pins::default_relays(release)
+            .iter()
+            .map(|&url| url.to_owned())
+            .collect(),
+        (true, None) => Vec::new(),
+    };
+    let Some(mapping) = mapping.filter(|_| !urls.is_empty()) else {
+        return (Vec::new(), NetworkFact::NotLookedAt);
+    };
+    let network = request.network.as_deref();
+    match ask_relays(engine, &urls, network, mapping).await {
+        Ok(facts) => (facts, NetworkFact::Usable),
+        Err(AskError::Probe(ProbeError::Engine(error))) if is_about_network(&error) => {
+            (Vec::new(), NetworkFact::Unusable(error.to_string()))
+        }
+        Err(error) => {
+            let facts = urls.into_iter().map(|url| RelayFact {
+                url,
+                answer: RelayAnswer::NotAsked(error.to_string()),
+            });
+            (facts.collect(), NetworkFact::NotLookedAt)
+        }
+    }
+}
+
+/// Whether a container could not be had for want of its network. Engines say so when it is created
+/// or when it is started.
+pub(crate) fn is_about_network(error: &EngineError) -> bool {
+    let says_so = |message: &str| message.contains("network");
+    matches!(error, EngineError::NoSuchNetwork { .. })
+        || matches!(error, EngineError::Failed { status: 404, message, .. } if says_so(message))
+}
+
+/// Why relays could not be asked.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum AskError {
+    #[error(transparent)]
+    Image(#[from] SelfImageError),
+    #[error(transparent)]
+    Probe(#[from] ProbeError),
+}
+
+/// Asks relays from inside a docker network.
+///
+/// # Errors
+/// When the container that asks cannot be made or run.
+pub(crate) async fn ask_relays(
+    engine: &Engine,
+    urls: &[String],
+    network: Option<&str>,
+    mapping: &UserMapping,
+) -> Result<Vec<RelayFact>, AskError> {
+    let image = self_image::load_self_image(engine, &SelfImageSpec::default()).await?;
+    let answers = probe::ask_relays(engine, &image.facts.id, network, mapping, urls).await?;
+    Ok(answers
+        .into_iter()
+        .map(|answer| RelayFact {
+            answer: if answer.outcome.is_good() {
+                RelayAnswer::Answers
+            } else {
+                RelayAnswer::Silent(answer.outcome.to_string())
+            },
+            url: answer.url,
+        })
+        .collect())
+}
+
+async fn containers(engine: &Engine, layout: &Layout, enr_id: Option<&str>) -> Vec<OtherUser> {
+    let labels: Vec<(String, String)> = enr_id
+        .map(|id| (LABEL_ENR_ID.to_owned(), id.to_owned()))
+        .into_iter()
+        .collect();
+    let name = enr_id.map(plan::container_name).unwrap_or_default();
+    let paths = [layout.data_dir().to_owned()];
+    let (touching, holder) = tokio::join!(
+        engine.containers_touching(&paths, &labels),
+        engine.find_container(&name)
+    );
+    let mut others = match touching {
+        Ok(touching) => touching
+            .iter()
+            .filter(|touching| touching.container.name != name)
+            .filter_map(other_container)
+            .collect(),
+        Err(error) => vec![OtherUser {
+            who: "the engine's containers".to_owned(),
+            how: format!("could not be listed: {error}"),
+            advice: "ask the engine again with `docker ps`".to_owned(),
+            is_ceremony: false,
+        }],
+    };
+    // The engine's trouble was told above.
+    if let Ok(Some(holder)) = holder
+        && (holder.state.may_run() || !belongs_here(&holder, layout))
+    {
+        others.push(name_holder(&holder));
+    }
+    others
+}
+
+/// Whether a ceremony's container is of an attempt in this directory.
+pub(crate) fn belongs_here(container: &ContainerFacts, layout: &Layout) -> bool {
+    container
+        .labels
+        .get(LABEL_ATTEMPT)
+        .is_some_and(|attempt| Path::new(attempt).starts_with(layout.state_dir()))
+}
+
+/// What to say of the container that has the name of this key's ceremony.
+pub(crate) fn name_holder(container: &ContainerFacts) -> OtherUser {
+    let name = &container.name;
+    let attempt = container.labels.get(LABEL_ATTEMPT).map(Path::new);
+    // `<data directory>-dkg/attempts/<n>`.
+    let data_dir = attempt
+        .and_then(|attempt| attempt.ancestors().nth(2))
+        .and_then(|state_dir| state_dir.to_str()?.strip_suffix("-dkg"));
+    let whose = data_dir.unwrap_or("an unknown directory");
+    let run = data_dir.map_or_else(
+        || "`charon-dkg run` in its directory".to_owned(),
+        |dir| format!("`charon-dkg run --data-dir {}`", report::quoted(dir)),
+    );
+    let (how, advice) = if container.state.may_run() {
+        (
+            format!("runs a ceremony with the same ENR key, for {whose}"),
+            format!(
+                "one ENR key is never in two ceremonies: go on with that one, {run}, or end it there"
+            ),
+        )
+    } else if attempt.is_some_and(Path::is_dir) {
+        (
+            format!("holds the end of a ceremony with the same ENR key, for {whose}"),
+            format!("see what became of it: {run}"),
+        )
+    } else {
+        (
+            format!("is left from a ceremony with the same ENR key, for {whose}, which is gone"),
+            format!("docker rm {name}"),
+        )
+    };
+    OtherUser {
+        who: format!("container {name} ({})", container.state.name()),
+        how,
+        advice,
+        is_ceremony: true,
+    }
+}
+
+fn other_container(touching: &Touching) -> Option<OtherUser> {
+    // A container with a directory far above ours mounted, such as a monitoring agent with `/`,
+    // works on everything and so on nothing in particular.
+    let how: Vec<String> = touching
+        .reasons
+        .iter()
+        .filter_map(|reason| match reason {
+            Reason::Mount {
+                overlap: Overlap::Above,
+                mount,
+                ..
+            } if !touching.container.image.contains("charon") || mount.read_only => None,
+            Reason::Mount { mount, .. } => Some(format!("mounts {}", mount.source.display())),
+            Reason::Label { .. } => Some("runs a ceremony with the same ENR key".to_owned()),
+        })
+        .collect();
+    (!how.is_empty()).then(|| OtherUser {
+        who: format!(
+            "container {} ({})",
+            touching.container.name, touching.container.image
+        ),
+        how: how.join(", "),
+        advice: format!("docker stop {}", touching.container.name),
+        is_ceremony: false,
+    })
+}
+
+/// charon processes at work on this directory or key, and charon's own sign of life there.
+pub(crate) fn charon_processes(layout: &Layout) -> Vec<OtherUser> {
+    let mut others: Vec<OtherUser> = processes::find_charon(layout.data_dir())
+        .into_iter()
+        .filter_map(|process| {
+            let how = match process.relation {
+                Relation::SameDirectory => "on this data directory",
+                Relation::SameKey => "with a copy of this ENR key",
+                Relation::Other | Relation::Unknown => return None,
+            };
+            let user = process.user.unwrap_or_else(|| "an unknown user".to_owned());
+            Some(OtherUser {
+                who: format!("process {} of {user}", process.pid),
+                how: format!("runs `charon {}` {how}", process.subcommand),
+                advice: format!("end it, for instance with: kill {}", process.pid),
+                is_ceremony: false,
+            })
+        })
+        .collect();
+    let mut advice =
+        "stop the charon that uses this key, wait ten seconds, and try again".to_owned();
+    let sign = match processes::read_heartbeat(layout.data_dir()) {
+        Ok(None) => return others,
+        Ok(Some(heartbeat)) => match heartbeat.sign(jiff::Timestamp::now(), None) {
+            // The stage has no heartbeat of its own, so an edit's grace period is for `charon run`.
+            Sign::Old | Sign::Grace => return others,
+            Sign::Alive => format!(
+                "`{}` wrote it at {}",
+                heartbeat.command, heartbeat.timestamp
+            ),
+        },
+        Err(reason) => {
+            advice = format!(
+                "stop the charon that uses this key; if none does: rm {}",
+                crate::report::quoted(layout.data_dir().join(HEARTBEAT_FILE))
+            );
+            reason
+        }
+    };
+    others.push(OtherUser {
+        who: format!("{HEARTBEAT_FILE}, charon's sign of life"),
+        how: sign,
+        advice,
+        is_ceremony: false,
+    });
+    others
+}
+
+/// Refuses where there is something to finish and so nothing to plan.
+///
+/// # Errors
+/// [`Kind::Refused`] with what is under way.
+pub(crate) fn check_nothing_under_way(layout: &Layout) -> Result<(), Failure> {
+    if journal::is_pending(layout) {
+        return Err(Failure::new(
+            Kind::Refused,
+            "a command was cut short while it moved files",
+        )
+        .hint("`charon-dkg run` finishes or undoes that first"));
+    }
+    let unfinished = Attempt::list(layout)
+        .ok()
+        .and_then(|mut attempts| attempts.pop())
+        .and_then(|attempt| Some((attempt.number(), attempt.record().ok()?)))
+        .filter(|(_, record)| !record.state.is_final());
+    match unfinished {
+        Some((number, record)) => Err(Failure::new(
+            Kind::Refused,
+            format!(
+                "attempt {number}, begun at {}, is under way in container {}",
+                record.started, record.container
+            ),
+        )
+        .hint("`charon-dkg run` goes on with it")),
+        None => Ok(()),
+    }
+}
+
+/// The plan, or a refusal with every finding.
+///
+/// # Errors
+/// [`Kind::Busy`] where a ceremony with the same key is among the findings, else [`Kind::Refused`].
+pub(crate) fn plan(observed: &Observed) -> Result<plan::Plan, Failure> {
+    plan::make(&observed.request, &observed.facts).map_err(|findings| {
+        let ceremonies = observed.facts.others.iter().any(|other| other.is_ceremony);
+        let kind = if ceremonies {
+            Kind::Busy
+        } else {
+            Kind::Refused
+        };
+        Failure::new(kind, "the ceremony cannot start; nothing was changed").with_findings(findings)
+    })
+}

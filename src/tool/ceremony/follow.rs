@@ -1,0 +1,353 @@
+//! charon's output as progress for people: who is connected, who is missing and for how long, the
+//! phase, and the keys written so far.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::time::Duration;
+
+use crate::context::Context;
+use charon_files::cluster::definition::Definition;
+use charon_files::cluster::index::NodeIndex;
+use charon_files::cluster::version::CharonVersion;
+use charon_files::finding::{Finding, Weight};
+use charon_log::{
+    ClusterSize, Diagnosis, End, Event, Peer, Phase, Transcript, Waiting, Who, Whose,
+};
+
+/// How often a wait is told again while nothing changes.
+const REMIND_EVERY: Duration = Duration::from_secs(30);
+
+/// How many different reasons of silent relays are told; each is chosen by a stranger.
+const MOST_REASONS: usize = 50;
+
+/// One ceremony being watched.
+pub(crate) struct Watch<'a> {
+    context: &'a Context,
+    definition: &'a Definition,
+    transcript: Transcript,
+    now: Duration,
+    phase: Phase,
+    reminded: Duration,
+    keystores: usize,
+    /// What was said of relays; charon says it again every few seconds.
+    relays_told: BTreeSet<String>,
+    /// Peers of which was said that they come and go.
+    restless_told: BTreeSet<String>,
+    /// Whether charon was asked to stop; then its complaints are no news.
+    stopping: bool,
+}
+
+impl<'a> Watch<'a> {
+    /// A ceremony of which nothing was seen yet.
+    pub(crate) fn new(
+        context: &'a Context,
+        definition: &'a Definition,
+        size: ClusterSize,
+        pinned: Option<&CharonVersion>,
+    ) -> Self {
+        Self {
+            context,
+            definition,
+            transcript: Transcript::new(size, pinned),
+            now: Duration::ZERO,
+            phase: Phase::Starting,
+            reminded: Duration::ZERO,
+            keystores: 0,
+            relays_told: BTreeSet::new(),
+            restless_told: BTreeSet::new(),
+            stopping: false,
+        }
+    }
+
+    /// Takes the next bytes of charon's output.
+    pub(crate) fn push(&mut self, chunk: &[u8], now: Duration) {
+        self.now = now;
+        for event in self.transcript.push(chunk, now) {
+            self.tell(&event);
+        }
+        self.tell_phase();
+    }
+
+    /// Takes the end of charon's output.
+    pub(crate) fn finish(&mut self, now: Duration) {
+        self.now = now;
+        for event in self.transcript.finish(now) {
+            self.tell(&event);
+        }
+        self.tell_phase();
+    }
+
+    /// Tells what is waited for, and what was written, when that is worth telling.
+    pub(crate) fn tick(&mut self, now: Duration, stage: &Path) {
+        self.now = now;
+        let keystores = count_keystores(stage);
+        if keystores != self.keystores {
+            self.keystores = keystores;
+            let all = self.definition.num_validators;
+            self.context
+                .say(&format!("keystores written: {keystores} of {all}"));
+        }
+        if now.saturating_sub(self.reminded) < REMIND_EVERY {
+            return;
+        }
+        if let Some(waiting) = self.transcript.progress().waiting(now) {
+            self.reminded = now;
+            self.context.say(&self.waiting_text(&waiting));
+        }
+    }
+
+    /// Why charon failed; `None` if it succeeded.
+    pub(crate) fn diagnose(&self, end: End) -> Option<Diagnosis> {
+        self.transcript.diagnose(end, self.now)
+    }
+
+    /// The finding of a diagnosis.
+    pub(crate) fn finding(&self, diagnosis: &Diagnosis) -> Finding {
+        let subject = match &diagnosis.whose {
+            Whose::Operators(operators) => {
+                let names: Vec<String> = operators.iter().map(|who| self.who(who)).collect();
+                format!("{} must fix this", names.join(", "))
+            }
+            Whose::You => "you must fix this".to_owned(),
+            Whose::Coordinator => "the coordinator must fix this".to_owned(),
+            Whose::Everybody => "all operators must fix this together".to_owned(),
+            Whose::Relay => "the relay's operator must fix this, or your network's".to_owned(),
+            Whose::Machine => "this machine's administrator must fix this".to_owned(),
+            Whose::Unknown => "it is not known who must fix this".to_owned(),
+        };
+        // The cause is told as the failure itself; charon's own words only where they add something.
+        let seen = diagnosis
+            .evidence
+            .clone()
+            .filter(|evidence| !diagnosis.cause.contains(evidence.as_str()));
+        Finding {
+            check: diagnosis.id,
+            weight: Weight::Fail,
+            subject,
+            seen: seen.unwrap_or_default(),
+            expected: String::new(),
+            advice: diagnosis.next_step.clone(),
+        }
+    }
+
+    /// From now on charon is being stopped.
+    pub(crate) fn stopping(&mut self) {
+        self.stopping = true;
+    }
+
+    fn tell(&mut self, event: &Event) {
+        let progress = self.transcript.progress();
+        match event {
+            Event::PeerConnected { peer, .. } | Event::PeerDisconnected { peer }
+                if progress.peer(peer).is_some_and(Peer::is_restless) =>
+            {
+                if self.restless_told.insert(peer.clone()) {
+                    self.context.say(&format!(
+                        "{} connects and leaves again and again, as a node does that is still in an earlier attempt. \
+                         If this goes on, agree with all operators to stop (Ctrl-C) and to run again together.",
+                        self.peer_by_name(peer)
+                    ));
+                }
+            }
+            Event::PeerConnected { peer, .. } => {
+                let (connected, total) = progress.connected_peers();
+                self.context.say(&format!(
+                    "connected: {} ({connected} of {total})",
+                    self.peer_by_name(peer)
+                ));
+            }
+            Event::PeerDisconnected { peer } => {
+                self.context.say(&format!(
+                    "lost: {}; charon tries again",
+                    self.peer_by_name(peer)
+                ));
+            }
+            Event::RelayResolved { url, .. } => {
+                self.context.say(&format!("relay {url} answers"));
+            }
+            Event::RelayFailed { reason } => self.tell_relay("does not answer", reason),
+            Event::RelayTrouble { reason, .. } => {
+                self.tell_relay("does not serve this node", reason);
+            }
+            Event::KeyDone { key, total } => {
+                self.context
+                    .say(&format!("keys generated: {key} of {total}"));
+            }
+            Event::Error { message, peer } if !self.stopping => {
+                let about = peer.as_deref().map_or_else(String::new, |peer| {
+                    format!(" ({})", self.peer_by_name(peer))
+                });
+                self.context.say(&format!("charon: {message}{about}"));
+            }
+            Event::Error { .. }
+            | Event::Starting { .. }
+            | Event::DefinitionLoaded { .. }
+            | Event::P2pUp { .. }
+            | Event::Roster { .. }
+            | Event::WaitingForPeers
+            | Event::AllConnected
+            | Event::KeygenRound(_)
+            | Event::KeygenStep
+            | Event::StepReached { .. }
+            | Event::Aggregated
+            | Event::KeySharesSaved
+            | Event::LockSaved
+            | Event::DepositSaved
+            | Event::Success
+            | Event::Warning { .. }
+            | Event::Fatal { .. }
+            | Event::Crash { .. }
+            | Event::Other => {}
+        }
+    }
+
+    fn tell_relay(&mut self, what: &str, reason: &str) {
+        let is_news = self.relays_told.len() < MOST_REASONS
+            && !self.stopping
+            && self.relays_told.insert(reason.to_owned());
+        if is_news {
+            self.context.say(&format!("a relay {what}: {reason}"));
+        }
+    }
+
+    fn tell_phase(&mut self) {
+        let phase = self.transcript.progress().phase();
+        if phase == self.phase {
+            return;
+        }
+        self.phase = phase;
+        self.reminded = self.now;
+        let text = match phase {
+            Phase::Starting | Phase::Failed => return,
+            Phase::WaitingForRelay => "asking the relay for the other operators".to_owned(),
+            Phase::WaitingForPeers => match self.transcript.progress().waiting(self.now) {
+                Some(waiting) => self.waiting_text(&waiting),
+                None => "waiting for the other operators".to_owned(),
+            },
+            Phase::Keygen => "all operators are connected; generating keys".to_owned(),
+            Phase::Signing => "signing deposits and the cluster lock".to_owned(),
+            Phase::Saving => "writing files".to_owned(),
+            Phase::Done => "charon has finished".to_owned(),
+        };
+        self.context.say(&text);
+    }
+
+    fn waiting_text(&self, waiting: &Waiting) -> String {
+        match waiting {
+            Waiting::Relay { elapsed, reason } => format!(
+                "no relay has answered for {}{}",
+                spoken(*elapsed),
+                reason
+                    .as_deref()
+                    .map_or_else(String::new, |reason| format!(": {reason}"))
+            ),
+            Waiting::Peers {
+                absent,
+                count,
+                elapsed,
+            } => {
+                let restless = self.transcript.progress().peers().iter();
+                let restless = restless.filter(|peer| peer.is_restless() && !peer.is_absent());
+                // Here now, gone in a moment.
+                let absent: Vec<&Peer> = absent.iter().chain(restless).collect();
+                let count = (*count).max(absent.len());
+                let names: Vec<String> = absent.iter().map(|peer| self.peer(peer)).collect();
+                let names = if names.is_empty() {
+                    String::new()
+                } else {
+                    format!(": {}", names.join(", "))
+                };
+                let since = if elapsed.as_secs() == 0 {
+                    String::new()
+                } else {
+                    format!(" for {}", spoken(*elapsed))
+                };
+                format!(
+                    "waiting{since} for {}{names}",
+                    crate::report::count(u64::try_from(count).unwrap_or(u64::MAX), "operator"),
+                )
+            }
+            Waiting::Hung {
+                silent,
+                limit,
+                lost,
+            } => {
+                let lost: Vec<String> = lost.iter().map(|peer| self.peer(peer)).collect();
+                let lost = if lost.is_empty() {
+                    String::new()
+                } else {
+                    format!(" The connection to {} broke.", lost.join(", "))
+                };
+                format!(
+                    "HUNG: all operators were connected and key generation began, but nothing has happened for {} \
+                     (at most {} is plausible for this cluster).{lost} Agree with all operators to stop (Ctrl-C), \
+                     to compare `charon-dkg status`, and to run again at the same time.",
+                    spoken(*silent),
+                    spoken(*limit)
+                )
+            }
+        }
+    }
+
+    fn peer_by_name(&self, name: &str) -> String {
+        match self.transcript.progress().peer(name) {
+            Some(peer) => self.peer(peer),
+            None => name.to_owned(),
+        }
+    }
+
+    fn peer(&self, peer: &Peer) -> String {
+        self.who(&Who {
+            name: Some(peer.name.clone()),
+            index: peer.index,
+            address: peer.address.clone(),
+        })
+    }
+
+    /// `operator 2 of 4 (0x…, charon's anxious-food)`.
+    fn who(&self, who: &Who) -> String {
+        let name = who.name.as_deref().map(|name| format!("charon's {name}"));
+        let Some(index) = who.index else {
+            return name.unwrap_or_else(|| "an operator".to_owned());
+        };
+        let address = self.address(index).or_else(|| who.address.clone());
+        let details: Vec<String> = address.into_iter().chain(name).collect();
+        let number = index.of(self.definition.operators.len());
+        if details.is_empty() {
+            number.to_string()
+        } else {
+            format!("{number} ({})", details.join(", "))
+        }
+    }
+
+    fn address(&self, index: NodeIndex) -> Option<String> {
+        let address = &self.definition.operator(index)?.address;
+        (!address.is_empty()).then(|| address.clone())
+    }
+}
+
+/// `45s`, `3m20s`.
+fn spoken(time: Duration) -> String {
+    let seconds = time.as_secs();
+    if seconds < 60 {
+        format!("{seconds}s")
+    } else {
+        format!("{}m{:02}s", seconds / 60, seconds % 60)
+    }
+}
+
+fn count_keystores(stage: &Path) -> usize {
+    let Ok(entries) = std::fs::read_dir(stage.join("validator_keys")) else {
+        return 0;
+    };
+    entries
+        .flatten()
+        .filter(|entry| {
+            Path::new(&entry.file_name())
+                .extension()
+                .is_some_and(|e| e == "json")
+                // charon makes a file before it has anything to write in it.
+                && entry.metadata().is_ok_and(|meta| meta.len() > 0)
+        })
+        .count()
+}

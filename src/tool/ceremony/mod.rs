@@ -1,0 +1,17 @@
+//! A ceremony, from the ENR key and the definition to charon's end.
+
+pub mod attempt;
+pub mod define;
+pub mod define_command;
+pub mod definition_source;
+pub mod enr;
+pub mod facts;
+pub mod follow;
+pub mod known_images;
+pub mod perform;
+pub mod pins;
+pub mod plan;
+pub mod resume;
+pub mod run;
+pub mod show_pins;
+pub mod show_plan;

@@ -1,0 +1,584 @@
+//! One attempt from its container to its end: followed, proved and promoted, or told why not.
+
+use std::fs::File;
+use std::io::Write as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use tokio::time::Instant;
+
+use crate::ceremony::attempt::{Attempt, AttemptError, Record, State};
+use crate::ceremony::definition_source::FoundDefinition;
+use crate::ceremony::facts;
+use crate::ceremony::follow::Watch;
+use crate::context::Context;
+use crate::docker::{Engine, EngineError, Exit};
+use crate::error::{Failure, Kind};
+use crate::failures;
+use crate::machine::datadir::Layout;
+use crate::machine::read;
+use crate::machine::signals::{Interrupt, StopSource, Urgency};
+use crate::promote::journal;
+use crate::proof::{checked, receipt};
+use charon_files::cluster::names::{CLUSTER_LOCK_FILE, DEFINITION_FILE, ENR_KEY_FILE};
+use charon_files::finding::{Finding, Weight};
+use charon_log::{ClusterSize, End, Redactor};
+use charon_proof::receipt::Receipt;
+use charon_proof::verify::{Expectations, Report, Verified};
+
+/// charon from v1.9 on waits up to five seconds (`--shutdown-delay`) for its peers.
+const STOP_GRACE: Duration = Duration::from_secs(15);
+
+/// What a finished ceremony leaves.
+pub(crate) struct Done {
+    pub(crate) attempt: u32,
+    pub(crate) report: Report,
+    /// What to paste into the group's chat; `None` if it could not be made, which was said.
+    pub(crate) receipt: Option<Receipt>,
+}
+
+/// One attempt.
+pub(crate) struct Ceremony<'a> {
+    pub(crate) context: &'a Arc<Context>,
+    pub(crate) layout: &'a Layout,
+    pub(crate) attempt: &'a Attempt,
+    pub(crate) record: &'a Record,
+    pub(crate) found: &'a FoundDefinition,
+}
+
+/// What is known of a container's end.
+enum Ending<'a> {
+    /// The engine saw it.
+    Seen {
+        exit: Exit,
+        watch: Box<Watch<'a>>,
+        stopped: bool,
+    },
+    /// The container was removed before anybody saw its end.
+    Removed,
+}
+
+/// How following a container ended.
+enum Followed {
+    Ended { exit: Exit, stopped: bool },
+    Removed,
+    LeftRunning,
+}
+
+/// What came of an attempt.
+enum Outcome {
+    /// Its outputs are in the data directory.
+    Promoted(Box<Done>),
+    /// Nothing can come of it any more.
+    Over(Failure),
+    /// Its outputs may be promoted once what stands in the way is mended.
+    Open(Failure),
+}
+
+impl Ceremony<'_> {
+    /// Follows the container to its end and takes what it leaves.
+    ///
+    /// # Errors
+    /// [`Kind::CeremonyFailed`], [`Kind::VerificationFailed`] or [`Kind::Interrupted`] after which
+    /// the attempt is over; otherwise the next `run` goes on with it.
+    pub(crate) async fn follow(
+        &self,
+        engine: &Engine,
+        id: &str,
+        interrupt: &mut Interrupt,
+    ) -> Result<Done, Failure> {
+        let mut watch = Watch::new(
+            self.context,
+            &self.found.definition,
+            self.size(),
+            self.record.charon_version.parse().ok().as_ref(),
+        );
+        let mut log = Log::open(self)?;
+        let followed = self
+            .until_exit(engine, id, interrupt, &mut watch, &mut log)
+            .await?;
+        let ending = match followed {
+            Followed::Ended { exit, stopped } => {
+                self.advance(State::CharonDone { exit: exit.code });
+                Ending::Seen {
+                    exit,
+                    watch: Box::new(watch),
+                    stopped,
+                }
+            }
+            Followed::Removed => return self.without_container(interrupt).await,
+            Followed::LeftRunning => return Err(self.left_running()),
+        };
+        match self.finish(&ending, interrupt).await {
+            Outcome::Promoted(done) => {
+                remove_container(self.context, engine, id).await;
+                Ok(*done)
+            }
+            Outcome::Over(failure) => {
+                // Marked first: a container without a record of its end would be followed again,
+                // an ended container of an attempt that is over is only in the way.
+                if self.mark_failed(&failure.message) && log.is_complete() {
+                    remove_container(self.context, engine, id).await;
+                }
+                Err(failure)
+            }
+            Outcome::Open(failure) => Err(self.still_open(failure)),
+        }
+    }
+
+    /// Takes what a container left that was removed before its end was seen: its files may be whole.
+    ///
+    /// # Errors
+    /// As [`Ceremony::follow`].
+    pub(crate) async fn without_container(
+        &self,
+        interrupt: &mut Interrupt,
+    ) -> Result<Done, Failure> {
+        let state = self.attempt.record().map_err(failures::attempt)?.state;
+        if state == State::Running {
+            // The code that the engine took with it.
+            self.advance(State::CharonDone { exit: -1 });
+        }
+        match self.finish(&Ending::Removed, interrupt).await {
+            Outcome::Promoted(done) => Ok(*done),
+            Outcome::Over(failure) => {
+                self.mark_failed(&failure.message);
+                Err(failure)
+            }
+            Outcome::Open(failure) => Err(self.still_open(failure)),
+        }
+    }
+
+    /// Marks the attempt as over; what cannot be done is said, not hidden. Whether it was done.
+    pub(crate) fn mark_failed(&self, reason: &str) -> bool {
+        mark_failed(self.context, self.layout, self.attempt, reason)
+    }
+
+    /// Writes down how far it came. On a full disk that fails, and what charon says of it is worth
+    /// more; nothing is promoted without this record.
+    fn advance(&self, state: State) {
+        if let Err(error) = self.attempt.advance(self.layout, state) {
+            self.context.warn(&error.to_string());
+        }
+    }
+
+    fn left_running(&self) -> Failure {
+        Failure::new(
+            Kind::Interrupted,
+            format!(
+                "the ceremony goes on in container {}",
+                self.record.container
+            ),
+        )
+        .hint("`charon-dkg run` follows it again and finishes it")
+    }
+
+    /// Says that the attempt is not lost.
+    fn still_open(&self, failure: Failure) -> Failure {
+        failure.hint(format!(
+            "nothing was promoted and nothing is lost: once this is mended, `charon-dkg run` goes on with attempt {}",
+            self.attempt.number()
+        ))
+    }
+
+    fn size(&self) -> ClusterSize {
+        let count = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
+        ClusterSize {
+            operators: self.found.definition.operators.len(),
+            threshold: count(self.found.definition.threshold),
+            validators: count(self.found.definition.num_validators),
+        }
+    }
+
+    /// Copies the container's output into the attempt's log and onto the screen until it ends.
+    async fn until_exit(
+        &self,
+        engine: &Engine,
+        id: &str,
+        interrupt: &mut Interrupt,
+        watch: &mut Watch<'_>,
+        log: &mut Log<'_>,
+    ) -> Result<Followed, Failure> {
+        let mut lines = engine.follow_logs(id);
+        let mut redactor = Redactor::default();
+        let mut tick = tokio::time::interval(Duration::from_secs(1));
+        let begin = Instant::now();
+        let mut stopped = false;
+        loop {
+            tokio::select! {
+                line = lines.next() => match line {
+                    Some(Ok(line)) => {
+                        let text = redactor.line(&line.text) + if line.complete { "\n" } else { "" };
+                        log.write(text.as_bytes());
+                        watch.push(text.as_bytes(), begin.elapsed());
+                    }
+                    Some(Err(EngineError::NoSuchContainer { .. })) => return Ok(Followed::Removed),
+                    Some(Err(error)) => return Err(self.engine_lost(&error)),
+                    None => break,
+                },
+                _ = tick.tick() => watch.tick(begin.elapsed(), &self.attempt.stage()),
+                request = interrupt.next() => match (request.source, request.urgency) {
+                    // The terminal went away, not the operator's wish.
+                    (StopSource::Hangup, Urgency::Orderly) => return Ok(Followed::LeftRunning),
+                    (
+                        StopSource::Interrupt | StopSource::Terminate | StopSource::PluginSocket,
+                        Urgency::Orderly,
+                    ) => {
+                        stopped = true;
+                        watch.stopping();
+                        self.context.say("stopping charon; Ctrl-C once more kills it");
+                        let (engine, id) = (engine.clone(), id.to_owned());
+                        // It must not hold up the log, which has charon's last words. Whether it
+                        // worked shows in the container's end.
+                        tokio::spawn(async move { engine.stop_container(&id, STOP_GRACE).await });
+                    }
+                    (_, Urgency::Now) => match engine.kill_container(id).await {
+                        Ok(()) | Err(EngineError::NoSuchContainer { .. }) => {}
+                        Err(error) => return Err(self.engine_lost(&error)),
+                    },
+                },
+            }
+        }
+        log.sync();
+        watch.finish(begin.elapsed());
+        match engine.wait_exit(id).await {
+            Ok(exit) => Ok(Followed::Ended { exit, stopped }),
+            Err(EngineError::NoSuchContainer { .. }) => Ok(Followed::Removed),
+            Err(error) => Err(self.engine_lost(&error)),
+        }
+    }
+
+    fn engine_lost(&self, error: &EngineError) -> Failure {
+        Failure::new(
+            Kind::Unexpected,
+            format!("the engine was lost during the ceremony: {error}"),
+        )
+        .hint("nothing was promoted; the data directory is as before")
+        .hint("start docker again, then `charon-dkg run`: it finds out what became of the ceremony")
+    }
+
+    /// Proves what charon left and promotes it, or says why the ceremony failed.
+    ///
+    /// charon writes its files before it waits for its peers a last time, so the files can be whole
+    /// though charon failed or was stopped. Then the others have theirs too, and this node's count.
+    async fn finish(&self, ending: &Ending<'_>, interrupt: &mut Interrupt) -> Outcome {
+        if !self.attempt.stage().is_dir() {
+            return Outcome::Over(Failure::new(
+                Kind::CeremonyFailed,
+                format!(
+                    "{} is gone, and with it whatever charon wrote",
+                    self.attempt.stage().display()
+                ),
+            ));
+        }
+        match self.attempt.clear_placeholders(self.layout) {
+            Ok(()) => {}
+            Err(error @ AttemptError::Placeholder { .. }) => {
+                return Outcome::Over(
+                    Failure::new(Kind::VerificationFailed, error.to_string()).hint(
+                        "the engine did not mount the key or the definition there: report this",
+                    ),
+                );
+            }
+            Err(error) => return Outcome::Open(failures::attempt(error)),
+        }
+        if !self.attempt.stage().join(CLUSTER_LOCK_FILE).is_file() {
+            return Outcome::Over(self.failure(ending));
+        }
+        let changed = self.changed_inputs();
+        if !changed.is_empty() {
+            return Outcome::Open(
+                Failure::new(
+                    Kind::Refused,
+                    "charon has finished, but what it was given has changed meanwhile in the data directory",
+                )
+                .with_findings(changed),
+            );
+        }
+        let succeeded = ending.succeeded();
+        match self.prove(interrupt).await {
+            Err(failure) => Outcome::Open(failure),
+            Ok(Ok((verified, report))) => {
+                if !succeeded {
+                    self.context.say(
+                        "charon did not end well, but only after it had written everything; every file is proved",
+                    );
+                }
+                let proved = verified.clone();
+                match journal::promote(self.layout, self.attempt, verified) {
+                    Ok(_) => Outcome::Promoted(Box::new(Done {
+                        attempt: self.attempt.number(),
+                        report,
+                        receipt: self.receipt(&proved),
+                    })),
+                    Err(error) => Outcome::Open(failures::journal(error)),
+                }
+            }
+            Ok(Err(failure)) if succeeded => Outcome::Over(failure),
+            // charon's own failure explains more than files that it did not finish.
+            Ok(Err(_)) => Outcome::Over(self.failure(ending)),
+        }
+    }
+
+    /// Everything is in its place by now; what fails here can be made up for.
+    fn receipt(&self, proved: &Verified) -> Option<Receipt> {
+        receipt::after_ceremony(self.context, self.layout, proved)
+            .inspect_err(|failure| {
+                self.context.warn(&format!(
+                    "no receipt yet: {failure}; `{} receipt` makes it",
+                    self.context.spelling
+                ));
+            })
+            .ok()
+    }
+
+    /// The key and the definition lie where others can touch them while the ceremony runs. Changed
+    /// ones would make right outputs look wrong.
+    fn changed_inputs(&self) -> Vec<Finding> {
+        let mut findings = Vec::new();
+        let mut changed = |name: &str, seen: String, expected: String, advice: &str| {
+            findings.push(Finding {
+                check: "input-changed",
+                weight: Weight::Fail,
+                subject: self.layout.data_dir().join(name).display().to_string(),
+                seen,
+                expected,
+                advice: advice.to_owned(),
+            });
+        };
+        let seen = match facts::enr_key(self.layout) {
+            Ok(Some(key)) if key.id().to_string() == self.record.enr_id => None,
+            Ok(Some(_)) => Some("another ENR key".to_owned()),
+            Ok(None) => Some("no ENR key".to_owned()),
+            Err(reason) => Some(reason),
+        };
+        if let Some(seen) = seen {
+            changed(
+                ENR_KEY_FILE,
+                seen,
+                "the key with which the ceremony was started".to_owned(),
+                "put it back, from your backup if need be",
+            );
+        }
+        let there = read::read_in(
+            self.layout.data_dir(),
+            std::path::Path::new(DEFINITION_FILE),
+            read::DEFINITION,
+        );
+        let seen = match there {
+            Ok(bytes) if bytes == self.found.bytes => None,
+            Ok(_) => Some("another definition".to_owned()),
+            // It may have come from elsewhere.
+            Err(error) if error.is_missing() => None,
+            Err(error) => Some(error.to_string()),
+        };
+        if let Some(seen) = seen {
+            let kept = crate::machine::datadir::definition_path(self.layout, &self.found.bytes);
+            changed(
+                DEFINITION_FILE,
+                seen,
+                "the definition with which the ceremony was started, or none".to_owned(),
+                &format!("copy {} over it", kept.display()),
+            );
+        }
+        findings
+    }
+
+    /// Verifies the stage on other threads, so that a request to stop is heard.
+    ///
+    /// The outer error means that it could not be told; the inner, that it did not pass.
+    async fn prove(
+        &self,
+        interrupt: &mut Interrupt,
+    ) -> Result<Result<(Verified, Report), Failure>, Failure> {
+        let expectations = Expectations {
+            definition_hash: Some(self.found.definition_hash),
+            charon_version: self.record.charon_version.parse().ok(),
+        };
+        let work = tokio::task::spawn_blocking({
+            let context = Arc::clone(self.context);
+            let layout = self.layout.clone();
+            let attempt = self.attempt.clone();
+            move || checked::stage(&context, &layout, &attempt, &expectations)
+        });
+        tokio::select! {
+            proof = work => proof.map_err(|error| {
+                Failure::new(Kind::Unexpected, format!("the verification broke off: {error}"))
+            })?,
+            _ = interrupt.next() => Err(Failure::new(
+                Kind::Interrupted,
+                "stopped before every file was verified",
+            )),
+        }
+    }
+
+    /// Why there is nothing to promote.
+    fn failure(&self, ending: &Ending<'_>) -> Failure {
+        let (exit, watch, stopped) = match ending {
+            Ending::Seen {
+                exit,
+                watch,
+                stopped,
+            } => (exit, watch, *stopped),
+            Ending::Removed => {
+                return self.with_evidence(Failure::new(
+                    Kind::CeremonyFailed,
+                    format!(
+                        "container {} was removed before charon had written everything",
+                        self.record.container
+                    ),
+                ));
+            }
+        };
+        let end = End {
+            exit_code: Some(exit.code),
+            oom_killed: exit.oom_killed,
+            stopped,
+        };
+        let diagnosis = watch.diagnose(end);
+        if stopped {
+            // Whatever charon says of that, the operator knows why it ended; what it was waiting
+            // for is news.
+            return self.with_evidence(match diagnosis {
+                Some(diagnosis) if diagnosis.cause.starts_with("charon was stopped") => {
+                    Failure::new(Kind::Interrupted, diagnosis.cause).hint(diagnosis.next_step)
+                }
+                Some(diagnosis) => Failure::new(
+                    Kind::Interrupted,
+                    format!("stopped as you asked; {}", diagnosis.cause),
+                )
+                .hint(diagnosis.next_step),
+                None => Failure::new(Kind::Interrupted, "stopped as you asked"),
+            });
+        }
+        self.with_evidence(match diagnosis {
+            Some(diagnosis) => Failure::new(
+                Kind::CeremonyFailed,
+                format!("the ceremony failed: {}", diagnosis.cause),
+            )
+            .with_findings(vec![watch.finding(&diagnosis)]),
+            None => Failure::new(
+                Kind::CeremonyFailed,
+                format!(
+                    "charon ended with exit code {} and left no {CLUSTER_LOCK_FILE}{}",
+                    exit.code,
+                    if exit.error.is_empty() {
+                        String::new()
+                    } else {
+                        format!(" ({})", exit.error)
+                    }
+                ),
+            ),
+        })
+    }
+
+    fn with_evidence(&self, failure: Failure) -> Failure {
+        let log = self.attempt.log_path();
+        // On a full disk there is none, and the container stays.
+        let place = match std::fs::metadata(&log) {
+            Ok(meta) if meta.len() > 0 => log.display().to_string(),
+            Ok(_) | Err(_) => format!("`docker logs {}`", self.record.container),
+        };
+        failure.hint(format!(
+            "nothing was promoted and the data directory is as before; charon's output is in {place}"
+        ))
+    }
+}
+
+impl Ending<'_> {
+    fn succeeded(&self) -> bool {
+        match self {
+            Ending::Seen { exit, .. } => exit.code == 0,
+            Ending::Removed => false,
+        }
+    }
+}
+
+/// Marks an attempt as over; what cannot be done is said, not hidden. Whether it was done.
+pub(crate) fn mark_failed(
+    context: &Context,
+    layout: &Layout,
+    attempt: &Attempt,
+    reason: &str,
+) -> bool {
+    let failed = State::Failed {
+        reason: reason.to_owned(),
+    };
+    match attempt.advance(layout, failed) {
+        Ok(_) => true,
+        Err(error) => {
+            context.warn(&format!(
+                "attempt {} could not be marked as failed: {error}",
+                attempt.number()
+            ));
+            false
+        }
+    }
+}
+
+/// Removes an ended container; what cannot be done is said, not hidden.
+pub(crate) async fn remove_container(context: &Context, engine: &Engine, id: &str) {
+    if let Err(error) = engine.remove_container(id).await {
+        context.warn(&format!("the ended container stays behind: {error}"));
+    }
+}
+
+/// The attempt's copy of charon's output. A full disk must not end a ceremony for want of its log,
+/// so a log that cannot be written is given up; the container keeps the output.
+struct Log<'a> {
+    context: &'a Context,
+    path: String,
+    file: Option<File>,
+    /// The engine gives the output from its first line: so much of it an earlier command already
+    /// wrote, redacted by the same rule.
+    written: u64,
+}
+
+impl<'a> Log<'a> {
+    fn open(ceremony: &Ceremony<'a>) -> Result<Self, Failure> {
+        let file = ceremony
+            .attempt
+            .open_log(ceremony.layout)
+            .map_err(failures::attempt)?;
+        let path = ceremony.attempt.log_path().display().to_string();
+        let written = file
+            .metadata()
+            .map_err(|error| Failure::new(Kind::Unexpected, format!("{path}: {error}")))?
+            .len();
+        Ok(Self {
+            context: ceremony.context,
+            path,
+            file: Some(file),
+            written,
+        })
+    }
+
+    fn write(&mut self, text: &[u8]) {
+        let skip = text
+            .len()
+            .min(usize::try_from(self.written).unwrap_or(usize::MAX));
+        self.written -= u64::try_from(skip).unwrap_or(self.written);
+        let rest = text.get(skip..).unwrap_or_default();
+        self.attempt(|mut file| file.write_all(rest));
+    }
+
+    fn sync(&mut self) {
+        self.attempt(|file| file.sync_all());
+    }
+
+    fn attempt(&mut self, write: impl FnOnce(&File) -> std::io::Result<()>) {
+        let Some(file) = &self.file else { return };
+        if let Err(error) = write(file) {
+            self.file = None;
+            self.context.warn(&format!(
+                "{} cannot be written ({error}); the ceremony goes on without it",
+                self.path
+            ));
+        }
+    }
+
+    fn is_complete(&self) -> bool {
+        self.file.is_some()
+    }
+}

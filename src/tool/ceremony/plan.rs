@@ -1,0 +1,1358 @@
+//! Facts and a request, to a plan or all that speaks against it.
+//!
+//! `plan` prints the very [`Plan`] that `run` carries out. Nothing here looks at the world: the
+//! facts are gathered by `commands::observe`.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use crate::ceremony::pins;
+use crate::report::quoted;
+use charon_files::cluster::definition::Definition;
+use charon_files::cluster::hash::DefinitionHash;
+use charon_files::cluster::index::NodeIndex;
+use charon_files::cluster::names::{self, DEFINITION_FILE, ENR_KEY_FILE, Role};
+use charon_files::cluster::network::Network;
+use charon_files::cluster::version::CharonVersion;
+use charon_files::finding::{Finding, Weight};
+
+/// Where the data directory is mounted inside the container (charon's Dockerfile: WORKDIR
+/// `/opt/charon`, default `--data-dir .charon`).
+pub const CONTAINER_DATA_DIR: &str = "/opt/charon/.charon";
+/// Label that carries the [ENR id](charon_files::keys::k1::EnrId) of a ceremony's container.
+pub const LABEL_ENR_ID: &str = "charon-dkg.enr-id";
+/// Label that carries the definition hash of a ceremony's container, `0x` and 64 hex digits.
+pub const LABEL_DEFINITION_HASH: &str = "charon-dkg.definition-hash";
+/// Label that carries the absolute path of the attempt's directory.
+pub const LABEL_ATTEMPT: &str = "charon-dkg.attempt";
+
+/// charon's flags that would break what this program promises, and why.
+const REFUSED_FLAGS: [(&str, &str); 7] = [
+    (
+        "data-dir",
+        "the stage is the container's data directory, so that nothing unverified reaches yours",
+    ),
+    (
+        "definition-file",
+        "the definition that was checked is the one that is run; use --definition before the `--`",
+    ),
+    (
+        "no-verify",
+        "an unverified definition or lock must not produce keys",
+    ),
+    ("zipped", "it deletes the loose files, the ENR key included"),
+    (
+        "log-output-path",
+        "charon's output is kept in the attempt's charon.log, and a file beside the keys would stop their promotion",
+    ),
+    (
+        "keymanager-address",
+        "keys sent away at once cannot be verified before they are used",
+    ),
+    (
+        "keymanager-auth-token",
+        "keys sent away at once cannot be verified before they are used",
+    ),
+];
+
+/// Flags of ours that charon spells differently.
+const OUR_FLAGS: [(&str, &str); 1] = [("p2p-relays", "--relay URL before the `--`")];
+
+/// One bind mount of a container.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Mount {
+    /// Absolute path on the engine's machine; must exist.
+    pub source: PathBuf,
+    /// Absolute path inside the container.
+    pub target: String,
+    /// Whether the container may only read it.
+    pub read_only: bool,
+}
+
+/// A container as it will be created; the engine module adds the hardening that never varies
+/// (all capabilities dropped, no new privileges, read-only root, no restart policy).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ContainerPlan {
+    /// Engine-wide unique name.
+    pub name: String,
+    /// What to run: `repository@sha256:…`, or an image id where the image exists only locally.
+    pub image: String,
+    /// `uid:gid` inside the container; `None` leaves the image's own user.
+    pub user: Option<String>,
+    /// `HostConfig.UsernsMode`: `host`, `keep-id`, or `None` for the engine's default.
+    pub userns_mode: Option<String>,
+    /// Docker network; `None` is the engine's default bridge.
+    pub network: Option<String>,
+    /// Replaces the image's entrypoint where given.
+    pub entrypoint: Option<Vec<String>>,
+    /// Arguments after the entrypoint. [`shown_args`] is what may be shown of them.
+    #[serde(serialize_with = "serialize_args")]
+    pub args: Vec<String>,
+    /// Environment entries `NAME=value`; never a secret.
+    pub env: Vec<String>,
+    /// Bind mounts.
+    pub mounts: Vec<Mount>,
+    /// Labels by which a later command recognises the container.
+    pub labels: BTreeMap<String, String>,
+}
+
+/// charon's flag for an execution client, whose URL often holds a provider's key.
+pub const EXECUTION_CLIENT_FLAG: &str = "--execution-client-rpc-endpoint";
+
+/// Arguments without what is nobody's business: URLs of execution clients.
+pub fn shown_args(args: &[String]) -> Vec<String> {
+    let mut is_value = false;
+    args.iter()
+        .map(|arg| {
+            let hidden = std::mem::replace(&mut is_value, arg == EXECUTION_CLIENT_FLAG);
+            match arg.split_once('=') {
+                _ if hidden => "[…]".to_owned(),
+                Some((EXECUTION_CLIENT_FLAG, _)) => format!("{EXECUTION_CLIENT_FLAG}=[…]"),
+                Some(_) | None => arg.clone(),
+            }
+        })
+        .collect()
+}
+
+fn serialize_args<S: serde::Serializer>(args: &[String], serializer: S) -> Result<S::Ok, S::Error> {
+    shown_args(args).serialize(serializer)
+}
+
+impl ContainerPlan {
+    /// A container of this name and image, with nothing else given.
+    pub fn named(name: &str, image: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            image: image.to_owned(),
+            user: None,
+            userns_mode: None,
+            network: None,
+            entrypoint: None,
+            args: Vec::new(),
+            env: Vec::new(),
+            mounts: Vec::new(),
+            labels: BTreeMap::new(),
+        }
+    }
+}
+
+/// What the operator asked for, resolved from the command line.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// Data directory, absolute.
+    pub data_dir: PathBuf,
+    /// Our own directory beside it, absolute.
+    pub state_dir: PathBuf,
+    /// Relays, as given.
+    pub relays: Vec<String>,
+    /// Docker network.
+    pub network: Option<String>,
+    /// Image repository.
+    pub repository: String,
+    /// Charon release asked for instead of the pin.
+    pub charon_version: Option<CharonVersion>,
+    /// Whether a pre-release may be used.
+    pub allow_prerelease: bool,
+    /// Whether a key that was never backed up may be used.
+    pub no_backup: bool,
+    /// charon's own flags.
+    pub charon_flags: Vec<String>,
+}
+
+/// What kind of thing lies in the data directory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum EntryKind {
+    /// A regular file.
+    File,
+    /// A directory.
+    Directory,
+    /// A symbolic link.
+    Symlink,
+    /// A FIFO, socket or device.
+    Special,
+}
+
+/// One entry of the data directory's top level.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Entry {
+    /// Name within the data directory.
+    pub name: String,
+    /// What it is.
+    pub kind: EntryKind,
+}
+
+impl Entry {
+    /// `validator_keys (a directory)`.
+    fn described(&self) -> String {
+        let what = match self.kind {
+            EntryKind::File => "a file",
+            EntryKind::Directory => "a directory",
+            EntryKind::Symlink => "a symbolic link",
+            EntryKind::Special => "a FIFO, socket or device",
+        };
+        format!("{} ({what})", self.name)
+    }
+}
+
+/// The data directory as found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DataDirFact {
+    /// It does not exist.
+    Missing,
+    /// It could not be read; the reason.
+    Unreadable(String),
+    /// It exists.
+    Found {
+        /// Owner's user id.
+        uid: u32,
+        /// Owner's group id.
+        gid: u32,
+        /// Top-level entries, sorted by name.
+        entries: Vec<Entry>,
+        /// Whether this user may put files there.
+        writable: bool,
+        /// Whether our state directory is, or would be, on the same file system.
+        same_file_system: bool,
+        /// Bytes that an unprivileged user may still write there.
+        free_bytes: u64,
+    },
+}
+
+/// The ENR key as found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum EnrKeyFact {
+    /// There is no key file.
+    Missing,
+    /// It could not be read or is not a key; the reason.
+    Unusable(String),
+    /// A key.
+    Found {
+        /// Public identifier of the key.
+        enr_id: String,
+        /// Permission bits.
+        mode: u32,
+        /// Owner's user id.
+        uid: u32,
+        /// Whether this directory has a record of a backup of this very key.
+        backed_up: bool,
+    },
+}
+
+/// The cluster definition as found.
+#[derive(Debug, Clone)]
+pub enum DefinitionFact {
+    /// There is none; where it was looked for.
+    Missing(String),
+    /// It could not be read, fetched or parsed.
+    Unusable {
+        /// Why not.
+        reason: String,
+        /// What helps against it.
+        advice: String,
+    },
+    /// A definition, checked on its own.
+    Found {
+        /// Where it came from, as the operator would say it.
+        source: String,
+        /// The file in our state directory that holds, or will hold, the very bytes.
+        kept_as: PathBuf,
+        /// The parsed definition.
+        definition: Box<Definition>,
+        /// Hash over terms and signatures, recomputed.
+        definition_hash: DefinitionHash,
+        /// Which operator the ENR key belongs to.
+        node: Option<NodeIndex>,
+        /// What `verify` says of it.
+        findings: Vec<Finding>,
+    },
+}
+
+/// What the engine says of itself, as far as a ceremony needs it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum EngineFact {
+    /// It could not be reached.
+    Unreachable {
+        /// Why not.
+        reason: String,
+        /// What helps against it.
+        advice: String,
+    },
+    /// It is not on this machine; its endpoint.
+    Remote(String),
+    /// It answers but cannot give containers this data directory's owner; the reason.
+    WrongOwner {
+        /// What this engine is: `rootless`, …
+        mode: String,
+        /// Why not.
+        reason: String,
+    },
+    /// It can be used.
+    Ready {
+        /// What this engine is: `rootful`, `rootless`, `userns-remap`, …
+        mode: String,
+        /// Where it listens, as docker writes it: `unix:///…`.
+        address: String,
+        /// Version of the engine.
+        version: String,
+        /// `uid:gid` for the container.
+        user: Option<String>,
+        /// `HostConfig.UsernsMode`.
+        userns_mode: Option<String>,
+    },
+}
+
+/// The charon image as found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ImageFact {
+    /// Not asked for, because no release could be chosen or no engine answers.
+    Unknown,
+    /// Neither here nor to be pulled; the reason.
+    Unavailable(String),
+    /// Not here yet; the registry has it under this digest.
+    Pullable(String),
+    /// Here.
+    Present {
+        /// What to run: `repository@sha256:…` or an image id.
+        run_as: String,
+        /// What `charon version` printed inside, or why it could not be asked.
+        version_output: Result<String, String>,
+    },
+}
+
+/// A container or process that works on this data directory or key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OtherUser {
+    /// `container charon-1 (obolnetwork/charon:v1.10.3)` or `process 4711 of alice`.
+    pub who: String,
+    /// What ties it to us: `mounts /x/.charon`, `runs with the same ENR key`, …
+    pub how: String,
+    /// The command that ends it.
+    pub advice: String,
+    /// Whether it is a ceremony of this program with the same key, which holds what is to be held.
+    pub is_ceremony: bool,
+}
+
+/// What a relay answered from inside the ceremony's network.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RelayFact {
+    /// The relay.
+    pub url: String,
+    /// Whether it answers.
+    pub answer: RelayAnswer,
+}
+
+impl RelayFact {
+    /// Why it does not answer, if it does not.
+    pub fn problem(&self) -> Option<String> {
+        match &self.answer {
+            RelayAnswer::Answers => None,
+            RelayAnswer::Silent(reason) | RelayAnswer::NotAsked(reason) => Some(reason.clone()),
+        }
+    }
+}
+
+/// Whether a relay answers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RelayAnswer {
+    /// It told its addresses.
+    Answers,
+    /// It did not; the reason.
+    Silent(String),
+    /// It could not be asked; the reason.
+    NotAsked(String),
+}
+
+/// The docker network of the ceremony.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NetworkFact {
+    /// A container ran in it.
+    Usable,
+    /// No container can run in it; the reason.
+    Unusable(String),
+    /// No container had to run in it so far.
+    NotLookedAt,
+}
+
+/// Why our own directory cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StateDirProblem {
+    /// What is wrong with it.
+    pub seen: String,
+    /// What helps against it.
+    pub advice: String,
+}
+
+/// Everything that was seen before the ceremony.
+#[derive(Debug, Clone)]
+pub struct Facts {
+    /// User id of this process.
+    pub my_uid: u32,
+    /// The data directory.
+    pub data_dir: DataDirFact,
+    /// Why our own directory beside it cannot be used, if it cannot.
+    pub state_dir_problem: Option<StateDirProblem>,
+    /// The ENR key.
+    pub enr_key: EnrKeyFact,
+    /// The definition.
+    pub definition: DefinitionFact,
+    /// The engine.
+    pub engine: EngineFact,
+    /// The image.
+    pub image: ImageFact,
+    /// Others at work here.
+    pub others: Vec<OtherUser>,
+    /// Relays asked.
+    pub relays: Vec<RelayFact>,
+    /// The docker network.
+    pub network: NetworkFact,
+    /// Directory of the attempt that `run` would make.
+    pub attempt_dir: PathBuf,
+}
+
+/// What `run` will do.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Plan {
+    /// Which charon release.
+    pub charon_version: CharonVersion,
+    /// `repository:tag` as it is pulled.
+    pub image_tag: String,
+    /// Whether the image must be pulled first.
+    pub pull: bool,
+    /// Which operator of the definition this node is.
+    pub node_index: usize,
+    /// Number of operators.
+    pub operators: usize,
+    /// Number of validators to be made.
+    pub validators: u64,
+    /// How many nodes must sign.
+    pub threshold: u64,
+    /// Network of the validators.
+    pub network: String,
+    /// Definition hash, `0x` and 64 hex digits.
+    pub definition_hash: String,
+    /// Where the definition came from.
+    pub definition_source: String,
+    /// Kind of engine.
+    pub engine_mode: String,
+    /// Where the engine listens, as docker writes it: `unix:///…`.
+    pub engine_address: String,
+    /// The container.
+    pub container: ContainerPlan,
+    /// What is worth knowing and stops nothing.
+    pub notes: Vec<Finding>,
+}
+
+/// Bytes a ceremony may write: keystores, lock and deposits of one validator, generously.
+const BYTES_PER_VALIDATOR: u64 = 64 * 1024;
+/// Bytes for the log and the fixed files.
+const BYTES_ALWAYS: u64 = 16 * 1024 * 1024;
+
+/// Turns facts into a plan, or into every finding that speaks against the ceremony.
+///
+/// # Errors
+/// All findings that stop the ceremony. What only notes something would hide them.
+pub fn make(request: &Request, facts: &Facts) -> Result<Plan, Vec<Finding>> {
+    let mut findings = Vec::new();
+    check_flags(request, &mut findings);
+    check_p2p_flags(request, &mut findings);
+    let owner = check_data_dir(request, facts, &mut findings);
+    check_state_dir(request, facts, &mut findings);
+    let key = check_key(request, facts, &mut findings);
+    let definition = check_definition(request, facts, key.as_ref(), &mut findings);
+    let charon = definition
+        .as_ref()
+        .and_then(|found| choose_release(request, found.definition, &mut findings));
+    check_disk(facts, definition.as_ref(), &mut findings);
+    for other in &facts.others {
+        findings.push(other_user_finding(other));
+    }
+    let engine = check_engine(facts, &mut findings);
+    let image = charon
+        .as_ref()
+        .and_then(|charon| check_image(request, facts, charon, &mut findings));
+    check_network(request, facts, &mut findings);
+    check_relays(facts, &mut findings);
+    let (Some(_owner), Some(key), Some(found), Some(charon), Some(engine), Some(image), false) = (
+        owner,
+        key,
+        definition,
+        charon,
+        engine,
+        image,
+        findings
+            .iter()
+            .any(|finding| finding.weight != Weight::Note),
+    ) else {
+        findings.retain(|finding| finding.weight != Weight::Note);
+        return Err(findings);
+    };
+    Ok(assemble(
+        request,
+        facts,
+        Chosen {
+            key,
+            found,
+            charon,
+            engine,
+            image,
+        },
+        findings,
+    ))
+}
+
+/// What the checks let through.
+struct Chosen<'a> {
+    key: KeyChosen<'a>,
+    found: DefinitionChosen<'a>,
+    charon: CharonVersion,
+    engine: EngineChosen<'a>,
+    image: ImageChosen,
+}
+
+struct KeyChosen<'a> {
+    enr_id: &'a str,
+}
+
+struct DefinitionChosen<'a> {
+    source: &'a str,
+    kept_as: &'a Path,
+    definition: &'a Definition,
+    definition_hash: DefinitionHash,
+    node: Option<NodeIndex>,
+}
+
+struct EngineChosen<'a> {
+    mode: &'a str,
+    address: &'a str,
+    user: Option<String>,
+    userns_mode: Option<String>,
+}
+
+struct ImageChosen {
+    run_as: String,
+    pull: bool,
+}
+
+fn assemble(request: &Request, facts: &Facts, chosen: Chosen<'_>, notes: Vec<Finding>) -> Plan {
+    let Chosen {
+        key,
+        found,
+        charon,
+        engine,
+        image,
+    } = chosen;
+    let definition_hash = found.definition_hash.to_string();
+    let stage = facts.attempt_dir.join("stage");
+    let mount = |source: &Path, name: &str, read_only| Mount {
+        source: source.to_owned(),
+        target: if name.is_empty() {
+            CONTAINER_DATA_DIR.to_owned()
+        } else {
+            format!("{CONTAINER_DATA_DIR}/{name}")
+        },
+        read_only,
+    };
+    let mut args = vec![
+        "dkg".to_owned(),
+        format!("--data-dir={CONTAINER_DATA_DIR}"),
+        format!("--definition-file={CONTAINER_DATA_DIR}/{DEFINITION_FILE}"),
+    ];
+    if !request.relays.is_empty() {
+        args.push(format!("--p2p-relays={}", request.relays.join(",")));
+    }
+    args.extend(request.charon_flags.iter().cloned());
+    let container = ContainerPlan {
+        name: container_name(key.enr_id),
+        image: image.run_as,
+        user: engine.user,
+        userns_mode: engine.userns_mode,
+        network: request.network.clone(),
+        entrypoint: None,
+        args,
+        env: Vec::new(),
+        mounts: vec![
+            mount(&stage, "", false),
+            mount(&request.data_dir.join(ENR_KEY_FILE), ENR_KEY_FILE, true),
+            mount(found.kept_as, DEFINITION_FILE, true),
+        ],
+        labels: BTreeMap::from([
+            (LABEL_ENR_ID.to_owned(), key.enr_id.to_owned()),
+            (LABEL_DEFINITION_HASH.to_owned(), definition_hash.clone()),
+            (
+                LABEL_ATTEMPT.to_owned(),
+                facts.attempt_dir.display().to_string(),
+            ),
+        ]),
+    };
+    Plan {
+        charon_version: charon.clone(),
+        image_tag: format!("{}:{charon}", request.repository),
+        pull: image.pull,
+        node_index: found.node.map_or(0, NodeIndex::position),
+        operators: found.definition.operators.len(),
+        validators: found.definition.num_validators,
+        threshold: found.definition.threshold,
+        network: Network::by_fork_version(found.definition.fork_version)
+            .map_or("unknown", |network| network.name)
+            .to_owned(),
+        definition_hash,
+        definition_source: found.source.to_owned(),
+        engine_mode: engine.mode.to_owned(),
+        engine_address: engine.address.to_owned(),
+        container,
+        notes,
+    }
+}
+
+/// The name under which an engine can run an ENR key only once.
+pub fn container_name(enr_id: &str) -> String {
+    format!("charon-dkg-{enr_id}")
+}
+
+fn fail(check: &'static str, subject: &str, seen: &str, expected: &str, advice: &str) -> Finding {
+    Finding {
+        check,
+        weight: Weight::Fail,
+        subject: subject.to_owned(),
+        seen: seen.to_owned(),
+        expected: expected.to_owned(),
+        advice: advice.to_owned(),
+    }
+}
+
+/// What is said of somebody else who works on this data directory or key.
+pub fn other_user_finding(other: &OtherUser) -> Finding {
+    let check = if other.is_ceremony {
+        "ceremony-under-way"
+    } else {
+        "already-in-use"
+    };
+    fail(
+        check,
+        &other.who,
+        &other.how,
+        "nobody else at work here",
+        &other.advice,
+    )
+}
+
+fn check_flags(request: &Request, findings: &mut Vec<Finding>) {
+    for flag in &request.charon_flags {
+        let Some(name) = flag
+            .strip_prefix("--")
+            .map(|rest| rest.split('=').next().unwrap_or(rest))
+        else {
+            continue;
+        };
+        if let Some((_, reason)) = REFUSED_FLAGS.iter().find(|(refused, _)| *refused == name) {
+            findings.push(fail(
+                "charon-flag-refused",
+                &format!("--{name}"),
+                // Without its value, which may be a secret.
+                &format!("--{name}"),
+                "no such flag",
+                &format!("leave it out: {reason}"),
+            ));
+        }
+        if let Some((_, instead)) = OUR_FLAGS.iter().find(|(ours, _)| *ours == name) {
+            findings.push(fail(
+                "charon-flag-refused",
+                &format!("--{name}"),
+                &format!("--{name}"),
+                "no such flag",
+                &format!("use {instead}"),
+            ));
+        }
+    }
+}
+
+/// The p2p flags that charon refuses, which it does only after a relay has answered. `dkg` does not use
+/// `--p2p-udp-address`.
+fn check_p2p_flags(request: &Request, findings: &mut Vec<Finding>) {
+    let mut wrong = |name: &str, value: &str, expected: &str, advice: &str| {
+        let advice = format!(
+            "give {advice}, or leave it out: a ceremony over a relay needs no address of its own"
+        );
+        let seen = format!("--{name}={value}");
+        findings.push(fail(
+            "charon-flag-invalid",
+            &format!("--{name}"),
+            &seen,
+            expected,
+            &advice,
+        ));
+    };
+    let tcp = "p2p-tcp-address";
+    let listens = flag_values(&request.charon_flags, tcp);
+    for address in listens.iter().flat_map(|value| value.split(',')) {
+        match listening_ip(address) {
+            // "missing port in address", "p2p TCP bind IP not specified", "invalid port".
+            None => wrong(tcp, address, "IP:PORT", &format!("--{tcp}=0.0.0.0:PORT")),
+            // "cannot assign requested address": the container has an address of its own.
+            Some(Some(ip))
+                if !ip.is_unspecified()
+                    && !ip.is_loopback()
+                    && request.network.as_deref() != Some("host") =>
+            {
+                wrong(
+                    tcp,
+                    address,
+                    "an address of the container",
+                    &format!("--{tcp}=0.0.0.0:PORT --p2p-external-ip={ip}"),
+                );
+            }
+            Some(_) => {}
+        }
+    }
+    let external = "p2p-external-ip";
+    for ip in flag_values(&request.charon_flags, external) {
+        // "invalid IP address format"; charon looks at it only if it listens.
+        if !listens.is_empty() && !ip.is_empty() && ip.parse::<IpAddr>().is_err() {
+            wrong(
+                external,
+                ip,
+                "an IP address alone",
+                &format!("--{external}=IP"),
+            );
+        }
+    }
+    let external = "p2p-external-hostname";
+    for host in flag_values(&request.charon_flags, external) {
+        // "invalid hostname: idna: disallowed rune".
+        if host.contains([':', '/']) {
+            wrong(
+                external,
+                host,
+                "a host name alone",
+                &format!("--{external}=NAME"),
+            );
+        }
+    }
+}
+
+/// What a flag of charon was given, each time, behind `=` or as the next word.
+fn flag_values<'a>(flags: &'a [String], name: &str) -> Vec<&'a str> {
+    let mut values = Vec::new();
+    let mut words = flags.iter();
+    while let Some(word) = words.next() {
+        let Some(rest) = word
+            .strip_prefix("--")
+            .and_then(|word| word.strip_prefix(name))
+        else {
+            continue;
+        };
+        match rest.strip_prefix('=') {
+            Some(value) => values.push(value),
+            None if rest.is_empty() => values.extend(words.next().map(String::as_str)),
+            None => {}
+        }
+    }
+    values
+}
+
+/// The IP of a listening address as Go reads it; the inner `None` stands for a name, which charon looks up itself.
+fn listening_ip(address: &str) -> Option<Option<IpAddr>> {
+    let (host, port) = address.rsplit_once(':')?;
+    if port.is_empty()
+        || (port.bytes().all(|byte| byte.is_ascii_digit()) && port.parse::<u16>().is_err())
+    {
+        return None;
+    }
+    let bare = host
+        .strip_prefix('[')
+        .and_then(|host| host.strip_suffix(']'));
+    match bare.unwrap_or(host).parse::<IpAddr>() {
+        Ok(IpAddr::V6(_)) if bare.is_none() => None,
+        Ok(ip) => Some(Some(ip)),
+        Err(_) if host.is_empty() || host.contains([':', '/']) => None,
+        Err(_) => Some(None),
+    }
+}
+
+fn check_data_dir(
+    request: &Request,
+    facts: &Facts,
+    findings: &mut Vec<Finding>,
+) -> Option<(u32, u32)> {
+    let subject = format!("data directory {}", request.data_dir.display());
+    match &facts.data_dir {
+        DataDirFact::Missing => {
+            findings.push(fail(
+                "data-directory-missing",
+                &subject,
+                "it does not exist",
+                "a directory with the ENR key in it",
+                "create the key with `charon-dkg enr`, or name the right directory with --dir",
+            ));
+            None
+        }
+        DataDirFact::Unreadable(reason) => {
+            findings.push(fail(
+                "data-directory-unreadable",
+                &subject,
+                reason,
+                "a directory that you can read",
+                "run as the owner of the directory",
+            ));
+            None
+        }
+        DataDirFact::Found {
+            uid,
+            gid,
+            entries,
+            writable,
+            same_file_system,
+            free_bytes: _,
+        } => {
+            if facts.my_uid != 0 && facts.my_uid != *uid {
+                findings.push(fail(
+                    "not-the-owner",
+                    &subject,
+                    &format!("it belongs to uid {uid}; you are uid {}", facts.my_uid),
+                    "its owner, or root",
+                    "run this as the owner of the directory",
+                ));
+            } else if !writable {
+                findings.push(fail(
+                    "data-directory-not-writable",
+                    &subject,
+                    "you may not put files there",
+                    "a directory that its owner may write in",
+                    &format!("chmod u+rwx {}", quoted(&request.data_dir)),
+                ));
+            }
+            check_entries(entries, &subject, findings);
+            if !same_file_system {
+                findings.push(fail(
+                    "other-file-system",
+                    &subject,
+                    &format!("{} is on another file system", request.state_dir.display()),
+                    "both on one file system, so that promotion is a rename",
+                    "mount the whole project directory, not the data directory alone",
+                ));
+            }
+            Some((*uid, *gid))
+        }
+    }
+}
+
+/// Where the data directory is somebody else's, the state directory is not to be blamed too.
+fn check_state_dir(request: &Request, facts: &Facts, findings: &mut Vec<Finding>) {
+    let strangers = match &facts.data_dir {
+        DataDirFact::Found { uid, .. } => facts.my_uid != 0 && facts.my_uid != *uid,
+        DataDirFact::Missing | DataDirFact::Unreadable(_) => true,
+    };
+    if let Some(problem) = facts.state_dir_problem.as_ref().filter(|_| !strangers) {
+        findings.push(fail(
+            "state-directory-unusable",
+            &format!("working directory {}", request.state_dir.display()),
+            &problem.seen,
+            "a directory of the data directory's owner, beside the data directory",
+            &problem.advice,
+        ));
+    }
+}
+
+/// One finding for each thing to do, not for each file.
+fn check_entries(entries: &[Entry], subject: &str, findings: &mut Vec<Finding>) {
+    let names = |fits: &dyn Fn(&Entry) -> bool| {
+        let names: Vec<String> = entries
+            .iter()
+            .filter(|entry| fits(entry))
+            .map(Entry::described)
+            .collect();
+        (!names.is_empty()).then(|| names.join(", "))
+    };
+    let is_special = |entry: &Entry| match entry.kind {
+        EntryKind::Symlink | EntryKind::Special => true,
+        EntryKind::File | EntryKind::Directory => false,
+    };
+    let is = |entry: &Entry, role: Role| names::role(&entry.name) == role;
+    if let Some(seen) = names(&|entry| !is_special(entry) && is(entry, Role::Output)) {
+        findings.push(fail(
+            "data-directory-not-clean",
+            subject,
+            &seen,
+            "nothing but the ENR key and the definition",
+            "if these are the keys of a running cluster, stop: this directory has had its ceremony; \
+             otherwise move them aside with `charon-dkg archive`",
+        ));
+    }
+    if let Some(seen) = names(&|entry| !is_special(entry) && is(entry, Role::Stranger)) {
+        findings.push(fail(
+            "data-directory-not-clean",
+            subject,
+            &seen,
+            "nothing but the ENR key and the definition",
+            "move it out of the data directory",
+        ));
+    }
+    if let Some(seen) = names(&|entry| is(entry, Role::Input) && entry.kind == EntryKind::Directory)
+    {
+        findings.push(fail(
+            "data-directory-not-clean",
+            subject,
+            &seen,
+            "a file",
+            "docker makes such a directory when a file to mount is missing; remove it if it is empty and put the real \
+             file there",
+        ));
+    }
+    if let Some(seen) = names(&|entry| is_special(entry) && is(entry, Role::Output)) {
+        findings.push(fail(
+            "data-directory-special-file",
+            subject,
+            &seen,
+            "nothing but the ENR key and the definition",
+            "see where it leads; `charon-dkg archive` moves the entry itself aside",
+        ));
+    }
+    if let Some(seen) = names(&|entry| is_special(entry) && !is(entry, Role::Output)) {
+        findings.push(fail(
+            "data-directory-special-file",
+            subject,
+            &seen,
+            "regular files only",
+            "put the real file there, or take the entry away",
+        ));
+    }
+}
+
+fn is_readable(facts: &Facts) -> bool {
+    match &facts.data_dir {
+        DataDirFact::Found { .. } => true,
+        DataDirFact::Missing | DataDirFact::Unreadable(_) => false,
+    }
+}
+
+/// Whether there is something of this name that is no file, which [`check_entries`] tells.
+fn is_no_file(facts: &Facts, name: &str) -> bool {
+    match &facts.data_dir {
+        DataDirFact::Found { entries, .. } => entries
+            .iter()
+            .any(|entry| entry.name == name && entry.kind != EntryKind::File),
+        DataDirFact::Missing | DataDirFact::Unreadable(_) => false,
+    }
+}
+
+fn check_key<'a>(
+    request: &Request,
+    facts: &'a Facts,
+    findings: &mut Vec<Finding>,
+) -> Option<KeyChosen<'a>> {
+    let subject = request.data_dir.join(ENR_KEY_FILE).display().to_string();
+    match &facts.enr_key {
+        // What is wrong with the directory was told.
+        EnrKeyFact::Missing | EnrKeyFact::Unusable(_) if !is_readable(facts) => None,
+        EnrKeyFact::Unusable(_) if is_no_file(facts, ENR_KEY_FILE) => None,
+        EnrKeyFact::Missing => {
+            findings.push(fail("enr-key-missing", &subject, "no such file", "this node's ENR key",
+                "restore it from your backup; only if you never gave an ENR to the coordinator, create one with `charon-dkg enr`"));
+            None
+        }
+        EnrKeyFact::Unusable(reason) => {
+            findings.push(fail(
+                "enr-key-unusable",
+                &subject,
+                reason,
+                "64 hex digits of a secp256k1 key",
+                "restore it from your backup",
+            ));
+            None
+        }
+        EnrKeyFact::Found {
+            enr_id,
+            mode,
+            uid,
+            backed_up,
+        } => {
+            if !backed_up && !request.no_backup {
+                findings.push(fail(
+                    "enr-key-not-backed-up",
+                    &subject,
+                    "never backed up by this program",
+                    "a backup: without this key nobody can use or restore what the ceremony makes for this node",
+                    "`charon-dkg backup`; or --no-backup if you keep the key in another way",
+                ));
+            }
+            if mode & 0o077 != 0 {
+                findings.push(fail(
+                    "enr-key-mode",
+                    &subject,
+                    &format!("mode {mode:04o}"),
+                    "mode 0600: readable by its owner alone",
+                    &format!("chmod 600 {}", quoted(&subject)),
+                ));
+            }
+            if let DataDirFact::Found { uid: owner, .. } = &facts.data_dir
+                && uid != owner
+            {
+                findings.push(fail(
+                    "enr-key-owner",
+                    &subject,
+                    &format!("it belongs to uid {uid}"),
+                    &format!("uid {owner}, the owner of the directory"),
+                    &format!("chown {owner} {}", quoted(&subject)),
+                ));
+            }
+            Some(KeyChosen { enr_id })
+        }
+    }
+}
+
+fn check_definition<'a>(
+    request: &Request,
+    facts: &'a Facts,
+    key: Option<&KeyChosen<'_>>,
+    findings: &mut Vec<Finding>,
+) -> Option<DefinitionChosen<'a>> {
+    match &facts.definition {
+        DefinitionFact::Unusable { .. } if is_no_file(facts, DEFINITION_FILE) => None,
+        DefinitionFact::Missing(_) if !is_readable(facts) => None,
+        DefinitionFact::Missing(looked) => {
+            findings.push(fail(
+                "definition-missing",
+                "cluster definition",
+                &format!("none in {looked}"),
+                "the coordinator's definition",
+                "give it with --definition FILE or --definition https://…",
+            ));
+            None
+        }
+        DefinitionFact::Unusable { reason, advice } => {
+            findings.push(fail(
+                "definition-unusable",
+                "cluster definition",
+                reason,
+                "a cluster definition that charon wrote",
+                advice,
+            ));
+            None
+        }
+        DefinitionFact::Found {
+            source,
+            kept_as,
+            definition,
+            definition_hash,
+            node,
+            findings: own,
+        } => {
+            findings.extend(own.iter().cloned());
+            if key.is_some() && node.is_none() {
+                findings.push(fail("enr-key-not-in-definition", &request.data_dir.join(ENR_KEY_FILE).display().to_string(),
+                    "the key of none of the definition's operators",
+                    &format!("the key of one of its {} ENRs", definition.operators.len()),
+                    "you have the wrong key or the wrong definition: compare `charon-dkg enr show` with the ENR that you gave to the coordinator"));
+            }
+            Some(DefinitionChosen {
+                source,
+                kept_as,
+                definition,
+                definition_hash: *definition_hash,
+                node: *node,
+            })
+        }
+    }
+}
+
+fn choose_release(
+    request: &Request,
+    definition: &Definition,
+    findings: &mut Vec<Finding>,
+) -> Option<CharonVersion> {
+    let chosen = pins::choose(
+        definition.version,
+        request.charon_version.as_ref(),
+        request.allow_prerelease,
+    );
+    match chosen {
+        Ok(charon) => {
+            if let Some(network) = Network::by_fork_version(definition.fork_version)
+                && !pins::knows_network(&charon, &network)
+            {
+                findings.push(fail(
+                    "network-unknown-to-charon",
+                    "cluster definition",
+                    &format!(
+                        "network {}, which charon {charon} does not know",
+                        network.name
+                    ),
+                    "a network that the release knows",
+                    "ask the coordinator for a definition made by a newer charon",
+                ));
+                return None;
+            }
+            Some(charon)
+        }
+        Err(error) => {
+            let advice = match &error {
+                pins::PinError::NoStableRelease {
+                    candidate: Some(candidate),
+                    ..
+                } => format!(
+                    "wait for the stable release, or agree with every operator on {candidate} and all pass --allow-prerelease"
+                ),
+                pins::PinError::Prerelease(_) => {
+                    "agree with every operator and all pass --allow-prerelease".to_owned()
+                }
+                pins::PinError::NoStableRelease {
+                    candidate: None, ..
+                }
+                | pins::PinError::Incomplete(_)
+                | pins::PinError::NotAccepted { .. }
+                | pins::PinError::Denied { .. } => {
+                    "leave out --charon-version; `charon-dkg pins` shows the table".to_owned()
+                }
+            };
+            findings.push(fail(
+                "no-charon-release",
+                "charon release",
+                &error.to_string(),
+                "a release that runs this definition",
+                &advice,
+            ));
+            None
+        }
+    }
+}
+
+fn check_disk(
+    facts: &Facts,
+    definition: Option<&DefinitionChosen<'_>>,
+    findings: &mut Vec<Finding>,
+) {
+    let DataDirFact::Found { free_bytes, .. } = &facts.data_dir else {
+        return;
+    };
+    let validators = definition.map_or(1, |found| found.definition.num_validators);
+    let needed = validators
+        .saturating_mul(BYTES_PER_VALIDATOR)
+        .saturating_add(BYTES_ALWAYS);
+    if *free_bytes < needed {
+        findings.push(fail(
+            "disk-full",
+            "file system of the data directory",
+            &format!("{} MiB free", free_bytes >> 20),
+            &format!("{} MiB", needed >> 20),
+            "make room",
+        ));
+    }
+}
+
+fn check_engine<'a>(facts: &'a Facts, findings: &mut Vec<Finding>) -> Option<EngineChosen<'a>> {
+    match &facts.engine {
+        EngineFact::Unreachable { reason, advice } => {
+            findings.push(fail(
+                "engine-unreachable",
+                "docker engine",
+                reason,
+                "an engine that answers",
+                advice,
+            ));
+            None
+        }
+        EngineFact::Remote(endpoint) => {
+            findings.push(fail(
+                "engine-remote",
+                "docker engine",
+                &format!("{endpoint} is not a socket of this machine"),
+                "a local engine: the directories to mount are paths of this machine",
+                "log in to the machine that holds the data directory and run this there",
+            ));
+            None
+        }
+        EngineFact::WrongOwner { mode, reason } => {
+            findings.push(fail(
+                "engine-cannot-be-owner",
+                &format!("{mode} docker engine"),
+                reason,
+                "an engine whose containers can own the data directory",
+                "use a data directory of the user who runs the engine, or a rootful engine",
+            ));
+            None
+        }
+        EngineFact::Ready {
+            mode,
+            address,
+            user,
+            userns_mode,
+            version: _,
+        } => Some(EngineChosen {
+            mode,
+            address,
+            user: user.clone(),
+            userns_mode: userns_mode.clone(),
+        }),
+    }
+}
+
+fn check_image(
+    request: &Request,
+    facts: &Facts,
+    charon: &CharonVersion,
+    findings: &mut Vec<Finding>,
+) -> Option<ImageChosen> {
+    let subject = format!("image {}:{charon}", request.repository);
+    match &facts.image {
+        // Without an engine there is nothing to ask, which was told.
+        ImageFact::Unknown if !matches!(facts.engine, EngineFact::Ready { .. }) => None,
+        ImageFact::Unknown => {
+            findings.push(fail(
+                "image-unavailable",
+                &subject,
+                "it was not looked for",
+                "the image here, or a registry that has it",
+                "run this again",
+            ));
+            None
+        }
+        ImageFact::Unavailable(reason) => {
+            findings.push(fail(
+                "image-unavailable",
+                &subject,
+                reason,
+                "the image here, or a registry that has it",
+                "check this machine's network, or name a mirror with --image",
+            ));
+            None
+        }
+        ImageFact::Pullable(digest) => Some(ImageChosen {
+            run_as: format!("{}@{digest}", request.repository),
+            pull: true,
+        }),
+        ImageFact::Present {
+            run_as,
+            version_output,
+        } => {
+            match version_output {
+                Ok(output) => {
+                    if let Some(finding) = version_disagrees(&subject, output, charon) {
+                        findings.push(finding);
+                        return None;
+                    }
+                }
+                Err(reason) => {
+                    findings.push(fail(
+                        "image-version-unknown",
+                        &subject,
+                        reason,
+                        &format!("`charon version` to say {charon}"),
+                        "pull the image again, or name the repository of charon's own images",
+                    ));
+                    return None;
+                }
+            }
+            Some(ImageChosen {
+                run_as: run_as.clone(),
+                pull: false,
+            })
+        }
+    }
+}
+
+fn check_network(request: &Request, facts: &Facts, findings: &mut Vec<Finding>) {
+    match &facts.network {
+        NetworkFact::Usable | NetworkFact::NotLookedAt => {}
+        NetworkFact::Unusable(reason) => findings.push(fail(
+            "network-unusable",
+            &format!(
+                "docker network {}",
+                request.network.as_deref().unwrap_or("default")
+            ),
+            reason,
+            "a network of this engine",
+            "`docker network ls` shows the networks; name one with --network, or none",
+        )),
+    }
+}
+
+/// One relay that answers is enough to meet; the others are only worth knowing.
+fn check_relays(facts: &Facts, findings: &mut Vec<Finding>) {
+    let any_answers = facts
+        .relays
+        .iter()
+        .any(|relay| relay.answer == RelayAnswer::Answers);
+    for relay in &facts.relays {
+        let subject = format!("relay {}", relay.url);
+        match &relay.answer {
+            RelayAnswer::Answers => {}
+            RelayAnswer::Silent(reason) => findings.push(Finding {
+                weight: if any_answers {
+                    Weight::Note
+                } else {
+                    Weight::Fail
+                },
+                ..fail(
+                    "relay-does-not-answer",
+                    &subject,
+                    reason,
+                    "an answer over the network that the ceremony will use",
+                    "ask the coordinator whether this is the relay of this ceremony, and check this machine's network",
+                )
+            }),
+            RelayAnswer::NotAsked(reason) => findings.push(Finding {
+                weight: Weight::CouldNotTell,
+                ..fail(
+                    "relay-not-asked",
+                    &subject,
+                    reason,
+                    "a container of this program that asks it",
+                    "see what keeps the engine from running such a container",
+                )
+            }),
+        }
+    }
+}
+
+/// Whether what `charon version` printed inside an image is the release of its tag.
+///
+/// Builds from source print `v0.16-rc` or `v1.10` without a patch number; peers compare
+/// major.minor only, so such an output agrees where these two do.
+pub fn says_version(output: &str, charon: &CharonVersion) -> bool {
+    version_in(output).is_some_and(|said| {
+        said.same_line(charon) && said.patch.is_none_or(|patch| Some(patch) == charon.patch)
+    })
+}
+
+fn version_in(output: &str) -> Option<CharonVersion> {
+    output.split_whitespace().find_map(|word| word.parse().ok())
+}
+
+fn version_disagrees(subject: &str, output: &str, charon: &CharonVersion) -> Option<Finding> {
+    (!says_version(output, charon)).then(|| {
+        fail(
+            "image-version-differs",
+            subject,
+            &format!(
+                "`charon version` inside says {}",
+                version_in(output).map_or_else(
+                    || "nothing that is a version".to_owned(),
+                    |said| said.to_string()
+                )
+            ),
+            &charon.to_string(),
+            "pull the official image again; this one is mislabelled",
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_url_of_an_execution_client_is_not_shown() {
+        let args = ["dkg", "--a=b", EXECUTION_CLIENT_FLAG, "https://key", "--c"].map(str::to_owned);
+        let shown = ["dkg", "--a=b", EXECUTION_CLIENT_FLAG, "[…]", "--c"];
+        assert_eq!(shown_args(&args), shown);
+        let joined = [format!("{EXECUTION_CLIENT_FLAG}=https://x/?k=key")];
+        assert_eq!(
+            shown_args(&joined),
+            [format!("{EXECUTION_CLIENT_FLAG}=[…]")]
+        );
+    }
+}

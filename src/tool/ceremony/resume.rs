@@ -1,0 +1,301 @@
+//! Goes on with an attempt that an earlier command left unfinished.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::ceremony::attempt::{Attempt, Record};
+use crate::ceremony::definition_source::{self, FoundDefinition};
+use crate::ceremony::facts;
+use crate::ceremony::perform::{Ceremony, Done, remove_container};
+use crate::ceremony::plan::LABEL_ATTEMPT;
+use crate::cli::CeremonyArgs;
+use crate::context::Context;
+use crate::docker::endpoint::{Address, Endpoint, Source};
+use crate::docker::{ContainerFacts, ContainerState, Engine};
+use crate::error::{Failure, Kind};
+use crate::failures;
+use crate::machine::datadir::{self, Layout};
+use crate::machine::read;
+use crate::machine::signals::Interrupt;
+use crate::report;
+use charon_files::cluster::definition::Definition;
+use charon_files::cluster::names::DEFINITION_FILE;
+
+/// The last attempt, if it has not come to an end.
+///
+/// # Errors
+/// When its record cannot be read.
+pub(crate) fn unfinished(layout: &Layout) -> Result<Option<(Attempt, Record)>, Failure> {
+    let Some(attempt) = Attempt::list(layout).map_err(failures::attempt)?.pop() else {
+        return Ok(None);
+    };
+    let record = attempt.record().map_err(failures::attempt)?;
+    Ok((!record.state.is_final()).then_some((attempt, record)))
+}
+
+/// Finds what an interrupted command left and finishes it; `None` if nothing came of it, so that a
+/// new attempt can begin.
+///
+/// # Errors
+/// Every kind of failure.
+pub(crate) async fn resume(
+    context: &Arc<Context>,
+    layout: &Layout,
+    args: &CeremonyArgs,
+    attempt: &Attempt,
+    record: &Record,
+    interrupt: &mut Interrupt,
+) -> Result<Option<Done>, Failure> {
+    let number = attempt.number();
+    check_same_definition(context, layout, args, number, record).await?;
+    let engine = engine_of(context, number, record).await?;
+    let found = kept_definition(layout, record)?;
+    let ceremony = Ceremony {
+        context,
+        layout,
+        attempt,
+        record,
+        found: &found,
+    };
+    let container = engine
+        .find_container(&record.container)
+        .await
+        .map_err(failures::engine)?;
+    // Its container is gone if another directory's has the name by now.
+    let Some(container) = container.filter(|container| is_of(container, attempt)) else {
+        check_nobody_at_work(layout)?;
+        context.say(&format!(
+            "attempt {number} was left unfinished, and its container is gone"
+        ));
+        return over(
+            context,
+            attempt,
+            ceremony.without_container(interrupt).await,
+        );
+    };
+    let container = match container.state {
+        ContainerState::Created => match withdraw(&ceremony, &engine, container).await? {
+            Some(started) => started,
+            None => return Ok(None),
+        },
+        ContainerState::Running
+        | ContainerState::Paused
+        | ContainerState::Restarting
+        | ContainerState::Stopping
+        | ContainerState::Removing
+        | ContainerState::Exited
+        | ContainerState::Dead
+        | ContainerState::Unknown => container,
+    };
+    context.say(&format!(
+        "attempt {number}: going on with container {} ({}), which runs as it was started",
+        container.name,
+        container.state.name()
+    ));
+    let result = ceremony.follow(&engine, &container.id, interrupt).await;
+    if container.state.may_run() {
+        return result.map(Some);
+    }
+    over(context, attempt, result)
+}
+
+/// An attempt that had failed before this command began: the operator has not asked for its end but
+/// for a ceremony.
+fn over(
+    context: &Context,
+    attempt: &Attempt,
+    result: Result<Done, Failure>,
+) -> Result<Option<Done>, Failure> {
+    let number = attempt.number();
+    let is_over = || attempt.record().is_ok_and(|record| record.state.is_final());
+    match result {
+        Err(failure) if failure.kind == Kind::CeremonyFailed && is_over() => {
+            let findings = report::findings_text(&failure.findings);
+            if !findings.is_empty() {
+                context.say(findings.trim_end());
+            }
+            context.warn(&format!(
+                "attempt {number} came to nothing: {}; a new one begins",
+                report::clean(&failure.message)
+            ));
+            Ok(None)
+        }
+        result => result.map(Some),
+    }
+}
+
+fn is_of(container: &ContainerFacts, attempt: &Attempt) -> bool {
+    container.labels.get(LABEL_ATTEMPT).map(String::as_str)
+        == Some(&*attempt.dir().display().to_string())
+}
+
+/// Takes back a container that was created and not started. It may just have been started after
+/// all, if the command that did so died with its request under way; then it is given back.
+async fn withdraw(
+    ceremony: &Ceremony<'_>,
+    engine: &Engine,
+    container: ContainerFacts,
+) -> Result<Option<ContainerFacts>, Failure> {
+    if let Err(error) = engine.remove_container(&container.id).await {
+        let again = engine
+            .find_container(&container.name)
+            .await
+            .map_err(failures::engine)?;
+        return match again {
+            Some(again) if again.state != ContainerState::Created => Ok(Some(again)),
+            Some(_) | None => Err(failures::engine(error)),
+        };
+    }
+    let reason = "the command was interrupted before charon was started";
+    ceremony
+        .context
+        .say(&format!("attempt {}: {reason}", ceremony.attempt.number()));
+    ceremony.mark_failed(reason);
+    Ok(None)
+}
+
+/// Whoever names a definition means this one and no other.
+async fn check_same_definition(
+    context: &Context,
+    layout: &Layout,
+    args: &CeremonyArgs,
+    number: u32,
+    record: &Record,
+) -> Result<(), Failure> {
+    let Some(asked) = args.definition.as_deref() else {
+        return Ok(());
+    };
+    match definition_source::find(context, layout, Some(asked)).await {
+        Ok(found) if found.definition_hash.to_string() != record.definition_hash => {
+            Err(Failure::new(
+                Kind::Refused,
+                format!(
+                    "attempt {number} is under way for the definition {}, and {asked} is {}",
+                    record.definition_hash, found.definition_hash
+                ),
+            )
+            .hint(
+                "`charon-dkg run` without --definition goes on with it, and Ctrl-C there stops it",
+            ))
+        }
+        // What cannot be read cannot be meant to replace it.
+        Ok(_) | Err(_) => Ok(()),
+    }
+}
+
+/// The engine that the attempt runs on, whatever docker's choice is by now.
+async fn engine_of(context: &Context, number: u32, record: &Record) -> Result<Engine, Failure> {
+    let unreachable = |reason: String| {
+        Failure::new(
+            Kind::Refused,
+            format!(
+                "attempt {number} is under way in container {} on the engine at {}, which cannot be asked: {reason}",
+                record.container, record.engine
+            ),
+        )
+        .hint("start that docker, then run this again: it goes on where it stopped")
+    };
+    let Some(path) = record.engine.strip_prefix("unix://") else {
+        return Err(unreachable("it is no socket of this machine".to_owned()));
+    };
+    let chosen = context
+        .endpoint()
+        .map(|endpoint| endpoint.address.to_string());
+    if chosen.is_ok_and(|chosen| chosen != record.engine) {
+        context.say(&format!(
+            "attempt {number} is under way on the engine at {}; that one is asked",
+            record.engine
+        ));
+    }
+    let endpoint = Endpoint {
+        address: Address::Socket(PathBuf::from(path)),
+        source: Source::Default,
+    };
+    Engine::connect(&endpoint)
+        .await
+        .map_err(|error| unreachable(error.to_string()))
+}
+
+/// A container that its engine no longer knows can still run, for instance when the engine lost its
+/// records.
+fn check_nobody_at_work(layout: &Layout) -> Result<(), Failure> {
+    let others = facts::charon_processes(layout);
+    if others.is_empty() {
+        return Ok(());
+    }
+    Err(Failure::new(
+        Kind::Refused,
+        "the engine does not know the container any more, but somebody is at work with this key",
+    )
+    .with_findings(
+        others
+            .iter()
+            .map(crate::ceremony::plan::other_user_finding)
+            .collect(),
+    ))
+}
+
+/// The definition of the attempt under way: the kept one, or the one beside the key if it is the
+/// same.
+fn kept_definition(layout: &Layout, record: &Record) -> Result<FoundDefinition, Failure> {
+    let kept = datadir::stored_definition(layout).map_err(|error| error.to_string());
+    let beside = read::read_in(
+        layout.data_dir(),
+        Path::new(DEFINITION_FILE),
+        read::DEFINITION,
+    );
+    let candidates = [
+        kept.ok()
+            .flatten()
+            .map(|(stored, bytes)| (stored.source, bytes)),
+        beside.ok().map(|bytes| (DEFINITION_FILE.to_owned(), bytes)),
+    ];
+    candidates
+        .into_iter()
+        .flatten()
+        .find_map(|(source, bytes)| {
+            let definition = Definition::parse(&bytes).ok()?.value;
+            let definition_hash = definition.definition_hash().ok()?;
+            (definition_hash.to_string() == record.definition_hash).then(|| FoundDefinition {
+                bytes,
+                source,
+                definition,
+                definition_hash,
+                findings: Vec::new(),
+                has_contract_wallets: false,
+            })
+        })
+        .ok_or_else(|| {
+            Failure::new(
+                Kind::Refused,
+                format!(
+                    "the definition {} of the ceremony under way is no longer here",
+                    record.definition_hash
+                ),
+            )
+            .hint(format!(
+                "put the coordinator's file back as {}, then run this again",
+                layout.data_dir().join(DEFINITION_FILE).display()
+            ))
+        })
+}
+
+/// Removes the ended container of an attempt of this directory that is over.
+pub(crate) async fn remove_leftover(
+    context: &Context,
+    engine: &Engine,
+    layout: &Layout,
+    name: &str,
+) -> Result<(), Failure> {
+    let found = engine
+        .find_container(name)
+        .await
+        .map_err(failures::engine)?;
+    if let Some(leftover) = found
+        && !leftover.state.may_run()
+        && facts::belongs_here(&leftover, layout)
+    {
+        remove_container(context, engine, &leftover.id).await;
+    }
+    Ok(())
+}

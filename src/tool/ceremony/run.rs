@@ -1,0 +1,334 @@
+//! `run`: guards, preflight, pin, stage, container, proof, promotion. It can be killed at any
+//! instant; the next `run` goes on from what the attempt's record, the container and the journal say.
+
+use std::sync::Arc;
+
+use crate::ceremony::attempt::{Attempt, RECORD_FORMAT, Record, State};
+use crate::ceremony::facts::{self, Observed};
+use crate::ceremony::perform::{Ceremony, Done, mark_failed, remove_container};
+use crate::ceremony::plan::{self, Plan};
+use crate::ceremony::resume;
+use crate::cli::CeremonyArgs;
+use crate::context::Context;
+use crate::docker::{Engine, EngineError};
+use crate::error::{Failure, Kind};
+use crate::failures;
+use crate::machine::datadir::{self, Layout};
+use crate::machine::guard::{self, Guard};
+use crate::machine::signals::{Interrupt, Urgency};
+use crate::promote::journal;
+use crate::report;
+use charon_proof::receipt::Receipt;
+
+/// Runs the ceremony, or goes on with the one that is under way.
+///
+/// # Errors
+/// Every kind of failure; see the README's table of exit codes.
+pub(crate) async fn run(
+    context: &Arc<Context>,
+    layout: &Layout,
+    args: &CeremonyArgs,
+    interrupt: &mut Interrupt,
+) -> Result<Done, Failure> {
+    let mut guards = match claim(layout) {
+        Ok(guards) => guards,
+        Err(failure) if failure.kind == Kind::Busy => return Err(failure),
+        // What keeps this user from guarding the directory is one of several problems, mostly.
+        Err(failure) => {
+            let observed = look(context, layout, args, interrupt).await?;
+            observed.settle(context).await;
+            return Err(facts::plan(&observed).err().unwrap_or(failure));
+        }
+    };
+    if let Some(recovery) = journal::recover(layout).map_err(failures::journal)? {
+        context.recovered(&recovery);
+    }
+    if let Some((attempt, record)) = resume::unfinished(layout)?
+        && let Some(done) =
+            resume::resume(context, layout, args, &attempt, &record, interrupt).await?
+    {
+        return Ok(done);
+    }
+    start(context, layout, args, &mut guards, interrupt).await
+}
+
+/// Takes the guards of the key and of the directory. A directory that does not exist yet is not
+/// guarded; the preflight will refuse it. No state directory is made where there is none: if the
+/// preflight refuses, nothing was changed.
+fn claim(layout: &Layout) -> Result<Vec<Guard>, Failure> {
+    let mut guards = Vec::new();
+    if let Ok(Some(key)) = facts::enr_key(layout) {
+        let id = key.id().to_string();
+        guards.push(guard::claim_enr_key(&id, layout).map_err(failures::guard)?);
+    }
+    if !layout.data_dir().is_dir() {
+        return Ok(guards);
+    }
+    let alone = if layout.state_dir().symlink_metadata().is_ok() {
+        None
+    } else {
+        guard::claim_data_directory_alone(layout).map_err(failures::guard)?
+    };
+    guards.push(match alone {
+        Some(guard) => guard,
+        // Not every file system locks directories.
+        None => {
+            datadir::create_state_dir(layout).map_err(failures::state_dir)?;
+            guard::claim_directory(layout).map_err(failures::guard)?
+        }
+    });
+    Ok(guards)
+}
+
+async fn start(
+    context: &Arc<Context>,
+    layout: &Layout,
+    args: &CeremonyArgs,
+    guards: &mut Vec<Guard>,
+    interrupt: &mut Interrupt,
+) -> Result<Done, Failure> {
+    let mut observed = look(context, layout, args, interrupt).await?;
+    let result = begin(context, layout, &mut observed, guards, interrupt).await;
+    observed.settle(context).await;
+    result
+}
+
+async fn begin(
+    context: &Arc<Context>,
+    layout: &Layout,
+    observed: &mut Observed,
+    guards: &mut Vec<Guard>,
+    interrupt: &mut Interrupt,
+) -> Result<Done, Failure> {
+    let mut plan = facts::plan(observed)?;
+    if plan.pull {
+        plan = pull(context, observed, &plan, interrupt).await?;
+    }
+    let (Some(engine), Some(found)) = (&observed.engine, &observed.definition) else {
+        return Err(Failure::new(
+            Kind::Unexpected,
+            "a plan without engine or definition",
+        ));
+    };
+    for note in &plan.notes {
+        context.say(report::findings_text(std::slice::from_ref(note)).trim_end());
+    }
+    let is_guarded = |guard: &Guard| guard.path().starts_with(layout.state_dir());
+    if !guards.iter().any(is_guarded) {
+        datadir::create_state_dir(layout).map_err(failures::state_dir)?;
+        guards.push(guard::claim_state_directory_alone(layout).map_err(failures::guard)?);
+    }
+    resume::remove_leftover(context, engine, layout, &plan.container.name).await?;
+    datadir::store_definition(layout, &found.bytes, &found.source).map_err(failures::file)?;
+    let attempt = Attempt::create(layout, |_| record_of(&plan)).map_err(failures::attempt)?;
+    let record = attempt
+        .advance(layout, State::Running)
+        .map_err(failures::attempt)?;
+    context.say(&format!(
+        "cluster definition {} ({})",
+        plan.definition_hash, plan.definition_source
+    ));
+    context.say(&format!(
+        "attempt {}: charon {} as operator {} of {}, {}",
+        attempt.number(),
+        plan.charon_version,
+        plan.node_index + 1,
+        plan.operators,
+        report::count(plan.validators, "validator"),
+    ));
+    let id = start_container(context, layout, engine, &plan, &attempt).await?;
+    // Nobody waits for this, and what it cannot do is done by the next run.
+    tokio::spawn({
+        let engine = engine.clone();
+        async move { engine.sweep_short_runs().await }
+    });
+    let ceremony = Ceremony {
+        context,
+        layout,
+        attempt: &attempt,
+        record: &record,
+        found,
+    };
+    ceremony.follow(engine, &id, interrupt).await
+}
+
+/// Looks at everything. Whoever asks to stop meanwhile is heard at once, and obeyed when the
+/// short-lived containers of the look are gone again; the second time at once.
+async fn look(
+    context: &Context,
+    layout: &Layout,
+    args: &CeremonyArgs,
+    interrupt: &mut Interrupt,
+) -> Result<Observed, Failure> {
+    let looking = facts::observe(context, layout, args);
+    tokio::pin!(looking);
+    let mut stopped = false;
+    loop {
+        tokio::select! {
+            observed = &mut looking => {
+                if !stopped {
+                    return observed;
+                }
+                if let Ok(observed) = observed {
+                    observed.settle(context).await;
+                }
+                return Err(stopped_early());
+            }
+            request = interrupt.next() => match request.urgency {
+                Urgency::Orderly => {
+                    stopped = true;
+                    context.say("stopping; Ctrl-C once more stops at once");
+                }
+                Urgency::Now => return Err(stopped_early()),
+            },
+        }
+    }
+}
+
+fn stopped_early() -> Failure {
+    Failure::new(
+        Kind::Interrupted,
+        "stopped before the ceremony began; nothing was changed",
+    )
+}
+
+fn record_of(plan: &Plan) -> Record {
+    Record {
+        format: RECORD_FORMAT,
+        definition_hash: plan.definition_hash.clone(),
+        enr_id: plan
+            .container
+            .labels
+            .get(plan::LABEL_ENR_ID)
+            .cloned()
+            .unwrap_or_default(),
+        charon_image: plan.container.image.clone(),
+        charon_version: plan.charon_version.to_string(),
+        container: plan.container.name.clone(),
+        engine: plan.engine_address.clone(),
+        started: jiff::Timestamp::now()
+            .strftime("%Y-%m-%dT%H:%M:%SZ")
+            .to_string(),
+        state: State::Prepared,
+    }
+}
+
+/// Creates and starts the container. Where the engine said no, the attempt is over; where it fell
+/// silent, the container may run, and the attempt stays open.
+async fn start_container(
+    context: &Context,
+    layout: &Layout,
+    engine: &Engine,
+    plan: &Plan,
+    attempt: &Attempt,
+) -> Result<String, Failure> {
+    let mut created = None;
+    let started = async {
+        let id = engine.create_container(&plan.container).await?;
+        created = Some(id.clone());
+        engine.start_container(&id).await.map(|()| id)
+    };
+    let error = match started.await {
+        Ok(id) => return Ok(id),
+        Err(error) => error,
+    };
+    if fell_silent(&error) {
+        return Err(Failure::new(Kind::Unexpected, error.to_string()).hint(
+            "whether charon was started is not known; nothing was promoted. `charon-dkg run` finds out and goes on",
+        ));
+    }
+    let failure = if let EngineError::NameTaken { holder, .. } = &error {
+        let other = facts::name_holder(holder);
+        Failure::new(Kind::Busy, format!("{} {}", other.who, other.how)).hint(other.advice)
+    } else if facts::is_about_network(&error) {
+        Failure::new(Kind::Refused, error.to_string())
+            .hint("`docker network ls` shows the networks; name one with --network, or none")
+    } else {
+        Failure::new(Kind::Unexpected, format!("charon was not started: {error}"))
+            .hint("nothing was promoted; the data directory is as before")
+    };
+    if mark_failed(context, layout, attempt, &failure.message)
+        && let Some(id) = &created
+    {
+        remove_container(context, engine, id).await;
+    }
+    Err(failure)
+}
+
+/// Whether the engine may have done what it was asked for although it did not say so.
+fn fell_silent(error: &EngineError) -> bool {
+    matches!(
+        error,
+        EngineError::Died { .. } | EngineError::NoAnswer { .. } | EngineError::Nonsense { .. }
+    )
+}
+
+/// Pulls by tag, and plans again with what was pulled: its digest and its own word on its version.
+async fn pull(
+    context: &Context,
+    observed: &mut Observed,
+    plan: &Plan,
+    interrupt: &mut Interrupt,
+) -> Result<Plan, Failure> {
+    let Some(engine) = &observed.engine else {
+        return Err(Failure::new(Kind::Unexpected, "a plan without an engine"));
+    };
+    let bar = context.task(&format!("pulling {}", plan.image_tag), 0);
+    let pulling = engine.pull_image(&plan.image_tag, |progress| {
+        bar.set_of(progress.downloaded, progress.total);
+    });
+    let pulled = tokio::select! {
+        pulled = pulling => pulled,
+        _ = interrupt.next() => return Err(stopped_early()),
+    };
+    let pulled = pulled.map_err(|error| {
+        Failure::new(Kind::Refused, error.to_string())
+            .hint("check this machine's network, or name a mirror with --image")
+    })?;
+    drop(bar);
+    let run_as = pulled.run_image(&plan.image_tag).reference().to_owned();
+    let release = &plan.charon_version;
+    let version_output = facts::version_inside(engine, &pulled.id, &run_as, release).await;
+    observed.facts.image = plan::ImageFact::Present {
+        run_as,
+        version_output,
+    };
+    facts::plan(observed)
+}
+
+#[derive(serde::Serialize)]
+struct Document<'a> {
+    schema: &'static str,
+    attempt: u32,
+    data_dir: String,
+    report: &'a charon_proof::verify::Report,
+    receipt: Option<String>,
+}
+
+/// Says what the ceremony gave, and what comes next.
+///
+/// # Errors
+/// When standard output cannot be written.
+pub(crate) fn show(context: &Context, layout: &Layout, done: &Done) -> Result<(), Failure> {
+    let data_dir = layout.data_dir().display().to_string();
+    let document = Document {
+        schema: "charon-dkg.run/1",
+        attempt: done.attempt,
+        data_dir: data_dir.clone(),
+        report: &done.report,
+        receipt: done.receipt.as_ref().map(Receipt::to_string),
+    };
+    let mut text = crate::proof::verify::text(&done.report, &data_dir);
+    if let Some(receipt) = &document.receipt {
+        text.push_str(&format!("receipt:\n{receipt}\n"));
+    }
+    context.result(&text, &document)?;
+    context.say(
+        "back up this directory now with `charon-dkg backup`, and paste the receipt into the group's chat",
+    );
+    context.say(&format!(
+        "start nothing before `{} confirm` has the receipts of all operators",
+        context.spelling
+    ));
+    Ok(())
+}

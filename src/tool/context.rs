@@ -1,0 +1,247 @@
+//! What every verb has at hand: the command line, the terminal, the engine to talk to.
+
+use std::future::Future;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use serde::Serialize;
+use zeroize::Zeroizing;
+
+use crate::cli::{Cli, Common, Format, ProgressStyle, Verb};
+use crate::docker::endpoint::{
+    self, Endpoint, EngineEnvironment, EngineLookupError, EngineOptions,
+};
+use crate::error::{Failure, Kind};
+use crate::machine::datadir::Layout;
+use crate::machine::terminal::{Progress, ProgressMode, PromptError, Terminal};
+use crate::promote::journal::Recovery;
+use crate::proof::contracts;
+use crate::{failures, report};
+
+/// What every verb has at hand.
+pub(crate) struct Context {
+    pub(crate) common: Common,
+    pub(crate) terminal: Terminal,
+    /// How the operator spells this program; advice repeats it.
+    pub(crate) spelling: String,
+    /// What contract wallets say.
+    pub(crate) contracts: contracts::Contracts,
+    /// Whether nothing is to be printed.
+    pub(crate) silent: bool,
+    /// Whether a program already has its document.
+    answered: AtomicBool,
+}
+
+impl Context {
+    pub(crate) fn new(cli: &Cli, spelling: String) -> Self {
+        let silent = matches!(&cli.verb, Verb::Verify(args) if args.quiet);
+        let mode = if silent {
+            ProgressMode::Quiet
+        } else {
+            mode(cli.common.progress)
+        };
+        Self {
+            common: cli.common.clone(),
+            terminal: Terminal::of_process(mode, cli.common.yes),
+            spelling,
+            contracts: contracts::Contracts::of(&cli.verb),
+            silent,
+            answered: AtomicBool::new(false),
+        }
+    }
+
+    /// Something that needs attention, on standard error.
+    pub(crate) fn warn(&self, text: &str) {
+        self.terminal.warning(&self.spelled(text));
+    }
+
+    pub(crate) fn spelled(&self, text: &str) -> String {
+        report::spelled(text, &self.spelling)
+    }
+
+    /// The flags by which a child of ours finds the same engine.
+    pub(crate) fn engine_flags(&self) -> Vec<String> {
+        let flag = |name: &str, value: &Option<String>| {
+            value
+                .iter()
+                .map(|value| format!("--{name}={value}"))
+                .collect::<Vec<_>>()
+        };
+        [
+            flag("host", &self.common.host),
+            flag("context", &self.common.context),
+        ]
+        .concat()
+    }
+
+    /// One line of progress or advice, on standard error.
+    pub(crate) fn say(&self, text: &str) {
+        self.terminal.note(&self.spelled(text));
+    }
+
+    /// Something that takes a while, shown as a bar or as lines on standard error.
+    pub(crate) fn task(&self, name: &str, total: u64) -> Progress<'_> {
+        self.terminal.progress(name, total)
+    }
+
+    /// A result: the text for people or the document for programs, on standard output.
+    ///
+    /// # Errors
+    /// When standard output cannot be written.
+    pub(crate) fn result<T: Serialize>(&self, text: &str, document: &T) -> Result<(), Failure> {
+        match self.common.format {
+            Format::Text => self.print(&self.spelled(text)),
+            Format::Json => self.print_document(&report::to_json(document)),
+        }
+    }
+
+    /// A result that people read from the failure that goes with it.
+    ///
+    /// # Errors
+    /// When standard output cannot be written.
+    pub(crate) fn result_for_programs<T: Serialize>(&self, document: &T) -> Result<(), Failure> {
+        match self.common.format {
+            Format::Text => Ok(()),
+            Format::Json => self.print_document(&report::to_json(document)),
+        }
+    }
+
+    /// The one document that a program gets: the result, or else the failure.
+    pub(crate) fn print_document(&self, text: &str) -> Result<(), Failure> {
+        self.answered.store(true, Ordering::Relaxed);
+        self.print(text)
+    }
+
+    pub(crate) fn print(&self, text: &str) -> Result<(), Failure> {
+        self.terminal.result(text.trim_end()).map_err(|error| {
+            Failure::new(
+                Kind::Unexpected,
+                format!("cannot write the result: {error}"),
+            )
+        })
+    }
+
+    /// Says what became of a change that was cut short.
+    pub(crate) fn recovered(&self, recovery: &Recovery) {
+        let text = match recovery {
+            Recovery::PromotionFinished { attempt, names } => format!(
+                "the promotion of attempt {attempt} had been cut short; it is finished now: {}",
+                names.join(", ")
+            ),
+            Recovery::PromotionUndone { attempt, problems } => format!(
+                "the promotion of attempt {attempt} had been cut short and could not be finished; it is undone:\n{}",
+                report::findings_text(problems).trim_end()
+            ),
+            Recovery::ArchiveFinished { dir, names } => format!(
+                "an archive had been cut short; it is finished now: {} in {}",
+                names.join(", "),
+                dir.display()
+            ),
+            Recovery::ArchiveUndone => {
+                "an archive had been cut short before anything was moved; nothing changed"
+                    .to_owned()
+            }
+            Recovery::RestoreFinished { names } => format!(
+                "restoring a backup had been cut short; it is finished now: {}",
+                names.join(", ")
+            ),
+            Recovery::RestoreUndone { dir, problems } => format!(
+                "restoring a backup had been cut short and could not be finished; it is undone, and what it had brought is in {}:\n{}",
+                dir.display(),
+                report::findings_text(problems).trim_end()
+            ),
+        };
+        self.warn(&text);
+    }
+
+    /// Asks before something that cannot be taken back lightly.
+    ///
+    /// # Errors
+    /// [`Kind::Refused`] where nobody can be asked.
+    pub(crate) fn agree(&self, question: &str) -> Result<bool, Failure> {
+        self.terminal.confirm(question).map_err(|error| {
+            Failure::new(Kind::Refused, format!("{error}; nothing was changed"))
+                .hint("pass --yes to answer in advance")
+        })
+    }
+
+    /// Whether a question can be asked, or is answered by `--yes`.
+    pub(crate) fn can_agree(&self) -> bool {
+        self.terminal.can_confirm()
+    }
+
+    /// Asks for a secret, without showing what is typed.
+    ///
+    /// # Errors
+    /// [`Kind::Refused`] where nobody can be asked, [`Kind::Interrupted`] for Ctrl-C.
+    pub(crate) fn secret(&self, question: &str) -> Result<Zeroizing<String>, Failure> {
+        self.terminal.secret(question).map_err(|error| match error {
+            PromptError::Interrupted => {
+                Failure::new(Kind::Interrupted, "stopped before anything was changed")
+            }
+            PromptError::NoTerminal { .. } | PromptError::Read { .. } => {
+                Failure::new(Kind::Refused, format!("{error}; nothing was changed"))
+            }
+        })
+    }
+
+    /// Puts a terminal back in order that a question left without echo.
+    pub(crate) fn calm_terminal(&self) {
+        self.terminal.calm();
+    }
+
+    pub(crate) fn layout(&self) -> Result<Layout, Failure> {
+        Layout::resolve(&self.common.dir, self.common.data_dir.as_deref()).map_err(failures::layout)
+    }
+
+    /// The engine that docker itself would talk to.
+    pub(crate) fn endpoint(&self) -> Result<Endpoint, EngineLookupError> {
+        let options = EngineOptions {
+            host: self.common.host.clone(),
+            context: self.common.context.clone(),
+            ..EngineOptions::default()
+        };
+        endpoint::find_engine(&options, &EngineEnvironment::of_this_process())
+    }
+
+    /// Says why the command did not end well: on standard error for people, and on standard output
+    /// for a program that asked for JSON and has no document yet. `verify` has: its report says more.
+    pub(crate) fn fail(&self, failure: &Failure) {
+        if self.silent {
+            return;
+        }
+        if self.common.format == Format::Json && !self.answered.load(Ordering::Relaxed) {
+            // Where that cannot be written, the exit code still tells.
+            drop(self.print_document(&report::failure_json(failure)));
+        }
+        if !failure.findings.is_empty() {
+            let findings = report::findings_text(&failure.findings);
+            self.terminal.text(self.spelled(&findings).trim_end());
+        }
+        let line = |text: &str| self.spelled(&report::clean(text));
+        self.terminal.error(&line(&failure.message));
+        for hint in &failure.hints {
+            self.terminal.hint(&line(hint));
+        }
+    }
+}
+
+fn mode(style: ProgressStyle) -> ProgressMode {
+    match style {
+        ProgressStyle::Auto => ProgressMode::Auto,
+        ProgressStyle::Plain => ProgressMode::Plain,
+        ProgressStyle::Json => ProgressMode::Json,
+        ProgressStyle::Quiet => ProgressMode::Quiet,
+    }
+}
+
+/// Runs what waits for the engine, the network or signals.
+pub(crate) fn block_on<T>(future: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::new(Kind::Unexpected, format!("cannot start: {error}")))?;
+    let result = runtime.block_on(future);
+    // Whoever was told to stop does not wait for a verification or a name to be resolved.
+    runtime.shutdown_background();
+    result
+}

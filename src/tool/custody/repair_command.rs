@@ -1,0 +1,427 @@
+//! `repair`: owner and modes of a damaged data directory, shown first, changed after a yes.
+
+use std::path::{Path, PathBuf};
+
+use rustix::process::geteuid;
+use serde::Serialize;
+
+use crate::ceremony::facts;
+use crate::cli::RepairArgs;
+use crate::context::Context;
+use crate::custody::repair::{self, Exposure, Ids, Step, Tree, joined};
+use crate::custody::{backup, repair_files};
+use crate::error::{Failure, Kind};
+use crate::failures;
+use crate::machine::datadir::Layout;
+use crate::machine::guard::{self, Guard, GuardError};
+use crate::machine::users;
+use crate::promote::{archive_command, journal};
+use crate::report;
+use charon_files::finding::Finding;
+use charon_proof::verify::Verdict;
+
+/// A directory that cannot be listed shows what is in it only once its own mode is right; nothing nests deeper than this.
+const ROUNDS: usize = 16;
+
+#[derive(Serialize)]
+struct Document {
+    schema: &'static str,
+    owner: Ids,
+    steps: Vec<StepLine>,
+    exposed: Vec<Exposure>,
+    /// Whether the steps were taken.
+    repaired: bool,
+    verdict: Option<Verdict>,
+}
+
+#[derive(Serialize)]
+struct StepLine {
+    path: String,
+    seen_owner: Ids,
+    seen_mode: String,
+    owner: Ids,
+    mode: String,
+}
+
+/// Both directories, and what must change in them.
+#[derive(PartialEq, Eq)]
+struct Plan {
+    parts: Vec<(Tree, Vec<Step>)>,
+    exposed: Vec<Exposure>,
+}
+
+impl Plan {
+    fn steps(&self) -> impl Iterator<Item = (PathBuf, &Step)> {
+        self.parts.iter().flat_map(|(tree, steps)| {
+            let path = |step: &Step| joined(&tree.path, &step.seen.path);
+            steps.iter().map(move |step| (path(step), step))
+        })
+    }
+
+    fn is_empty(&self) -> bool {
+        self.steps().next().is_none()
+    }
+
+    fn text(&self) -> String {
+        let mut text = String::new();
+        for (path, step) in self.steps() {
+            let path = report::clean(&path.display().to_string());
+            text.push_str(&format!("{path}: {}\n", step.text()));
+        }
+        text
+    }
+
+    fn lines(&self) -> Vec<StepLine> {
+        self.steps()
+            .map(|(path, step)| StepLine {
+                path: path.display().to_string(),
+                seen_owner: step.seen.owner,
+                seen_mode: format!("{:04o}", step.seen.mode),
+                owner: step.owner,
+                mode: format!("{:04o}", step.mode),
+            })
+            .collect()
+    }
+
+    /// Both name the same changes of the same things.
+    fn is_covered_by(&self, shown: &Self) -> bool {
+        let shown: Vec<_> = shown.steps().collect();
+        self.steps().all(|step| shown.contains(&step))
+    }
+}
+
+pub(crate) fn repair(context: &Context, args: &RepairArgs) -> Result<(), Failure> {
+    let layout = layout(context)?;
+    let first = look(layout.data_dir())?.ok_or_else(|| {
+        Failure::new(
+            Kind::Refused,
+            format!("{} does not exist", layout.data_dir().display()),
+        )
+        .hint("name the project directory with --dir, or the data directory with --data-dir")
+    })?;
+    let owner = match &args.owner {
+        Some(text) => parse_owner(text)?,
+        None => first
+            .entries
+            .first()
+            .map_or(Ids { uid: 0, gid: 0 }, |seen| seen.owner),
+    };
+    let mut done = Document {
+        schema: "charon-dkg.repair/1",
+        owner,
+        steps: Vec::new(),
+        exposed: Vec::new(),
+        repaired: false,
+        verdict: None,
+    };
+    let mut guards = None;
+    let mut agreed: Option<Plan> = None;
+    for _ in 0..ROUNDS {
+        let plan = plan(&layout, owner)?;
+        if plan.is_empty() {
+            return finish(context, &layout, done, guards.is_some());
+        }
+        let covered = agreed
+            .as_ref()
+            .is_some_and(|shown| plan.is_covered_by(shown));
+        if !covered {
+            agree(context, &layout, args, &plan, &done)?;
+        }
+        if guards.is_none() {
+            guards = Some(claim(context, &layout, args)?);
+            // What was agreed to is what is there now that nobody else changes it, or it is shown again.
+            agreed = Some(plan);
+            continue;
+        }
+        for (tree, steps) in &plan.parts {
+            repair_files::apply(tree, steps).map_err(|error| {
+                Failure::new(
+                    Kind::Unexpected,
+                    format!("{error}; what was changed before stays changed"),
+                )
+                .hint("see who changes these files meanwhile, and give the command again")
+            })?;
+        }
+        done.steps.extend(plan.lines());
+        done.exposed.extend(plan.exposed);
+        done.repaired = true;
+        agreed = None;
+    }
+    Err(Failure::new(
+        Kind::Unexpected,
+        "there is always more to repair: somebody changes these files meanwhile",
+    ))
+}
+
+/// The data directory must be named itself: who may put a link in its place must not choose what root repairs.
+fn layout(context: &Context) -> Result<Layout, Failure> {
+    let typed = context
+        .common
+        .data_dir
+        .clone()
+        .unwrap_or_else(|| context.common.dir.join(".charon"));
+    if std::fs::symlink_metadata(&typed).is_ok_and(|meta| meta.is_symlink()) {
+        return Err(Failure::new(
+            Kind::Refused,
+            format!(
+                "{} is a symbolic link; nothing was changed",
+                typed.display()
+            ),
+        )
+        .hint("see where it leads, and name that directory with --data-dir if it is yours"));
+    }
+    context.layout()
+}
+
+fn look(path: &Path) -> Result<Option<Tree>, Failure> {
+    repair_files::look(path).map_err(failures::file)
+}
+
+fn check_directory(tree: &Tree) -> Result<(), Failure> {
+    let names = tree
+        .entries
+        .iter()
+        .filter(|seen| seen.path.components().count() == 1)
+        .map(|seen| seen.path.to_str().unwrap_or("?"));
+    let Err(seen) = repair::check_data_directory(names) else {
+        return Ok(());
+    };
+    // Nothing can be seen in one that its own owner cannot list.
+    let listed = tree
+        .entries
+        .first()
+        .is_none_or(|root| root.mode & 0o500 == 0o500);
+    if seen.is_none() && !listed && !geteuid().is_root() {
+        return Ok(());
+    }
+    let what = match seen {
+        Some(name) => format!("holds {}", report::clean(name)),
+        None => "holds no ENR key and no outputs of a ceremony".to_owned(),
+    };
+    Err(Failure::new(
+        Kind::Refused,
+        format!(
+            "{} {what}, and does not look like a data directory",
+            tree.path.display()
+        ),
+    )
+    .hint("move out what is not charon's, or name the right directory with --dir or --data-dir"))
+}
+
+fn parse_owner(text: &str) -> Result<Ids, Failure> {
+    let usage = |message: String| Failure::new(Kind::Usage, message);
+    let (user, group) = match text.split_once(':') {
+        Some((user, group)) => (user, Some(group)),
+        None => (text, None),
+    };
+    let known = users::find_user(user);
+    let uid = known.map(|(uid, _)| uid).or_else(|| user.parse().ok());
+    let uid = uid.ok_or_else(|| usage(format!("there is no user {user:?}")))?;
+    let gid = match group {
+        Some(group) => {
+            users::find_group(group).ok_or_else(|| usage(format!("there is no group {group:?}")))?
+        }
+        None => known.map(|(_, gid)| gid).ok_or_else(|| {
+            usage(format!("user {uid} has no entry and so no group here"))
+                .hint(format!("name the group too: --owner {uid}:GROUP"))
+        })?,
+    };
+    // chown(2) takes this number for "leave it".
+    if uid == u32::MAX || gid == u32::MAX {
+        return Err(usage(format!("{text:?} is nobody's number")));
+    }
+    Ok(Ids { uid, gid })
+}
+
+fn plan(layout: &Layout, owner: Ids) -> Result<Plan, Failure> {
+    let mut parts = Vec::new();
+    let mut exposed = Vec::new();
+    let mut findings: Vec<Finding> = Vec::new();
+    for dir in [layout.data_dir(), layout.state_dir()] {
+        let Some(tree) = look(dir)? else {
+            continue;
+        };
+        if dir == layout.data_dir() {
+            check_directory(&tree)?;
+        }
+        exposed.extend(repair::exposures(&tree, owner));
+        match repair::plan(&tree, owner) {
+            Ok(steps) => parts.push((tree, steps)),
+            Err(more) => findings.extend(more),
+        }
+    }
+    if findings.is_empty() {
+        return Ok(Plan { parts, exposed });
+    }
+    Err(Failure::new(
+        Kind::Refused,
+        "not all of this can be repaired; nothing was changed",
+    )
+    .with_findings(findings))
+}
+
+/// Shows what would be done, and asks.
+fn agree(
+    context: &Context,
+    layout: &Layout,
+    args: &RepairArgs,
+    plan: &Plan,
+    done: &Document,
+) -> Result<(), Failure> {
+    let count = report::count(
+        u64::try_from(plan.steps().count()).unwrap_or(u64::MAX),
+        "change",
+    );
+    let needs_root = plan.steps().any(|(_, step)| step.changes_owner()) && !geteuid().is_root();
+    if args.dry_run || needs_root || !context.can_agree() {
+        let document = Document {
+            schema: done.schema,
+            owner: done.owner,
+            steps: plan.lines(),
+            exposed: plan.exposed.clone(),
+            repaired: false,
+            verdict: None,
+        };
+        let mut text = plan.text();
+        for exposure in &plan.exposed {
+            text.push_str(&format!("{}\n", exposure.text()));
+        }
+        context.result(&text, &document)?;
+        let failure = Failure::new(
+            Kind::Refused,
+            format!("{count} to make; nothing was changed"),
+        );
+        let command = command(context, layout, args, needs_root);
+        return Err(if needs_root {
+            failure.hint(format!("only root can give files away: `{command}`"))
+        } else {
+            failure.hint(format!("`{command}` makes them"))
+        });
+    }
+    context.say(plan.text().trim_end());
+    for exposure in &plan.exposed {
+        context.warn(&exposure.text());
+    }
+    if context.agree(&format!("Make {count}?"))? {
+        return Ok(());
+    }
+    Err(Failure::new(
+        Kind::Refused,
+        "not confirmed; nothing more was changed",
+    ))
+}
+
+/// The command that repairs, from anywhere.
+fn command(context: &Context, layout: &Layout, args: &RepairArgs, needs_root: bool) -> String {
+    let mut words = Vec::new();
+    if needs_root {
+        words.push("sudo".to_owned());
+    }
+    words.push(context.spelling.clone());
+    words.push("repair".to_owned());
+    words.push("--yes".to_owned());
+    words.push("--dir".to_owned());
+    words.push(report::quoted(layout.project_dir()));
+    if context.common.data_dir.is_some() {
+        words.push("--data-dir".to_owned());
+        words.push(report::quoted(layout.data_dir()));
+    }
+    if let Some(owner) = &args.owner {
+        words.push("--owner".to_owned());
+        words.push(report::quoted(owner));
+    }
+    words.join(" ")
+}
+
+/// Nobody else may be at work here: a promotion checks owners and modes too.
+fn claim(context: &Context, layout: &Layout, args: &RepairArgs) -> Result<Vec<Guard>, Failure> {
+    match archive_command::refuse_under_way(layout) {
+        Err(failure) if failure.kind == Kind::Refused => return Err(failure),
+        // Attempts that cannot be read are part of the damage.
+        Ok(()) | Err(_) => {}
+    }
+    let with_sudo = |failure: Failure| {
+        if failure.kind == Kind::Busy || geteuid().is_root() {
+            return failure;
+        }
+        let command = command(context, layout, args, true);
+        failure.hint(format!("root can: `{command}`"))
+    };
+    let mut guards = Vec::new();
+    // One that cannot be read is part of the damage.
+    if let Ok(Some(key)) = facts::enr_key(layout) {
+        guards.push(backup::guard_key(layout, &key.id().to_string()).map_err(with_sudo)?);
+    }
+    // Whoever locked themselves out can be locked out by nobody else but root.
+    let locked_out = |error: &GuardError| error.is_denied() && !geteuid().is_root();
+    if layout.state_dir().is_dir() {
+        let guard = match guard::claim_directory(layout) {
+            Err(error) if locked_out(&error) => guard::claim_state_directory_alone(layout),
+            other => other,
+        };
+        guards.push(guard.map_err(failures::guard).map_err(with_sudo)?);
+        if journal::is_pending(layout) {
+            return Err(Failure::new(
+                Kind::Refused,
+                "a command was cut short while it moved files; nothing was changed",
+            )
+            .hint("`charon-dkg status` says how to finish it"));
+        }
+        return Ok(guards);
+    }
+    match guard::claim_data_directory_alone(layout) {
+        Ok(guard) => guards.extend(guard),
+        Err(error) if locked_out(&error) => {}
+        Err(error) => return Err(with_sudo(failures::guard(error))),
+    }
+    Ok(guards)
+}
+
+/// Proves that it is right now, and says what that cannot mend.
+fn finish(
+    context: &Context,
+    layout: &Layout,
+    mut done: Document,
+    anything: bool,
+) -> Result<(), Failure> {
+    let (verification, findings) = backup::prove(context, layout.project_dir(), layout.data_dir())?;
+    done.verdict = verification.as_ref().map(|report| report.verdict);
+    let count = u64::try_from(done.steps.len()).unwrap_or(u64::MAX);
+    let mut text = if anything {
+        format!("made {}", report::count(count, "change"))
+    } else {
+        "nothing to repair".to_owned()
+    };
+    text.push_str(&format!(
+        ": all of {} belongs to {} and to nobody else\n",
+        layout.data_dir().display(),
+        users::describe_user(done.owner.uid)
+    ));
+    text.push_str(match done.verdict {
+        Some(Verdict::Pass) => "every file is proved\n",
+        Some(Verdict::CouldNotTell) => "not every file could be proved: `charon-dkg verify`\n",
+        Some(Verdict::Fail) | None => "",
+    });
+    let exposed = !done.exposed.is_empty();
+    let verdict = done.verdict;
+    context.result(&text, &done)?;
+    if exposed {
+        context.warn(
+            "whoever could read the keys may have copies. Before a ceremony, take a new ENR key and tell the coordinator; after it, tell the \
+             other operators",
+        );
+    }
+    if anything {
+        context.say(
+            "services that run as another user can no longer read the keys: `charon-dkg gate status` names them",
+        );
+    }
+    if verdict == Some(Verdict::Fail) {
+        return Err(Failure::new(
+            Kind::VerificationFailed,
+            "owner and modes are right, and something else is not",
+        )
+        .with_findings(findings));
+    }
+    Ok(())
+}

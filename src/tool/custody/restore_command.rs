@@ -1,0 +1,251 @@
+//! `backup restore`: a backup into an empty data directory. Nothing is overwritten, and nothing unproved comes in.
+
+use serde::Serialize;
+
+use crate::cli::RestoreArgs;
+use crate::context::Context;
+use crate::custody::contents::{self, ArchiveError};
+use crate::custody::record::Record;
+use crate::custody::sealed::{self, OpenError, OpenWith, Passphrase, SEALED};
+use crate::custody::sources::Stage;
+use crate::custody::{backup, restore, sources};
+use crate::error::{Failure, Kind};
+use crate::failures;
+use crate::machine::datadir::{self, DataDirFacts, Layout};
+use crate::machine::read;
+use crate::place;
+use crate::promote::journal::JournalError;
+use crate::report;
+use charon_files::finding::{Finding, Weight};
+use charon_proof::verify::Verdict;
+
+/// charon keeps its protection against slashing in the beacon node's duties and in the validator client, not in its data
+/// directory, and a second copy of a node doubles what it signs.
+const ONE_PLACE: &str = "one key must never run in two places. Make sure that the machine this backup comes from is off for good, or its \
+     files are gone, before you start anything here: two copies of one node sign twice, and the history that protects against \
+     slashing is the validator client's and not in a backup";
+
+#[derive(Serialize)]
+struct Document {
+    schema: &'static str,
+    file: String,
+    enr_id: String,
+    created: String,
+    restored: Vec<String>,
+    verdict: Option<Verdict>,
+}
+
+pub(crate) fn restore(context: &Context, args: &RestoreArgs) -> Result<(), Failure> {
+    let layout = context.layout()?;
+    refuse_open_directory(&layout, &place::look(&layout)?)?;
+    let with = open_with(context, args)?;
+    let sealed = read::read_file(&args.file, SEALED)
+        .map_err(|error| Failure::new(Kind::Refused, error.to_string()))?;
+    let packed = sealed::open(&sealed, &with).map_err(not_opened)?;
+    let sha256 = hex::encode(<sha2::Sha256 as sha2::Digest>::digest(&sealed));
+    drop(sealed);
+    let (manifest, files) = contents::unpack(&packed).map_err(|error: ArchiveError| {
+        Failure::new(
+            Kind::VerificationFailed,
+            format!("it opens, and is no backup of this program: {error}; nothing was changed"),
+        )
+        .hint("`age -d` and `tar -tv` show what is in it")
+    })?;
+    // Before anything is made: what speaks against it changes nothing.
+    restore::missing(&layout, &files).map_err(occupied)?;
+    context.warn(ONE_PLACE);
+    let question = format!(
+        "Restore {} of ENR key {} from {} into {}?",
+        report::count(u64::try_from(files.len()).unwrap_or(u64::MAX), "file"),
+        manifest.enr_id,
+        report::clean(&manifest.created),
+        layout.data_dir().display()
+    );
+    if !context.agree(&question)? {
+        return Err(Failure::new(
+            Kind::Refused,
+            "not confirmed; nothing was changed",
+        ));
+    }
+    let key_guard = backup::guard_key(&layout, &manifest.enr_id)?;
+    let made = datadir::create_data_dir(&layout).map_err(failures::file)?;
+    let guard = backup::guard_directory(context, &layout)?;
+    // What was cut short may have been finished just now.
+    let missing = restore::missing(&layout, &files).map_err(occupied)?;
+
+    let name = format!("restore-{}", uuid::Uuid::new_v4().simple());
+    let stage = Stage::fill(&layout, &name, &files).map_err(failures::file)?;
+    let proved = backup::prove(context, stage.path(), &stage.data_dir());
+    let verdict = match proved {
+        Ok((report, findings)) => {
+            let verdict = report.as_ref().map(|report| report.verdict);
+            if verdict == Some(Verdict::Fail) && !args.unproved {
+                stage.remove(&layout).map_err(failures::file)?;
+                unmake(&layout, made);
+                return Err(Failure::new(
+                    Kind::VerificationFailed,
+                    "what is in the backup does not pass verification; nothing was restored",
+                )
+                .with_findings(findings)
+                .hint("--unproved brings it back as it was, wrong as it is; `charon-dkg verify` and the gate go on saying so"));
+            }
+            let open: Vec<Finding> = findings
+                .into_iter()
+                .filter(|finding| finding.weight != Weight::Note)
+                .collect();
+            if !open.is_empty() {
+                context.warn(report::findings_text(&open).trim_end());
+            }
+            verdict
+        }
+        Err(failure) => {
+            stage.remove(&layout).map_err(failures::file)?;
+            unmake(&layout, made);
+            return Err(failure);
+        }
+    };
+    let restored = restore::restore(&layout, stage, &missing).map_err(failures::journal)?;
+    let record = Record {
+        time: manifest.created.clone(),
+        file: std::fs::canonicalize(&args.file)
+            .unwrap_or_else(|_| args.file.clone())
+            .display()
+            .to_string(),
+        sha256,
+        enr_id: manifest.enr_id.clone(),
+        opened_by: match with {
+            OpenWith::Passphrase(_) => "the passphrase".to_owned(),
+            OpenWith::Identities(_) => "the recipient's identity".to_owned(),
+        },
+        files: manifest.files,
+    };
+    sources::write_record(&layout, record).map_err(failures::file)?;
+    drop((guard, key_guard));
+    let done = Done {
+        restored: restored.names,
+        verdict,
+        enr_id: manifest.enr_id,
+        created: manifest.created,
+    };
+    show(context, &layout, args, done)
+}
+
+/// Keys do not go where others can read or replace them.
+fn refuse_open_directory(layout: &Layout, facts: &DataDirFacts) -> Result<(), Failure> {
+    match facts.mode {
+        Some(mode) if mode & 0o077 != 0 => Err(Failure::new(
+            Kind::Refused,
+            format!(
+                "{} has mode {mode:04o}, expected 0700: others could read or replace what is restored; nothing was changed",
+                layout.data_dir().display()
+            ),
+        )
+        .hint(format!("chmod 700 {}", report::quoted(layout.data_dir())))),
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// Takes back the data directory that was made for this, if it is empty still.
+fn unmake(layout: &Layout, made: bool) {
+    if made {
+        std::fs::remove_dir(layout.data_dir()).ok();
+    }
+}
+
+struct Done {
+    restored: Vec<String>,
+    verdict: Option<Verdict>,
+    enr_id: String,
+    created: String,
+}
+
+fn show(context: &Context, layout: &Layout, args: &RestoreArgs, done: Done) -> Result<(), Failure> {
+    let what = if done.restored.is_empty() {
+        "everything of the backup was there already".to_owned()
+    } else {
+        format!("restored {}", report::clean(&done.restored.join(", ")))
+    };
+    let proved = match done.verdict {
+        Some(Verdict::Pass) => "every file is proved",
+        Some(Verdict::CouldNotTell | Verdict::Fail) => "not all could be told; see above",
+        None => "ENR key and what was beside it before a ceremony",
+    };
+    let text = format!(
+        "{}\n    {what}\n    ENR key {}, as of {}\n    {proved}\n",
+        layout.data_dir().display(),
+        done.enr_id,
+        report::clean(&done.created),
+    );
+    context.result(
+        &text,
+        &Document {
+            schema: "charon-dkg.restore/1",
+            file: args.file.display().to_string(),
+            enr_id: done.enr_id,
+            created: done.created,
+            restored: done.restored,
+            verdict: done.verdict,
+        },
+    )?;
+    context.say(&format!(
+        "next: `{} status`; start nothing while another copy of this node can run",
+        context.spelling
+    ));
+    Ok(())
+}
+
+fn open_with(context: &Context, args: &RestoreArgs) -> Result<OpenWith, Failure> {
+    if !args.identity.is_empty() {
+        let mut identities = Vec::new();
+        for path in &args.identity {
+            identities.extend(sealed::read_identities(path).map_err(backup::seal)?);
+        }
+        return Ok(OpenWith::Identities(identities));
+    }
+    let passphrase = match &args.passphrase_file {
+        Some(path) => Passphrase::read(path).map_err(backup::seal)?,
+        None => {
+            let typed = context.secret("passphrase of the backup").map_err(|failure| {
+                if failure.kind == Kind::Interrupted {
+                    return failure;
+                }
+                failure.hint("give it with --passphrase-file FILE, or --identity FILE if it is encrypted to a key")
+            })?;
+            Passphrase::new(&typed)
+        }
+    };
+    Ok(OpenWith::Passphrase(passphrase))
+}
+
+/// What the operator gave can be given better; a damaged file cannot.
+fn not_opened(error: OpenError) -> Failure {
+    let message = format!("the backup was not opened: {error}; nothing was changed");
+    match error {
+        OpenError::Wrong(_) | OpenError::OtherKind { .. } => Failure::new(Kind::Refused, message)
+            .hint("try another passphrase with --passphrase-file, or identity with --identity"),
+        OpenError::Costly { .. } => Failure::new(Kind::Refused, message)
+            .hint("`age -d` opens it if you trust it and have the memory"),
+        OpenError::Damaged(_) => {
+            Failure::new(Kind::VerificationFailed, message).hint("fetch another copy of the backup")
+        }
+    }
+}
+
+fn occupied(error: JournalError) -> Failure {
+    match error {
+        JournalError::Refused(findings) => Failure::new(
+            Kind::Refused,
+            "the data directory holds something else than the backup; nothing was changed",
+        )
+        .with_findings(findings)
+        .hint("restore into an empty directory with --dir; nothing is overwritten")
+        .hint("if only the ENR key is missing here, and the backup is older than the ceremony: restore into an empty directory, and move charon-enr-private-key from there to here"),
+        other @ (JournalError::Pending { .. }
+        | JournalError::Undone { .. }
+        | JournalError::Stuck { .. }
+        | JournalError::Journal { .. }
+        | JournalError::Attempt(_)
+        | JournalError::Read(_)
+        | JournalError::File(_)) => failures::journal(other),
+    }
+}

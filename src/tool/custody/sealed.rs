@@ -1,0 +1,478 @@
+//! Encryption of a backup, in the age format (<https://age-encryption.org/v1>): to a passphrase, or to recipients.
+
+use std::io::{Read as _, Write as _};
+use std::path::Path;
+
+use age::secrecy::SecretString;
+use age::{DecryptError, Decryptor, Encryptor, scrypt, x25519};
+use zeroize::Zeroizing;
+
+use crate::custody::contents::MAX_ARCHIVE_BYTES;
+use crate::machine::read::{self, Limit, ReadError};
+
+/// Work factor of a passphrase, as of the `age` program: 2^18, about a second and 256 MiB.
+const WORK_FACTOR: u8 = 18;
+
+/// The highest work factor that is carried out on reading: 1 GiB of memory. More is a trap, not a backup.
+const MAX_WORK_FACTOR: u8 = 20;
+
+/// Longest header that is read, in bytes: a few hundred recipients at about 100 bytes. Each of them costs a multiplication
+/// on the curve for each identity, before anything is known to be right.
+const MAX_HEADER: usize = 64 << 10;
+
+/// Shortest passphrase that a backup is made with, in characters: the file may lie with strangers for years.
+pub const MIN_PASSPHRASE: usize = 12;
+
+/// Longest encrypted backup: the archive, a 16-byte tag for each 64 KiB of it, and the header.
+pub const SEALED: Limit = Limit {
+    bytes: MAX_ARCHIVE_BYTES + MAX_ARCHIVE_BYTES / 4096 + (1 << 20),
+    what: "an encrypted backup",
+};
+
+/// A passphrase that nobody could type is none.
+const PASSPHRASE: Limit = Limit {
+    bytes: 4 << 10,
+    what: "a passphrase",
+};
+
+/// Identities and recipients are lines of below 100 characters.
+const AGE_KEYS: Limit = Limit {
+    bytes: 64 << 10,
+    what: "a list of age keys",
+};
+
+/// A passphrase; shown nowhere, and wiped when dropped.
+#[derive(Clone)]
+pub struct Passphrase(SecretString);
+
+impl std::fmt::Debug for Passphrase {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Passphrase(..)")
+    }
+}
+
+impl Passphrase {
+    /// Takes it over as it is.
+    pub fn new(text: &Zeroizing<String>) -> Self {
+        Self(SecretString::from(text.as_str()))
+    }
+
+    /// Reads it from a file: all that is in it, but for one line end.
+    ///
+    /// # Errors
+    /// When there is no such file, or nothing or anything but text in it.
+    pub fn read(path: &Path) -> Result<Self, SealError> {
+        let bytes = read::read_secret_file(path, PASSPHRASE)?;
+        let text = text_of(&bytes, path)?;
+        let text = text.strip_suffix('\n').unwrap_or(text);
+        let text = text.strip_suffix('\r').unwrap_or(text);
+        Ok(Self(SecretString::from(text)))
+    }
+
+    /// Length in characters.
+    pub fn length(&self) -> usize {
+        age::secrecy::ExposeSecret::expose_secret(&self.0)
+            .chars()
+            .count()
+    }
+
+    /// Whether both are the same.
+    pub fn is(&self, other: &Self) -> bool {
+        use age::secrecy::ExposeSecret as _;
+        self.0.expose_secret() == other.0.expose_secret()
+    }
+}
+
+/// What a backup is encrypted to.
+pub enum SealTo {
+    /// Whoever knows it can open it.
+    Passphrase(Passphrase),
+    /// Each of them can open it.
+    Recipients(Vec<x25519::Recipient>),
+}
+
+impl std::fmt::Debug for SealTo {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            SealTo::Passphrase(_) => f.write_str("Passphrase(..)"),
+            SealTo::Recipients(recipients) => write!(f, "Recipients({})", recipients.len()),
+        }
+    }
+}
+
+/// What opens a backup.
+pub enum OpenWith {
+    /// The passphrase.
+    Passphrase(Passphrase),
+    /// Any of these.
+    Identities(Vec<x25519::Identity>),
+}
+
+impl std::fmt::Debug for OpenWith {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            OpenWith::Passphrase(_) => f.write_str("Passphrase(..)"),
+            OpenWith::Identities(identities) => write!(f, "Identities({})", identities.len()),
+        }
+    }
+}
+
+/// Why something was not encrypted or a key for it cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum SealError {
+    /// No passphrase at all, or no text.
+    #[error("{path} has {seen}, expected {expected}")]
+    NotAKey {
+        /// Where it was looked for.
+        path: String,
+        /// What is there instead.
+        seen: String,
+        /// What should be there.
+        expected: &'static str,
+    },
+    /// Not an age recipient.
+    #[error("{seen:?} is no age recipient, expected age1 and 58 more characters")]
+    Recipient {
+        /// As given.
+        seen: String,
+    },
+    /// The file could not be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// The library failed.
+    #[error("cannot encrypt: {0}")]
+    Encrypt(String),
+}
+
+/// Why a backup was not opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// It is encrypted to something else.
+    #[error("this {0} does not open it")]
+    Wrong(&'static str),
+    /// It is opened by something of the other kind.
+    #[error("it is opened by {expected}, not by {seen}")]
+    OtherKind {
+        /// What was given.
+        seen: &'static str,
+        /// What it needs.
+        expected: &'static str,
+    },
+    /// Opening it would take too much memory.
+    #[error("its passphrase has the work factor {seen}, expected at most {MAX_WORK_FACTOR}")]
+    Costly {
+        /// Binary logarithm of scrypt's N.
+        seen: u8,
+    },
+    /// It is cut off, changed, or no such file.
+    #[error("it is damaged or no age file: {0}")]
+    Damaged(String),
+}
+
+fn text_of<'a>(bytes: &'a [u8], path: &Path) -> Result<&'a str, SealError> {
+    std::str::from_utf8(bytes).map_err(|_| SealError::NotAKey {
+        path: path.display().to_string(),
+        seen: "bytes that are no text".to_owned(),
+        expected: "UTF-8",
+    })
+}
+
+/// The lines of a file of keys, without comments.
+fn lines(text: &str) -> impl Iterator<Item = &str> {
+    text.lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty() && !line.starts_with('#'))
+}
+
+/// An age recipient, `age1…`.
+///
+/// # Errors
+/// When it is none.
+pub fn parse_recipient(text: &str) -> Result<x25519::Recipient, SealError> {
+    // A secret key in the wrong place must not be shown.
+    text.parse().map_err(|_| SealError::Recipient {
+        seen: text.chars().take(8).collect(),
+    })
+}
+
+/// The recipients in a file, one a line.
+///
+/// # Errors
+/// When there is none, or something else.
+pub fn read_recipients(path: &Path) -> Result<Vec<x25519::Recipient>, SealError> {
+    let bytes = read::read_file(path, AGE_KEYS)?;
+    let recipients = lines(text_of(&bytes, path)?)
+        .map(parse_recipient)
+        .collect::<Result<Vec<_>, _>>()?;
+    some(recipients, path, "age recipients, one a line")
+}
+
+/// The identities in a file as `age-keygen` writes it.
+///
+/// # Errors
+/// When there is none, or something else.
+pub fn read_identities(path: &Path) -> Result<Vec<x25519::Identity>, SealError> {
+    let bytes = read::read_secret_file(path, AGE_KEYS)?;
+    let expected = "AGE-SECRET-KEY-1…, as age-keygen writes it";
+    let identities = lines(text_of(&bytes, path)?)
+        .map(str::parse)
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|_: &str| SealError::NotAKey {
+            path: path.display().to_string(),
+            seen: "something else than such identities".to_owned(),
+            expected,
+        })?;
+    some(identities, path, expected)
+}
+
+fn some<T>(keys: Vec<T>, path: &Path, expected: &'static str) -> Result<Vec<T>, SealError> {
+    if keys.is_empty() {
+        return Err(SealError::NotAKey {
+            path: path.display().to_string(),
+            seen: "none".to_owned(),
+            expected,
+        });
+    }
+    Ok(keys)
+}
+
+/// A throw-away identity: made a recipient of a backup, it reads that back where none of the recipients' identities is at
+/// hand, and nobody has it afterwards.
+pub fn throw_away_identity() -> x25519::Identity {
+    x25519::Identity::generate()
+}
+
+/// Encrypts.
+///
+/// # Errors
+/// When the library refuses, which it does without recipients.
+pub fn seal(plain: &[u8], to: &SealTo) -> Result<Vec<u8>, SealError> {
+    seal_at(plain, to, WORK_FACTOR)
+}
+
+fn seal_at(plain: &[u8], to: &SealTo, work_factor: u8) -> Result<Vec<u8>, SealError> {
+    let failed = |error: &dyn std::fmt::Display| SealError::Encrypt(error.to_string());
+    let encryptor = match to {
+        SealTo::Passphrase(Passphrase(text)) => {
+            let mut recipient = scrypt::Recipient::new(text.clone());
+            recipient.set_work_factor(work_factor);
+            let only: &dyn age::Recipient = &recipient;
+            Encryptor::with_recipients(std::iter::once(only))
+        }
+        SealTo::Recipients(all) => {
+            Encryptor::with_recipients(all.iter().map(|one| -> &dyn age::Recipient { one }))
+        }
+    }
+    .map_err(|error| failed(&error))?;
+    let mut sealed = Vec::new();
+    let mut writer = encryptor
+        .wrap_output(&mut sealed)
+        .map_err(|error| failed(&error))?;
+    writer.write_all(plain).map_err(|error| failed(&error))?;
+    writer.finish().map_err(|error| failed(&error))?;
+    Ok(sealed)
+}
+
+/// Decrypts all of it: nothing is given before the last byte is known to be right.
+///
+/// # Errors
+/// When it does not open, costs too much, or is damaged.
+pub fn open(sealed: &[u8], with: &OpenWith) -> Result<Zeroizing<Vec<u8>>, OpenError> {
+    let damaged = |reason: &dyn std::fmt::Display| OpenError::Damaged(reason.to_string());
+    let head = sealed.get(..MAX_HEADER).unwrap_or(sealed);
+    // The header ends with a line of three hyphens and its MAC.
+    if !head.windows(5).any(|part| part == b"\n--- ") {
+        return Err(damaged(&format_args!(
+            "no header within {MAX_HEADER} bytes"
+        )));
+    }
+    let decryptor = Decryptor::new_buffered(sealed).map_err(|error| damaged(&error))?;
+    let (passphrase, identity) = ("a passphrase", "an identity");
+    let reader = match with {
+        OpenWith::Passphrase(_) if !decryptor.is_scrypt() => {
+            return Err(OpenError::OtherKind {
+                seen: passphrase,
+                expected: identity,
+            });
+        }
+        OpenWith::Identities(_) if decryptor.is_scrypt() => {
+            return Err(OpenError::OtherKind {
+                seen: identity,
+                expected: passphrase,
+            });
+        }
+        OpenWith::Passphrase(Passphrase(text)) => {
+            let mut identity = scrypt::Identity::new(text.clone());
+            identity.set_max_work_factor(MAX_WORK_FACTOR);
+            let only: &dyn age::Identity = &identity;
+            decryptor.decrypt(std::iter::once(only))
+        }
+        OpenWith::Identities(all) => {
+            decryptor.decrypt(all.iter().map(|one| -> &dyn age::Identity { one }))
+        }
+    };
+    let reader = reader.map_err(|error| match (&error, with) {
+        (DecryptError::ExcessiveWork { required, .. }, _) => OpenError::Costly { seen: *required },
+        (
+            DecryptError::DecryptionFailed | DecryptError::KeyDecryptionFailed,
+            OpenWith::Passphrase(_),
+        ) => OpenError::Wrong("passphrase"),
+        (DecryptError::NoMatchingKeys, OpenWith::Identities(_)) => OpenError::Wrong("identity"),
+        _ => damaged(&error),
+    })?;
+    // It is never longer than what it was encrypted to; growing would leave copies of secrets behind.
+    let mut plain = Zeroizing::new(Vec::new());
+    plain
+        .try_reserve_exact(sealed.len())
+        .map_err(|error| damaged(&error))?;
+    reader
+        .take(MAX_ARCHIVE_BYTES.saturating_add(1))
+        .read_to_end(&mut plain)
+        .map_err(|error| damaged(&error))?;
+    Ok(plain)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    /// Quick to try, and of no worth.
+    const LOW: u8 = 2;
+
+    fn passphrase(text: &str) -> Passphrase {
+        Passphrase::new(&Zeroizing::new(text.to_owned()))
+    }
+
+    fn sealed(text: &str) -> Vec<u8> {
+        seal_at(b"plain", &SealTo::Passphrase(passphrase(text)), LOW).unwrap()
+    }
+
+    #[test]
+    fn what_was_sealed_opens() {
+        let opened = open(&sealed("right"), &OpenWith::Passphrase(passphrase("right"))).unwrap();
+        assert_eq!(&**opened, b"plain");
+        let (one, other) = (throw_away_identity(), throw_away_identity());
+        let to = SealTo::Recipients(vec![one.to_public(), other.to_public()]);
+        let both = seal(b"plain", &to).unwrap();
+        for identity in [one, other] {
+            let opened = open(&both, &OpenWith::Identities(vec![identity])).unwrap();
+            assert_eq!(&**opened, b"plain");
+        }
+        assert!(seal(b"plain", &SealTo::Recipients(Vec::new())).is_err());
+    }
+
+    #[test]
+    fn what_does_not_open_it_is_told_from_damage() {
+        let by_word = sealed("right");
+        let mine = throw_away_identity();
+        let by_key = seal(b"plain", &SealTo::Recipients(vec![mine.to_public()])).unwrap();
+        let word = |text| OpenWith::Passphrase(passphrase(text));
+        let key = |identity| OpenWith::Identities(vec![identity]);
+        let other = throw_away_identity();
+        assert!(matches!(
+            open(&by_word, &word("wrong")),
+            Err(OpenError::Wrong("passphrase"))
+        ));
+        assert!(matches!(
+            open(&by_key, &key(other)),
+            Err(OpenError::Wrong("identity"))
+        ));
+        let wrong_kind = open(&by_word, &key(mine.clone()));
+        assert!(matches!(wrong_kind, Err(OpenError::OtherKind { .. })));
+        let wrong_kind = open(&by_key, &word("right"));
+        assert!(matches!(wrong_kind, Err(OpenError::OtherKind { .. })));
+        for bad in [&b""[..], b"no age file", &by_key[..by_key.len() / 2]] {
+            let opened = open(bad, &key(mine.clone()));
+            assert!(matches!(opened, Err(OpenError::Damaged(_))), "{opened:?}");
+        }
+        for cut in 0..by_key.len() {
+            assert!(open(&by_key[..cut], &key(mine.clone())).is_err(), "{cut}");
+        }
+        for at in 0..by_key.len() {
+            for bit in [0, 3, 7] {
+                let mut bad = by_key.clone();
+                bad[at] ^= 1 << bit;
+                assert!(open(&bad, &key(mine.clone())).is_err(), "{at}");
+            }
+        }
+        let more = [&by_key[..], b"x"].concat();
+        assert!(open(&more, &key(mine)).is_err());
+    }
+
+    #[test]
+    fn a_costly_passphrase_is_refused_at_once() {
+        let mut forged = sealed("right");
+        // The stanza says `-> scrypt SALT 2`.
+        let stanza = forged.windows(10).position(|w| w == b"-> scrypt ").unwrap();
+        let end = forged
+            .iter()
+            .skip(stanza)
+            .position(|b| *b == b'\n')
+            .unwrap()
+            + stanza;
+        assert_eq!(forged[end - 1], b'2');
+        forged.splice(end - 1..end, *b"30");
+        let begun = std::time::Instant::now();
+        let opened = open(&forged, &OpenWith::Passphrase(passphrase("right")));
+        assert!(
+            matches!(opened, Err(OpenError::Costly { seen: 30 })),
+            "{opened:?}"
+        );
+        assert!(begun.elapsed().as_secs() < 30);
+    }
+
+    #[test]
+    fn a_header_without_end_is_refused() {
+        let mut endless = b"age-encryption.org/v1\n".to_vec();
+        while endless.len() < 2 * MAX_HEADER {
+            endless.extend_from_slice(b"-> X25519 AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\n");
+        }
+        endless.extend_from_slice(b"\n--- mac\n");
+        let opened = open(&endless, &OpenWith::Identities(vec![throw_away_identity()]));
+        assert!(matches!(opened, Err(OpenError::Damaged(_))));
+    }
+
+    #[test]
+    fn keys_are_read_from_files() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("file");
+        for (content, length) in [
+            ("word", 4),
+            ("word\n", 4),
+            ("word\r\n", 4),
+            (" wörd \n\n", 7),
+        ] {
+            fs::write(&path, content).unwrap();
+            assert_eq!(
+                Passphrase::read(&path).unwrap().length(),
+                length,
+                "{content:?}"
+            );
+        }
+        let identity = throw_away_identity();
+        let secret = identity.to_string();
+        let secret = age::secrecy::ExposeSecret::expose_secret(&secret);
+        fs::write(&path, format!("# created: now\n\n{secret}\n")).unwrap();
+        assert_eq!(read_identities(&path).unwrap().len(), 1);
+        // In the place of a recipient, it is refused without being shown.
+        let error = read_recipients(&path).unwrap_err().to_string();
+        assert!(!error.contains(&secret[..20]), "{error}");
+        fs::write(&path, format!("{}\n", identity.to_public())).unwrap();
+        assert_eq!(read_recipients(&path).unwrap().len(), 1);
+        assert!(read_identities(&path).is_err());
+        for content in [&b""[..], b"# nothing\n", b"\xff\xfe"] {
+            fs::write(&path, content).unwrap();
+            assert!(read_identities(&path).is_err());
+            assert!(read_recipients(&path).is_err());
+        }
+        assert!(Passphrase::read(&path).is_err());
+    }
+
+    #[test]
+    fn secrets_are_not_shown() {
+        let shown = format!("{:?}", OpenWith::Passphrase(passphrase("hunter2hunter2")));
+        assert!(!shown.contains("hunter"), "{shown}");
+    }
+}

@@ -1,0 +1,398 @@
+//! What a backup is made of and where it goes: the files of a node, the file that keeps them, the record of it, and the
+//! stage in which one is restored.
+//!
+//! ```text
+//! <state dir>/backups.json                the last backup of each ENR key, see [`crate::custody::record`]
+//!             restores/<name>/charon      a data directory as it was, and
+//!             restores/<name>/state       what is kept of the state directory, while a backup is drilled or restored
+//! ```
+//!
+//! All functions that write expect their caller to hold the directory's guard.
+
+use std::fs::File as OpenFile;
+use std::io::Write as _;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{Advice, OFlags};
+use tempfile::NamedTempFile;
+use zeroize::Zeroizing;
+
+use crate::custody::contents::{self, ArchiveError, File, MAX_ARCHIVE_BYTES, Place, Unpacked};
+use crate::custody::record::{MAX_RECORD_BYTES, Record, Records};
+use crate::machine::datadir::{self, Layout};
+use crate::machine::files::{self, EntryKind, FILE_MODE, FileError, Folder, Owner, UNFINISHED};
+use crate::machine::read::{self, Limit, ReadError};
+use charon_files::cluster::names::HEARTBEAT_FILE;
+
+const RECORDS_FILE: &str = "backups.json";
+const RESTORES_DIR: &str = "restores";
+/// The data directory of a stage.
+pub(crate) const STAGED_DATA: &str = "charon";
+/// What belongs into the state directory, in a stage.
+pub(crate) const STAGED_STATE: &str = "state";
+
+const RECORDS: Limit = Limit {
+    bytes: MAX_RECORD_BYTES,
+    what: "a record of backups",
+};
+
+/// Any single file: a cluster lock may be the longest.
+const ANY_FILE: Limit = Limit {
+    bytes: read::CLUSTER_LOCK.bytes,
+    what: "a file to back up",
+};
+
+/// Why the files of a node cannot be gathered.
+#[derive(Debug, thiserror::Error)]
+pub enum GatherError {
+    /// Something that is no file and no directory: a backup without it would not be whole.
+    #[error("{} is {seen}, expected a regular file or a directory", path.display())]
+    Kind {
+        /// Where it is.
+        path: PathBuf,
+        /// What it is.
+        seen: EntryKind,
+    },
+    /// A directory that cannot be listed.
+    #[error("{} cannot be listed: {reason}", path.display())]
+    Unreadable {
+        /// Where it is.
+        path: PathBuf,
+        /// Why not.
+        reason: String,
+    },
+    /// A name that is no text.
+    #[error("{} has a name that is no text", path.display())]
+    Name {
+        /// Where it is.
+        path: PathBuf,
+    },
+    /// More than a data directory has.
+    #[error("{} has more or deeper entries than a data directory can have", path.display())]
+    TooMany {
+        /// The data directory.
+        path: PathBuf,
+    },
+    /// They would not fit into an archive.
+    #[error(transparent)]
+    Archive(#[from] ArchiveError),
+    /// One could not be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// The directory could not be looked at.
+    #[error(transparent)]
+    File(#[from] FileError),
+}
+
+/// Reads every file that belongs into a backup: all of the data directory but charon's sign of life, and what of the state
+/// directory is worth it. Attempts are not: their stages were promoted, or are evidence of what went wrong here.
+///
+/// # Errors
+/// When one cannot be read, or something lies there that cannot be backed up.
+pub fn gather(layout: &Layout) -> Result<Vec<File>, GatherError> {
+    let facts = datadir::observe(layout)?;
+    if facts.truncated {
+        return Err(GatherError::TooMany {
+            path: layout.data_dir().to_owned(),
+        });
+    }
+    if let Some((path, reason)) = facts.unreadable.first() {
+        return Err(GatherError::Unreadable {
+            path: layout.data_dir().join(path),
+            reason: reason.clone(),
+        });
+    }
+    let mut files = Vec::new();
+    let mut total = 0_u64;
+    for entry in &facts.entries {
+        let path = layout.data_dir().join(&entry.path);
+        match entry.kind {
+            EntryKind::Directory => continue,
+            EntryKind::Regular if entry.path == Path::new(HEARTBEAT_FILE) => continue,
+            EntryKind::Regular => {}
+            seen @ (EntryKind::Symlink | EntryKind::Fifo | EntryKind::Other) => {
+                return Err(GatherError::Kind { path, seen });
+            }
+        }
+        total = total.saturating_add(entry.len);
+        if total > MAX_ARCHIVE_BYTES {
+            return Err(ArchiveError::TooLong { seen: total }.into());
+        }
+        let Some(name) = entry.path.to_str() else {
+            return Err(GatherError::Name { path });
+        };
+        files.push(File {
+            place: Place::Data,
+            path: name.to_owned(),
+            bytes: read::read_secret_in(layout.data_dir(), &entry.path, ANY_FILE)?,
+        });
+    }
+    gather_state(layout, &mut files)?;
+    Ok(files)
+}
+
+/// Kept receipts, and the kept definition if it is whole. What is odd here was never relied on, and is left out.
+fn gather_state(layout: &Layout, files: &mut Vec<File>) -> Result<(), GatherError> {
+    let mut names = Vec::new();
+    let receipts = Folder::open(layout.state_dir())
+        .and_then(|state| state.folder("receipts"))
+        .and_then(|receipts| receipts.names());
+    for name in receipts.unwrap_or_default() {
+        names.extend(name.to_str().map(|name| format!("receipts/{name}")));
+    }
+    if let Ok(Some((stored, _))) = datadir::stored_definition(layout) {
+        names.push("definition.json".to_owned());
+        names.push(format!("definitions/{}.json", hex::encode(stored.sha256)));
+    }
+    for path in names.into_iter().filter(|path| contents::is_kept(path)) {
+        let bytes = read::read_secret_in(layout.state_dir(), Path::new(&path), read::DEFINITION)?;
+        files.push(File {
+            place: Place::State,
+            path,
+            bytes,
+        });
+    }
+    Ok(())
+}
+
+/// A backup on the disk that does not have its name yet. Dropped, it is removed.
+#[derive(Debug)]
+pub struct Unnamed {
+    file: NamedTempFile,
+    folder: Folder,
+}
+
+/// Writes a backup into a directory, mode 0600 and for the owner of the data directory, without a name.
+///
+/// # Errors
+/// When the operating system refuses or fails.
+pub fn write_unnamed(layout: &Layout, dir: &Path, sealed: &[u8]) -> Result<Unnamed, FileError> {
+    let real = std::fs::canonicalize(dir).map_err(|cause| FileError::new("find", dir, cause))?;
+    let folder = Folder::open(&real)?;
+    let owner = layout.owner()?;
+    let write = || -> std::io::Result<NamedTempFile> {
+        let mut file = tempfile::Builder::new()
+            .prefix(UNFINISHED)
+            .permissions(std::fs::Permissions::from_mode(FILE_MODE))
+            .tempfile_in(&real)?;
+        // A stick with a file system without owners keeps none; what is in the file is encrypted.
+        files::settle(file.as_file(), owner, FILE_MODE).ok();
+        file.write_all(sealed)?;
+        file.as_file().sync_all()?;
+        Ok(file)
+    };
+    let file = write().map_err(|cause| FileError::new("write a file in", dir, cause))?;
+    Ok(Unnamed { file, folder })
+}
+
+impl Unnamed {
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        self.file.path()
+    }
+
+    /// Reads it again: opened anew, and from the disk where the system lets us ask for that.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn read_back(&self, limit: Limit) -> Result<Vec<u8>, ReadError> {
+        let drop_cache = || -> rustix::io::Result<()> {
+            let file = OpenFile::from(rustix::fs::open(
+                self.path(),
+                OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC,
+                rustix::fs::Mode::empty(),
+            )?);
+            rustix::fs::fadvise(&file, 0, None, Advice::DontNeed)
+        };
+        // A file system in memory has nothing else to read from.
+        drop_cache().ok();
+        read::read_file(self.path(), limit)
+    }
+
+    /// Gives it its name, which nothing may have yet, and puts that on the disk.
+    ///
+    /// # Errors
+    /// When the name is taken, or the operating system refuses or fails.
+    pub fn name(self, name: &Path) -> Result<PathBuf, FileError> {
+        let path = self.folder.path().join(name);
+        self.file
+            .persist_noclobber(&path)
+            .map_err(|failed| FileError::new("rename into", &path, failed.error))?;
+        self.folder.sync()?;
+        Ok(path)
+    }
+}
+
+/// The record of backups; empty if there is none.
+///
+/// # Errors
+/// If there is something else in its place, or it cannot be read.
+pub fn read_records(layout: &Layout) -> Result<Records, ReadError> {
+    let bytes = match read::read_in(layout.state_dir(), Path::new(RECORDS_FILE), RECORDS) {
+        Ok(bytes) => bytes,
+        Err(error) if error.is_missing() => return Ok(Records::default()),
+        Err(error) => return Err(error),
+    };
+    Records::parse(&bytes).map_err(|reason| {
+        let cause = std::io::Error::new(std::io::ErrorKind::InvalidData, reason);
+        FileError::new("use", layout.state_dir().join(RECORDS_FILE), cause).into()
+    })
+}
+
+/// Notes a backup. One that cannot be read is replaced: it is a note and no more.
+///
+/// # Errors
+/// When the operating system refuses or fails.
+pub fn write_record(layout: &Layout, record: Record) -> Result<(), FileError> {
+    let records = read_records(layout).unwrap_or_default().with(record);
+    let path = layout.state_dir().join(RECORDS_FILE);
+    let text = records
+        .to_json()
+        .map_err(|error| FileError::new("write", &path, error))?;
+    Folder::open(layout.state_dir())?.write(RECORDS_FILE, &text, layout.owner()?)
+}
+
+/// A directory of our own, mode 0700 and on the data directory's file system, in which the files of a backup are laid out.
+#[derive(Debug)]
+pub struct Stage {
+    name: String,
+    folder: Folder,
+}
+
+impl Stage {
+    /// Makes it and puts the files in, each mode 0600.
+    ///
+    /// # Errors
+    /// When the operating system refuses or fails; then it is removed again.
+    pub fn fill(layout: &Layout, name: &str, files: &[Unpacked<'_>]) -> Result<Self, FileError> {
+        let owner = layout.owner()?;
+        let restores = datadir::state_folder(layout, RESTORES_DIR)?;
+        let stage = Self {
+            name: name.to_owned(),
+            folder: restores.make_folder(name, owner)?,
+        };
+        let put = || -> Result<(), FileError> {
+            for place in [STAGED_DATA, STAGED_STATE] {
+                stage.folder.make_folder(place, owner)?;
+            }
+            for file in files {
+                let place = match file.place {
+                    Place::Data => STAGED_DATA,
+                    Place::State => STAGED_STATE,
+                };
+                let mut folder = stage.folder.folder(place)?;
+                let (parents, name) = file.path.rsplit_once('/').unwrap_or(("", file.path));
+                for parent in parents.split('/').filter(|parent| !parent.is_empty()) {
+                    folder = folder.folder_or_new(parent, owner)?;
+                }
+                folder.put_new(name, file.bytes, owner)?;
+            }
+            Ok(())
+        };
+        match put() {
+            Ok(()) => Ok(stage),
+            Err(error) => {
+                stage.remove(layout)?;
+                Err(error)
+            }
+        }
+    }
+
+    /// Its name among the stages.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Its data directory.
+    pub fn data_dir(&self) -> PathBuf {
+        self.folder.path().join(STAGED_DATA)
+    }
+
+    /// Removes it with all that is in it.
+    ///
+    /// # Errors
+    /// When the operating system refuses or fails.
+    pub fn remove(self, layout: &Layout) -> Result<(), FileError> {
+        remove_stage(layout, &self.name)
+    }
+}
+
+pub(crate) fn open_stage(layout: &Layout, name: &str) -> Result<Folder, FileError> {
+    Folder::open(layout.state_dir())?
+        .folder(RESTORES_DIR)?
+        .folder(name)
+}
+
+pub(crate) fn open_or_make_stage(
+    layout: &Layout,
+    name: &str,
+    owner: Owner,
+) -> Result<Folder, FileError> {
+    datadir::state_folder(layout, RESTORES_DIR)?.folder_or_new(name, owner)
+}
+
+/// Moves a stage out of the way of [`remove_stages`], as evidence.
+pub(crate) fn set_aside(layout: &Layout, name: &str) -> Result<PathBuf, FileError> {
+    let state = Folder::open(layout.state_dir())?;
+    let aside = format!("undone-{name}");
+    state.folder(RESTORES_DIR)?.move_new(name, &state, &aside)?;
+    Ok(layout.state_dir().join(aside))
+}
+
+pub(crate) fn remove_stage(layout: &Layout, name: &str) -> Result<(), FileError> {
+    let restores =
+        match Folder::open(layout.state_dir()).and_then(|state| state.folder(RESTORES_DIR)) {
+            Ok(restores) => restores,
+            Err(error) if error.is_missing() => return Ok(()),
+            Err(error) => return Err(error),
+        };
+    restores.remove_tree(name)?;
+    // Another command's stage keeps it, and an empty one harms nobody.
+    Folder::open(layout.state_dir())?
+        .remove_folder(RESTORES_DIR)
+        .ok();
+    Ok(())
+}
+
+/// Removes the stages that a command left when it was killed: copies of what lies elsewhere.
+///
+/// # Errors
+/// When the operating system refuses or fails.
+pub(crate) fn remove_stages(state: &Folder) -> Result<(), FileError> {
+    match state.status(RESTORES_DIR)? {
+        Some(status) if status.kind == EntryKind::Directory => state.remove_tree(RESTORES_DIR),
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// Removes a stage by its name: for a command that is told to stop while it drills, and touches nothing else.
+pub fn abandon(layout: &Layout, name: &str) {
+    // What cannot be removed now is removed by the next command.
+    remove_stage(layout, name).ok();
+}
+
+/// The bytes of every file, for comparing what was read back with what is on the disk now.
+///
+/// # Errors
+/// When the files cannot be gathered.
+pub fn differences(layout: &Layout, unpacked: &[Unpacked<'_>]) -> Result<Vec<String>, GatherError> {
+    let now = gather(layout)?;
+    let mut expected: std::collections::BTreeMap<String, &Zeroizing<Vec<u8>>> =
+        now.iter().map(|file| (file.name(), &file.bytes)).collect();
+    let mut differ = Vec::new();
+    for file in unpacked {
+        let name = format!("{}{}", file.place.prefix(), file.path);
+        match expected.remove(&name) {
+            Some(bytes) if bytes.as_slice() == file.bytes => {}
+            Some(_) | None => differ.push(name),
+        }
+    }
+    differ.extend(expected.into_keys());
+    Ok(differ)
+}

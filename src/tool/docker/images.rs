@@ -1,0 +1,561 @@
+//! Images: what is there, how it is pulled, and by which name it is run.
+
+use std::collections::BTreeMap;
+
+use bollard::models::{CreateImageInfo, ImageInspect};
+use bollard::query_parameters::{
+    CreateImageOptionsBuilder, ImportImageOptionsBuilder, RemoveImageOptionsBuilder,
+};
+use futures_util::StreamExt;
+
+use crate::docker::{Engine, EngineError, convert};
+
+/// What the engine knows of an image.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ImageFacts {
+    /// Content identifier on this engine, `sha256:…`.
+    pub id: String,
+    /// `repository@sha256:…` under which this very content is known.
+    pub repo_digests: Vec<String>,
+    /// When it was built, RFC 3339; `None` where the image does not say.
+    pub created: Option<String>,
+    /// Processor as image indexes name it: `amd64`, `arm64`.
+    pub architecture: String,
+    /// Labels.
+    pub labels: BTreeMap<String, String>,
+    /// As whom it runs where nobody says otherwise, as it was written; empty for root.
+    pub user: String,
+    /// Size on disk in bytes, shared layers included.
+    pub size: u64,
+}
+
+/// The exact image to run, by content: a tag can be moved, a digest cannot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RunImage {
+    /// Known to the engine by the digest of its manifest in the repository that was asked for.
+    ByDigest {
+        /// `repository@sha256:…`.
+        reference: String,
+    },
+    /// Exists only locally: built or loaded here, so that no repository can vouch for it.
+    LocalOnly {
+        /// `sha256:…`, an identifier of its content too, but none that others can pull.
+        id: String,
+    },
+}
+
+impl RunImage {
+    /// What to put in [`crate::ceremony::plan::ContainerPlan::image`].
+    pub fn reference(&self) -> &str {
+        match self {
+            RunImage::ByDigest { reference } => reference,
+            RunImage::LocalOnly { id } => id,
+        }
+    }
+
+    /// `sha256:…`: the manifest's digest, or the image's id where it exists only locally.
+    pub fn digest(&self) -> &str {
+        match self {
+            RunImage::ByDigest { reference } => reference
+                .split_once('@')
+                .map_or(reference.as_str(), |(_, digest)| digest),
+            RunImage::LocalOnly { id } => id,
+        }
+    }
+}
+
+impl ImageFacts {
+    /// How to run exactly this content, given the reference by which it was found.
+    pub fn run_image(&self, reference: &str) -> RunImage {
+        let wanted = ImageReference::parse(reference);
+        let found = self.repo_digests.iter().find(|candidate| {
+            let candidate = ImageReference::parse(candidate);
+            candidate.full_repository() == wanted.full_repository()
+                && (wanted.digest.is_none() || candidate.digest == wanted.digest)
+        });
+        match found {
+            Some(reference) => RunImage::ByDigest {
+                reference: reference.clone(),
+            },
+            None => RunImage::LocalOnly {
+                id: self.id.clone(),
+            },
+        }
+    }
+}
+
+/// How far a pull has come. Totals grow while the engine learns of more layers.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct PullProgress {
+    /// Layers named so far.
+    pub layers: usize,
+    /// Layers that are in place.
+    pub layers_done: usize,
+    /// Bytes downloaded so far.
+    pub downloaded: u64,
+    /// Bytes to download, of the layers whose size is known.
+    pub total: u64,
+    /// The engine's last words.
+    pub status: String,
+}
+
+/// Why an image could not be pulled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PullFailure {
+    /// The registry could not be reached from the engine: no name, no route, no answer.
+    NoRegistry,
+    /// The registry has the repository but not this tag or digest.
+    UnknownTag,
+    /// The registry wants a login, or there is no such repository; registries do not tell which.
+    Denied,
+    /// The registry wants fewer pulls per hour from this address or account.
+    RateLimited,
+    /// The engine's disk is full.
+    NoSpace,
+    /// The engine fell silent in the middle.
+    Stalled,
+    /// None of these; the engine's own words must do.
+    Unclassified,
+}
+
+impl PullFailure {
+    /// Engines pass on the registry's words or Go's, and no code; so these are looked for.
+    fn of(message: &str) -> Self {
+        let message = message.to_lowercase();
+        let says = |words: &[&str]| words.iter().any(|word| message.contains(word));
+        if says(&["no space left on device", "disk quota exceeded"]) {
+            PullFailure::NoSpace
+        } else if says(&["toomanyrequests", "rate limit", "too many requests"]) {
+            PullFailure::RateLimited
+        } else if says(&[
+            "unauthorized",
+            "access denied",
+            "denied:",
+            "authentication required",
+            "no basic auth credentials",
+            "forbidden",
+        ]) {
+            PullFailure::Denied
+        } else if says(&["manifest unknown", "not found", "name unknown"]) {
+            PullFailure::UnknownTag
+        } else if says(&[
+            "no such host",
+            "dial tcp",
+            "connection refused",
+            "connection reset",
+            "i/o timeout",
+            "handshake timeout",
+            "request canceled",
+            "deadline exceeded",
+            "network is unreachable",
+            "no route to host",
+            "server misbehaving",
+            "temporary failure in name resolution",
+            "proxyconnect",
+            "pinging container registry",
+        ]) {
+            PullFailure::NoRegistry
+        } else {
+            PullFailure::Unclassified
+        }
+    }
+}
+
+impl Engine {
+    /// The image behind a tag, digest or id, or `None` where this engine has none.
+    ///
+    /// # Errors
+    /// When the engine does not answer.
+    pub async fn inspect_image(&self, reference: &str) -> Result<Option<ImageFacts>, EngineError> {
+        let asked = self
+            .call("inspect an image", self.docker.inspect_image(reference))
+            .await;
+        match asked {
+            Ok(image) => facts_of(image).map(Some),
+            Err(EngineError::Failed { status: 404, .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The digest, `sha256:…`, that the registry has for a tag; pulls nothing.
+    ///
+    /// # Errors
+    /// [`EngineError::PullFailed`] with the reason, and what every call may answer.
+    pub async fn registry_digest(&self, reference: &str) -> Result<String, EngineError> {
+        let asked = self.docker.inspect_registry_image(reference, None);
+        let failed = |reason, message: String| EngineError::PullFailed {
+            reference: reference.to_owned(),
+            reason,
+            message,
+        };
+        match self.call("ask the registry for an image", asked).await {
+            Ok(image) => image.descriptor.digest.ok_or_else(|| {
+                failed(
+                    PullFailure::Unclassified,
+                    "the registry names no digest".to_owned(),
+                )
+            }),
+            Err(EngineError::Failed { message, .. }) => {
+                Err(failed(PullFailure::of(&message), message))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Pulls an image by tag or digest; without either, `latest`. Nobody's registry credentials
+    /// are used: an image that needs a login must be pulled with `docker pull` beforehand.
+    ///
+    /// # Errors
+    /// [`EngineError::PullFailed`] with the reason, and what every call may answer.
+    pub async fn pull_image(
+        &self,
+        reference: &str,
+        mut on_progress: impl FnMut(&PullProgress),
+    ) -> Result<ImageFacts, EngineError> {
+        const CALL: &str = "pull an image";
+        let parts = ImageReference::parse(reference);
+        let options = CreateImageOptionsBuilder::default()
+            .from_image(&parts.repository)
+            .tag(parts.digest.or(parts.tag).as_deref().unwrap_or("latest"))
+            .build();
+        let failed = |reason, message: String| EngineError::PullFailed {
+            reference: reference.to_owned(),
+            reason,
+            message,
+        };
+        let mut layers = BTreeMap::new();
+        let mut events = self.docker.create_image(Some(options), None, None);
+        loop {
+            let silence = self.deadlines.pull_silence;
+            let Ok(event) = tokio::time::timeout(silence, events.next()).await else {
+                let message = format!("nothing happened for {} s", silence.as_secs_f32());
+                return Err(failed(PullFailure::Stalled, message));
+            };
+            match event {
+                None => break,
+                Some(Ok(event)) => on_progress(&progress_after(&mut layers, event)),
+                Some(Err(error)) => {
+                    let error = convert(CALL, error);
+                    let EngineError::Failed { message, .. } = error else {
+                        return Err(error);
+                    };
+                    return Err(failed(PullFailure::of(&message), message));
+                }
+            }
+        }
+        self.inspect_image(reference).await?.ok_or_else(|| {
+            let message = "the engine reported no error, and does not have the image".to_owned();
+            failed(PullFailure::Unclassified, message)
+        })
+    }
+
+    /// Loads an image from an archive as `docker save` writes it.
+    ///
+    /// # Errors
+    /// When the engine refuses the archive or does not answer.
+    pub async fn load_image(&self, archive: Vec<u8>) -> Result<(), EngineError> {
+        const CALL: &str = "load an image";
+        let options = ImportImageOptionsBuilder::default().quiet(true).build();
+        let body = bollard::body_full(archive.into());
+        let mut events = self.docker.import_image(options, body, None);
+        loop {
+            let event = tokio::time::timeout(self.deadlines.pull_silence, events.next()).await;
+            match event {
+                Ok(None) => return Ok(()),
+                Ok(Some(event)) => {
+                    event.map_err(|error| convert(CALL, error))?;
+                }
+                Err(_) => {
+                    return Err(EngineError::NoAnswer {
+                        call: CALL,
+                        after: self.deadlines.pull_silence,
+                    });
+                }
+            }
+        }
+    }
+
+    /// Takes away a name of an image, and the image itself when it was the last one.
+    /// An image that is not there is no error; one that is in use is.
+    ///
+    /// # Errors
+    /// What every call may answer.
+    pub async fn remove_image(&self, reference: &str) -> Result<(), EngineError> {
+        let options = RemoveImageOptionsBuilder::default().build();
+        let removed = self.docker.remove_image(reference, Some(options), None);
+        match self.call("remove an image", removed).await {
+            Ok(_) | Err(EngineError::Failed { status: 404, .. }) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+fn facts_of(image: ImageInspect) -> Result<ImageFacts, EngineError> {
+    let missing = |what: &str| EngineError::Nonsense {
+        call: "inspect an image",
+        detail: format!("no {what}"),
+    };
+    let id = image.id.ok_or_else(|| missing("Id"))?;
+    Ok(ImageFacts {
+        // Podman leaves out the algorithm.
+        id: if id.contains(':') {
+            id
+        } else {
+            format!("sha256:{id}")
+        },
+        repo_digests: image.repo_digests.unwrap_or_default(),
+        created: image
+            .created
+            .filter(|created| !created.starts_with("0001-")),
+        architecture: image.architecture.ok_or_else(|| missing("Architecture"))?,
+        user: image
+            .config
+            .as_ref()
+            .and_then(|config| config.user.clone())
+            .unwrap_or_default(),
+        labels: image
+            .config
+            .and_then(|config| config.labels)
+            .unwrap_or_default()
+            .into_iter()
+            .collect(),
+        size: image
+            .size
+            .and_then(|size| u64::try_from(size).ok())
+            .unwrap_or_default(),
+    })
+}
+
+/// Bytes downloaded and to download, and whether the layer is in place.
+#[derive(Default)]
+struct Layer {
+    downloaded: u64,
+    total: u64,
+    done: bool,
+}
+
+fn progress_after(layers: &mut BTreeMap<String, Layer>, event: CreateImageInfo) -> PullProgress {
+    let status = event.status.unwrap_or_default();
+    // The line "Pulling from repository" carries the tag where the others carry the layer.
+    if let Some(id) = event.id.filter(|_| !status.starts_with("Pulling from")) {
+        let layer = layers.entry(id).or_default();
+        match status.as_str() {
+            "Downloading" => {
+                let bytes = |n: Option<i64>| n.and_then(|n| u64::try_from(n).ok()).unwrap_or(0);
+                if let Some(detail) = event.progress_detail {
+                    layer.downloaded = bytes(detail.current);
+                    layer.total = bytes(detail.total).max(layer.downloaded);
+                }
+            }
+            "Download complete" | "Verifying Checksum" => layer.downloaded = layer.total,
+            "Pull complete" | "Already exists" => {
+                layer.downloaded = layer.total;
+                layer.done = true;
+            }
+            _ => {}
+        }
+    }
+    PullProgress {
+        layers: layers.len(),
+        layers_done: layers.values().filter(|layer| layer.done).count(),
+        downloaded: layers.values().map(|layer| layer.downloaded).sum(),
+        total: layers.values().map(|layer| layer.total).sum(),
+        status,
+    }
+}
+
+/// An image reference in its parts (distribution/reference, `reference.go`).
+#[derive(Debug, PartialEq, Eq)]
+struct ImageReference {
+    repository: String,
+    tag: Option<String>,
+    digest: Option<String>,
+}
+
+impl ImageReference {
+    fn parse(text: &str) -> Self {
+        let (name, digest) = match text.split_once('@') {
+            Some((name, digest)) => (name, Some(digest.to_owned())),
+            None => (text, None),
+        };
+        // A colon before the last slash belongs to a port.
+        let after_slash = name.rfind('/').map_or(0, |slash| slash + 1);
+        let (repository, tag) = match name.get(after_slash..).and_then(|last| last.find(':')) {
+            Some(colon) => {
+                let (repository, tag) = name.split_at(after_slash + colon);
+                (repository, Some(tag.trim_start_matches(':').to_owned()))
+            }
+            None => (name, None),
+        };
+        Self {
+            repository: repository.to_owned(),
+            tag,
+            digest,
+        }
+    }
+
+    /// Docker shortens the names of its default registry, Podman never does.
+    fn full_repository(&self) -> String {
+        const DOCKER: &str = "docker.io";
+        let (first, rest) = match self.repository.split_once('/') {
+            Some((first, rest)) if first.contains(['.', ':']) || first == "localhost" => {
+                (first, rest)
+            }
+            Some(_) | None => (DOCKER, self.repository.as_str()),
+        };
+        let first = if first == "index.docker.io" {
+            DOCKER
+        } else {
+            first
+        };
+        if first == DOCKER && !rest.contains('/') {
+            return format!("{first}/library/{rest}");
+        }
+        format!("{first}/{rest}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DIGEST: &str = "sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
+    const OTHER: &str = "sha256:bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb";
+
+    fn image(repo_digests: &[String]) -> ImageFacts {
+        ImageFacts {
+            id: "sha256:1234".to_owned(),
+            repo_digests: repo_digests.to_vec(),
+            created: None,
+            architecture: "amd64".to_owned(),
+            labels: BTreeMap::new(),
+            user: String::new(),
+            size: 1,
+        }
+    }
+
+    #[test]
+    fn references_fall_into_their_parts() {
+        for (text, repository, tag, digest) in [
+            ("alpine", "alpine", None, None),
+            (
+                "obolnetwork/charon:v1.10.3",
+                "obolnetwork/charon",
+                Some("v1.10.3"),
+                None,
+            ),
+            (
+                "mirror.example:5000/charon",
+                "mirror.example:5000/charon",
+                None,
+                None,
+            ),
+            (
+                "mirror.example:5000/a/charon:v1",
+                "mirror.example:5000/a/charon",
+                Some("v1"),
+                None,
+            ),
+            ("a/b:c@sha256:1", "a/b", Some("c"), Some("sha256:1")),
+        ] {
+            let parts = ImageReference::parse(text);
+            assert_eq!(parts.repository, repository);
+            assert_eq!(parts.tag.as_deref(), tag);
+            assert_eq!(parts.digest.as_deref(), digest);
+        }
+    }
+
+    #[test]
+    fn an_image_is_run_by_the_digest_of_the_repository_that_was_asked_for() {
+        let facts = image(&[
+            format!("mirror.example/charon@{OTHER}"),
+            format!("obolnetwork/charon@{DIGEST}"),
+        ]);
+        let run = facts.run_image("obolnetwork/charon:v1.10.3");
+        assert_eq!(run.reference(), format!("obolnetwork/charon@{DIGEST}"));
+        assert_eq!(run.digest(), DIGEST);
+        let run = facts.run_image("mirror.example/charon:v1.10.3");
+        assert_eq!(run.digest(), OTHER);
+    }
+
+    #[test]
+    fn long_and_short_names_of_one_repository_are_the_same() {
+        let facts = image(&[format!("docker.io/obolnetwork/charon@{DIGEST}")]);
+        let run = facts.run_image("obolnetwork/charon:v1.10.3");
+        assert_eq!(run.digest(), DIGEST);
+        let facts = image(&[format!("alpine@{DIGEST}")]);
+        let run = facts.run_image("docker.io/library/alpine:3");
+        assert_eq!(run.digest(), DIGEST);
+    }
+
+    #[test]
+    fn an_image_that_no_repository_vouches_for_is_run_by_its_id() {
+        let facts = image(&[format!("somebody/else@{DIGEST}")]);
+        let run = facts.run_image("obolnetwork/charon:v1.10.3");
+        assert_eq!(
+            run,
+            RunImage::LocalOnly {
+                id: "sha256:1234".to_owned()
+            }
+        );
+        let facts = image(&[format!("obolnetwork/charon@{DIGEST}")]);
+        let run = facts.run_image(&format!("obolnetwork/charon@{OTHER}"));
+        assert!(matches!(run, RunImage::LocalOnly { .. }));
+    }
+
+    #[test]
+    fn reasons_are_found_in_the_words_of_engines() {
+        for (message, reason) in [
+            (
+                "manifest for obolnetwork/charon:v9 not found: manifest unknown: manifest unknown",
+                PullFailure::UnknownTag,
+            ),
+            (
+                "pull access denied for a/b, repository does not exist or may require 'docker login': denied: requested access to the resource is denied",
+                PullFailure::Denied,
+            ),
+            (
+                "Get \"https://mirror.example/v2/\": unauthorized: authentication required",
+                PullFailure::Denied,
+            ),
+            (
+                "Get \"https://registry.example/v2/\": dial tcp: lookup registry.example on 127.0.0.53:53: no such host",
+                PullFailure::NoRegistry,
+            ),
+            (
+                "Get \"https://registry.example/v2/\": net/http: request canceled while waiting for connection (Client.Timeout exceeded while awaiting headers)",
+                PullFailure::NoRegistry,
+            ),
+            (
+                "toomanyrequests: You have reached your pull rate limit.",
+                PullFailure::RateLimited,
+            ),
+            (
+                "failed to register layer: Error processing tar file(exit status 1): write /usr/bin/x: no space left on device",
+                PullFailure::NoSpace,
+            ),
+            ("invalid reference format", PullFailure::Unclassified),
+        ] {
+            assert_eq!(PullFailure::of(message), reason, "{message}");
+        }
+    }
+
+    #[test]
+    fn progress_adds_up_over_layers() {
+        let mut layers = BTreeMap::new();
+        let mut seen = PullProgress::default();
+        for event in [
+            r#"{"status":"Pulling from obolnetwork/charon","id":"v1.10.3"}"#,
+            r#"{"status":"Pulling fs layer","progressDetail":{},"id":"a"}"#,
+            r#"{"status":"Already exists","progressDetail":{},"id":"b"}"#,
+            r#"{"status":"Downloading","progressDetail":{"current":10,"total":40},"id":"a"}"#,
+        ] {
+            seen = progress_after(&mut layers, serde_json::from_str(event).unwrap());
+        }
+        assert_eq!((seen.layers, seen.layers_done), (2, 1));
+        assert_eq!((seen.downloaded, seen.total), (10, 40));
+        let event = r#"{"status":"Pull complete","progressDetail":{},"id":"a"}"#;
+        seen = progress_after(&mut layers, serde_json::from_str(event).unwrap());
+        assert_eq!((seen.layers_done, seen.downloaded), (2, 40));
+    }
+}

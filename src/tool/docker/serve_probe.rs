@@ -1,0 +1,21 @@
+//! `internal-probe`: asks relays, inside a container of our own.
+
+use crate::cli::RawArgs;
+use crate::context::Context;
+use crate::docker::probe;
+use crate::error::{Failure, Kind};
+
+pub(crate) async fn serve(context: &Context, args: &RawArgs) -> Result<(), Failure> {
+    let urls: Vec<String> = args
+        .args
+        .iter()
+        .map(|url| url.to_string_lossy().into_owned())
+        .collect();
+    let served = probe::serve(&urls).await;
+    context.print(&served.lines)?;
+    if served.exit_code == 0 {
+        Ok(())
+    } else {
+        Err(Failure::new(Kind::Unexpected, "not every relay answers"))
+    }
+}

@@ -1,0 +1,132 @@
+//! The advice that belongs to what the host modules report. They state facts; what to type next
+//! is decided here.
+
+use std::path::Path;
+
+use crate::ceremony::attempt::AttemptError;
+use crate::ceremony::plan::LABEL_ATTEMPT;
+use crate::docker::EngineError;
+use crate::error::{Failure, Kind};
+use crate::machine::datadir::{KeyFileError, LayoutError, StateDirError};
+use crate::machine::files::FileError;
+use crate::machine::guard::GuardError;
+use crate::machine::read::ReadError;
+use crate::machine::signals::InterruptError;
+use crate::promote::journal::JournalError;
+use crate::report::quoted;
+use charon_files::finding::Finding;
+
+pub(crate) fn file(error: FileError) -> Failure {
+    Failure::new(Kind::Unexpected, error.to_string())
+}
+
+pub(crate) fn layout(error: LayoutError) -> Failure {
+    Failure::new(Kind::Usage, error.to_string())
+        .hint("name the project directory with --dir, or the data directory with --data-dir")
+}
+
+pub(crate) fn state_dir(error: StateDirError) -> Failure {
+    Failure::new(Kind::Refused, error.to_string()).hint(
+        "let the owner of the data directory write in the project directory, or run this as root",
+    )
+}
+
+pub(crate) fn attempt(error: AttemptError) -> Failure {
+    match &error {
+        AttemptError::Record { path, .. }
+        | AttemptError::Read(
+            ReadError::Missing { path, .. }
+            | ReadError::NotRegular { path, .. }
+            | ReadError::TooLong { path, .. },
+        ) => damaged_record(&error, path),
+        AttemptError::State { .. }
+        | AttemptError::Placeholder { .. }
+        | AttemptError::TooMany { .. }
+        | AttemptError::Read(
+            ReadError::Changed { .. } | ReadError::Outside { .. } | ReadError::File(_),
+        )
+        | AttemptError::File(_) => Failure::new(Kind::Unexpected, error.to_string()),
+    }
+}
+
+/// Nobody knows how far such an attempt came, so a human looks before the next one begins.
+fn damaged_record(error: &AttemptError, path: &Path) -> Failure {
+    let failure = Failure::new(Kind::Refused, error.to_string());
+    let Some(dir) = path.parent() else {
+        return failure;
+    };
+    let number = dir.file_name().unwrap_or_default();
+    let aside = dir
+        .parent()
+        .and_then(Path::parent)
+        .unwrap_or(dir)
+        .join(format!("damaged-attempt-{}", number.display()));
+    failure
+        .hint(format!(
+            "see whether its container still runs, and let it end: docker ps -a --filter label={LABEL_ATTEMPT}={}",
+            quoted(dir)
+        ))
+        .hint(format!(
+            "then move the attempt aside, which keeps all that charon wrote in it: mv {} {}",
+            quoted(dir),
+            quoted(aside)
+        ))
+        .hint("the next `charon-dkg run` begins a new attempt")
+}
+
+pub(crate) fn guard(error: GuardError) -> Failure {
+    match error {
+        GuardError::Held(holder) => Failure::new(Kind::Busy, holder.to_string())
+            .hint("wait for it to end; never run one ENR key in two ceremonies, and never from two directories"),
+        GuardError::BadId { .. }
+        | GuardError::NoSharedDirectory { .. }
+        | GuardError::Foreign { .. }
+        | GuardError::Restless { .. }
+        | GuardError::File(_) => Failure::new(Kind::Refused, error.to_string()),
+    }
+}
+
+pub(crate) fn engine(error: EngineError) -> Failure {
+    Failure::new(Kind::Unexpected, error.to_string())
+}
+
+pub(crate) fn key_file(error: KeyFileError) -> Failure {
+    Failure::new(Kind::Refused, error.to_string())
+}
+
+pub(crate) fn journal(error: JournalError) -> Failure {
+    match error {
+        JournalError::Refused(findings) => Failure::new(
+            Kind::Refused,
+            "the files of the stage cannot be moved into the data directory; nothing was moved",
+        )
+        .with_findings(findings.into_iter().map(advised).collect()),
+        JournalError::Pending { .. }
+        | JournalError::Undone { .. }
+        | JournalError::Stuck { .. }
+        | JournalError::Journal { .. }
+        | JournalError::Attempt(_)
+        | JournalError::Read(_)
+        | JournalError::File(_) => Failure::new(Kind::Unexpected, error.to_string()),
+    }
+}
+
+/// The journal knows what is wrong and not what helps.
+fn advised(finding: Finding) -> Finding {
+    let advice = match finding.check {
+        "data-directory-occupied" => "move it out of the data directory; never overwrite keys",
+        "input-changed" => "put back the file with which the ceremony was started",
+        "stage-unverified-entry" | "stage-file-changed" => {
+            "somebody changed the stage: find out who and why before you trust this machine with keys"
+        }
+        _ => "",
+    };
+    Finding {
+        advice: advice.to_owned(),
+        ..finding
+    }
+}
+
+pub(crate) fn signals(error: InterruptError) -> Failure {
+    Failure::new(Kind::Unexpected, error.to_string())
+}

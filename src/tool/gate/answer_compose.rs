@@ -1,0 +1,102 @@
+//! `compose`: what Compose asks a provider. Nothing but its answer may reach standard output.
+
+use std::ffi::OsString;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use crate::cli::PLUGIN_NAME;
+use crate::error::Kind;
+use crate::gate::compose;
+use crate::gate::decide::{Asked, decide};
+use crate::gate::decision::{Closed, GateDecision};
+use crate::gate::provider::{self, Options, Request};
+use crate::gate::words::Flags;
+use crate::machine::datadir::Layout;
+use crate::metadata;
+use charon_proof::verify::NoProgress;
+
+/// Answers Compose.
+pub(crate) fn answer(words: &[OsString]) -> ExitCode {
+    // This is the one spelling that works wherever Compose has found us.
+    let spelling = format!("docker {PLUGIN_NAME}");
+    let answer = match Request::parse(words) {
+        Ok(Request::Metadata) => return say(metadata::compose_provider(), 0),
+        Ok(Request::Leave) => return ExitCode::SUCCESS,
+        Ok(Request::Up(options)) => ask(&options, &spelling),
+        Err(error) => Err(Closed::new(
+            error.to_string(),
+            format!("{spelling} gate install, or mend the compose file"),
+        )),
+    };
+    match answer {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(closed) => {
+            let kind = if closed.files_at_fault {
+                Kind::VerificationFailed
+            } else {
+                Kind::Refused
+            };
+            say(&provider::refusal(&closed.text()), kind.exit_code())
+        }
+    }
+}
+
+fn say(text: &str, code: u8) -> ExitCode {
+    let mut out = std::io::stdout();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Ok(()) => ExitCode::from(code),
+        Err(_) => ExitCode::FAILURE,
+    }
+}
+
+fn ask(options: &Options, spelling: &str) -> Result<(), Closed> {
+    let project_dir = project_dir(options, spelling)?;
+    let data_dir = options.data_dir.as_ref().map(|dir| project_dir.join(dir));
+    let layout = Layout::resolve(&project_dir, data_dir.as_deref())
+        .map_err(|error| Closed::new(error.to_string(), format!("{spelling} gate install")))?;
+    let flags = Flags::of(&layout);
+    let words = flags.words(spelling);
+    let asked = Asked {
+        require: options.require,
+        rehearsal: options.rehearsal,
+    };
+    match decide(None, &layout, asked, words, &NoProgress) {
+        GateDecision::Open { .. } => Ok(()),
+        GateDecision::Closed(closed) => Err(closed),
+    }
+}
+
+/// Where the project lies. `gate install` writes it down; a project that was copied or moved since would have the gate
+/// look into another one's data directory.
+fn project_dir(options: &Options, spelling: &str) -> Result<PathBuf, Closed> {
+    let calling = compose::calling_project();
+    let Some(written) = options
+        .project_dir
+        .as_deref()
+        .filter(|dir| dir.is_absolute())
+    else {
+        let base = match calling {
+            Some(dir) => dir,
+            None => std::env::current_dir().map_err(|error| {
+                Closed::new(error.to_string(), format!("{spelling} gate install"))
+            })?,
+        };
+        return Ok(base.join(options.project_dir.as_deref().unwrap_or(Path::new("."))));
+    };
+    let installed = compose::real_path(written);
+    match calling {
+        Some(calling) if calling != installed => Err(Closed::new(
+            format!(
+                "this gate was installed for {}, and compose was called for {}",
+                installed.display(),
+                calling.display()
+            ),
+            format!(
+                "{spelling} gate install --dir {}",
+                crate::report::quoted(&calling)
+            ),
+        )),
+        Some(_) | None => Ok(installed),
+    }
+}

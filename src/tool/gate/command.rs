@@ -1,0 +1,91 @@
+//! `gate`: a compose project that starts only once everybody has everything.
+
+use crate::gate::decide::{Asked, decide};
+use crate::gate::words::Flags;
+use crate::gate::{install, remove, show_status};
+
+use crate::cli::{GateAction, GateCheckArgs};
+use crate::context::Context;
+use crate::error::{Failure, Kind};
+use crate::failures;
+use crate::gate::decision::{Closed, GateDecision};
+use crate::machine::datadir::{self, Layout};
+use crate::machine::guard;
+use crate::proof::{checked, prove};
+
+pub(crate) async fn gate(context: &Context, action: &GateAction) -> Result<(), Failure> {
+    match action {
+        GateAction::Install(args) => install::install(context, args).await,
+        GateAction::Status(args) => show_status::status(context, args).await,
+        GateAction::Remove(args) => remove::remove(context, args),
+        GateAction::Check(args) => check(context, args),
+    }
+}
+
+/// Asks the gate, and says all that there is to say.
+///
+/// # Errors
+/// Closed.
+fn check(context: &Context, args: &GateCheckArgs) -> Result<(), Failure> {
+    let asked = Asked {
+        require: args.require.into(),
+        rehearsal: args.rehearsal,
+    };
+    let layout = context.layout()?;
+    let flags = if args.in_container {
+        Flags::of_container(&layout)
+    } else {
+        Flags::of(&layout)
+    };
+    let summary = ask(context, &layout, asked, &flags)?;
+    context.say(&format!("the gate is open: {summary}"));
+    Ok(())
+}
+
+/// What the gate says, and as a failure of the command if it is closed.
+pub(crate) fn ask(
+    context: &Context,
+    layout: &Layout,
+    asked: Asked,
+    flags: &Flags,
+) -> Result<String, Failure> {
+    let words = flags.words(&context.spelling);
+    match decide(
+        Some(context),
+        layout,
+        asked,
+        words,
+        &checked::shown(context),
+    ) {
+        GateDecision::Open { summary } => Ok(summary),
+        GateDecision::Closed(closed) => Err(failure(closed)),
+    }
+}
+
+/// Remembers which keystores are proved, so that the gate need not stretch their passwords at every start. The gate does
+/// well without.
+pub(crate) fn remember(context: &Context, layout: &Layout) {
+    let Ok(proof) = prove::prove(context, layout) else {
+        return;
+    };
+    let Ok(()) = datadir::create_state_dir(layout) else {
+        return;
+    };
+    let remembered = guard::claim_directory(layout)
+        .map_err(failures::guard)
+        .and_then(|_guard| proof.remember(layout));
+    if let Err(failure) = remembered {
+        context.warn(&format!("what is proved is not remembered: {failure}"));
+    }
+}
+
+fn failure(closed: Closed) -> Failure {
+    let kind = if closed.files_at_fault {
+        Kind::VerificationFailed
+    } else {
+        Kind::Refused
+    };
+    Failure::new(kind, format!("the gate is closed: {}", closed.reason))
+        .with_findings(closed.findings)
+        .hint(closed.next)
+}

@@ -1,0 +1,63 @@
+//! How it stands with the other operators' receipts.
+
+use crate::error::Failure;
+use crate::gate::decision::{Confirmation, Words};
+use crate::machine::datadir::Layout;
+use crate::proof::confirm::{NotConfirmed, is_confirmed};
+use crate::proof::receipts;
+use charon_files::cluster::LockHash;
+use charon_files::cluster::names::CLUSTER_LOCK_FILE;
+use charon_files::finding::{Finding, Weight};
+use charon_proof::verify::{Material, Verified};
+
+/// Looks at the kept receipts of a directory that was just proved.
+///
+/// # Errors
+/// Where the receipts cannot be read, which closes the gate too.
+pub(crate) fn standing(
+    layout: &Layout,
+    material: &Material,
+    verified: &Verified,
+    words: Words<'_>,
+) -> Result<Confirmation, Failure> {
+    let confirmation = match is_confirmed(layout, material, verified) {
+        Ok(_) => return Ok(Confirmation::Complete),
+        Err(NotConfirmed::Receipts(confirmation)) => confirmation,
+        Err(NotConfirmed::CouldNotTell(failure)) => return Err(failure),
+    };
+    let here = verified.lock_hash();
+    let others = receipts::other_locks(layout, &here);
+    // Once somebody else has stated to have this lock, it is no accident, and only receipts are missing.
+    if others.is_empty() || confirmation.valid_count() > 1 {
+        return Ok(Confirmation::Incomplete {
+            reason: confirmation.summary(),
+            findings: confirmation.findings(),
+            next: None,
+        });
+    }
+    Ok(another_lock(&here, &others, words))
+}
+
+/// The lock is another one than was confirmed: edited by charon's own commands, which make a new lock of the old keys
+/// (charon `alpha edit` and `alpha add-validators`), or restored, or copied from elsewhere.
+fn another_lock(here: &LockHash, others: &[LockHash], words: Words<'_>) -> Confirmation {
+    let others: Vec<String> = others.iter().map(ToString::to_string).collect();
+    Confirmation::Incomplete {
+        reason: "the cluster lock is another one than that of the receipts that are kept here"
+            .to_owned(),
+        findings: vec![Finding {
+            check: "gate-other-lock",
+            weight: Weight::Fail,
+            subject: CLUSTER_LOCK_FILE.to_owned(),
+            seen: format!("lock_hash {here}"),
+            expected: format!("lock_hash {}", others.join(" or ")),
+            advice: "a cluster that charon's own commands have edited needs the receipts of all operators anew; \
+                     if nobody edited it, restore the data directory from the backup"
+                .to_owned(),
+        }],
+        next: Some(format!(
+            "if the cluster was edited on purpose, {} on every node and confirm those; if not, restore the backup",
+            words.command("receipt")
+        )),
+    }
+}

@@ -1,0 +1,116 @@
+//! The gate's answer: what lies there now is proved again, at every start.
+
+use crate::context::Context;
+use crate::error::Failure;
+use crate::gate::confirmation;
+use crate::gate::decision::{
+    Closed, GateDecision, Require, Words, check_confirmation, check_rehearsal, check_report,
+};
+use crate::gate::status::Installed;
+use crate::machine::datadir::Layout;
+use crate::promote::journal;
+use crate::proof::{checked, prove};
+use charon_files::cluster::Definition;
+use charon_files::keys::k1::EnrKey;
+use charon_proof::verify::{Material, Progress};
+
+/// What a gate was told when it was installed.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Asked {
+    pub(crate) require: Require,
+    pub(crate) rehearsal: bool,
+}
+
+impl Asked {
+    /// What a project's gate was told; the strict answer where there is none.
+    pub(crate) fn of(installed: Option<Installed>) -> Self {
+        Self {
+            require: installed.map_or(Require::Confirmed, |gate| gate.require),
+            rehearsal: installed.is_some_and(|gate| gate.rehearsal),
+        }
+    }
+}
+
+/// Looks, and changes nothing. What cannot be looked at is closed. Compose calls without a context, and contract wallets
+/// are not asked then.
+pub(crate) fn decide(
+    context: Option<&Context>,
+    layout: &Layout,
+    asked: Asked,
+    words: Words<'_>,
+    progress: &dyn Progress,
+) -> GateDecision {
+    match look(context, layout, asked, words, progress) {
+        Ok(summary) => GateDecision::Open { summary },
+        Err(closed) => GateDecision::Closed(closed),
+    }
+}
+
+fn look(
+    context: Option<&Context>,
+    layout: &Layout,
+    asked: Asked,
+    words: Words<'_>,
+    progress: &dyn Progress,
+) -> Result<String, Closed> {
+    let unreadable = |failure: Failure| {
+        let status = words.command("status");
+        let next = failure.hints.into_iter().next().unwrap_or(status);
+        Closed::new(failure.message, next)
+    };
+    if journal::is_pending(layout) {
+        return Err(Closed::new(
+            format!(
+                "a command was cut short while it moved files to or from {}",
+                words.data_dir
+            ),
+            words.command("status"),
+        ));
+    }
+    let material = checked::read_data_dir(layout).map_err(unreadable)?;
+    if material.cluster_lock.is_none() && material.keystores.is_empty() {
+        return Err(Closed::new(
+            format!(
+                "no ceremony has ended here{}, {} has no cluster lock",
+                whose(&material),
+                words.data_dir
+            ),
+            words.command("status"),
+        ));
+    }
+    let looked = prove::look(context, layout, &material, progress);
+    let report = &looked.report;
+    check_report(report, words)?;
+    check_rehearsal(report.cluster_name.as_deref(), asked.rehearsal, words)?;
+    let Some(verified) = looked.verified else {
+        return Err(Closed::new(
+            "a passed verification without a proof",
+            words.command("verify"),
+        ));
+    };
+    let how = match asked.require {
+        Require::Verified => "verified",
+        Require::Confirmed => {
+            let standing = confirmation::standing(layout, &material, &verified, words);
+            check_confirmation(standing.map_err(unreadable)?, words)?;
+            "verified and confirmed"
+        }
+    };
+    Ok(format!(
+        "{how}: {} keystores, lock_hash {}",
+        report.counts.keystores,
+        verified.lock_hash()
+    ))
+}
+
+/// Whose node this is, as the others would say it, where key and definition tell.
+fn whose(material: &Material) -> String {
+    let tell = || {
+        let key = EnrKey::parse(&material.enr_key.as_ref()?.bytes).ok()?;
+        let file = material.definition.as_ref()?;
+        let definition = Definition::parse(&file.bytes).ok()?.value;
+        let node = definition.node_of(&key.public_key())?;
+        Some(node.of(definition.operators.len()).to_string())
+    };
+    tell().map_or_else(String::new, |who| format!(" for {who}"))
+}

@@ -1,0 +1,303 @@
+//! `gate install`: everything is tried on copies before a file of the project changes.
+
+use std::path::{Path, PathBuf};
+
+use crate::cli::GateInstallArgs;
+use crate::context::Context;
+use crate::docker::Engine;
+use crate::docker::self_image::{SelfImageSpec, load_self_image};
+use crate::error::{Failure, Kind};
+use crate::failures;
+use crate::gate::coverage::{Edge, Watched};
+use crate::gate::dotenv::{self, Edit};
+use crate::gate::file::{self, Gate, GateFile, Origin, Waiting};
+use crate::gate::project::Project;
+use crate::gate::site::{DOTENV, Seen, Site, engine, not_editable, not_understood, refused};
+use crate::gate::{GATE_FILE, GATE_SERVICE, GateKind, PROVIDER_TYPE, compose, show_status};
+use crate::machine::datadir;
+
+pub(crate) async fn install(context: &Context, args: &GateInstallArgs) -> Result<(), Failure> {
+    let layout = context.layout()?;
+    let mut site = Site::open(context, layout, args.compose.compose.as_deref())?;
+    check_shell()?;
+    check_gate_file(context, &site)?;
+    if !site.layout.data_dir().is_dir() {
+        return Err(Failure::new(
+            Kind::Refused,
+            format!(
+                "{} is not there, and its owner decides as whom charon runs",
+                site.layout.data_dir().display()
+            ),
+        )
+        .hint(format!("{} enr", context.spelling))
+        .hint("name the data directory with --data-dir if it lies elsewhere"));
+    }
+    let kind = kind(&site, args)?;
+    let base = site.dotenv_without_gate()?;
+    let files = site.files(base.as_deref())?;
+    let before = site.project_with(base.as_deref())?;
+    let engine = engine(context).await?;
+    let seen = site.look(&engine, &before).await?;
+    let watched = site.assess(&before, &seen, kind);
+    if watched.is_empty() {
+        return Err(Failure::new(
+            Kind::Refused,
+            format!(
+                "no service of this project sees {}",
+                site.layout.data_dir().display()
+            ),
+        )
+        .hint("name the data directory that its services mount with --data-dir"));
+    }
+    let root = compose_root(&site, &files)?;
+    let text = file::render(&GateFile {
+        gate: gate(context, &site, &engine, &seen, kind, &root).await?,
+        require: args.require.into(),
+        rehearsal: args.rehearsal,
+        services: watched
+            .iter()
+            .map(|service| waiting(service, &seen))
+            .collect(),
+    });
+    rehearse(&site, &before, &seen, kind, base.as_deref(), &files, &text)?;
+    let edit = dotenv::add(base.as_deref(), &files, &site.separator, GATE_FILE);
+    let new = match edit.map_err(not_editable)? {
+        Edit::Write(bytes) => Some(bytes),
+        Edit::Keep | Edit::Delete => base,
+    };
+    carry_out(&mut site, text.as_bytes(), new.as_deref())?;
+    crate::gate::command::remember(context, &site.layout);
+    if kind == GateKind::Provider {
+        context.say("Compose pulls all images before it asks the gate");
+    }
+    show_status::show(context, &site, &engine).await
+}
+
+/// The shell's own variables would take the place of what is written to `.env`.
+fn check_shell() -> Result<(), Failure> {
+    let set = compose::overruling_variables();
+    if set.is_empty() {
+        return Ok(());
+    }
+    Err(Failure::new(
+        Kind::Refused,
+        format!(
+            "this shell sets {}, so Compose does not go by {DOTENV}",
+            set.join(", ")
+        ),
+    )
+    .hint(format!(
+        "unset it and put its value into {DOTENV}; then again"
+    )))
+}
+
+fn check_gate_file(context: &Context, site: &Site) -> Result<(), Failure> {
+    let Some(bytes) = site.gate_file.bytes() else {
+        return Ok(());
+    };
+    let path = site.gate_file.path().display();
+    match file::origin(bytes) {
+        Origin::Ours => Ok(()),
+        Origin::Foreign => Err(Failure::new(
+            Kind::Refused,
+            format!("{path} is not a file of this program"),
+        )
+        .hint("give it another name")),
+        Origin::Edited => {
+            if context.agree(&format!("{path} was edited; write it anew and lose that?"))? {
+                Ok(())
+            } else {
+                Err(Failure::new(Kind::Refused, format!("{path} was edited"))
+                    .hint("move your lines to a compose file of your own, and name that in COMPOSE_FILE"))
+            }
+        }
+    }
+}
+
+fn kind(site: &Site, args: &GateInstallArgs) -> Result<GateKind, Failure> {
+    let version = site.compose.version();
+    let Some(kind) = version.gate_kind() else {
+        return Err(Failure::new(
+            Kind::Refused,
+            format!(
+                "{} is release {version}, expected 1.29 or newer",
+                site.compose
+            ),
+        )
+        .hint("install a newer Docker Compose, or name its program with --compose"));
+    };
+    if args.one_shot || kind == GateKind::OneShot {
+        return Ok(GateKind::OneShot);
+    }
+    // Compose would find no provider, and start nothing for a reason that names none.
+    let ours = env!("CARGO_PKG_VERSION");
+    let failure = match compose::plugin_version(PROVIDER_TYPE).map_err(refused)? {
+        Some(version) if version == ours => return Ok(kind),
+        Some(version) => Failure::new(
+            Kind::Refused,
+            format!(
+                "docker's plugin {PROVIDER_TYPE} is release {version}, expected {ours}, as this one"
+            ),
+        )
+        .hint("install this release as the plugin, with install.sh"),
+        None => Failure::new(
+            Kind::Refused,
+            format!("docker finds no plugin {PROVIDER_TYPE}, which Compose would ask"),
+        )
+        .hint("install it for this user, with install.sh"),
+    };
+    Err(failure.hint("or pass --one-shot: then Compose needs no plugin"))
+}
+
+/// Where Compose takes the project to be: the directory of its first file.
+fn compose_root(site: &Site, files: &[String]) -> Result<PathBuf, Failure> {
+    let first = files.first().map(String::as_str).unwrap_or_default();
+    let path = site.dir().join(first);
+    let dir = path.parent().unwrap_or(site.dir());
+    std::fs::canonicalize(dir).map_err(|error| {
+        Failure::new(
+            Kind::Refused,
+            format!("the directory of {first:?}, the first file in COMPOSE_FILE, cannot be found: {error}"),
+        )
+        .hint("name the files in .env without variables")
+    })
+}
+
+async fn gate(
+    context: &Context,
+    site: &Site,
+    engine: &Engine,
+    seen: &Seen,
+    kind: GateKind,
+    root: &Path,
+) -> Result<Gate, Failure> {
+    // Relative wherever that is possible, so that the file says what people expect.
+    let below = |path: &Path, prefix: &str| match path.strip_prefix(root) {
+        Ok(relative) => format!("{prefix}{}", relative.display()),
+        Err(_) => path.display().to_string(),
+    };
+    let data_dir = site.layout.data_dir();
+    match kind {
+        GateKind::Provider => Ok(Gate::Provider {
+            project_dir: root.display().to_string(),
+            data_dir: below(data_dir, ""),
+        }),
+        GateKind::OneShot => {
+            context.say("making an image of this program");
+            let image = load_self_image(engine, &SelfImageSpec::default()).await;
+            let image = image.map_err(|error| Failure::new(Kind::Unexpected, error.to_string()))?;
+            // Docker would make it as root.
+            datadir::create_state_dir(&site.layout).map_err(failures::state_dir)?;
+            Ok(Gate::OneShot {
+                image: image.reference,
+                run_as: seen.run_as.clone(),
+                data_dir: below(data_dir, "./"),
+                state_dir: below(site.layout.state_dir(), "./"),
+            })
+        }
+    }
+}
+
+fn waiting(service: &Watched, seen: &Seen) -> Waiting {
+    // charon writes into the data directory and nowhere else; others may own directories of their own.
+    let needs_user = service.charon && !service.as_owner;
+    Waiting {
+        service: service.service.clone(),
+        run_as: needs_user.then(|| seen.run_as.clone()),
+    }
+}
+
+/// Lets Compose read copies of both files, and looks at what becomes of the project.
+fn rehearse(
+    site: &Site,
+    before: &Project,
+    seen: &Seen,
+    kind: GateKind,
+    base: Option<&[u8]>,
+    files: &[String],
+    text: &str,
+) -> Result<(), Failure> {
+    let unexpected = |error: std::io::Error| {
+        Failure::new(
+            Kind::Unexpected,
+            format!("cannot write a temporary file: {error}"),
+        )
+    };
+    let dir = tempfile::tempdir().map_err(unexpected)?;
+    let copy = dir.path().join(GATE_FILE);
+    std::fs::write(&copy, text).map_err(unexpected)?;
+    let entry = copy.display().to_string();
+    let edit = dotenv::add(base, files, &site.separator, &entry).map_err(not_editable)?;
+    let Edit::Write(bytes) = edit else {
+        return Err(Failure::new(
+            Kind::Unexpected,
+            format!("{entry} is in {DOTENV} already"),
+        ));
+    };
+    let after = site.project_with(Some(&bytes))?;
+    before
+        .check_only_gate_added(&after, GATE_SERVICE)
+        .map_err(not_understood)?;
+    check_effect(site, &after, seen, kind)
+}
+
+/// Whether the gate is there, sees the right directory, and everybody waits for it.
+fn check_effect(
+    site: &Site,
+    project: &Project,
+    seen: &Seen,
+    kind: GateKind,
+) -> Result<(), Failure> {
+    let wrong = |what: String| {
+        Failure::new(Kind::Refused, format!("the gate would not work: {what}")).hint(
+            "nothing was changed; please report this with the output of `docker compose config`",
+        )
+    };
+    let Some(gate) = project.services.get(GATE_SERVICE) else {
+        return Err(wrong(format!(
+            "Compose does not see the service {GATE_SERVICE}"
+        )));
+    };
+    if kind == GateKind::OneShot {
+        let data_dir = site.layout.data_dir();
+        let sees = |source: &str| compose::real_path(Path::new(source)) == data_dir;
+        if !gate.mounts.iter().any(|mount| sees(&mount.source)) {
+            return Err(wrong(format!("it does not see {}", data_dir.display())));
+        }
+    }
+    for service in site.assess(project, seen, kind) {
+        if service.edge != Edge::Waits {
+            return Err(wrong(format!("{} does not wait for it", service.service)));
+        }
+    }
+    Ok(())
+}
+
+/// Writes both files, asks Compose once more, and takes both back if that goes wrong.
+fn carry_out(site: &mut Site, text: &[u8], dotenv: Option<&[u8]>) -> Result<(), Failure> {
+    let old_file = site.gate_file.bytes().map(<[u8]>::to_vec);
+    let old_dotenv = site.dotenv.bytes().map(<[u8]>::to_vec);
+    let mut write = || -> Result<(), Failure> {
+        site.gate_file.replace(Some(text)).map_err(refused)?;
+        site.dotenv.replace(dotenv).map_err(refused)?;
+        let project = site.project()?;
+        if project.services.contains_key(GATE_SERVICE) {
+            return Ok(());
+        }
+        Err(Failure::new(
+            Kind::Refused,
+            format!("Compose does not see the gate although {DOTENV} names it"),
+        ))
+    };
+    let Err(failure) = write() else {
+        return Ok(());
+    };
+    let undone = site
+        .dotenv
+        .replace(old_dotenv.as_deref())
+        .and_then(|()| site.gate_file.replace(old_file.as_deref()));
+    match undone {
+        Ok(()) => Err(failure.hint("nothing was changed")),
+        Err(error) => Err(failure.hint(format!("and taking it back failed: {error}"))),
+    }
+}

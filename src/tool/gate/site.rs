@@ -1,0 +1,238 @@
+//! A compose project as it is now: its files, what Compose makes of them, and who sees the data directory.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::ExitStatus;
+
+use crate::context::Context;
+use crate::docker::{Engine, Mode, user_for};
+use crate::error::{Failure, Kind};
+use crate::failures;
+use crate::gate::compose::{self, Compose, ComposeError, EngineChoice, ProjectFile};
+use crate::gate::coverage::{Readers, RunAs, Scene, Watched, assess};
+use crate::gate::dotenv::{self, DotenvError, Edit};
+use crate::gate::project::{Project, ProjectError};
+use crate::gate::{GATE_FILE, GateKind};
+use crate::machine::datadir::Layout;
+use crate::machine::files::Owner;
+
+pub(crate) const DOTENV: &str = ".env";
+
+/// A project's directory, with Compose at hand.
+pub(crate) struct Site {
+    pub(crate) layout: Layout,
+    pub(crate) compose: Compose,
+    pub(crate) dotenv: ProjectFile,
+    pub(crate) gate_file: ProjectFile,
+    pub(crate) separator: String,
+}
+
+/// Who sees the data directory, and what had to be asked for that.
+pub(crate) struct Seen {
+    pub(crate) run_as: RunAs,
+    image_users: BTreeMap<String, String>,
+}
+
+impl Site {
+    pub(crate) fn open(
+        context: &Context,
+        layout: Layout,
+        program: Option<&Path>,
+    ) -> Result<Self, Failure> {
+        let choice = EngineChoice {
+            host: context.common.host.clone(),
+            context: context.common.context.clone(),
+        };
+        let compose = Compose::find(program, &choice).map_err(no_compose)?;
+        let dotenv = ProjectFile::read(layout.project_dir(), DOTENV).map_err(refused)?;
+        let gate_file = ProjectFile::read(layout.project_dir(), GATE_FILE).map_err(refused)?;
+        let variable = compose::separator_variable();
+        let separator = dotenv::separator(dotenv.bytes(), variable.as_deref());
+        Ok(Self {
+            layout,
+            compose,
+            dotenv,
+            gate_file,
+            separator,
+        })
+    }
+
+    pub(crate) fn dir(&self) -> &Path {
+        self.layout.project_dir()
+    }
+
+    /// `.env` as it is without the gate; `None` if it would not be there.
+    pub(crate) fn dotenv_without_gate(&self) -> Result<Option<Vec<u8>>, Failure> {
+        let edit = dotenv::remove(self.dotenv.bytes(), &self.separator, GATE_FILE);
+        match edit.map_err(not_editable)? {
+            Edit::Keep => Ok(self.dotenv.bytes().map(<[u8]>::to_vec)),
+            Edit::Write(bytes) => Ok(Some(bytes)),
+            Edit::Delete => Ok(None),
+        }
+    }
+
+    /// The files of the project without the gate, in their order.
+    pub(crate) fn files(&self, dotenv: Option<&[u8]>) -> Result<Vec<String>, Failure> {
+        match dotenv::files(dotenv, &self.separator).map_err(not_editable)? {
+            Some(files) => Ok(files),
+            None => compose::default_files(self.dir()).map_err(|error| {
+                refused(error).hint(
+                    "name the project directory with --dir, or its files in COMPOSE_FILE in .env",
+                )
+            }),
+        }
+    }
+
+    /// The project as Compose sees it.
+    pub(crate) fn project(&self) -> Result<Project, Failure> {
+        self.parse(self.compose.config(self.dir(), None))
+    }
+
+    /// The project as Compose would see it with other bytes in `.env`.
+    pub(crate) fn project_with(&self, dotenv: Option<&[u8]>) -> Result<Project, Failure> {
+        if dotenv == self.dotenv.bytes() {
+            return self.project();
+        }
+        let unexpected = |error: std::io::Error| {
+            Failure::new(
+                Kind::Unexpected,
+                format!("cannot write a temporary file: {error}"),
+            )
+        };
+        // Mode 0600: `.env` may hold secrets.
+        let other = tempfile::NamedTempFile::new().map_err(unexpected)?;
+        std::fs::write(other.path(), dotenv.unwrap_or_default()).map_err(unexpected)?;
+        self.parse(self.compose.config(self.dir(), Some(other.path())))
+    }
+
+    fn parse(&self, printed: Result<Vec<u8>, ComposeError>) -> Result<Project, Failure> {
+        let printed = printed.map_err(|error| {
+            refused(error).hint(format!(
+                "mend the project until `{} config` prints it",
+                self.compose
+            ))
+        })?;
+        Project::parse(&printed).map_err(not_understood)
+    }
+
+    /// Asks the engine what the assessment needs.
+    pub(crate) async fn look(&self, engine: &Engine, project: &Project) -> Result<Seen, Failure> {
+        let facts = engine.facts().await.map_err(failures::engine)?;
+        let run_as = run_as(facts.mode, self.layout.owner().map_err(failures::file)?)?;
+        let mut image_users = BTreeMap::new();
+        for image in project
+            .services
+            .values()
+            .filter_map(|service| service.image.as_ref())
+        {
+            // An image that is not here, or an engine that cannot say, leaves the user unknown.
+            if let Ok(Some(found)) = engine.inspect_image(image).await {
+                image_users.insert(image.clone(), found.user);
+            }
+        }
+        Ok(Seen {
+            run_as,
+            image_users,
+        })
+    }
+
+    /// Who sees the data directory.
+    pub(crate) fn assess(&self, project: &Project, seen: &Seen, kind: GateKind) -> Vec<Watched> {
+        let real_paths: BTreeMap<String, PathBuf> = project
+            .sources()
+            .into_iter()
+            .map(|source| (source.to_owned(), compose::real_path(Path::new(source))))
+            .collect();
+        assess(
+            project,
+            &Scene {
+                data_dir: self.layout.data_dir(),
+                real_paths: &real_paths,
+                image_users: &seen.image_users,
+                run_as: &seen.run_as,
+                kind,
+            },
+        )
+    }
+
+    pub(crate) fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    /// Runs Compose with our own streams.
+    pub(crate) fn start(&self, words: &[OsString]) -> Result<ExitStatus, Failure> {
+        self.compose.run(self.dir(), words).map_err(refused)
+    }
+
+    /// Compose's command for people.
+    pub(crate) fn spelt(&self, words: &str) -> String {
+        format!("{} {words}", self.compose)
+    }
+}
+
+/// As whom a container reads the data directory with this engine, and who else could.
+fn run_as(mode: Mode, owner: Owner) -> Result<RunAs, Failure> {
+    let mapping = user_for(mode, owner.uid, owner.gid).map_err(|error| {
+        Failure::new(Kind::Refused, error.to_string())
+            .hint("use a data directory of the user who runs the engine, or a rootful engine")
+    })?;
+    let readers = match mode {
+        Mode::DockerDesktop => Readers::Anyone,
+        Mode::UsernsRemap => Readers::OwnerOnly,
+        // Root of such an engine's container is the user who runs the engine, who is the owner here.
+        Mode::Rootful
+        | Mode::PodmanRootful
+        | Mode::Rootless { .. }
+        | Mode::PodmanRootless { .. } => Readers::OwnerAndRoot,
+    };
+    Ok(RunAs {
+        user: mapping.user,
+        userns_mode: mapping.userns_mode,
+        readers,
+    })
+}
+
+pub(crate) async fn engine(context: &Context) -> Result<Engine, Failure> {
+    let endpoint = context
+        .endpoint()
+        .map_err(|error| Failure::new(Kind::Refused, error.to_string()))?;
+    Engine::connect(&endpoint).await.map_err(failures::engine)
+}
+
+/// Compose's own refusals and files that are not as expected: nothing was changed.
+pub(crate) fn refused(error: ComposeError) -> Failure {
+    Failure::new(Kind::Refused, error.to_string())
+}
+
+fn no_compose(error: ComposeError) -> Failure {
+    refused(error)
+        .hint("install Docker Compose, or name its program with --compose or CHARON_DKG_COMPOSE")
+}
+
+pub(crate) fn not_understood(error: ProjectError) -> Failure {
+    Failure::new(Kind::Refused, error.to_string())
+}
+
+/// What cannot be edited exactly, people edit.
+pub(crate) fn not_editable(error: DotenvError) -> Failure {
+    let failure = Failure::new(Kind::Refused, error.to_string());
+    match error {
+        DotenvError::BlockChanged => failure.hint(format!(
+            "edit .env: keep your own lines, take out those of the gate and {GATE_FILE} in COMPOSE_FILE; then again"
+        )),
+        DotenvError::OddForm { .. } | DotenvError::Empty { .. } => {
+            failure.hint("write it in one line, as COMPOSE_FILE=docker-compose.yml:more.yml; then again")
+        }
+        DotenvError::SeparatorInName { .. }
+        | DotenvError::NamedOften { .. }
+        | DotenvError::NothingLeft { .. } => {
+            failure.hint(format!("edit COMPOSE_FILE in .env so that it is right without {GATE_FILE}; then again"))
+        }
+    }
+}
+
+/// Words for a child process.
+pub(crate) fn os(words: &[&str]) -> Vec<OsString> {
+    words.iter().map(OsString::from).collect()
+}

@@ -1,0 +1,550 @@
+//! The file operations that the rest of `host` is made of: relative to an open directory, never
+//! through a symbolic link, whole or not at all, and on the disk when they return.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io::{self, Write as _};
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, RenameFlags, Stat, Uid};
+use rustix::io::Errno;
+use serde::{Deserialize, Serialize};
+
+/// Mode of every file of ours and of every file of a promoted data directory.
+pub(crate) const FILE_MODE: u32 = 0o600;
+/// Mode of every directory of ours and of every directory inside a promoted data directory.
+pub(crate) const DIR_MODE: u32 = 0o700;
+
+/// Start of the names of files that were not renamed into place yet. Such a file is worthless by
+/// construction: whoever wrote it died before anybody could rely on it.
+pub(crate) const UNFINISHED: &str = ".unfinished-";
+
+/// The operating system refused or failed an operation on a path.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot {action} {}: {cause}", path.display())]
+pub struct FileError {
+    /// What was being done, as a verb: `open`, `rename`, `sync`.
+    pub action: &'static str,
+    /// The path it was done to.
+    pub path: PathBuf,
+    /// What the operating system said.
+    pub cause: io::Error,
+}
+
+impl FileError {
+    pub(crate) fn new(
+        action: &'static str,
+        path: impl Into<PathBuf>,
+        cause: impl Into<io::Error>,
+    ) -> Self {
+        Self {
+            action,
+            path: path.into(),
+            cause: cause.into(),
+        }
+    }
+
+    /// Whether the path does not exist.
+    pub fn is_missing(&self) -> bool {
+        self.cause.kind() == io::ErrorKind::NotFound
+    }
+
+    /// Whether the path exists and must not.
+    pub fn is_existing(&self) -> bool {
+        self.cause.kind() == io::ErrorKind::AlreadyExists
+    }
+}
+
+/// User and group that own a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Owner {
+    /// Numeric user id.
+    pub uid: u32,
+    /// Numeric group id.
+    pub gid: u32,
+}
+
+impl std::fmt::Display for Owner {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}:{}", self.uid, self.gid)
+    }
+}
+
+/// What a directory entry is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum EntryKind {
+    /// A regular file.
+    Regular,
+    /// A directory.
+    Directory,
+    /// A symbolic link, whatever it points to.
+    Symlink,
+    /// A FIFO, also called named pipe.
+    Fifo,
+    /// A socket or a device.
+    Other,
+}
+
+impl EntryKind {
+    pub(crate) fn of_mode(raw_mode: u32) -> Self {
+        match FileType::from_raw_mode(raw_mode) {
+            FileType::RegularFile => EntryKind::Regular,
+            FileType::Directory => EntryKind::Directory,
+            FileType::Symlink => EntryKind::Symlink,
+            FileType::Fifo => EntryKind::Fifo,
+            FileType::Socket
+            | FileType::CharacterDevice
+            | FileType::BlockDevice
+            | FileType::Unknown => EntryKind::Other,
+        }
+    }
+}
+
+impl std::fmt::Display for EntryKind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            EntryKind::Regular => "a regular file",
+            EntryKind::Directory => "a directory",
+            EntryKind::Symlink => "a symbolic link",
+            EntryKind::Fifo => "a FIFO",
+            EntryKind::Other => "a device or socket",
+        })
+    }
+}
+
+/// What `lstat` tells of an entry, in our own types.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Status {
+    pub(crate) kind: EntryKind,
+    pub(crate) owner: Owner,
+    /// Permission bits, setuid, setgid and sticky included.
+    pub(crate) mode: u32,
+    pub(crate) len: u64,
+    pub(crate) dev: u64,
+    pub(crate) ino: u64,
+    /// Modification and status change, seconds and nanoseconds.
+    pub(crate) times: [i64; 4],
+}
+
+impl Status {
+    /// What lies at a path, itself and not what it may link to; `None` if nothing does.
+    pub(crate) fn of_path(path: &Path) -> Result<Option<Self>, FileError> {
+        match rustix::fs::statat(rustix::fs::CWD, path, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) => Ok(Some(stat.into())),
+            Err(Errno::NOENT) => Ok(None),
+            Err(errno) => Err(FileError::new("look at", path, errno)),
+        }
+    }
+
+    pub(crate) fn of_file(file: &File) -> io::Result<Self> {
+        let meta = file.metadata()?;
+        Ok(Self {
+            kind: EntryKind::of_mode(meta.mode()),
+            owner: Owner {
+                uid: meta.uid(),
+                gid: meta.gid(),
+            },
+            mode: meta.mode() & 0o7777,
+            len: meta.len(),
+            dev: meta.dev(),
+            ino: meta.ino(),
+            times: [
+                meta.mtime(),
+                meta.mtime_nsec(),
+                meta.ctime(),
+                meta.ctime_nsec(),
+            ],
+        })
+    }
+}
+
+impl From<Stat> for Status {
+    fn from(stat: Stat) -> Self {
+        // The nanoseconds are unsigned on some architectures and never exceed a billion.
+        let nanoseconds = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
+        Self {
+            kind: EntryKind::of_mode(stat.st_mode),
+            owner: Owner {
+                uid: stat.st_uid,
+                gid: stat.st_gid,
+            },
+            mode: stat.st_mode & 0o7777,
+            len: u64::try_from(stat.st_size).unwrap_or(0),
+            dev: stat.st_dev,
+            ino: stat.st_ino,
+            times: [
+                stat.st_mtime,
+                nanoseconds(stat.st_mtime_nsec),
+                stat.st_ctime,
+                nanoseconds(stat.st_ctime_nsec),
+            ],
+        }
+    }
+}
+
+/// Whether this process may give files to other users.
+pub(crate) fn acting_as_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
+/// The user and group that this process creates files as.
+pub(crate) fn own_identity() -> Owner {
+    Owner {
+        uid: rustix::process::geteuid().as_raw(),
+        gid: rustix::process::getegid().as_raw(),
+    }
+}
+
+/// Gives an open file or directory to `owner` and sets its mode.
+///
+/// A user who is not root can only keep what is theirs: another owner is an error then. Anything
+/// with a second hard link is refused before its owner changes, since root would otherwise give
+/// away a file that somebody linked here from elsewhere.
+pub(crate) fn settle(file: &File, owner: Owner, mode: u32) -> io::Result<()> {
+    let meta = file.metadata()?;
+    if meta.is_file() && meta.nlink() > 1 {
+        return Err(io::Error::other(format!(
+            "it has {} hard links, expected 1",
+            meta.nlink()
+        )));
+    }
+    if (meta.uid(), meta.gid()) != (owner.uid, owner.gid) {
+        if acting_as_root() {
+            let (uid, gid) = (Uid::from_raw(owner.uid), Gid::from_raw(owner.gid));
+            rustix::fs::fchown(file, Some(uid), Some(gid))?;
+        } else if meta.uid() != owner.uid {
+            return Err(io::Error::new(
+                io::ErrorKind::PermissionDenied,
+                format!("it belongs to uid {}, expected {}", meta.uid(), owner.uid),
+            ));
+        }
+    }
+    if meta.mode() & 0o7777 != mode {
+        file.set_permissions(std::fs::Permissions::from_mode(mode))?;
+    }
+    Ok(())
+}
+
+/// An open directory and the path by which people know it.
+#[derive(Debug)]
+pub(crate) struct Folder {
+    file: File,
+    path: PathBuf,
+}
+
+impl Folder {
+    /// Opens a directory; its last component must not be a symbolic link.
+    pub(crate) fn open(path: &Path) -> Result<Self, FileError> {
+        Self::open_at(&rustix::fs::CWD, path, path.to_owned())
+    }
+
+    /// Opens a directory inside this one, without following a symbolic link.
+    pub(crate) fn folder(&self, name: impl AsRef<Path>) -> Result<Self, FileError> {
+        let path = self.path.join(name.as_ref());
+        Self::open_at(&self.file, name.as_ref(), path)
+    }
+
+    fn open_at(at: &impl std::os::fd::AsFd, name: &Path, path: PathBuf) -> Result<Self, FileError> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        match rustix::fs::openat(at, name, flags, Mode::empty()) {
+            Ok(fd) => Ok(Self {
+                file: File::from(fd),
+                path,
+            }),
+            Err(errno) => Err(FileError::new("open directory", path, errno)),
+        }
+    }
+
+    /// Opens for reading what a descriptor only names.
+    pub(crate) fn open_in(named: &File, path: &Path) -> Result<Self, FileError> {
+        Self::open_at(named, Path::new("."), path.to_owned())
+    }
+
+    /// Opens this directory once more.
+    pub(crate) fn again(&self) -> Result<Self, FileError> {
+        Self::open_at(&self.file, Path::new("."), self.path.clone())
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(crate) fn file(&self) -> &File {
+        &self.file
+    }
+
+    fn error(&self, action: &'static str, name: impl AsRef<Path>, cause: Errno) -> FileError {
+        FileError::new(action, self.path.join(name.as_ref()), cause)
+    }
+
+    /// What lies under `name`, itself and not what it may link to; `None` if nothing does.
+    pub(crate) fn status(&self, name: impl AsRef<Path>) -> Result<Option<Status>, FileError> {
+        match rustix::fs::statat(&self.file, name.as_ref(), AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) => Ok(Some(stat.into())),
+            Err(Errno::NOENT) => Ok(None),
+            Err(errno) => Err(self.error("look at", name, errno)),
+        }
+    }
+
+    /// What the directory itself is now.
+    pub(crate) fn own_status(&self) -> Result<Status, FileError> {
+        Status::of_file(&self.file).map_err(|cause| FileError::new("look at", &self.path, cause))
+    }
+
+    /// The names in this directory, sorted.
+    pub(crate) fn names(&self) -> Result<Vec<OsString>, FileError> {
+        let failed = |errno| self.error("list", "", errno);
+        let mut names = Vec::new();
+        let mut entries = rustix::fs::Dir::read_from(&self.file).map_err(failed)?;
+        while let Some(entry) = entries.read() {
+            let entry = entry.map_err(failed)?;
+            let name = OsStr::from_bytes(entry.file_name().to_bytes());
+            if name != "." && name != ".." {
+                names.push(name.to_owned());
+            }
+        }
+        names.sort_unstable();
+        Ok(names)
+    }
+
+    /// Opens a regular file for reading, without following a symbolic link and without ever
+    /// waiting for a writer, as opening a FIFO would.
+    pub(crate) fn file_in(&self, name: impl AsRef<Path>) -> Result<File, FileError> {
+        let flags =
+            OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+        let fd: OwnedFd = rustix::fs::openat(&self.file, name.as_ref(), flags, Mode::empty())
+            .map_err(|errno| self.error("open", &name, errno))?;
+        Ok(File::from(fd))
+    }
+
+    /// Makes a directory that must not exist yet, and puts it on the disk.
+    pub(crate) fn make_folder(
+        &self,
+        name: impl AsRef<Path>,
+        owner: Owner,
+    ) -> Result<Self, FileError> {
+        rustix::fs::mkdirat(&self.file, name.as_ref(), Mode::from_raw_mode(DIR_MODE))
+            .map_err(|errno| self.error("make directory", &name, errno))?;
+        let made = self.folder(&name)?;
+        settle(&made.file, owner, DIR_MODE)
+            .map_err(|cause| FileError::new("give directory to its owner", &made.path, cause))?;
+        self.sync()?;
+        Ok(made)
+    }
+
+    /// Opens a directory in this one, or makes it.
+    pub(crate) fn folder_or_new(&self, name: &str, owner: Owner) -> Result<Self, FileError> {
+        match self.folder(name) {
+            Err(error) if error.is_missing() => match self.make_folder(name, owner) {
+                Err(error) if error.is_existing() => self.folder(name),
+                made => made,
+            },
+            opened => opened,
+        }
+    }
+
+    /// Writes a file whole or not at all, replacing what was there: a temporary file with the
+    /// final mode and owner in the same directory, on the disk before it takes the name.
+    pub(crate) fn write(&self, name: &str, bytes: &[u8], owner: Owner) -> Result<(), FileError> {
+        let path = self.path.join(name);
+        let written = self.unfinished(bytes, owner)?;
+        written
+            .persist(&path)
+            .map_err(|failed| FileError::new("rename into", &path, failed.error))?;
+        self.sync()
+    }
+
+    /// Writes a file that must not exist yet. It is not on the disk when this returns: for what a crash makes worthless.
+    pub(crate) fn put_new(&self, name: &str, bytes: &[u8], owner: Owner) -> Result<(), FileError> {
+        let flags =
+            OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let mode = Mode::from_raw_mode(FILE_MODE);
+        let fd = rustix::fs::openat(&self.file, name, flags, mode)
+            .map_err(|errno| self.error("make", name, errno))?;
+        let mut file = File::from(fd);
+        let mut write = || {
+            settle(&file, owner, FILE_MODE)?;
+            file.write_all(bytes)
+        };
+        write().map_err(|cause| FileError::new("write", self.path.join(name), cause))
+    }
+
+    /// A temporary file in this directory, complete and on the disk, to be renamed into place.
+    pub(crate) fn unfinished(
+        &self,
+        bytes: &[u8],
+        owner: Owner,
+    ) -> Result<tempfile::NamedTempFile, FileError> {
+        let write = || -> io::Result<tempfile::NamedTempFile> {
+            let mut temporary = tempfile::Builder::new()
+                .prefix(UNFINISHED)
+                .permissions(std::fs::Permissions::from_mode(FILE_MODE))
+                .tempfile_in(&self.path)?;
+            settle(temporary.as_file(), owner, FILE_MODE)?;
+            temporary.write_all(bytes)?;
+            temporary.as_file().sync_all()?;
+            Ok(temporary)
+        };
+        write().map_err(|cause| FileError::new("write a file in", &self.path, cause))
+    }
+
+    /// Moves an entry to a name in another directory that nothing has yet.
+    pub(crate) fn move_new(
+        &self,
+        name: &str,
+        to: &Folder,
+        new_name: &str,
+    ) -> Result<(), FileError> {
+        let flags = RenameFlags::NOREPLACE;
+        match rustix::fs::renameat_with(&self.file, name, &to.file, new_name, flags) {
+            Ok(()) => Ok(()),
+            Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {
+                self.move_looking_first(name, to, new_name)
+            }
+            Err(errno) => Err(to.error("rename into", new_name, errno)),
+        }
+    }
+
+    /// NFS, and ZFS before 2.2, know no RENAME_NOREPLACE. Everybody of ours who writes here holds
+    /// the directory's guard, so looking first is enough between us.
+    fn move_looking_first(&self, name: &str, to: &Folder, new_name: &str) -> Result<(), FileError> {
+        if to.status(new_name)?.is_some() {
+            return Err(to.error("rename into", new_name, Errno::EXIST));
+        }
+        rustix::fs::renameat(&self.file, name, &to.file, new_name)
+            .map_err(|errno| to.error("rename into", new_name, errno))
+    }
+
+    /// Removes a file or a symbolic link; nothing there is fine.
+    pub(crate) fn remove_file(&self, name: impl AsRef<Path>) -> Result<(), FileError> {
+        match rustix::fs::unlinkat(&self.file, name.as_ref(), AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT) => Ok(()),
+            Err(errno) => Err(self.error("remove", name, errno)),
+        }
+    }
+
+    /// Removes an empty directory; nothing there is fine.
+    pub(crate) fn remove_folder(&self, name: impl AsRef<Path>) -> Result<(), FileError> {
+        match rustix::fs::unlinkat(&self.file, name.as_ref(), AtFlags::REMOVEDIR) {
+            Ok(()) | Err(Errno::NOENT) => Ok(()),
+            Err(errno) => Err(self.error("remove directory", name, errno)),
+        }
+    }
+
+    /// Removes an entry with all that is in it, following no link; nothing there is fine.
+    pub(crate) fn remove_tree(&self, name: impl AsRef<Path>) -> Result<(), FileError> {
+        match self.status(&name)? {
+            None => Ok(()),
+            Some(status) if status.kind == EntryKind::Directory => {
+                let inner = self.folder(&name)?;
+                for below in inner.names()? {
+                    inner.remove_tree(&below)?;
+                }
+                self.remove_folder(name)
+            }
+            Some(_) => self.remove_file(name),
+        }
+    }
+
+    /// Puts the names in this directory on the disk.
+    pub(crate) fn sync(&self) -> Result<(), FileError> {
+        self.file
+            .sync_all()
+            .map_err(|cause| FileError::new("sync", &self.path, cause))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+    use crate::machine::testing::{NOBODY, need_root};
+
+    fn folder(dir: &tempfile::TempDir) -> Folder {
+        Folder::open(dir.path()).unwrap()
+    }
+
+    #[test]
+    fn a_file_is_replaced_whole_and_private() {
+        let dir = tempfile::tempdir().unwrap();
+        let own = own_identity();
+        for content in ["long content", "short"] {
+            folder(&dir).write("file", content.as_bytes(), own).unwrap();
+            assert_eq!(
+                fs::read_to_string(dir.path().join("file")).unwrap(),
+                content
+            );
+        }
+        let status = folder(&dir).status("file").unwrap().unwrap();
+        assert_eq!((status.mode, status.owner), (0o600, own));
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+        // A link in its place is replaced, and what it leads to left alone.
+        symlink("/etc/passwd", dir.path().join("link")).unwrap();
+        folder(&dir).write("link", b"x", own).unwrap();
+        let status = folder(&dir).status("link").unwrap().unwrap();
+        assert_eq!(status.kind, EntryKind::Regular);
+    }
+
+    #[test]
+    fn no_way_of_moving_overwrites() {
+        type Move = fn(&Folder, &str, &Folder, &str) -> Result<(), FileError>;
+        let ways: [Move; 2] = [
+            |from, name, to, new| from.move_new(name, to, new),
+            |from, name, to, new| from.move_looking_first(name, to, new),
+        ];
+        for way in ways {
+            let (from, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+            fs::write(from.path().join("file"), "new").unwrap();
+            fs::create_dir_all(from.path().join("dir/sub")).unwrap();
+            fs::write(to.path().join("file"), "old").unwrap();
+            fs::create_dir(to.path().join("dir")).unwrap();
+            symlink("nowhere", to.path().join("link")).unwrap();
+            for (name, new_name) in [("file", "file"), ("dir", "dir"), ("file", "link")] {
+                let error = way(&folder(&from), name, &folder(&to), new_name).unwrap_err();
+                assert!(error.is_existing(), "{name}: {error}");
+            }
+            assert_eq!(fs::read_to_string(to.path().join("file")).unwrap(), "old");
+            way(&folder(&from), "file", &folder(&to), "file2").unwrap();
+            way(&folder(&from), "dir", &folder(&to), "dir2").unwrap();
+            assert!(to.path().join("dir2/sub").is_dir());
+            assert_eq!(fs::read_dir(from.path()).unwrap().count(), 0);
+        }
+    }
+
+    #[test]
+    fn links_are_not_followed() {
+        let dir = tempfile::tempdir().unwrap();
+        symlink("/etc", dir.path().join("etc")).unwrap();
+        symlink("/etc/passwd", dir.path().join("passwd")).unwrap();
+        assert!(Folder::open(&dir.path().join("etc")).is_err());
+        assert!(folder(&dir).folder("etc").is_err());
+        assert!(folder(&dir).file_in("passwd").is_err());
+        folder(&dir).remove_file("passwd").unwrap();
+        assert!(Path::new("/etc/passwd").exists());
+    }
+
+    #[test]
+    fn root_gives_away_only_what_has_one_name() {
+        need_root();
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("file"), "").unwrap();
+        fs::hard_link(dir.path().join("file"), dir.path().join("second")).unwrap();
+        let file = fs::File::open(dir.path().join("file")).unwrap();
+        let owner = Owner {
+            uid: NOBODY,
+            gid: NOBODY,
+        };
+        assert!(settle(&file, owner, 0o600).is_err());
+        assert_eq!(Status::of_file(&file).unwrap().owner, own_identity());
+        fs::remove_file(dir.path().join("second")).unwrap();
+        settle(&file, owner, 0o600).unwrap();
+        let status = Status::of_file(&file).unwrap();
+        assert_eq!((status.owner, status.mode), (owner, 0o600));
+    }
+}

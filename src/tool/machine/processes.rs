@@ -1,0 +1,587 @@
+//! Who else uses this key or this directory: charon processes on this machine, and charon's own
+//! sign of life beside the key.
+//!
+//! These are facts for the preflight. They hold nobody off: that is what [`crate::machine::guard`] is for.
+
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io::Read as _;
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use crate::machine::{guard, read, users};
+use charon_files::cluster::names::{CLUSTER_LOCK_FILE, ENR_KEY_FILE, HEARTBEAT_FILE};
+
+/// The longest command line or environment that is read, that of the kernel for one argument. A
+/// longer one is cut.
+const MAX_PROC: u64 = 128 << 10;
+
+/// charon's default data directory, relative to where it runs (charon cmd/dkg.go, cmd/run.go).
+const DEFAULT_DATA_DIR: &str = ".charon";
+
+/// charon calls its sign of life stale after this time (charon app/privkeylock, `staleDuration`).
+const STALE_AFTER: SignedDuration = SignedDuration::from_secs(5);
+
+/// After an edit of the cluster, charon waits for two epochs (charon app/privkeylock,
+/// `gracePeriod`).
+const GRACE: SignedDuration = SignedDuration::from_secs(768);
+
+/// What a charon process has to do with the data directory that was asked about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Relation {
+    /// It uses this very directory, under whatever path, from whatever container.
+    SameDirectory,
+    /// It uses another directory with a copy of the same ENR key.
+    SameKey,
+    /// It uses another directory with another key.
+    Other,
+    /// Its files cannot be looked at: it belongs to another user, and we are not root.
+    Unknown,
+}
+
+/// A running `charon dkg` or `charon run`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct CharonProcess {
+    /// Process id.
+    pub pid: u32,
+    /// Effective user, if it can be told.
+    pub uid: Option<u32>,
+    /// That user's login name on this machine.
+    pub user: Option<String>,
+    /// `dkg` or `run`.
+    pub subcommand: String,
+    /// The data directory as the process names it, which may be a path inside a container.
+    pub directory: PathBuf,
+    /// What it has to do with the directory asked about.
+    pub relation: Relation,
+}
+
+/// Finds the charon processes of this machine, those in containers included, and tells what each
+/// has to do with a data directory.
+pub fn find_charon(data_dir: &Path) -> Vec<CharonProcess> {
+    let own = OwnFiles::of(data_dir);
+    let Ok(entries) = std::fs::read_dir("/proc") else {
+        return Vec::new();
+    };
+    let mut found: Vec<CharonProcess> = entries
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+        .filter_map(|pid| look_at(pid, &own))
+        .collect();
+    found.sort_by_key(|process| process.pid);
+    found
+}
+
+/// The files of ours that others are compared with.
+struct OwnFiles {
+    directory: Option<(u64, u64)>,
+    key: Option<zeroize::Zeroizing<Vec<u8>>>,
+}
+
+impl OwnFiles {
+    fn of(data_dir: &Path) -> Self {
+        let key = Path::new(ENR_KEY_FILE);
+        Self {
+            directory: identity(data_dir),
+            key: read::read_secret_in(data_dir, key, read::ENR_KEY).ok(),
+        }
+    }
+}
+
+fn identity(path: &Path) -> Option<(u64, u64)> {
+    let meta = std::fs::metadata(path).ok()?;
+    Some((meta.dev(), meta.ino()))
+}
+
+fn look_at(pid: u32, own: &OwnFiles) -> Option<CharonProcess> {
+    let proc = PathBuf::from(format!("/proc/{pid}"));
+    let args = split_nul(&read_proc(&proc.join("cmdline"))?);
+    let subcommand = charon_subcommand(&args)?;
+    let env = read_proc(&proc.join("environ")).map_or_else(Vec::new, |text| split_nul(&text));
+    let used = UsedPaths::of(&subcommand, &args, &env);
+    let uid = guard::process_uid(pid);
+    Some(CharonProcess {
+        pid,
+        uid,
+        user: uid.and_then(users::user_name),
+        relation: relation(&proc, &used, own),
+        directory: used.directories.into_iter().next()?,
+        subcommand,
+    })
+}
+
+fn read_proc(path: &Path) -> Option<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let file = File::open(path).ok()?;
+    file.take(MAX_PROC).read_to_end(&mut bytes).ok()?;
+    Some(bytes)
+}
+
+fn split_nul(bytes: &[u8]) -> Vec<Vec<u8>> {
+    let parts = bytes.split(|byte| *byte == 0);
+    parts
+        .filter(|part| !part.is_empty())
+        .map(<[u8]>::to_vec)
+        .collect()
+}
+
+/// The subcommand of a command line, if it is one of charon's that use a key.
+fn charon_subcommand(args: &[Vec<u8>]) -> Option<String> {
+    let (program, rest) = args.split_first()?;
+    if Path::new(OsStr::from_bytes(program)).file_name()? != "charon" {
+        return None;
+    }
+    let known = |arg: &&Vec<u8>| matches!(arg.as_slice(), b"dkg" | b"run");
+    let subcommand = rest.iter().find(known)?;
+    Some(String::from_utf8_lossy(subcommand).into_owned())
+}
+
+/// What a charon process reads, as its command line and environment say.
+#[derive(Debug, PartialEq, Eq)]
+struct UsedPaths {
+    /// The data directory first; `run` may have key and cluster lock in different places.
+    directories: Vec<PathBuf>,
+    key: PathBuf,
+}
+
+impl UsedPaths {
+    /// charon takes a flag before its environment variable before the default (charon
+    /// cmd/cmd.go, `initializeConfig`). `dkg` knows `--data-dir`; `run` knows the two files.
+    fn of(subcommand: &str, args: &[Vec<u8>], env: &[Vec<u8>]) -> Self {
+        let value = |flag: &str| flag_value(flag, args).or_else(|| env_value(flag, env));
+        let directory = value("data-dir");
+        if subcommand == "dkg" {
+            let directory = directory.unwrap_or_else(|| DEFAULT_DATA_DIR.into());
+            return Self {
+                key: directory.join(ENR_KEY_FILE),
+                directories: vec![directory],
+            };
+        }
+        let base = directory.unwrap_or_else(|| DEFAULT_DATA_DIR.into());
+        let key = value("private-key-file").unwrap_or_else(|| base.join(ENR_KEY_FILE));
+        let lock = value("lock-file").unwrap_or_else(|| base.join(CLUSTER_LOCK_FILE));
+        let mut directories = Vec::new();
+        for path in [&key, &lock] {
+            let parent = match path.parent() {
+                Some(parent) if !parent.as_os_str().is_empty() => parent,
+                Some(_) | None => Path::new("."),
+            };
+            if !directories.iter().any(|known| known == parent) {
+                directories.push(parent.to_owned());
+            }
+        }
+        Self { directories, key }
+    }
+}
+
+/// The value of `--flag value` or `--flag=value`; the last one counts.
+fn flag_value(flag: &str, args: &[Vec<u8>]) -> Option<PathBuf> {
+    let long = format!("--{flag}");
+    let mut found = None;
+    let mut args = args.iter();
+    while let Some(arg) = args.next() {
+        match arg.strip_prefix(long.as_bytes()) {
+            Some([]) => found = args.next().map(|value| path_of(value)),
+            Some([b'=', value @ ..]) => found = Some(path_of(value)),
+            Some(_) | None => {}
+        }
+    }
+    found
+}
+
+/// The value of `CHARON_FLAG`.
+fn env_value(flag: &str, env: &[Vec<u8>]) -> Option<PathBuf> {
+    let name = format!("CHARON_{}=", flag.replace('-', "_").to_uppercase());
+    env.iter()
+        .find_map(|entry| entry.strip_prefix(name.as_bytes()))
+        .filter(|value| !value.is_empty())
+        .map(path_of)
+}
+
+fn path_of(bytes: &[u8]) -> PathBuf {
+    PathBuf::from(OsStr::from_bytes(bytes))
+}
+
+/// Compares by inode, since the paths of a process in a container are not ours, and keys by
+/// content, since a copied key is the mistake that matters.
+fn relation(proc: &Path, used: &UsedPaths, own: &OwnFiles) -> Relation {
+    let mut looked = false;
+    for directory in &used.directories {
+        match identity(&seen_by(proc, directory)) {
+            Some(seen) if Some(seen) == own.directory => return Relation::SameDirectory,
+            Some(_) => looked = true,
+            None => {}
+        }
+    }
+    match read::read_secret_file(&seen_by(proc, &used.key), read::ENR_KEY) {
+        Ok(key) => match &own.key {
+            Some(own_key) if own_key.trim_ascii() == key.trim_ascii() => Relation::SameKey,
+            Some(_) | None => Relation::Other,
+        },
+        Err(error) if error.is_missing() && looked => Relation::Other,
+        Err(_) => Relation::Unknown,
+    }
+}
+
+/// A path as another process sees it, through its root or working directory.
+fn seen_by(proc: &Path, path: &Path) -> PathBuf {
+    match path.strip_prefix("/") {
+        Ok(relative) => proc.join("root").join(relative),
+        Err(_) => proc.join("cwd").join(path),
+    }
+}
+
+/// charon's sign of life beside the ENR key. Releases from v0.16 write it every second; those from
+/// v1.9 leave it behind when they end.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Heartbeat {
+    /// What charon was doing, such as `charon dkg`.
+    pub command: String,
+    /// When it last said so, RFC 3339.
+    pub timestamp: String,
+    /// The cluster lock that it ran with, `0x` and lower-case hex; none during a first ceremony.
+    pub cluster_lock_hash: Option<String>,
+    #[serde(skip)]
+    at: Timestamp,
+}
+
+/// What charon would make of its sign of life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Sign {
+    /// It is older than charon cares for.
+    Old,
+    /// A charon is running, or ended within the last five seconds: charon refuses to start.
+    Alive,
+    /// A charon with another cluster lock ran within the last 768 seconds: charon refuses to
+    /// start, so that validators are not active twice after an edit.
+    Grace,
+}
+
+impl Heartbeat {
+    /// Time since charon last wrote it; negative if that lies in the future.
+    pub fn age(&self, now: Timestamp) -> SignedDuration {
+        now.duration_since(self.at)
+    }
+
+    /// Judges as charon does (charon app/privkeylock `New`), for a start with this cluster lock,
+    /// or with none.
+    pub fn sign(&self, now: Timestamp, lock_hash: Option<&str>) -> Sign {
+        let age = self.age(now);
+        if age <= STALE_AFTER {
+            return Sign::Alive;
+        }
+        match &self.cluster_lock_hash {
+            Some(seen) if Some(seen.as_str()) != lock_hash && age < GRACE => Sign::Grace,
+            Some(_) | None => Sign::Old,
+        }
+    }
+}
+
+/// The form that charon writes.
+#[derive(Deserialize)]
+struct HeartbeatFile {
+    command: String,
+    timestamp: String,
+    #[serde(default)]
+    cluster_lock_hash: String,
+}
+
+/// Reads charon's sign of life; `None` if there is none. The error says why one that is there
+/// cannot be used, and charon would fail on it too.
+pub fn read_heartbeat(data_dir: &Path) -> Result<Option<Heartbeat>, String> {
+    let bytes = match read::read_in(data_dir, Path::new(HEARTBEAT_FILE), read::HEARTBEAT) {
+        Ok(bytes) => bytes,
+        Err(error) if error.is_missing() => return Ok(None),
+        Err(error) => return Err(error.to_string()),
+    };
+    let file: HeartbeatFile = serde_json::from_slice(&bytes)
+        .map_err(|error| format!("{HEARTBEAT_FILE} is not what charon writes: {error}"))?;
+    let at = file
+        .timestamp
+        .parse()
+        .map_err(|error| format!("{HEARTBEAT_FILE} has no time that can be read: {error}"))?;
+    Ok(Some(Heartbeat {
+        command: file.command,
+        timestamp: file.timestamp,
+        cluster_lock_hash: Some(file.cluster_lock_hash).filter(|hash| !hash.is_empty()),
+        at,
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::process::CommandExt as _;
+    use std::process::{Child, Command, Stdio};
+
+    use super::*;
+    use crate::machine::testing::{self, Helper, KEY, NOBODY, Project, put};
+
+    const HELPER: &str = "host::processes::tests::helper";
+
+    /// A process that looks like charon and waits until it is dropped.
+    struct Charon(Child);
+
+    impl Charon {
+        fn start(args: &[&str], cwd: &Path, uid: Option<u32>) -> Self {
+            let mut command = Command::new("/bin/sh");
+            command
+                .arg0("/usr/local/bin/charon")
+                .args(["-c", "echo; read x"])
+                .args(args)
+                .current_dir(cwd)
+                .env_clear()
+                .stdin(Stdio::piped())
+                .stdout(Stdio::piped());
+            if let Some(uid) = uid {
+                testing::need_root();
+                command.uid(uid).gid(uid);
+            }
+            let mut child = command.spawn().unwrap();
+            // Before its first word it may still have the name of this test.
+            let mut word = [0; 1];
+            std::io::Read::read_exact(child.stdout.as_mut().unwrap(), &mut word).unwrap();
+            Self(child)
+        }
+
+        fn seen_from(&self, data_dir: &Path) -> CharonProcess {
+            let all = find_charon(data_dir);
+            let own = all.iter().find(|process| process.pid == self.0.id());
+            own.unwrap_or_else(|| panic!("{} is not in {all:?}", self.0.id()))
+                .clone()
+        }
+    }
+
+    impl Drop for Charon {
+        fn drop(&mut self) {
+            self.0.kill().ok();
+            self.0.wait().ok();
+        }
+    }
+
+    #[test]
+    fn a_charon_on_this_directory_is_found_whatever_it_calls_it() {
+        let project = Project::new();
+        let data = project.layout.data_dir();
+        let root = project.layout.project_dir();
+        std::os::unix::fs::symlink(data, root.join("link")).unwrap();
+        let absolute = data.display().to_string();
+        let key = root.join("link").join(ENR_KEY_FILE).display().to_string();
+        for (args, name) in [
+            (vec!["dkg"], ".charon"),
+            (
+                vec!["dkg", "--data-dir", absolute.as_str()],
+                absolute.as_str(),
+            ),
+            (vec!["dkg", "--data-dir=./link"], "./link"),
+            (
+                vec!["run", "--lock-file", "/tmp/none/cluster-lock.json"],
+                ".charon",
+            ),
+            (
+                vec!["--log-level=debug", "run", "--private-key-file", &key],
+                &key,
+            ),
+        ] {
+            let charon = Charon::start(&args, root, None);
+            let seen = charon.seen_from(data);
+            assert_eq!(seen.relation, Relation::SameDirectory, "{args:?}: {seen:?}");
+            let name = name.trim_end_matches(&format!("/{ENR_KEY_FILE}"));
+            assert_eq!(seen.directory, Path::new(name));
+            assert_eq!(
+                seen.subcommand,
+                if args.contains(&"dkg") { "dkg" } else { "run" }
+            );
+            assert_eq!(seen.uid, Some(crate::machine::files::own_identity().uid));
+        }
+    }
+
+    #[test]
+    fn a_copied_key_is_found_in_another_directory() {
+        let project = Project::new();
+        let elsewhere = tempfile::tempdir().unwrap();
+        let mut with_line_end = KEY.to_vec();
+        with_line_end.push(b'\n');
+        put(
+            &elsewhere.path().join(".charon").join(ENR_KEY_FILE),
+            &with_line_end,
+            0o600,
+        );
+        let charon = Charon::start(&["dkg"], elsewhere.path(), None);
+        let seen = charon.seen_from(project.layout.data_dir());
+        assert_eq!(seen.relation, Relation::SameKey);
+
+        put(
+            &elsewhere.path().join(".charon").join(ENR_KEY_FILE),
+            b"another",
+            0o600,
+        );
+        let seen = charon.seen_from(project.layout.data_dir());
+        assert_eq!(seen.relation, Relation::Other);
+    }
+
+    #[test]
+    fn a_charon_in_another_root_is_told_by_what_it_sees() {
+        testing::need_root();
+        let project = Project::new();
+        // Its root is the project directory, so its paths mean nothing outside.
+        let mut command = Command::new("/usr/sbin/chroot");
+        let root = project.layout.project_dir();
+        put(&root.join("word"), b"", 0o600);
+        let shell = std::fs::canonicalize("/bin/sh").unwrap();
+        let output = Command::new("ldd").arg(&shell).output().unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        let libraries = text.split_whitespace().filter(|word| word.starts_with('/'));
+        for file in libraries.map(Path::new).chain([shell.as_path()]) {
+            let inside = root.join(file.strip_prefix("/").unwrap());
+            put(&inside, &std::fs::read(file).unwrap(), 0o755);
+        }
+        put(&root.join("charon"), &std::fs::read(&shell).unwrap(), 0o755);
+        command.arg(root).args([
+            "/charon",
+            "-c",
+            "echo; read x",
+            "dkg",
+            "--data-dir",
+            "/.charon",
+        ]);
+        let mut child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut word = [0; 1];
+        std::io::Read::read_exact(child.stdout.as_mut().unwrap(), &mut word).unwrap();
+        let charon = Charon(child);
+        let seen = charon.seen_from(project.layout.data_dir());
+        assert_eq!(seen.relation, Relation::SameDirectory);
+        assert_eq!(seen.directory, Path::new("/.charon"));
+    }
+
+    /// Tells what a user who is not root sees of a process.
+    #[test]
+    #[ignore = "the other side of other tests"]
+    fn helper() {
+        let Some(task) = testing::task() else {
+            return;
+        };
+        let (pid, data_dir) = task.split_once(' ').unwrap();
+        let all = find_charon(Path::new(data_dir));
+        let seen = all
+            .iter()
+            .find(|process| process.pid.to_string() == pid)
+            .unwrap();
+        let user = seen.user.clone().unwrap_or_default();
+        testing::say(&format!(
+            "{:?} {user} {}",
+            seen.relation,
+            seen.directory.display()
+        ));
+    }
+
+    #[test]
+    fn another_users_charon_is_seen_but_not_its_files() {
+        let project = Project::new();
+        let charon = Charon::start(&["dkg"], project.layout.project_dir(), None);
+        let task = format!("{} {}", charon.0.id(), project.layout.data_dir().display());
+        let mut helper = Helper::start(HELPER, &task, Some(NOBODY));
+        assert_eq!(helper.line(), "Unknown root .charon");
+    }
+
+    #[test]
+    fn what_is_not_charon_is_not_taken_for_it() {
+        let args = |line: &str| -> Vec<Vec<u8>> {
+            line.split(' ').map(|arg| arg.as_bytes().to_vec()).collect()
+        };
+        for line in [
+            "charon-dkg run",
+            "vim charon dkg",
+            "charon relay",
+            "charon",
+            "charon enr",
+        ] {
+            assert_eq!(charon_subcommand(&args(line)), None, "{line}");
+        }
+        assert_eq!(
+            charon_subcommand(&args("./charon -v dkg")).as_deref(),
+            Some("dkg")
+        );
+        assert_eq!(charon_subcommand(&[]), None);
+    }
+
+    #[test]
+    fn flags_come_before_the_environment_and_that_before_the_default() {
+        let list = |items: &[&str]| -> Vec<Vec<u8>> {
+            items.iter().map(|item| item.as_bytes().to_vec()).collect()
+        };
+        let env = list(&["PATH=/bin", "CHARON_DATA_DIR=/env", "CHARON_LOCK_FILE="]);
+        let by_flag = UsedPaths::of("dkg", &list(&["dkg", "--data-dir=/flag"]), &env);
+        assert_eq!(by_flag.directories, [Path::new("/flag")]);
+        let by_env = UsedPaths::of("dkg", &list(&["dkg"]), &env);
+        assert_eq!(by_env.key, Path::new("/env/charon-enr-private-key"));
+        let by_default = UsedPaths::of("run", &list(&["run"]), &list(&["CHARON_DATA_DIR="]));
+        assert_eq!(by_default.directories, [Path::new(".charon")]);
+        let apart = list(&[
+            "run",
+            "--private-key-file",
+            "key",
+            "--lock-file",
+            "/l/lock.json",
+        ]);
+        let apart = UsedPaths::of("run", &apart, &[]);
+        assert_eq!(apart.directories, [Path::new("."), Path::new("/l")]);
+    }
+
+    fn heartbeat(text: &str) -> Result<Option<Heartbeat>, String> {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join(HEARTBEAT_FILE), text).unwrap();
+        read_heartbeat(dir.path())
+    }
+
+    #[test]
+    fn a_sign_of_life_is_judged_as_charon_does() {
+        let text = r#"{"command":"charon run","timestamp":"2026-01-02T05:04:05.123456789+02:00","cluster_lock_hash":"0xaa"}"#;
+        let seen = heartbeat(text).unwrap().unwrap();
+        assert_eq!(seen.command, "charon run");
+        let at = |seconds: i64| -> Timestamp {
+            let written: Timestamp = "2026-01-02T03:04:05.123456789Z".parse().unwrap();
+            written + SignedDuration::from_secs(seconds)
+        };
+        assert_eq!(seen.age(at(7)), SignedDuration::from_secs(7));
+        for (seconds, own, sign) in [
+            (0, None, Sign::Alive),
+            (5, Some("0xaa"), Sign::Alive),
+            (-60, Some("0xaa"), Sign::Alive),
+            (6, Some("0xaa"), Sign::Old),
+            (6, Some("0xbb"), Sign::Grace),
+            (6, None, Sign::Grace),
+            (767, Some("0xbb"), Sign::Grace),
+            (768, Some("0xbb"), Sign::Old),
+        ] {
+            assert_eq!(seen.sign(at(seconds), own), sign, "{seconds} {own:?}");
+        }
+        let first = r#"{"command":"charon dkg","timestamp":"2026-01-02T03:04:05Z"}"#;
+        let first = heartbeat(first).unwrap().unwrap();
+        assert_eq!(first.cluster_lock_hash, None);
+        assert_eq!(first.sign(at(6), Some("0xaa")), Sign::Old);
+    }
+
+    #[test]
+    fn a_sign_of_life_that_cannot_be_read_is_told() {
+        let nothing = tempfile::tempdir().unwrap();
+        assert_eq!(read_heartbeat(nothing.path()), Ok(None));
+        for text in [
+            "",
+            "[]",
+            r#"{"command":"x","timestamp":"yesterday"}"#,
+            &"x".repeat(9000),
+        ] {
+            let error = heartbeat(text).unwrap_err();
+            assert!(error.contains(HEARTBEAT_FILE), "{error}");
+        }
+    }
+}

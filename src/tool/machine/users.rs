@@ -1,0 +1,103 @@
+//! Names of user ids, and the ids of names.
+
+use std::path::Path;
+
+use crate::machine::read::{self, Limit};
+
+/// Large sites keep tens of thousands of accounts in this file, at about 100 bytes each.
+const PASSWD: Limit = Limit {
+    bytes: 16 << 20,
+    what: "the user list",
+};
+
+/// The login name of a user id, where `/etc/passwd` knows it.
+///
+/// Accounts that only a directory service (LDAP, SSSD) knows have no name here; asking them needs
+/// the C library. Callers show the number as well.
+pub fn user_name(uid: u32) -> Option<String> {
+    let text = read::read_file(Path::new("/etc/passwd"), PASSWD).ok()?;
+    name_in(&String::from_utf8_lossy(&text), uid)
+}
+
+/// `alice (uid 1000)`, or `uid 1000` where there is no name.
+pub fn describe_user(uid: u32) -> String {
+    match user_name(uid) {
+        Some(name) => format!("{name} (uid {uid})"),
+        None => format!("uid {uid}"),
+    }
+}
+
+/// User id and primary group of a login name or number, where `/etc/passwd` knows it.
+pub fn find_user(user: &str) -> Option<(u32, u32)> {
+    let text = read::read_file(Path::new("/etc/passwd"), PASSWD).ok()?;
+    user_in(&String::from_utf8_lossy(&text), user)
+}
+
+/// Group id of a group's name or number; a number needs no entry in `/etc/group`.
+pub fn find_group(group: &str) -> Option<u32> {
+    if let Ok(gid) = group.parse() {
+        return Some(gid);
+    }
+    let text = read::read_file(Path::new("/etc/group"), PASSWD).ok()?;
+    let text = String::from_utf8_lossy(&text);
+    text.lines().find_map(|line| {
+        // group(5): `name:password:gid:members`.
+        let mut fields = line.split(':');
+        (fields.next()? == group).then(|| fields.nth(1)?.parse().ok())?
+    })
+}
+
+fn user_in(passwd: &str, user: &str) -> Option<(u32, u32)> {
+    passwd.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let name = fields.next()?;
+        let uid = fields.nth(1)?;
+        let gid = fields.next()?.parse().ok()?;
+        (!name.is_empty() && (name == user || uid == user))
+            .then(|| Some((uid.parse().ok()?, gid)))?
+    })
+}
+
+/// The format is that of passwd(5): `name:password:uid:gid:comment:home:shell`.
+fn name_in(passwd: &str, uid: u32) -> Option<String> {
+    passwd.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let name = fields.next()?;
+        let number: u32 = fields.nth(1)?.parse().ok()?;
+        (number == uid && !name.is_empty()).then(|| name.to_owned())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn root_has_a_name_and_an_unknown_user_a_number() {
+        assert_eq!(user_name(0).as_deref(), Some("root"));
+        assert_eq!(describe_user(0), "root (uid 0)");
+        assert_eq!(describe_user(3_999_999_999), "uid 3999999999");
+    }
+
+    #[test]
+    fn a_user_is_found_by_name_and_by_number() {
+        assert_eq!(find_user("root"), Some((0, 0)));
+        assert_eq!(find_user("0"), Some((0, 0)));
+        let passwd = "broken\n:x:7:7::/:\nalice:x:1000:1001::/:\nodd:x:-1:7::/:\n";
+        assert_eq!(user_in(passwd, "alice"), Some((1000, 1001)));
+        assert_eq!(user_in(passwd, "1000"), Some((1000, 1001)));
+        assert_eq!(user_in(passwd, "odd"), None);
+        assert_eq!(user_in(passwd, ""), None);
+        assert_eq!(find_group("root"), Some(0));
+        assert_eq!(find_group("4000000"), Some(4_000_000));
+        assert_eq!(find_group("no such group"), None);
+    }
+
+    #[test]
+    fn odd_lines_are_passed_over() {
+        let passwd =
+            "# comment\n+::::::\nbroken\n:x:7:7::/:\na:x:seven:7::/:\nreal:x:7:7::/:/bin/sh\n";
+        assert_eq!(name_in(passwd, 7).as_deref(), Some("real"));
+        assert_eq!(name_in(passwd, 8), None);
+    }
+}

@@ -1,0 +1,93 @@
+//! What must be so before a command looks any closer: the data directory is a directory, if it is
+//! there, and this user can read it and our own directory beside it.
+
+use std::path::PathBuf;
+
+use rustix::process::getuid;
+
+use crate::error::{Failure, Kind};
+use crate::failures;
+use crate::machine::datadir::{self, DataDirFacts, Layout};
+use crate::machine::files::EntryKind;
+use crate::machine::users;
+use crate::promote::archive::{self, ArchiveScope};
+
+/// Looks at the data directory.
+///
+/// # Errors
+/// [`Kind::Refused`] with one clear reason, where everything else would be said of files that
+/// nobody could look at.
+pub(crate) fn look(layout: &Layout) -> Result<DataDirFacts, Failure> {
+    let facts = datadir::observe(layout).map_err(failures::file)?;
+    match facts.kind {
+        None | Some(EntryKind::Directory) => {}
+        Some(
+            kind @ (EntryKind::Regular | EntryKind::Symlink | EntryKind::Fifo | EntryKind::Other),
+        ) => {
+            return Err(Failure::new(
+                Kind::Refused,
+                format!(
+                    "{} is {kind}, expected a directory",
+                    layout.data_dir().display()
+                ),
+            )
+            .hint("name the project directory with --dir, or the data directory with --data-dir"));
+        }
+    }
+    if let Some((path, reason)) = facts.unreadable.first() {
+        // The data directory itself has an empty name here, which `join` would turn into a slash.
+        let path: PathBuf = layout
+            .data_dir()
+            .components()
+            .chain(path.components())
+            .collect();
+        return Err(unreadable(&path.display().to_string(), reason, &facts));
+    }
+    if let Err(error) = std::fs::read_dir(layout.state_dir())
+        && error.kind() == std::io::ErrorKind::PermissionDenied
+    {
+        let path = layout.state_dir().display().to_string();
+        return Err(unreadable(&path, &error.to_string(), &facts));
+    }
+    Ok(facts)
+}
+
+fn unreadable(path: &str, reason: &str, facts: &DataDirFacts) -> Failure {
+    let failure = Failure::new(Kind::Refused, format!("{path} cannot be read: {reason}"));
+    match owner_to_be(facts) {
+        Some(hint) => failure.hint(hint),
+        None => failure,
+    }
+}
+
+/// Whom to run this as, where the data directory is somebody else's.
+pub(crate) fn owner_to_be(facts: &DataDirFacts) -> Option<String> {
+    let (owner, me) = (facts.owner.uid, getuid().as_raw());
+    let you = || format!("you are {}", users::describe_user(me));
+    match (owner, me) {
+        (_, 0) => None,
+        (owner, me) if owner == me => None,
+        (0, _) => Some(format!("{}; run this as root", you())),
+        (_, _) => Some(format!(
+            "{}; run this as the owner, {}, or as root",
+            you(),
+            users::describe_user(owner)
+        )),
+    }
+}
+
+/// What lies here that was made for an ENR key, and so tells that there was one.
+///
+/// # Errors
+/// When the data directory cannot be listed.
+pub(crate) fn made_for_a_key(layout: &Layout) -> Result<Option<String>, Failure> {
+    let scope = ArchiveScope::OutputsAndDefinition;
+    let names = archive::outputs(layout, scope).map_err(failures::file)?;
+    if let Some(name) = names.into_iter().next() {
+        return Ok(Some(name));
+    }
+    Ok(match datadir::stored_definition(layout) {
+        Ok(Some((stored, _))) => Some(format!("the cluster definition from {}", stored.source)),
+        Ok(None) | Err(_) => None,
+    })
+}

@@ -1,0 +1,179 @@
+//! `archive`: moves the outputs of an old or failed ceremony aside; never the ENR key.
+
+use serde::Serialize;
+
+use crate::ceremony::attempt::Attempt;
+use crate::cli::ArchiveArgs;
+use crate::context::Context;
+use crate::error::{Failure, Kind};
+use crate::failures;
+use crate::machine::datadir::{self, Layout};
+use crate::machine::guard::{self, Guard};
+use crate::machine::processes::{self, Relation, Sign};
+use crate::place;
+use crate::promote::archive::{self, ArchiveResult, ArchiveScope};
+use crate::promote::journal;
+use crate::report;
+use charon_files::cluster::names::HEARTBEAT_FILE;
+use charon_files::finding::{Finding, Weight};
+
+#[derive(Default, Serialize)]
+struct Document {
+    schema: &'static str,
+    archive: Option<String>,
+    moved: Vec<String>,
+    left: Vec<String>,
+    /// Where the definition came from that `run` had kept and no longer uses.
+    forgotten_definition: Option<String>,
+}
+
+pub(crate) fn archive(context: &Context, args: &ArchiveArgs) -> Result<(), Failure> {
+    let layout = context.layout()?;
+    if !place::look(&layout)?.exists() {
+        return Err(Failure::new(
+            Kind::Refused,
+            format!("{} does not exist", layout.data_dir().display()),
+        )
+        .hint("name the project directory with --dir"));
+    }
+    let scope = if args.with_definition {
+        ArchiveScope::OutputsAndDefinition
+    } else {
+        ArchiveScope::Outputs
+    };
+    let mut guard = None;
+    if layout.state_dir().is_dir() {
+        guard = Some(claim(&layout)?);
+        if let Some(recovery) = journal::recover(&layout).map_err(failures::journal)? {
+            context.recovered(&recovery);
+        }
+        refuse_under_way(&layout)?;
+    }
+    let kept = match scope {
+        ArchiveScope::Outputs => None,
+        ArchiveScope::OutputsAndDefinition => datadir::stored_definition(&layout)
+            .map_err(|error| Failure::new(Kind::Unexpected, error.to_string()))?
+            .map(|(stored, _)| stored.source),
+    };
+    let names = archive::outputs(&layout, scope).map_err(failures::file)?;
+    let mut document = Document {
+        schema: "charon-dkg.archive/1",
+        ..Document::default()
+    };
+    if names.is_empty() && kept.is_none() {
+        return context.result("nothing to move aside\n", &document);
+    }
+    refuse_in_use(&layout)?;
+    if !names.is_empty() {
+        let question = format!(
+            "Move {} aside? Validators that run with them stop at their next restart.",
+            report::clean(&names.join(", "))
+        );
+        if !context.agree(&question)? {
+            return Err(Failure::new(
+                Kind::Refused,
+                "not confirmed; nothing was changed",
+            ));
+        }
+    }
+    if guard.is_none() {
+        guard = Some(claim(&layout)?);
+    }
+    let mut text = String::new();
+    // The definition first: cut short after this, the command is simply given again.
+    if let Some(source) = kept {
+        datadir::forget_definition(&layout).map_err(failures::file)?;
+        text.push_str(&format!(
+            "the definition kept from {} is no longer used\n",
+            report::clean(&source)
+        ));
+        document.forgotten_definition = Some(source);
+    }
+    let done =
+        archive::archive(&layout, jiff::Timestamp::now(), scope).map_err(failures::journal)?;
+    if let ArchiveResult::Archived(done) = done {
+        text.push_str(&format!(
+            "moved to {}: {}\n",
+            done.dir.display(),
+            report::clean(&done.names.join(", "))
+        ));
+        document.archive = Some(done.dir.display().to_string());
+        document.moved = done.names;
+        document.left = done.left;
+    }
+    drop(guard);
+    context.result(&text, &document)
+}
+
+fn claim(layout: &Layout) -> Result<Guard, Failure> {
+    datadir::create_state_dir(layout).map_err(failures::state_dir)?;
+    guard::claim_directory(layout).map_err(failures::guard)
+}
+
+/// A ceremony whose command died goes on in its container, and its outputs are still to come.
+pub(crate) fn refuse_under_way(layout: &Layout) -> Result<(), Failure> {
+    let Some(attempt) = Attempt::list(layout).map_err(failures::attempt)?.pop() else {
+        return Ok(());
+    };
+    let record = attempt.record().map_err(failures::attempt)?;
+    if record.state.is_final() {
+        return Ok(());
+    }
+    Err(Failure::new(
+        Kind::Refused,
+        format!(
+            "attempt {} is under way in container {}; nothing was changed",
+            attempt.number(),
+            record.container
+        ),
+    )
+    .hint("`charon-dkg run` follows it to its end"))
+}
+
+/// Files are not taken from under a running charon.
+fn refuse_in_use(layout: &Layout) -> Result<(), Failure> {
+    let in_use = |subject: String, seen: String, advice: String| Finding {
+        check: "already-in-use",
+        weight: Weight::Fail,
+        subject,
+        seen,
+        expected: "nobody else at work here".to_owned(),
+        advice,
+    };
+    let mut findings: Vec<Finding> = processes::find_charon(layout.data_dir())
+        .into_iter()
+        .filter(|process| process.relation == Relation::SameDirectory)
+        .map(|process| {
+            let user = process.user.unwrap_or_else(|| "an unknown user".to_owned());
+            in_use(
+                format!("process {} of {user}", process.pid),
+                format!(
+                    "runs `charon {}` on this data directory",
+                    process.subcommand
+                ),
+                "stop it, or its container, first".to_owned(),
+            )
+        })
+        .collect();
+    // One that cannot be read is no sign of life, and is moved aside with the rest.
+    if let Ok(Some(heartbeat)) = processes::read_heartbeat(layout.data_dir())
+        && heartbeat.sign(jiff::Timestamp::now(), None) == Sign::Alive
+    {
+        findings.push(in_use(
+            format!("{}, charon's sign of life", HEARTBEAT_FILE),
+            format!(
+                "`{}` wrote it at {}",
+                heartbeat.command, heartbeat.timestamp
+            ),
+            "stop the charon that uses this key, wait ten seconds, and try again".to_owned(),
+        ));
+    }
+    if findings.is_empty() {
+        return Ok(());
+    }
+    Err(Failure::new(
+        Kind::Refused,
+        "charon is at work on this data directory; nothing was changed",
+    )
+    .with_findings(findings))
+}

@@ -1,0 +1,5 @@
+//! From the stage into the data directory, and out of it again, under a journal.
+
+pub mod archive;
+pub mod archive_command;
+pub mod journal;

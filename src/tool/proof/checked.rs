@@ -1,0 +1,382 @@
+//! Reads what `verify` needs and shows what it says.
+
+use std::path::Path;
+use std::sync::Mutex;
+
+use crate::ceremony::attempt::Attempt;
+use crate::context::Context;
+use crate::error::{Failure, Kind};
+use crate::failures;
+use crate::machine::datadir::{self, DataDirFacts, Entry, Layout};
+use crate::machine::files::EntryKind;
+use crate::machine::read::{self, Limit, ReadError};
+use crate::machine::terminal;
+use charon_files::cluster::names::{self, DEFINITION_FILE, ENR_KEY_FILE, Name};
+use charon_files::cluster::{ClusterLock, Definition};
+use charon_files::finding::Finding;
+use charon_proof::verify::{
+    ContractQuestion, Expectations, FileKind, FileMode, Material, Modes, NamedFile, Options,
+    Outcome, Phase, Progress, Report, Scope, Verdict, Verified, contract_questions, verify,
+};
+
+/// What is known of a definition alone.
+pub(crate) struct CheckedDefinition {
+    pub(crate) findings: Vec<Finding>,
+    /// Whether somebody may have signed with a contract wallet: then charon asks an execution client too.
+    pub(crate) has_contract_wallets: bool,
+}
+
+/// What `verify` says of a definition alone; contract wallets are asked.
+pub(crate) async fn definition(
+    context: &Context,
+    definition: &Definition,
+    bytes: &[u8],
+) -> CheckedDefinition {
+    let questions = contract_questions(definition);
+    context.ask_contracts(&questions).await;
+    let material = Material {
+        definition: Some(NamedFile::new(DEFINITION_FILE, bytes.to_vec())),
+        ..Material::default()
+    };
+    let answers = |question: &ContractQuestion| context.contracts.answer(question);
+    let options = Options {
+        contract_answers: &answers,
+        ..Options::new(Scope::DefinitionOnly)
+    };
+    let outcome = verify(&material, &Expectations::default(), &options);
+    CheckedDefinition {
+        findings: outcome.report.findings,
+        has_contract_wallets: !questions.is_empty(),
+    }
+}
+
+/// Everything in a data directory as material. What cannot be read is named among the errors.
+pub(crate) fn read_data_dir(layout: &Layout) -> Result<Material, Failure> {
+    let facts = datadir::observe(layout).map_err(failures::file)?;
+    if !facts.exists() {
+        return Err(Failure::new(
+            Kind::VerificationFailed,
+            format!("{} does not exist", layout.data_dir().display()),
+        )
+        .hint(
+            "name the project directory with --dir, or the data directory itself as the argument",
+        ));
+    }
+    all_was_seen(&facts, layout.data_dir())?;
+    let mut material = read_files(layout.data_dir(), &facts.entries)?;
+    material.ownership = facts
+        .entries
+        .iter()
+        .map(|entry| FileMode {
+            path: entry.path.display().to_string(),
+            uid: entry.owner.uid,
+            gid: entry.owner.gid,
+            mode: entry.mode,
+            kind: match entry.kind {
+                EntryKind::Regular => FileKind::Regular,
+                EntryKind::Directory => FileKind::Directory,
+                EntryKind::Symlink | EntryKind::Fifo | EntryKind::Other => FileKind::Other,
+            },
+        })
+        .chain(facts.mode.map(|mode| FileMode {
+            path: ".".to_owned(),
+            uid: facts.owner.uid,
+            gid: facts.owner.gid,
+            mode,
+            kind: FileKind::Directory,
+        }))
+        .collect();
+    material.expected_owner = Some((facts.owner.uid, facts.owner.gid));
+    Ok(material)
+}
+
+/// What was not looked at could be anything, another node's keystores too.
+fn all_was_seen(facts: &DataDirFacts, dir: &Path) -> Result<(), Failure> {
+    if facts.truncated {
+        return Err(Failure::new(
+            Kind::VerificationFailed,
+            format!(
+                "{} has more files, or deeper directories, than any ceremony writes",
+                dir.display()
+            ),
+        )
+        .hint("move what charon did not write out of the directory"));
+    }
+    match facts.unreadable.first() {
+        Some((path, reason)) => Err(Failure::new(
+            Kind::VerificationFailed,
+            format!("{} cannot be listed: {reason}", dir.join(path).display()),
+        )
+        .hint("run this as the owner of the data directory")),
+        None => Ok(()),
+    }
+}
+
+/// Files by name into their place in the material. Directories are known by what is in them.
+fn read_files(dir: &Path, entries: &[Entry]) -> Result<Material, Failure> {
+    let mut material = Material::default();
+    let mut wanted = Vec::new();
+    for entry in entries {
+        let path = entry.path.display().to_string();
+        match entry.kind {
+            EntryKind::Directory if names::classify(&path) == Name::ValidatorKeys => {}
+            EntryKind::Regular => match limit_of(&path) {
+                Some(limit) => wanted.push((path, limit, entry.len)),
+                None => material.other_names.push(path),
+            },
+            EntryKind::Directory | EntryKind::Symlink | EntryKind::Fifo | EntryKind::Other => {
+                material.other_names.push(path);
+            }
+        }
+    }
+    // What is too long by itself is not read, and told apart.
+    let lengths = wanted.iter().filter(|(_, limit, len)| *len <= limit.bytes);
+    let total = lengths.fold(0_u64, |total, (_, _, len)| total.saturating_add(*len));
+    if total > read::MAX_DATA_DIRECTORY_BYTES {
+        return Err(Failure::new(
+            Kind::VerificationFailed,
+            format!(
+                "the files in {} are longer than {} MiB together, more than any ceremony writes",
+                dir.display(),
+                read::MAX_DATA_DIRECTORY_BYTES >> 20
+            ),
+        )
+        .hint("move what charon did not write out of the directory"));
+    }
+    let mut unread = Vec::new();
+    for (path, limit, len) in wanted {
+        // Not longer than it was when it was counted.
+        let limit = Limit {
+            bytes: limit.bytes.min(len),
+            ..limit
+        };
+        let file = match read_named(dir, &path, limit) {
+            Ok(file) => file,
+            Err(error) => {
+                unread.push(error.to_string());
+                continue;
+            }
+        };
+        match names::classify(&path) {
+            Name::Definition => material.definition = Some(file),
+            Name::ClusterLock => material.cluster_lock = Some(file),
+            Name::EnrKey => material.enr_key = Some(file),
+            Name::DepositData => material.deposit_data.push(file),
+            Name::Keystore | Name::KeystorePassword => material.keystores.push(file),
+            // Not read, by their limit.
+            Name::Heartbeat
+            | Name::ClusterManifest
+            | Name::OddDepositData
+            | Name::ValidatorKeys
+            | Name::Bundle
+            | Name::Other => material.other_names.push(path),
+        }
+    }
+    if unread.is_empty() {
+        return Ok(material);
+    }
+    Err(Failure::new(Kind::VerificationFailed, unread.join("; "))
+        .hint("run this as the owner of the data directory"))
+}
+
+/// How much is read of a file of this name; `None` if it is none that is verified.
+fn limit_of(path: &str) -> Option<Limit> {
+    match names::classify(path) {
+        Name::Definition => Some(read::DEFINITION),
+        Name::ClusterLock => Some(read::CLUSTER_LOCK),
+        Name::EnrKey => Some(read::ENR_KEY),
+        Name::DepositData => Some(read::DEPOSIT_DATA),
+        Name::Keystore => Some(read::KEYSTORE),
+        Name::KeystorePassword => Some(read::KEYSTORE_PASSWORD),
+        Name::Heartbeat
+        | Name::ClusterManifest
+        | Name::OddDepositData
+        | Name::ValidatorKeys
+        | Name::Bundle
+        | Name::Other => None,
+    }
+}
+
+fn read_named(dir: &Path, path: &str, limit: Limit) -> Result<NamedFile, ReadError> {
+    let mut bytes = read::read_secret_in(dir, Path::new(path), limit)?;
+    Ok(NamedFile::new(path, std::mem::take(&mut *bytes)))
+}
+
+/// One file given by its path.
+///
+/// # Errors
+/// [`Kind::VerificationFailed`]: what cannot be read cannot pass.
+pub(crate) fn read_single(path: &Path, limit: Limit) -> Result<NamedFile, Failure> {
+    let bytes = read::read_file(path, limit)
+        .map_err(|error| Failure::new(Kind::VerificationFailed, error.to_string()))?;
+    let name = path.file_name().map_or_else(
+        || path.display().to_string(),
+        |name| name.to_string_lossy().into_owned(),
+    );
+    Ok(NamedFile::new(name, bytes))
+}
+
+/// Asks contract wallets about the signatures of the definition, in the lock or alone, so that everything else need be
+/// verified only once.
+pub(crate) fn ask_first(context: &Context, material: &Material, scope: Scope) {
+    // Reading the lock twice is for those who have somebody to ask.
+    if !context.contracts.can_ask() {
+        return;
+    }
+    let definition = if scope.has_lock() {
+        material
+            .cluster_lock
+            .as_ref()
+            .and_then(|file| ClusterLock::parse(&file.bytes).ok())
+            .map(|parsed| parsed.value.definition)
+    } else {
+        material
+            .definition
+            .as_ref()
+            .and_then(|file| Definition::parse(&file.bytes).ok())
+            .map(|parsed| parsed.value)
+    };
+    if let Some(definition) = definition {
+        context.ask_contracts_now(&contract_questions(&definition));
+    }
+}
+
+/// Verifies from the beginning, with progress.
+pub(crate) fn verify_shown(
+    context: &Context,
+    material: &Material,
+    expectations: &Expectations,
+    scope: Scope,
+    modes: Modes,
+) -> Outcome {
+    let shown = shown(context);
+    ask_first(context, material, scope);
+    let answers = |question: &ContractQuestion| context.contracts.answer(question);
+    let options = Options {
+        modes,
+        progress: &shown,
+        contract_answers: &answers,
+        ..Options::new(scope)
+    };
+    verify(material, expectations, &options)
+}
+
+/// Turns a report into a success or a failure of the command.
+///
+/// # Errors
+/// [`Kind::VerificationFailed`] unless every applicable check passed.
+pub(crate) fn judge(report: &Report, what: &str) -> Result<(), Failure> {
+    let message = match report.verdict {
+        Verdict::Pass => return Ok(()),
+        Verdict::Fail => format!("{what} did not pass verification"),
+        Verdict::CouldNotTell => format!("it could not be told whether {what} is right"),
+    };
+    Err(Failure::new(Kind::VerificationFailed, message).with_findings(report.findings.clone()))
+}
+
+/// Verifies the stage of an attempt, together with the key and the definition that were mounted
+/// into it.
+///
+/// # Errors
+/// The outer error means that not even checking was possible; the inner, that it did not pass.
+pub(crate) fn stage(
+    context: &Context,
+    layout: &Layout,
+    attempt: &Attempt,
+    expectations: &Expectations,
+) -> Result<Result<(Verified, Report), Failure>, Failure> {
+    let stage = attempt.stage();
+    let as_data_dir = Layout::resolve(attempt.dir(), Some(&stage)).map_err(failures::layout)?;
+    let facts = datadir::observe(&as_data_dir).map_err(failures::file)?;
+    let read = all_was_seen(&facts, &stage).and_then(|()| read_files(&stage, &facts.entries));
+    let mut material = match read {
+        Ok(material) => material,
+        Err(failure) => return Ok(Err(failure)),
+    };
+    // The promoted directory is proved as it will be: with the definition, if it is there.
+    material.definition = read_named(layout.data_dir(), DEFINITION_FILE, read::DEFINITION).ok();
+    material.enr_key = Some(
+        read_named(layout.data_dir(), ENR_KEY_FILE, read::ENR_KEY)
+            .map_err(|error| Failure::new(Kind::Unexpected, error.to_string()))?,
+    );
+    context.say("verifying every file");
+    let Outcome {
+        report,
+        verified,
+        contract_questions,
+    } = verify_shown(
+        context,
+        &material,
+        expectations,
+        Scope::WholeDataDirectory,
+        Modes::AsCharonLeavesThem,
+    );
+    // The answers were there before the ceremony; that they cannot be had now is not its failure.
+    if report.verdict == Verdict::CouldNotTell && !contract_questions.is_empty() {
+        return Err(Failure::new(
+            Kind::VerificationFailed,
+            "what charon wrote cannot be verified until contract wallets have been asked",
+        )
+        .with_findings(report.findings)
+        .hint("`charon-dkg run` with --execution-rpc-file goes on where this stopped; nothing is lost"));
+    }
+    if let Err(failure) = judge(&report, "what charon wrote") {
+        return Ok(Err(failure.hint(format!(
+            "nothing was promoted; the files stay in {} as evidence",
+            stage.display()
+        ))));
+    }
+    match verified {
+        Some(verified) => Ok(Ok((verified, report))),
+        None => Err(Failure::new(
+            Kind::Unexpected,
+            "a passed verification without a proof",
+        )),
+    }
+}
+
+/// A verification's progress, on the terminal.
+pub(crate) fn shown(context: &Context) -> Shown<'_> {
+    Shown {
+        context,
+        current: Mutex::new(None),
+    }
+}
+
+/// A verification's progress as bars or lines.
+pub(crate) struct Shown<'a> {
+    context: &'a Context,
+    /// One phase comes after the other, and what is done needs no bar.
+    current: Mutex<Option<(Phase, terminal::Progress<'a>)>>,
+}
+
+const fn phase_name(phase: Phase) -> &'static str {
+    match phase {
+        Phase::Shares => "checking shares",
+        Phase::Signatures => "checking signatures",
+        Phase::Keystores => "opening keystores",
+    }
+}
+
+fn pieces(count: usize) -> u64 {
+    u64::try_from(count).unwrap_or(u64::MAX)
+}
+
+impl Progress for Shown<'_> {
+    fn set_total(&self, phase: Phase, total: usize) {
+        if let Ok(mut current) = self.current.lock() {
+            // The old bar goes before the new one comes.
+            *current = None;
+            *current = Some((phase, self.context.task(phase_name(phase), pieces(total))));
+        }
+    }
+
+    fn advance(&self, phase: Phase, steps: usize) {
+        if let Ok(current) = self.current.lock()
+            && let Some((known, task)) = &*current
+            && *known == phase
+        {
+            task.advance(pieces(steps));
+        }
+    }
+}

@@ -1,0 +1,324 @@
+//! `confirm`: collects receipts, shows who is missing or differs in what, and keeps them for the gate.
+
+use std::ffi::OsString;
+use std::fmt;
+use std::path::Path;
+
+use crate::cli::ConfirmArgs;
+use crate::context::Context;
+use crate::error::{Failure, Kind};
+use crate::failures;
+use crate::machine::datadir::{self, Layout};
+use crate::machine::{guard, read};
+use crate::proof::pasted::{self, Pasted, Wanted};
+use crate::proof::{checked, prove, receipt, verify};
+use crate::report;
+use charon_files::cluster::{ClusterLock, NodeIndex};
+use charon_files::finding::Finding;
+use charon_proof::confirm::{
+    Cluster, Confirmation, Own, Status, broken_finding, confirm as judge, time_text,
+};
+use charon_proof::receipt::{BEGINNING, MAX_TEXT_BYTES, Receipt, find_receipts};
+use charon_proof::verify::{Expectations, Material, Modes, Scope, Verified, VouchedFile};
+
+pub(crate) fn confirm(context: &Context, args: &ConfirmArgs) -> Result<(), Failure> {
+    let given = Given::read(&args.receipts)?;
+    let (confirmation, this) = match &args.lock {
+        Some(lock) => (by_lock(context, lock, &args.deposit, &given)?, None),
+        None => by_directory(context, args, &given)?,
+    };
+    show(context, args, &confirmation, &given, this)
+}
+
+/// What somebody concludes who has the lock and nothing else.
+fn by_lock(
+    context: &Context,
+    lock: &Path,
+    deposit: &[std::path::PathBuf],
+    given: &Given,
+) -> Result<Confirmation, Failure> {
+    let mut material = Material {
+        cluster_lock: Some(checked::read_single(lock, read::CLUSTER_LOCK)?),
+        ..Material::default()
+    };
+    for path in deposit {
+        material
+            .deposit_data
+            .push(checked::read_single(path, read::DEPOSIT_DATA)?);
+    }
+    let scope = if deposit.is_empty() {
+        Scope::LockOnly
+    } else {
+        Scope::DepositsAgainstLock
+    };
+    let expectations = Expectations::default();
+    let report =
+        checked::verify_shown(context, &material, &expectations, scope, Modes::Private).report;
+    checked::judge(&report, &lock.display().to_string())?;
+    let refused = |reason: String| Failure::new(Kind::VerificationFailed, reason);
+    let parsed = material
+        .cluster_lock
+        .as_ref()
+        .map(|file| ClusterLock::parse(&file.bytes));
+    let Some(Ok(parsed)) = parsed else {
+        return Err(refused("the cluster lock cannot be read".to_owned()));
+    };
+    let lock_hash = parsed
+        .value
+        .lock_hash()
+        .map_err(|error| refused(error.to_string()))?;
+    let cluster =
+        Cluster::of(&parsed.value, lock_hash).map_err(|error| refused(error.to_string()))?;
+    let files: Vec<VouchedFile> = material.deposit_data.iter().map(VouchedFile::new).collect();
+    let own = (!files.is_empty())
+        .then(|| Own::of_files(&files))
+        .transpose()
+        .map_err(|error| refused(error.to_string()))?;
+    Ok(judge(&cluster, &given.receipts, own.as_ref()))
+}
+
+/// What this node concludes, from its own files and all receipts that it has seen.
+fn by_directory(
+    context: &Context,
+    args: &ConfirmArgs,
+    given: &Given,
+) -> Result<(Confirmation, Option<NodeIndex>), Failure> {
+    let layout = context.layout()?;
+    verify::recover(context, &layout)?;
+    let proof = prove::prove(context, &layout).map_err(|failure| {
+        failure.hint("whoever has only the cluster lock gives it with --lock FILE")
+    })?;
+    datadir::create_state_dir(&layout).map_err(failures::state_dir)?;
+    let _guard = guard::claim_directory(&layout).map_err(failures::guard)?;
+    proof.remember(&layout)?;
+    let cluster = receipt::cluster_of(&proof.material, &proof.verified)?;
+    let forgotten = forgotten(&args.forget, &cluster)?;
+    let mut all: Vec<Receipt> = receipt::kept(&layout, &cluster)?;
+    all.retain(|receipt| {
+        let signer = cluster.signer(receipt);
+        !signer.is_some_and(|signer| forgotten.contains(&signer))
+    });
+    let own = receipt::issue(context, &layout, &cluster, &proof.verified, &proof.key)?;
+    all.push(own);
+    all.extend_from_slice(&given.receipts);
+    let own = Own::of(&proof.verified)
+        .map_err(|error| Failure::new(Kind::Unexpected, error.to_string()))?;
+    let confirmation = judge(&cluster, &all, Some(&own));
+    receipt::keep(&layout, &cluster, &all)?;
+    // It counts when the gate, which reads what is kept, says the same.
+    if confirmation.is_complete() {
+        is_confirmed(&layout, &proof.material, &proof.verified).map_err(|reason| {
+            Failure::new(
+                Kind::Unexpected,
+                format!("the receipts were not kept: {reason}"),
+            )
+        })?;
+    }
+    Ok((confirmation, Some(proof.verified.node_index())))
+}
+
+fn forgotten(numbers: &[usize], cluster: &Cluster) -> Result<Vec<NodeIndex>, Failure> {
+    numbers
+        .iter()
+        .map(|number| {
+            let position = number.checked_sub(1);
+            position
+                .filter(|position| *position < cluster.operator_count())
+                .map(NodeIndex::new)
+                .ok_or_else(|| {
+                    Failure::new(
+                        Kind::Usage,
+                        format!(
+                            "--forget {number}, expected 1 to {}",
+                            cluster.operator_count()
+                        ),
+                    )
+                })
+        })
+        .collect()
+}
+
+fn show(
+    context: &Context,
+    args: &ConfirmArgs,
+    confirmation: &Confirmation,
+    given: &Given,
+    this: Option<NodeIndex>,
+) -> Result<(), Failure> {
+    let document = confirmation.document(&given.broken);
+    let bundle = confirmation.bundle();
+    let text = match (&bundle, args.bundle) {
+        (Some(bundle), true) => bundle.clone(),
+        // Whoever wants the bundle in a file wants no table there.
+        (None, true) => String::new(),
+        (_, false) => table(confirmation, this),
+    };
+    context.result(&text, &document)?;
+    if bundle.is_some() {
+        let mut notes = confirmation.findings();
+        notes.extend_from_slice(&given.broken);
+        if !notes.is_empty() {
+            context.say(report::findings_text(&notes).trim_end());
+        }
+        return Ok(());
+    }
+    let mut findings = confirmation.findings();
+    findings.extend_from_slice(&given.broken);
+    let mut failure = Failure::new(Kind::VerificationFailed, confirmation.summary())
+        .with_findings(findings)
+        .hint("start nothing before everybody has everything");
+    let me = &context.spelling;
+    let has = |status| {
+        let mut lines = confirmation.operators().iter();
+        lines.any(|line| line.status == status)
+    };
+    if has(Status::Missing) {
+        failure = failure.hint(format!(
+            "ask whoever is missing to run `{me} receipt` and to paste the line; then `{me} confirm` with it, or with the whole chat log"
+        ));
+    }
+    if this.is_some() && (has(Status::Conflicting) || has(Status::OtherLock)) {
+        failure = failure.hint(format!(
+            "once it is clear which receipt holds, `{me} confirm --forget N` with that receipt leaves out what operator N said before"
+        ));
+    }
+    Err(failure)
+}
+
+/// The table for people.
+fn table(confirmation: &Confirmation, this: Option<NodeIndex>) -> String {
+    let operators = confirmation.operators();
+    let mut text = format!("lock_hash {}\n", confirmation.lock_hash());
+    let width = operators.iter().map(|line| line.address.len()).max();
+    let width = width.unwrap_or(0).max("unsigned".len());
+    text.push_str(&format!(
+        "{:<9} {:<width$} {:<17} {}\n",
+        "operator", "address", "receipt", "what"
+    ));
+    for line in operators {
+        let address = if line.address.is_empty() {
+            "unsigned"
+        } else {
+            &line.address
+        };
+        let what = match (line.status, &line.receipt) {
+            (Status::Valid, Some(receipt)) => {
+                let statement = receipt.statement();
+                let charon = statement
+                    .charon_version
+                    .as_ref()
+                    .map_or_else(|| "charon unknown".to_owned(), |it| format!("charon {it}"));
+                format!(
+                    "{}, {charon}, {}",
+                    time_text(statement.time),
+                    report::count(u64::from(statement.keystores), "keystore")
+                )
+            }
+            (
+                Status::Valid
+                | Status::Missing
+                | Status::WrongKey
+                | Status::OtherLock
+                | Status::ContradictsLock
+                | Status::OtherDeposits
+                | Status::OtherImage
+                | Status::Conflicting,
+                _,
+            ) => line
+                .findings
+                .first()
+                .map_or_else(String::new, |finding| finding.seen.clone()),
+        };
+        let mine = if this == Some(line.node) {
+            " (this node)"
+        } else {
+            ""
+        };
+        text.push_str(&format!(
+            "{:<9} {:<width$} {:<17} {}{mine}\n",
+            format!("{} of {}", line.node.position() + 1, operators.len()),
+            report::clean(address),
+            line.status.text(),
+            report::clean(&what),
+        ));
+    }
+    text.push_str(&confirmation.summary());
+    text.push('\n');
+    text
+}
+
+/// Receipts from the command line, from files and from standard input.
+#[derive(Default)]
+struct Given {
+    receipts: Vec<Receipt>,
+    broken: Vec<Finding>,
+}
+
+impl Given {
+    fn read(args: &[OsString]) -> Result<Self, Failure> {
+        let wanted = Wanted {
+            beginning: BEGINNING,
+            name: "a receipt",
+            limit: MAX_TEXT_BYTES,
+        };
+        let mut given = Self::default();
+        for Pasted { source, text } in pasted::read(args, &wanted)? {
+            given.search(&source, &text)?;
+        }
+        Ok(given)
+    }
+
+    fn search(&mut self, source: &str, text: &str) -> Result<(), Failure> {
+        let found = find_receipts(text)
+            .map_err(|error| Failure::new(Kind::Usage, format!("{source}: {error}")))?;
+        for result in found {
+            match result {
+                Ok(receipt) => self.receipts.push(receipt),
+                Err(broken) => self.broken.push(broken_finding(source, &broken)),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Why a directory is not confirmed.
+#[derive(Debug)]
+pub(crate) enum NotConfirmed {
+    /// Somebody is missing or differs.
+    Receipts(Box<Confirmation>),
+    /// It could not be told.
+    CouldNotTell(Failure),
+}
+
+impl fmt::Display for NotConfirmed {
+    /// One line.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            NotConfirmed::Receipts(confirmation) => f.write_str(&confirmation.summary()),
+            NotConfirmed::CouldNotTell(failure) => failure.fmt(f),
+        }
+    }
+}
+
+/// Whether all operators confirmed what lies in this directory, which was just proved. Looks at the kept receipts and their
+/// signatures each time; there is no mark that says so. Writes nothing.
+///
+/// # Errors
+/// [`NotConfirmed`] says who is missing or differs.
+pub(crate) fn is_confirmed(
+    layout: &Layout,
+    material: &Material,
+    verified: &Verified,
+) -> Result<Confirmation, NotConfirmed> {
+    let could_not_tell = NotConfirmed::CouldNotTell;
+    let cluster = receipt::cluster_of(material, verified).map_err(could_not_tell)?;
+    let kept = receipt::kept(layout, &cluster).map_err(could_not_tell)?;
+    let own = Own::of(verified)
+        .map_err(|error| could_not_tell(Failure::new(Kind::Unexpected, error.to_string())))?;
+    let confirmation = judge(&cluster, &kept, Some(&own));
+    if confirmation.is_complete() {
+        Ok(confirmation)
+    } else {
+        Err(NotConfirmed::Receipts(Box::new(confirmation)))
+    }
+}

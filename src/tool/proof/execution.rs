@@ -1,0 +1,320 @@
+//! Asks an execution client what contract wallets say of signatures (EIP-1271), over JSON-RPC.
+//!
+//! The URL often holds a key of the provider, so no error repeats what may be one.
+
+use std::time::Duration;
+
+use reqwest::header::CONTENT_TYPE;
+use reqwest::{Client, Response, Url};
+use serde_json::{Value, json};
+
+use crate::docker::causes::causes;
+use crate::machine::fetch::{excerpt, is_this_machine, mozilla_roots};
+use charon_files::cluster::{Address, eip1271};
+use charon_log::url_keys::UrlKeys;
+use charon_proof::verify::ContractQuestion;
+
+/// Longest answer that is read, in bytes. The one that counts has a hundred; a revert may carry a few thousand.
+const MAX_ANSWER_BYTES: usize = 64 << 10;
+
+/// Longest URL that is taken, in bytes.
+pub const MAX_URL_BYTES: u64 = 4 << 10;
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// One call; providers answer in less than a second, a node that is catching up may take longer.
+const CALL_TIMEOUT: Duration = Duration::from_secs(20);
+/// All calls together: at most two for each operator and one for the creator.
+const WHOLE_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// JSON-RPC's code for a call that the contract itself refused (geth, Nethermind, Besu, Erigon, Reth).
+const REVERTED: i64 = 3;
+
+/// The address of an execution client. Never shown: it may hold a key.
+#[derive(Clone)]
+pub struct ExecutionRpc(Url);
+
+impl std::fmt::Debug for ExecutionRpc {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("ExecutionRpc(redacted)")
+    }
+}
+
+/// Why an execution client gave no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum ExecutionError {
+    /// Not a URL, or too long for one.
+    #[error("what was given as the execution client's URL is none")]
+    BadUrl,
+    /// A URL of another kind, such as a WebSocket.
+    #[error("the execution client's URL is neither http nor https")]
+    NotHttp,
+    /// No client could be made.
+    #[error("cannot set up https: {0}")]
+    NoClient(String),
+    /// It could not be reached, its certificate is not trusted, or it broke off.
+    #[error("cannot reach the execution client: {0}")]
+    Unreachable(String),
+    /// It took too long.
+    #[error("the execution client did not answer in time")]
+    TimedOut,
+    /// An HTTP status that is no success, redirects included: an answer from elsewhere is not the one that was asked for.
+    #[error("the execution client answered with status {0}")]
+    Status(u16),
+    /// More than any answer has.
+    #[error("the execution client's answer is longer than {MAX_ANSWER_BYTES} bytes")]
+    TooLarge,
+    /// Not an answer of JSON-RPC.
+    #[error("the execution client's answer cannot be understood: {0}")]
+    Nonsense(String),
+    /// It said that it cannot.
+    #[error("the execution client refuses: {0}")]
+    Refused(String),
+    /// Another network than the cluster's.
+    #[error("the execution client is on chain {seen}, expected {expected}, that of the cluster")]
+    OtherChain {
+        /// Its chain id.
+        seen: u64,
+        /// The cluster's.
+        expected: u64,
+    },
+    /// There is no code at the address.
+    #[error("the execution client knows no contract at {0}; it may still be catching up")]
+    NoContract(Address),
+}
+
+impl ExecutionRpc {
+    /// Reads a URL, white space around it ignored.
+    ///
+    /// # Errors
+    /// If it is none, or neither http nor https.
+    pub fn parse(text: &str) -> Result<Self, ExecutionError> {
+        let text = text.trim();
+        if u64::try_from(text.len()).is_ok_and(|len| len > MAX_URL_BYTES) {
+            return Err(ExecutionError::BadUrl);
+        }
+        let url = Url::parse(text).map_err(|_| ExecutionError::BadUrl)?;
+        match url.scheme() {
+            "http" | "https" => Ok(Self(url)),
+            _ => Err(ExecutionError::NotHttp),
+        }
+    }
+
+    /// Whether somebody between here and there could change the answers.
+    pub fn is_unprotected(&self) -> bool {
+        self.0.scheme() == "http" && !is_this_machine(&self.0)
+    }
+
+    /// Asks about every signature, in order. `Some(true)` is the contract's yes, `Some(false)` its no; the error belongs to
+    /// the questions that have no answer, all of which come behind it if the client itself is at fault.
+    pub async fn ask(
+        &self,
+        questions: &[ContractQuestion],
+    ) -> (Vec<Option<bool>>, Option<ExecutionError>) {
+        let mut answers = Vec::with_capacity(questions.len());
+        let mut problem = None;
+        let asking = async {
+            let client = client()?;
+            for question in questions {
+                // Each time: a pool of nodes may have a stranger among them.
+                self.check_chain(&client, question.chain_id).await?;
+                match self.ask_one(&client, question).await {
+                    Ok(answer) => answers.push(Some(answer)),
+                    Err(error @ ExecutionError::NoContract(_)) => {
+                        answers.push(None);
+                        problem = Some(error);
+                    }
+                    Err(error) => return Err(error),
+                }
+            }
+            Ok(())
+        };
+        let outcome = tokio::time::timeout(WHOLE_TIMEOUT, asking).await;
+        match outcome {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => problem = Some(error),
+            Err(_) => problem = Some(ExecutionError::TimedOut),
+        }
+        answers.resize(questions.len(), None);
+        (answers, problem)
+    }
+
+    /// Whether a part of the URL may be a provider's key or a password.
+    pub fn may_hold_key(&self) -> bool {
+        !UrlKeys::of(&self.0).is_empty()
+    }
+
+    /// What may be shown of a text from elsewhere, which may repeat any of the URL.
+    fn shown(&self, text: &str) -> String {
+        let keys = UrlKeys::of(&self.0).with_host(&self.0);
+        // The whole is cleaned before it is cut.
+        excerpt(keys.hide_escaped(text).as_bytes())
+    }
+
+    fn nonsense(&self, bytes: &[u8]) -> ExecutionError {
+        ExecutionError::Nonsense(self.shown(&String::from_utf8_lossy(bytes)))
+    }
+
+    fn refused(&self, error: &RpcError) -> ExecutionError {
+        ExecutionError::Refused(self.shown(&error.message))
+    }
+
+    fn unreachable(&self, error: reqwest::Error) -> ExecutionError {
+        if error.is_timeout() {
+            ExecutionError::TimedOut
+        } else {
+            // Its text has the URL otherwise.
+            ExecutionError::Unreachable(self.shown(&causes(&error.without_url())))
+        }
+    }
+
+    async fn check_chain(&self, client: &Client, expected: u64) -> Result<(), ExecutionError> {
+        let result = self.call(client, "eth_chainId", json!([])).await?;
+        let result = result.map_err(|error| self.refused(&error))?;
+        let seen = result
+            .as_str()
+            .and_then(|text| text.strip_prefix("0x"))
+            .and_then(|digits| u64::from_str_radix(digits, 16).ok())
+            .ok_or_else(|| self.nonsense(result.to_string().as_bytes()))?;
+        if seen == expected {
+            Ok(())
+        } else {
+            Err(ExecutionError::OtherChain { seen, expected })
+        }
+    }
+
+    async fn ask_one(
+        &self,
+        client: &Client,
+        question: &ContractQuestion,
+    ) -> Result<bool, ExecutionError> {
+        let data = eip1271::call_data(&question.digest, &question.signature);
+        let parameters = json!([
+            {
+                "to": question.address.to_string(),
+                "data": format!("0x{}", hex::encode(data)),
+            },
+            "latest",
+        ]);
+        let result = match self.call(client, "eth_call", parameters).await? {
+            Ok(result) => result,
+            // Many wallets do not answer no, they revert.
+            Err(error) if error.is_revert() => return Ok(false),
+            Err(error) => return Err(self.refused(&error)),
+        };
+        let answer = result
+            .as_str()
+            .and_then(|text| text.strip_prefix("0x"))
+            .and_then(|digits| hex::decode(digits).ok())
+            .ok_or_else(|| self.nonsense(result.to_string().as_bytes()))?;
+        if answer.is_empty() {
+            return Err(ExecutionError::NoContract(question.address));
+        }
+        Ok(eip1271::is_yes(&answer))
+    }
+
+    /// One call. The inner error is the client's own.
+    async fn call(
+        &self,
+        client: &Client,
+        method: &str,
+        parameters: Value,
+    ) -> Result<Result<Value, RpcError>, ExecutionError> {
+        let body = json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": parameters});
+        let response = client
+            .post(self.0.clone())
+            .header(CONTENT_TYPE, "application/json")
+            .body(body.to_string())
+            .send()
+            .await
+            .map_err(|error| self.unreachable(error))?;
+        let status = response.status();
+        let is_success = status.is_success();
+        let bytes = match self.read(response).await {
+            Ok(bytes) => bytes,
+            Err(_) if !is_success => return Err(ExecutionError::Status(status.as_u16())),
+            Err(error) => return Err(error),
+        };
+        let answer: Result<Value, _> = serde_json::from_slice(&bytes);
+        // Some give errors of JSON-RPC with a status of HTTP; redirects are no answers whatever they carry.
+        match answer {
+            Ok(Value::Object(mut answer)) if is_success || status.is_client_error() => {
+                if let Some(error) = answer.get("error").filter(|error| !error.is_null()) {
+                    return Ok(Err(RpcError::of(error)));
+                }
+                match answer.remove("result") {
+                    Some(result) if is_success => Ok(Ok(result)),
+                    Some(_) | None if !is_success => Err(ExecutionError::Status(status.as_u16())),
+                    Some(_) | None => Err(self.nonsense(&bytes)),
+                }
+            }
+            Ok(_) | Err(_) if !is_success => Err(ExecutionError::Status(status.as_u16())),
+            Ok(_) | Err(_) => Err(self.nonsense(&bytes)),
+        }
+    }
+
+    async fn read(&self, mut response: Response) -> Result<Vec<u8>, ExecutionError> {
+        let mut bytes = Vec::new();
+        while let Some(chunk) = response
+            .chunk()
+            .await
+            .map_err(|error| self.unreachable(error))?
+        {
+            if bytes.len() + chunk.len() > MAX_ANSWER_BYTES {
+                return Err(ExecutionError::TooLarge);
+            }
+            bytes.extend_from_slice(&chunk);
+        }
+        Ok(bytes)
+    }
+}
+
+/// An error as JSON-RPC has it.
+struct RpcError {
+    code: i64,
+    /// As it came: see [`ExecutionRpc::shown`].
+    message: String,
+}
+
+impl RpcError {
+    fn of(error: &Value) -> Self {
+        let message = error.get("message").and_then(Value::as_str);
+        Self {
+            code: error
+                .get("code")
+                .and_then(Value::as_i64)
+                .unwrap_or_default(),
+            message: message.unwrap_or("without a reason").to_owned(),
+        }
+    }
+
+    /// Whether the contract refused and not the client. Older clients use other codes than [`REVERTED`].
+    fn is_revert(&self) -> bool {
+        self.code == REVERTED || self.message.to_lowercase().contains("revert")
+    }
+}
+
+fn client() -> Result<Client, ExecutionError> {
+    Client::builder()
+        .redirect(reqwest::redirect::Policy::none())
+        .connect_timeout(CONNECT_TIMEOUT)
+        .timeout(CALL_TIMEOUT)
+        .user_agent(concat!("charon-dkg/", env!("CARGO_PKG_VERSION")))
+        .tls_certs_merge(mozilla_roots())
+        .build()
+        .map_err(|error| ExecutionError::NoClient(causes(&error)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_found_before_the_text_is_cut() {
+        let rpc = ExecutionRpc::parse("https://host/abcdefghijklmnopqrstuvwxyz").unwrap();
+        for before in 250..310 {
+            let text = format!("{}abcdefghijklmnopqrstuvwxyz", "-".repeat(before));
+            let shown = rpc.shown(&text);
+            assert!(!shown.contains('a'), "{shown}");
+        }
+    }
+}

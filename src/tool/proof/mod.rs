@@ -1,0 +1,11 @@
+//! What is proved here, and what the others say they have.
+
+pub mod checked;
+pub mod confirm;
+pub mod contracts;
+pub mod execution;
+pub mod pasted;
+pub mod prove;
+pub mod receipt;
+pub mod receipts;
+pub mod verify;

@@ -1,0 +1,188 @@
+//! `receipt`: proves the data directory and prints this node's receipt, the same as before if nothing has changed.
+
+use serde::Serialize;
+
+use crate::ceremony::attempt::{Attempt, State};
+use crate::ceremony::facts;
+use crate::context::Context;
+use crate::error::{Failure, Kind};
+use crate::failures;
+use crate::machine::datadir::{self, Layout};
+use crate::machine::{guard, read};
+use crate::proof::{checked, prove, receipts, verify};
+use charon_files::cluster::names::CLUSTER_LOCK_FILE;
+use charon_files::cluster::{CharonVersion, ClusterLock};
+use charon_files::keys::k1::EnrKey;
+use charon_proof::confirm::{Cluster, ReceiptDocument, confirm, time_text};
+use charon_proof::receipt::{
+    CharonImage, RanWith, Receipt, Statement, StatementError, find_receipts,
+};
+use charon_proof::verify::{Material, Verified, VouchedFile};
+
+#[derive(Serialize)]
+struct Document {
+    schema: &'static str,
+    receipt: ReceiptDocument,
+}
+
+pub(crate) fn receipt(context: &Context) -> Result<(), Failure> {
+    let layout = context.layout()?;
+    verify::recover(context, &layout)?;
+    let proof = prove::prove(context, &layout)?;
+    datadir::create_state_dir(&layout).map_err(failures::state_dir)?;
+    let _guard = guard::claim_directory(&layout).map_err(failures::guard)?;
+    proof.remember(&layout)?;
+    let cluster = cluster_of(&proof.material, &proof.verified)?;
+    let receipt = issue(context, &layout, &cluster, &proof.verified, &proof.key)?;
+    context.result(
+        &format!("{receipt}\n"),
+        &Document {
+            schema: "charon-dkg.receipt/1",
+            receipt: ReceiptDocument::of(&receipt),
+        },
+    )?;
+    context.say("paste this line into the group's chat; there is nothing secret in it");
+    Ok(())
+}
+
+/// The receipt of a ceremony whose outputs were proved and have just been promoted. Expects the caller to hold the
+/// directory's guard.
+///
+/// # Errors
+/// If it cannot be kept.
+pub(crate) fn after_ceremony(
+    context: &Context,
+    layout: &Layout,
+    verified: &Verified,
+) -> Result<Receipt, Failure> {
+    let unexpected = |reason: String| Failure::new(Kind::Unexpected, reason);
+    let key = facts::enr_key(layout)
+        .map_err(unexpected)?
+        .ok_or_else(|| unexpected("the ENR key is gone".to_owned()))?;
+    let lock = checked::read_single(
+        &layout.data_dir().join(CLUSTER_LOCK_FILE),
+        read::CLUSTER_LOCK,
+    )?;
+    let material = Material {
+        cluster_lock: Some(lock),
+        ..Material::default()
+    };
+    let cluster = cluster_of(&material, verified)?;
+    prove::remember(layout, verified, &key, None)?;
+    issue(context, layout, &cluster, verified, &key)
+}
+
+/// The cluster of a lock that was verified.
+///
+/// # Errors
+/// If the lock is not the one that was verified.
+pub(crate) fn cluster_of(material: &Material, verified: &Verified) -> Result<Cluster, Failure> {
+    let unexpected = |reason: String| Failure::new(Kind::Unexpected, reason);
+    let file = material
+        .cluster_lock
+        .as_ref()
+        .ok_or_else(|| unexpected("a verified directory without a cluster lock".to_owned()))?;
+    if !verified.files().contains(&VouchedFile::new(file)) {
+        return Err(unexpected(format!(
+            "{} changed since it was verified",
+            file.path
+        )));
+    }
+    let lock = ClusterLock::parse(&file.bytes).map_err(|error| unexpected(error.to_string()))?;
+    Cluster::of(&lock.value, verified.lock_hash()).map_err(|error| unexpected(error.to_string()))
+}
+
+/// The receipt that this node gave before, as long as it still holds; otherwise a new one, which is kept. Expects the
+/// caller to hold the directory's guard.
+///
+/// # Errors
+/// If it cannot be kept.
+pub(crate) fn issue(
+    context: &Context,
+    layout: &Layout,
+    cluster: &Cluster,
+    verified: &Verified,
+    key: &EnrKey,
+) -> Result<Receipt, Failure> {
+    let mut kept = kept(layout, cluster)?;
+    let before = kept
+        .iter()
+        .filter(|receipt| {
+            let statement = receipt.statement();
+            statement.node == verified.node_index()
+                && statement.lock_hash == verified.lock_hash()
+                && receipt.is_signed_by(&key.public_key())
+        })
+        .max_by_key(|receipt| receipt.statement().time)
+        .cloned();
+    let ran_with = match before.as_ref().map(Receipt::statement) {
+        Some(statement) => statement.charon_version.clone().map(|version| RanWith {
+            image: statement.charon_image,
+            version,
+        }),
+        None => ran_with(layout, verified)?,
+    };
+    let now = u64::try_from(jiff::Timestamp::now().as_second()).unwrap_or(0);
+    let statement = Statement::of(verified, ran_with.as_ref(), env!("CARGO_PKG_VERSION"), now)
+        .map_err(statement_failure)?;
+    if let Some(before) = &before
+        && before.statement().agrees_with(&statement)
+    {
+        return Ok(before.clone());
+    }
+    let receipt = Receipt::sign(statement, key).map_err(statement_failure)?;
+    if let Some(before) = before {
+        context.warn(&format!(
+            "this receipt differs from the one of {}; tell everybody who has that one",
+            time_text(before.statement().time)
+        ));
+    }
+    kept.push(receipt.clone());
+    keep(layout, cluster, &kept)?;
+    Ok(receipt)
+}
+
+fn statement_failure(error: StatementError) -> Failure {
+    Failure::new(Kind::Unexpected, format!("no receipt for this: {error}"))
+}
+
+/// The receipts that are kept for this cluster's lock. What is damaged among them is as good as missing.
+///
+/// # Errors
+/// If there are some and they cannot be read.
+pub(crate) fn kept(layout: &Layout, cluster: &Cluster) -> Result<Vec<Receipt>, Failure> {
+    let text = receipts::read(layout, &cluster.lock_hash())
+        .map_err(|error| Failure::new(Kind::Unexpected, error.to_string()))?;
+    let found = find_receipts(&text).unwrap_or_default();
+    Ok(found.into_iter().filter_map(Result::ok).collect())
+}
+
+/// Keeps of these receipts what is needed. Expects the caller to hold the directory's guard.
+///
+/// # Errors
+/// If they cannot be written.
+pub(crate) fn keep(layout: &Layout, cluster: &Cluster, all: &[Receipt]) -> Result<(), Failure> {
+    // Whose deposit data is right makes no difference to what is evidence.
+    let confirmation = confirm(cluster, all, None);
+    receipts::write(layout, &cluster.lock_hash(), confirmation.evidence()).map_err(failures::file)
+}
+
+/// What the last ceremony here was run with, if it was for this definition.
+fn ran_with(layout: &Layout, verified: &Verified) -> Result<Option<RanWith>, Failure> {
+    let mut ran_with = None;
+    for attempt in Attempt::list(layout).map_err(failures::attempt)? {
+        let record = attempt.record().map_err(failures::attempt)?;
+        let same = record.definition_hash == verified.definition_hash().to_string();
+        if let (true, State::Promoted, Ok(version)) = (
+            same,
+            &record.state,
+            record.charon_version.parse::<CharonVersion>(),
+        ) {
+            ran_with = Some(RanWith {
+                image: CharonImage::parse(&record.charon_image),
+                version,
+            });
+        }
+    }
+    Ok(ran_with)
+}

@@ -1,0 +1,186 @@
+//! The receipts that a directory keeps, and its record of proved keystores: files of ours, in the state directory.
+//!
+//! ```text
+//! <state dir>/receipts/<lock hash>.txt    receipts of the operators of this lock, one a line
+//!             proved-keystores.json       which keystores were proved before, see [`charon_proof::proofs`]
+//! ```
+//!
+//! Neither is believed for being there: receipts are checked against the lock each time, the record against the ENR key.
+//! Both are replaced whole. Writing expects the caller to hold the directory's guard; reading does not.
+
+use std::path::{Path, PathBuf};
+
+use crate::machine::datadir::{self, Layout};
+use crate::machine::files::{FileError, Folder};
+use crate::machine::read::{self, Limit, ReadError};
+use charon_files::cluster::LockHash;
+use charon_proof::proofs::MAX_RECORD_BYTES;
+use charon_proof::receipt::Receipt;
+
+const RECEIPTS_DIR: &str = "receipts";
+const PROVED_FILE: &str = "proved-keystores.json";
+
+/// Three receipts of each of 256 operators, at most 492 characters each, take 380 KiB.
+const RECEIPTS: Limit = Limit {
+    bytes: 1 << 20,
+    what: "kept receipts",
+};
+
+const PROVED: Limit = Limit {
+    bytes: MAX_RECORD_BYTES,
+    what: "a record of proved keystores",
+};
+
+/// Where the receipts for a lock are kept, whether or not there are any.
+pub fn path(layout: &Layout, lock_hash: &LockHash) -> PathBuf {
+    layout.state_dir().join(RECEIPTS_DIR).join(name(lock_hash))
+}
+
+fn name(lock_hash: &LockHash) -> String {
+    format!("{}.txt", hex::encode(lock_hash.as_bytes()))
+}
+
+/// The text with the receipts for a lock; empty if none are kept.
+///
+/// # Errors
+/// If there is something else in its place, or it cannot be read.
+pub fn read(layout: &Layout, lock_hash: &LockHash) -> Result<String, ReadError> {
+    let relative = Path::new(RECEIPTS_DIR).join(name(lock_hash));
+    match read::read_in(layout.state_dir(), &relative, RECEIPTS) {
+        // What is not ASCII is no part of a receipt of ours.
+        Ok(bytes) => Ok(String::from_utf8_lossy(&bytes).into_owned()),
+        Err(error) if error.is_missing() => Ok(String::new()),
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether receipts are kept for any lock.
+pub fn are_kept(layout: &Layout) -> bool {
+    !locks(layout).is_empty()
+}
+
+/// The locks that receipts are kept for, besides this one, sorted. What cannot be listed is as good as not there.
+pub fn other_locks(layout: &Layout, lock_hash: &LockHash) -> Vec<LockHash> {
+    let mut others = locks(layout);
+    others.retain(|other| other != lock_hash);
+    others.sort_by(|one, other| one.as_bytes().cmp(other.as_bytes()));
+    others
+}
+
+fn locks(layout: &Layout) -> Vec<LockHash> {
+    let names = Folder::open(layout.state_dir())
+        .and_then(|state| state.folder(RECEIPTS_DIR))
+        .and_then(|receipts| receipts.names());
+    names
+        .unwrap_or_default()
+        .iter()
+        .filter_map(|name| LockHash::parse(&format!("0x{}", name.to_str()?.strip_suffix(".txt")?)))
+        .collect()
+}
+
+/// Keeps exactly these receipts for a lock. The state directory must exist.
+///
+/// # Errors
+/// If the operating system refuses or fails; then those that were kept before still are.
+pub fn write(layout: &Layout, lock_hash: &LockHash, receipts: &[Receipt]) -> Result<(), FileError> {
+    let text: String = receipts
+        .iter()
+        .map(|receipt| format!("{receipt}\n"))
+        .collect();
+    datadir::state_folder(layout, RECEIPTS_DIR)?.write(
+        &name(lock_hash),
+        text.as_bytes(),
+        layout.owner()?,
+    )
+}
+
+/// The record of proved keystores as it lies there; `None` if there is none.
+///
+/// # Errors
+/// If there is something else in its place, or it cannot be read.
+pub fn read_proved(layout: &Layout) -> Result<Option<Vec<u8>>, ReadError> {
+    match read::read_in(layout.state_dir(), Path::new(PROVED_FILE), PROVED) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(error) if error.is_missing() => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Replaces the record of proved keystores. The state directory must exist.
+///
+/// # Errors
+/// If the operating system refuses or fails; then the old record is still there.
+pub fn write_proved(layout: &Layout, record: &str) -> Result<(), FileError> {
+    Folder::open(layout.state_dir())?.write(PROVED_FILE, record.as_bytes(), layout.owner()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+    use crate::machine::testing::{Project, put, tree};
+    use charon_files::cluster::{DefinitionHash, NodeIndex};
+    use charon_files::keys::k1::EnrKey;
+    use charon_proof::receipt::{DepositFiles, Statement, find_receipts};
+
+    fn receipt(node: usize) -> Receipt {
+        let statement = Statement {
+            node: NodeIndex::new(node),
+            operators: 4,
+            lock_hash: LockHash::new([1; 32]),
+            definition_hash: DefinitionHash::new([2; 32]),
+            keystores: 1,
+            deposit_files: DepositFiles::of(&[]).unwrap(),
+            charon_image: None,
+            charon_version: None,
+            program_version: "0.1.0".to_owned(),
+            time: 0,
+        };
+        Receipt::sign(statement, &EnrKey::from_secret_bytes(&[7; 32]).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn what_is_kept_is_read_back_and_private() {
+        let project = Project::new();
+        let hash = LockHash::new([1; 32]);
+        assert_eq!(read(&project.layout, &hash).unwrap(), "");
+        write(&project.layout, &hash, &[receipt(0), receipt(1)]).unwrap();
+        let text = read(&project.layout, &hash).unwrap();
+        let kept: Vec<Receipt> = find_receipts(&text)
+            .unwrap()
+            .into_iter()
+            .map(Result::unwrap)
+            .collect();
+        assert_eq!(kept, [receipt(0), receipt(1)]);
+        let file = path(&project.layout, &hash);
+        let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o7777;
+        assert_eq!(mode(&file), 0o600);
+        assert_eq!(mode(file.parent().unwrap()), 0o700);
+        write(&project.layout, &hash, &[receipt(1)]).unwrap();
+        assert_eq!(tree(file.parent().unwrap()).len(), 1);
+        // Another ceremony has receipts of its own.
+        assert_eq!(read(&project.layout, &LockHash::new([2; 32])).unwrap(), "");
+    }
+
+    #[test]
+    fn what_lies_in_their_place_is_not_read() {
+        let project = Project::new();
+        let hash = LockHash::new([1; 32]);
+        let file = path(&project.layout, &hash);
+        put(&file, &vec![b' '; (1 << 20) + 1], 0o600);
+        assert!(read(&project.layout, &hash).is_err());
+        std::fs::remove_file(&file).unwrap();
+        std::os::unix::fs::symlink("/etc/passwd", &file).unwrap();
+        assert!(read(&project.layout, &hash).is_err());
+        std::os::unix::fs::symlink("/etc/passwd", project.layout.state_dir().join(PROVED_FILE))
+            .unwrap();
+        assert!(read_proved(&project.layout).is_err());
+        // Ours take their place without touching what they link to.
+        let before = std::fs::read("/etc/passwd").unwrap();
+        write(&project.layout, &hash, &[receipt(0)]).unwrap();
+        write_proved(&project.layout, "{}").unwrap();
+        assert_eq!(read_proved(&project.layout).unwrap().unwrap(), b"{}");
+        assert_eq!(std::fs::read("/etc/passwd").unwrap(), before);
+    }
+}

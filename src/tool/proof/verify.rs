@@ -1,0 +1,182 @@
+//! `verify`: proves a data directory, a bare cluster lock, a definition, or deposits against a lock.
+
+use std::path::Path;
+
+use crate::cli::VerifyArgs;
+use crate::context::Context;
+use crate::error::{Failure, Kind};
+use crate::failures;
+use crate::machine::datadir::Layout;
+use crate::machine::{guard, read};
+use crate::place;
+use crate::promote::journal;
+use crate::proof::checked;
+use crate::report;
+use charon_proof::verify::{Expectations, Material, Modes, Report, Scope, Verdict};
+
+pub(crate) fn verify(context: &Context, args: &VerifyArgs) -> Result<(), Failure> {
+    let (material, scope, what) = match (&args.lock, &args.definition) {
+        (Some(lock), _) => {
+            let mut material = Material {
+                cluster_lock: Some(checked::read_single(lock, read::CLUSTER_LOCK)?),
+                ..Material::default()
+            };
+            for path in &args.deposit {
+                let mut file = checked::read_single(path, read::DEPOSIT_DATA)?;
+                // As it was given: the files of several operators have the same name.
+                file.path = path.display().to_string();
+                material.deposit_data.push(file);
+            }
+            let scope = if args.deposit.is_empty() {
+                Scope::LockOnly
+            } else {
+                Scope::DepositsAgainstLock
+            };
+            (material, scope, lock.display().to_string())
+        }
+        (None, Some(definition)) => {
+            let material = Material {
+                definition: Some(checked::read_single(definition, read::DEFINITION)?),
+                ..Material::default()
+            };
+            (
+                material,
+                Scope::DefinitionOnly,
+                definition.display().to_string(),
+            )
+        }
+        (None, None) => {
+            let layout = layout(context, args.target.as_deref())?;
+            place::look(&layout).map_err(unverified)?;
+            recover(context, &layout)?;
+            let material = checked::read_data_dir(&layout)?;
+            (
+                material,
+                Scope::WholeDataDirectory,
+                layout.data_dir().display().to_string(),
+            )
+        }
+    };
+    let expectations = Expectations::default();
+    let report =
+        checked::verify_shown(context, &material, &expectations, scope, Modes::Private).report;
+    if args.quiet {
+        return checked::judge(&report, &what);
+    }
+    if report.verdict == Verdict::Pass {
+        return context.result(&text(&report, &what), &report);
+    }
+    // The report is the result also when it is bad: programs read it from standard output.
+    context.result_for_programs(&report)?;
+    checked::judge(&report, &what)
+}
+
+fn layout(context: &Context, target: Option<&Path>) -> Result<Layout, Failure> {
+    match target {
+        None => context.layout(),
+        // A project directory is taken for its data directory.
+        Some(path) if path.join(".charon").is_dir() => {
+            Layout::resolve(path, None).map_err(failures::layout)
+        }
+        Some(path) => Layout::resolve(path, Some(path)).map_err(|error| {
+            unverified(
+                Failure::new(Kind::VerificationFailed, error.to_string())
+                    .hint("name a data directory, or the project directory that it lies in"),
+            )
+        }),
+    }
+}
+
+/// What cannot be looked at cannot pass.
+fn unverified(failure: Failure) -> Failure {
+    Failure {
+        kind: Kind::VerificationFailed,
+        ..failure
+    }
+}
+
+/// A promotion that was cut short is finished or undone first, if this user may.
+pub(crate) fn recover(context: &Context, layout: &Layout) -> Result<(), Failure> {
+    if !journal::is_pending(layout) {
+        return Ok(());
+    }
+    let _guard = guard::claim_directory(layout).map_err(failures::guard)?;
+    if let Some(recovery) = journal::recover(layout).map_err(failures::journal)? {
+        context.recovered(&recovery);
+    }
+    Ok(())
+}
+
+/// How many deposits were checked, and where they stood: also in the lock from v1.6.0 on (charon
+/// cluster/distvalidator.go), and there alone if no files were given.
+fn deposits(report: &Report) -> String {
+    let files = u64::try_from(report.counts.deposit_files).unwrap_or(u64::MAX);
+    let place = if files == 0 {
+        "in the lock".to_owned()
+    } else {
+        report::count(files, "file")
+    };
+    format!("{} ({place})", report.counts.deposits)
+}
+
+/// A passed report for people.
+pub(crate) fn text(report: &Report, what: &str) -> String {
+    let mut text = format!("PASS {what}\n");
+    let mut line = |name: &str, value: &str| {
+        text.push_str(&format!("    {name:<16} {}\n", report::clean(value)));
+    };
+    if let Some(name) = report
+        .cluster_name
+        .as_deref()
+        .filter(|name| !name.is_empty())
+    {
+        line("cluster", name);
+    }
+    line(
+        "format",
+        &format!(
+            "{}, network {}",
+            report.definition_version.unwrap_or("unknown"),
+            report.network.as_deref().unwrap_or("unknown")
+        ),
+    );
+    if let Some(node) = &report.node {
+        let address = if node.address.is_empty() {
+            "unsigned"
+        } else {
+            &node.address
+        };
+        line(
+            "this node",
+            &format!(
+                "operator {} of {} ({address})",
+                node.operator, report.counts.operators
+            ),
+        );
+    }
+    line(
+        "validators",
+        &format!(
+            "{} ({} of {} operators sign)",
+            report.counts.validators, report.counts.threshold, report.counts.operators
+        ),
+    );
+    if report.node.is_some() {
+        line("keystores", &report.counts.keystores.to_string());
+    }
+    if report.counts.deposits > 0 {
+        line("deposits", &deposits(report));
+    }
+    for (name, hash) in [
+        ("config_hash", &report.config_hash),
+        ("definition_hash", &report.definition_hash),
+        ("lock_hash", &report.lock_hash),
+    ] {
+        if let Some(hash) = hash {
+            line(name, hash);
+        }
+    }
+    line("checks", &report.counts.checks_run.to_string());
+    text.push_str(&report::findings_text(&report.findings));
+    text
+}

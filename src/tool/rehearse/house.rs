@@ -1,0 +1,143 @@
+//! What all plays of one rehearsal share, and what is taken away when it is over, however it ended.
+
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::time::Duration;
+
+use crate::ceremony::plan::LABEL_ATTEMPT;
+use crate::context::Context;
+use crate::docker::{Engine, EngineError, Mode, probe};
+use crate::error::{Failure, Kind};
+use crate::rehearse::cast::Cast;
+use crate::rehearse::gates::Gates;
+
+/// The label by which Compose knows the containers of a project.
+pub(crate) const COMPOSE_PROJECT_LABEL: &str = "com.docker.compose.project";
+/// How often whatever is still being made when a rehearsal is stopped is looked for.
+const SWEEPS: usize = 40;
+/// Between two looks.
+const BETWEEN_SWEEPS: Duration = Duration::from_millis(250);
+/// So many looks that find nothing mean that nothing comes any more.
+const QUIET_SWEEPS: usize = 2;
+
+/// What all plays share.
+pub(crate) struct House<'a> {
+    pub(crate) context: &'a Context,
+    pub(crate) engine: &'a Engine,
+    pub(crate) mode: Mode,
+    pub(crate) cast: &'a Cast,
+    /// Beginning of every name that this rehearsal gives to something of the engine's.
+    pub(crate) name: String,
+    /// The directory of everything.
+    pub(crate) base: &'a Path,
+    /// The gate's part, or why it cannot be shown.
+    pub(crate) gates: Result<Gates, String>,
+    /// Time between two operators who come one after another.
+    pub(crate) pace: Duration,
+    stages: Mutex<Vec<String>>,
+}
+
+impl<'a> House<'a> {
+    pub(crate) fn new(
+        context: &'a Context,
+        engine: &'a Engine,
+        mode: Mode,
+        cast: &'a Cast,
+        base: &'a Path,
+        gates: Result<Gates, String>,
+        pace: Duration,
+    ) -> Self {
+        Self {
+            context,
+            engine,
+            mode,
+            cast,
+            name: format!("charon-dkg-rehearsal-{}", uuid::Uuid::new_v4().simple()),
+            base,
+            gates,
+            pace,
+            stages: Mutex::new(Vec::new()),
+        }
+    }
+
+    /// A name for the next stage, its network and its relay, which [`House::clear`] takes away.
+    pub(crate) fn next_name(&self) -> String {
+        let mut stages = match self.stages.lock() {
+            Ok(stages) => stages,
+            Err(poisoned) => poisoned.into_inner(),
+        };
+        let name = format!("{}-{}", self.name, stages.len() + 1);
+        stages.push(name.clone());
+        name
+    }
+
+    /// Removes whatever the engine was given; what stays is said. Processes of ours that were killed may have asked for
+    /// something that the engine is still making, so it looks until nothing comes any more.
+    pub(crate) async fn clear(&self) {
+        let mut quiet = 0;
+        let mut trouble = None;
+        for _ in 0..SWEEPS {
+            match self.sweep().await {
+                Ok(true) => quiet += 1,
+                Ok(false) => quiet = 0,
+                Err(error) => {
+                    quiet = 0;
+                    trouble = Some(error);
+                }
+            }
+            if quiet == QUIET_SWEEPS {
+                trouble = None;
+                break;
+            }
+            tokio::time::sleep(BETWEEN_SWEEPS).await;
+        }
+        let stages = match self.stages.lock() {
+            Ok(stages) => stages.clone(),
+            Err(poisoned) => poisoned.into_inner().clone(),
+        };
+        let mut troubles: Vec<EngineError> = trouble.into_iter().collect();
+        for name in stages {
+            troubles.extend(self.engine.remove_network(&name).await.err());
+        }
+        for error in troubles {
+            self.context
+                .warn(&format!("something of the rehearsal stays behind: {error}"));
+        }
+    }
+
+    /// Removes every container of this rehearsal. Whether there was none.
+    async fn sweep(&self) -> Result<bool, EngineError> {
+        let mut found = Vec::new();
+        let attempts = PathBuf::from(self.base);
+        for container in self.engine.find_with_label(LABEL_ATTEMPT).await? {
+            let attempt = container.labels.get(LABEL_ATTEMPT).map(Path::new);
+            if attempt.is_some_and(|attempt| attempt.starts_with(&attempts)) {
+                found.push(container.id);
+            }
+        }
+        for label in [
+            COMPOSE_PROJECT_LABEL,
+            crate::rehearse::stage::LABEL_REHEARSAL,
+            probe::LABEL_NETWORK,
+        ] {
+            for container in self.engine.find_with_label(label).await? {
+                let value = container.labels.get(label);
+                if value.is_some_and(|value| value.starts_with(&self.name)) {
+                    found.push(container.id);
+                }
+            }
+        }
+        for id in &found {
+            match self.engine.discard_container(id).await {
+                Ok(()) | Err(EngineError::NoSuchContainer { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(found.is_empty())
+    }
+}
+
+/// A failure of this machine.
+pub(crate) fn io(what: &'static str) -> impl Fn(std::io::Error) -> Failure {
+    move |error| Failure::new(Kind::Unexpected, format!("cannot {what}: {error}"))
+}

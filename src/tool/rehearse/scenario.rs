@@ -1,0 +1,602 @@
+//! Scenarios: each says what must happen, brings it about, and looks whether it did.
+
+use std::collections::BTreeMap;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use clap::ValueEnum as _;
+use futures_util::future::{join_all, try_join_all};
+use serde::Serialize;
+
+use crate::cli::{RehearseArgs, Scenario, ScenarioChoice};
+use crate::error::{Failure, Kind};
+use crate::rehearse::house::{House, io};
+use crate::rehearse::stage::{Act, Ended, Player, Size, Stage, give, write_for};
+use crate::report;
+use charon_files::cluster::names::{CLUSTER_LOCK_FILE, ENR_KEY_FILE};
+use charon_files::cluster::version::CharonVersion;
+
+/// A release of another line than the pin's, for whoever comes with the wrong one.
+const OTHER_RELEASE: CharonVersion = CharonVersion::release(1, 3, 3);
+/// How long a scenario may take, beside the time between operators.
+const PATIENCE: Duration = Duration::from_secs(20 * 60);
+/// Where keystores lie in a data directory.
+const KEYSTORES: &str = "validator_keys";
+
+impl Scenario {
+    /// As on the command line.
+    fn name(self) -> String {
+        let value = self.to_possible_value().unwrap_or_default();
+        value.get_name().to_owned()
+    }
+
+    /// What must happen.
+    const fn must(self) -> &'static str {
+        match self {
+            Self::LatePeer => {
+                "whoever is there waits and says for whom; when the last one comes, all end with the same proved files"
+            }
+            Self::OnePerMinute => {
+                "operators who come one after the other all end with the same proved files"
+            }
+            Self::ExistingKeys | Self::ExistingLock => {
+                "run refuses, names what lies there and touches nothing; after archive, which keeps it, all end well"
+            }
+            Self::Large => "ten operators and many validators end with the same proved files",
+            Self::MixedVersions => {
+                "both sides end at once, are told which releases met, and promote nothing; with one release all end well"
+            }
+            Self::MissingKeystore => {
+                "that operator's run names what is missing and promotes nothing; the others cannot confirm, and are told whose receipt is missing"
+            }
+            Self::Killed => {
+                "charon goes on without run, nothing is promoted; the next run goes on with the same container to the same proved files"
+            }
+            Self::FullDisk => {
+                "that operator is told that the disk is full and promotes nothing; the others may have whole files, but cannot confirm; after archive the same definition gives all the same proved files"
+            }
+            Self::WrongOwner => {
+                "run refuses, says who should own the ENR key and touches nothing; after `chown` all end well"
+            }
+        }
+    }
+
+    fn size(self, args: &RehearseArgs) -> Size {
+        let (operators, validators) = match self {
+            Self::Large => (10, 50),
+            Self::LatePeer
+            | Self::OnePerMinute
+            | Self::ExistingKeys
+            | Self::ExistingLock
+            | Self::MixedVersions
+            | Self::MissingKeystore
+            | Self::Killed
+            | Self::FullDisk
+            | Self::WrongOwner => (4, 2),
+        };
+        Size {
+            operators: args.operators.unwrap_or(operators),
+            validators: args.validators.unwrap_or(validators),
+        }
+    }
+
+    /// What the simulator is told to do wrong: the second operator's.
+    const fn fault(self) -> Option<&'static str> {
+        match self {
+            Self::MissingKeystore => Some("1=missing-keystore"),
+            Self::FullDisk => Some("1=full-disk"),
+            Self::LatePeer
+            | Self::OnePerMinute
+            | Self::ExistingKeys
+            | Self::ExistingLock
+            | Self::Large
+            | Self::MixedVersions
+            | Self::Killed
+            | Self::WrongOwner => None,
+        }
+    }
+}
+
+/// What came of a scenario.
+#[derive(Serialize)]
+pub(crate) struct Trial {
+    scenario: String,
+    must: &'static str,
+    /// `None` if it could not be shown here.
+    pub(crate) held: Option<bool>,
+    not_shown: Option<String>,
+    steps: Vec<Step>,
+    seconds: u64,
+}
+
+/// One thing that had to be so.
+#[derive(Serialize)]
+struct Step {
+    what: String,
+    held: bool,
+    seen: String,
+}
+
+impl Trial {
+    pub(crate) fn text(&self) -> String {
+        let result = match self.held {
+            Some(true) => "held",
+            Some(false) => "FAILED",
+            None => "NOT SHOWN",
+        };
+        let mut text = format!(
+            "{:<17} {result} ({}s): {}\n",
+            self.scenario, self.seconds, self.must
+        );
+        for step in &self.steps {
+            let mark = if step.held { "yes" } else { "NO " };
+            text.push_str(&format!("    {mark}  {}", step.what));
+            if !step.seen.is_empty() {
+                text.push_str(&format!(": {}", report::clean(&step.seen)));
+            }
+            text.push('\n');
+        }
+        if let Some(reason) = &self.not_shown {
+            text.push_str(&format!("    {}\n", report::clean(reason)));
+        }
+        text
+    }
+}
+
+/// Why a scenario went no further.
+enum Stopped {
+    /// It cannot be shown here.
+    NotShown(String),
+    /// The machine or the engine failed.
+    Broken(Failure),
+}
+
+impl From<Failure> for Stopped {
+    fn from(failure: Failure) -> Self {
+        Self::Broken(failure)
+    }
+}
+
+/// Plays the scenarios that were asked for, one after the other.
+pub(crate) async fn play(house: &House<'_>, args: &RehearseArgs) -> Result<Vec<Trial>, Failure> {
+    let asked: Option<Vec<Scenario>> = args
+        .scenario
+        .iter()
+        .map(|choice| match choice {
+            ScenarioChoice::One(one) => Some(*one),
+            ScenarioChoice::All => None,
+        })
+        .collect();
+    let asked = asked.unwrap_or_else(|| Scenario::value_variants().to_vec());
+    let mut trials = Vec::new();
+    for scenario in asked {
+        house
+            .context
+            .say(&format!("{}: {}", scenario.name(), scenario.must()));
+        let begin = Instant::now();
+        let mut steps = Steps::default();
+        let patience = PATIENCE + house.pace * u32::from(scenario.size(args).operators);
+        let played = one(house, scenario, scenario.size(args), &mut steps);
+        let outcome = tokio::time::timeout(patience, played).await;
+        let outcome = outcome.unwrap_or_else(|_| {
+            Err(Stopped::Broken(Failure::new(
+                Kind::Unexpected,
+                format!("it has not ended after {} minutes", patience.as_secs() / 60),
+            )))
+        });
+        let not_shown = match outcome {
+            Ok(()) => None,
+            Err(Stopped::NotShown(reason)) => Some(reason),
+            Err(Stopped::Broken(failure)) if failure.kind == Kind::Interrupted => {
+                return Err(failure);
+            }
+            Err(Stopped::Broken(failure)) => {
+                steps.check("the rehearsal itself works", false, failure.to_string());
+                None
+            }
+        };
+        house.clear().await;
+        let held = steps.0.iter().all(|step| step.held);
+        trials.push(Trial {
+            scenario: scenario.name(),
+            must: scenario.must(),
+            held: not_shown.is_none().then_some(held),
+            not_shown,
+            steps: steps.0,
+            seconds: begin.elapsed().as_secs(),
+        });
+    }
+    Ok(trials)
+}
+
+/// What is looked at in one scenario.
+#[derive(Default)]
+struct Steps(Vec<Step>);
+
+impl Steps {
+    fn check(&mut self, what: impl Into<String>, held: bool, seen: impl Into<String>) {
+        self.0.push(Step {
+            what: what.into(),
+            held,
+            seen: seen.into(),
+        });
+    }
+
+    /// A `run` that must not succeed.
+    fn ended(&mut self, player: &Player, ended: &Ended, code: i32, words: &[&str]) {
+        let message = ended.document["message"].as_str().unwrap_or_default();
+        let text = format!("{}{}", ended.document, ended.said);
+        self.check(
+            format!(
+                "operator {} is told so with exit code {code}",
+                player.number
+            ),
+            ended.code == code && words.iter().all(|word| text.contains(word)),
+            format!("exit code {}, {message}", ended.code),
+        );
+    }
+
+    fn nothing_promoted(&mut self, player: &Player) {
+        let there: Vec<&str> = [CLUSTER_LOCK_FILE, KEYSTORES]
+            .into_iter()
+            .filter(|name| player.data_dir().join(name).exists())
+            .collect();
+        self.check(
+            format!(
+                "operator {}'s data directory holds nothing new",
+                player.number
+            ),
+            there.is_empty(),
+            there.join(", "),
+        );
+    }
+
+    /// All operators have everything, and the same.
+    async fn all_well(&mut self, stage: &Stage<'_>, ended: &[Ended]) -> Result<(), Failure> {
+        let verified = stage
+            .players
+            .iter()
+            .map(|player| stage.ours(player, &["verify"]));
+        let verified = try_join_all(verified).await?;
+        let hashes: Vec<Option<&str>> = verified
+            .iter()
+            .map(|verified| verified.document["lock_hash"].as_str())
+            .collect();
+        let codes = |all: &[Ended]| {
+            let codes: Vec<String> = all.iter().map(|one| one.code.to_string()).collect();
+            codes.join(" ")
+        };
+        let good = ended.len() == stage.players.len()
+            && ended.iter().chain(&verified).all(|one| one.code == 0)
+            && hashes
+                .iter()
+                .all(|hash| hash.is_some() && *hash == hashes[0]);
+        let seen = if good {
+            format!("lock_hash {}", hashes[0].unwrap_or_default())
+        } else {
+            let hashes: Vec<&str> = hashes.iter().map(|hash| hash.unwrap_or("none")).collect();
+            format!(
+                "run ended with {}, verify with {}, lock_hash {}",
+                codes(ended),
+                codes(&verified),
+                hashes.join(" ")
+            )
+        };
+        self.check("all operators end with the same proved files", good, seen);
+        Ok(())
+    }
+
+    /// Everybody runs.
+    async fn all_run(&mut self, stage: &Stage<'_>) -> Result<(), Failure> {
+        let all = stage.players.iter().map(|player| stage.run(player, &[]));
+        let acts = all.collect::<Result<Vec<_>, _>>()?;
+        let ended = try_join_all(acts.into_iter().map(Act::end)).await?;
+        self.all_well(stage, &ended).await
+    }
+}
+
+async fn one(
+    house: &House<'_>,
+    scenario: Scenario,
+    size: Size,
+    steps: &mut Steps,
+) -> Result<(), Stopped> {
+    if scenario.fault().is_some() && !house.cast.simulated {
+        return Err(Stopped::NotShown(
+            "charon does that on no command; --engine simulated does".to_owned(),
+        ));
+    }
+    let mut stage = Stage::set(house, &scenario.name(), size, scenario.fault()).await?;
+    match scenario {
+        Scenario::LatePeer => late_peer(&stage, steps).await?,
+        Scenario::OnePerMinute => one_per_minute(&stage, steps).await?,
+        Scenario::ExistingKeys => {
+            let name = format!("{KEYSTORES}/keystore-0.json");
+            existing(&stage, steps, &name).await?;
+        }
+        Scenario::ExistingLock => existing(&stage, steps, CLUSTER_LOCK_FILE).await?,
+        Scenario::Large => steps.all_run(&stage).await?,
+        Scenario::MixedVersions => mixed_versions(&stage, steps).await?,
+        Scenario::MissingKeystore => missing_keystore(&stage, steps).await?,
+        Scenario::Killed => killed(&stage, steps).await?,
+        Scenario::FullDisk => full_disk(&mut stage, steps).await?,
+        Scenario::WrongOwner => wrong_owner(&stage, steps).await?,
+    }
+    Ok(())
+}
+
+/// The second operator, to whom things happen.
+fn victim<'a>(stage: &'a Stage<'_>) -> Result<&'a Player, Failure> {
+    let second = stage.players.get(1);
+    second.ok_or_else(|| Failure::new(Kind::Unexpected, "a rehearsal without a second operator"))
+}
+
+async fn late_peer(stage: &Stage<'_>, steps: &mut Steps) -> Result<(), Failure> {
+    let Some((late, present)) = stage.players.split_last() else {
+        return Ok(());
+    };
+    let acts = present.iter().map(|player| stage.run(player, &[]));
+    let mut acts = acts.collect::<Result<Vec<_>, _>>()?;
+    let words = format!(
+        "for 1 operator: operator {} of {}",
+        late.number,
+        stage.players.len()
+    );
+    let phrase = ["waiting", words.as_str()];
+    let told = join_all(acts.iter_mut().map(|act| act.until(&phrase))).await;
+    steps.check(
+        format!("all others say that they wait for operator {}", late.number),
+        !told.contains(&false),
+        format!("“waiting … {words}”"),
+    );
+    stage
+        .house
+        .context
+        .say(&format!("operator {} comes at last", late.number));
+    acts.push(stage.run(late, &[])?);
+    let ended = try_join_all(acts.into_iter().map(Act::end)).await?;
+    steps.all_well(stage, &ended).await
+}
+
+async fn one_per_minute(stage: &Stage<'_>, steps: &mut Steps) -> Result<(), Failure> {
+    let mut wait = Duration::ZERO;
+    let runs = stage.players.iter().map(|player| {
+        let before = wait;
+        wait += stage.house.pace;
+        async move {
+            tokio::time::sleep(before).await;
+            stage.run(player, &[])?.end().await
+        }
+    });
+    let ended = try_join_all(runs).await?;
+    steps.all_well(stage, &ended).await
+}
+
+async fn existing(stage: &Stage<'_>, steps: &mut Steps, name: &str) -> Result<(), Failure> {
+    let victim = victim(stage)?;
+    let data_dir = victim.data_dir();
+    let path = data_dir.join(name);
+    if let Some(dir) = path.parent().filter(|dir| *dir != data_dir) {
+        std::fs::create_dir(dir).map_err(io("make a directory"))?;
+        give(dir, victim.owner)?;
+    }
+    write_for(victim, &path, b"{\"of\": \"an earlier ceremony\"}\n")?;
+    let before = tree(&data_dir)?;
+    let top = name.split('/').next().unwrap_or(name);
+    let refused = stage.run(victim, &[])?.end().await?;
+    steps.ended(victim, &refused, 3, &[top, "archive"]);
+    steps.check(
+        "nothing in the data directory has changed",
+        tree(&data_dir)? == before,
+        "",
+    );
+    let archived = stage.ours(victim, &["archive", "--yes"]).await?;
+    let kept = archived.document["archive"].as_str().unwrap_or_default();
+    let same = std::fs::read(&path).is_err()
+        && std::fs::read(Path::new(kept).join(name)).ok().as_ref()
+            == before.get(&path).map(|entry| &entry.content);
+    steps.check("archive moves it aside and keeps it", same, kept);
+    steps.all_run(stage).await
+}
+
+async fn mixed_versions(stage: &Stage<'_>, steps: &mut Steps) -> Result<(), Stopped> {
+    let house = stage.house;
+    house
+        .cast
+        .other_release(house.context, house.engine, &OTHER_RELEASE)
+        .await
+        .map_err(Stopped::NotShown)?;
+    let (Some(first), victim) = (stage.players.first(), victim(stage)?) else {
+        return Ok(());
+    };
+    let release = OTHER_RELEASE.to_string();
+    let mut odd = stage.run(victim, &["--charon-version", &release])?;
+    if !odd.until(&["waiting", "for"]).await {
+        let ended = odd.end().await?;
+        let message = ended.document["message"].as_str().unwrap_or_default();
+        return Err(Stopped::NotShown(format!(
+            "operator {}'s run with charon {release} ended before anybody met it: exit code {}, {message}",
+            victim.number, ended.code
+        )));
+    }
+    let usual = stage.run(first, &[])?.end();
+    let (odd, usual) = tokio::join!(odd.end(), usual);
+    let line = |release: &CharonVersion| format!("v{}.{}", release.major, release.minor);
+    let releases = [line(&OTHER_RELEASE), line(&house.cast.release)];
+    let words: Vec<&str> = releases.iter().map(String::as_str).collect();
+    steps.ended(victim, &odd?, 6, &words);
+    steps.ended(first, &usual?, 6, &words);
+    for player in [victim, first] {
+        steps.nothing_promoted(player);
+    }
+    Ok(steps.all_run(stage).await?)
+}
+
+async fn missing_keystore(stage: &Stage<'_>, steps: &mut Steps) -> Result<(), Failure> {
+    let victim = victim(stage)?;
+    let runs = stage.players.iter().map(|player| stage.run(player, &[]));
+    let acts = runs.collect::<Result<Vec<_>, _>>()?;
+    let ended = try_join_all(acts.into_iter().map(Act::end)).await?;
+    let mut receipts = Vec::new();
+    let mut others_well = true;
+    for (player, ended) in stage.players.iter().zip(&ended) {
+        if player.number == victim.number {
+            steps.ended(player, ended, 4, &["keystore"]);
+            steps.nothing_promoted(player);
+        } else {
+            others_well &= ended.code == 0;
+            receipts.extend(ended.document["receipt"].as_str());
+        }
+    }
+    steps.check("all others have everything", others_well, "");
+    let others = stage.players.iter();
+    for player in others.filter(|player| player.number != victim.number) {
+        cannot_confirm(stage, steps, player, &receipts, victim.number).await?;
+    }
+    Ok(())
+}
+
+async fn killed(stage: &Stage<'_>, steps: &mut Steps) -> Result<(), Failure> {
+    let victim = victim(stage)?;
+    let mut first = stage.run(victim, &[])?;
+    let waits = first.until(&["waiting", "for"]).await;
+    first.kill().await?;
+    steps.check("run was killed while it waited for the others", waits, "");
+    steps.nothing_promoted(victim);
+    let runs = stage.players.iter().map(|player| stage.run(player, &[]));
+    let acts = runs.collect::<Result<Vec<_>, _>>()?;
+    let ended = try_join_all(acts.into_iter().map(Act::end)).await?;
+    let went_on = stage.players.iter().zip(&ended).any(|(player, ended)| {
+        player.number == victim.number && ended.said.contains("going on with container")
+    });
+    steps.check("the next run goes on with the same container", went_on, "");
+    steps.all_well(stage, &ended).await
+}
+
+async fn full_disk(stage: &mut Stage<'_>, steps: &mut Steps) -> Result<(), Failure> {
+    let victim_number = victim(stage)?.number;
+    let runs = stage.players.iter().map(|player| async {
+        let mut act = stage.run(player, &[])?;
+        if player.number != victim_number {
+            // They would wait for long; people agree to stop.
+            act.until(&["lost:"]).await;
+            act.interrupt()?;
+        }
+        act.end().await
+    });
+    let ended = try_join_all(runs).await?;
+    for (player, ended) in stage.players.iter().zip(&ended) {
+        if player.number == victim_number {
+            steps.ended(player, ended, 6, &["disk"]);
+            steps.nothing_promoted(player);
+        } else if ended.code == 0 {
+            // charon writes its files before it waits for the others a last time.
+            cannot_confirm(stage, steps, player, &[], victim_number).await?;
+            let archived = stage.ours(player, &["archive", "--yes"]).await?;
+            let kept = archived.document["archive"].as_str().unwrap_or_default();
+            steps.check("archive moves them aside", archived.code == 0, kept);
+        } else {
+            steps.ended(player, ended, 130, &[]);
+            steps.nothing_promoted(player);
+        }
+    }
+    stage.replace_relay().await?;
+    steps.all_run(stage).await
+}
+
+/// With these receipts an operator is told whose is missing.
+async fn cannot_confirm(
+    stage: &Stage<'_>,
+    steps: &mut Steps,
+    player: &Player,
+    receipts: &[&str],
+    missing: usize,
+) -> Result<(), Failure> {
+    let confirm = stage
+        .ours(player, &[&["confirm"], receipts].concat())
+        .await?;
+    let operators = confirm.document["operators"].as_array();
+    let line = operators.and_then(|all| all.get(missing.checked_sub(1)?));
+    let status = line.and_then(|line| line["status"].as_str());
+    steps.check(
+        format!(
+            "operator {} cannot confirm, and is told who is missing",
+            player.number
+        ),
+        confirm.code == 4 && status == Some("missing"),
+        format!(
+            "exit code {}, operator {missing}: {}",
+            confirm.code,
+            status.unwrap_or("unknown")
+        ),
+    );
+    Ok(())
+}
+
+async fn wrong_owner(stage: &Stage<'_>, steps: &mut Steps) -> Result<(), Stopped> {
+    let victim = victim(stage)?;
+    if victim.owner == rustix::process::getuid().as_raw() {
+        return Err(Stopped::NotShown(
+            "only root can give a file to somebody else, with an engine that is root's".to_owned(),
+        ));
+    }
+    let key = victim.data_dir().join(ENR_KEY_FILE);
+    give_to(&key, 0)?;
+    let before = tree(&victim.data_dir())?;
+    let refused = stage.run(victim, &[])?.end().await?;
+    let advice = format!("chown {} ", victim.owner);
+    steps.ended(victim, &refused, 3, &[&advice]);
+    steps.check(
+        "nothing in the data directory has changed",
+        tree(&victim.data_dir())? == before,
+        "",
+    );
+    give_to(&key, victim.owner)?;
+    Ok(steps.all_run(stage).await?)
+}
+
+/// What `chown` does.
+fn give_to(path: &Path, owner: u32) -> Result<(), Failure> {
+    std::os::unix::fs::chown(path, Some(owner), None).map_err(io("give a file away"))
+}
+
+/// A file or directory, as far as it could be changed.
+#[derive(PartialEq, Eq)]
+struct Entry {
+    mode: u32,
+    owner: u32,
+    content: Vec<u8>,
+}
+
+fn tree(dir: &Path) -> Result<BTreeMap<PathBuf, Entry>, Failure> {
+    let read = || -> std::io::Result<BTreeMap<PathBuf, Entry>> {
+        let mut found = BTreeMap::new();
+        let mut waiting = vec![dir.to_owned()];
+        while let Some(next) = waiting.pop() {
+            for entry in std::fs::read_dir(&next)? {
+                let path = entry?.path();
+                let meta = std::fs::symlink_metadata(&path)?;
+                let content = if meta.is_file() {
+                    std::fs::read(&path)?
+                } else {
+                    Vec::new()
+                };
+                if meta.is_dir() {
+                    waiting.push(path.clone());
+                }
+                let (mode, owner) = (meta.mode(), meta.uid());
+                found.insert(
+                    path,
+                    Entry {
+                        mode,
+                        owner,
+                        content,
+                    },
+                );
+            }
+        }
+        Ok(found)
+    };
+    read().map_err(io("look at a data directory"))
+}

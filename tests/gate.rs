@@ -318,6 +318,19 @@ impl Project {
         Said::of(&mut self.command(&[&program, words].concat(), &self.dir()))
     }
 
+    /// The provider's answer to a parent with Compose's name, which is all of Compose that it sees.
+    fn asked_by_compose(&self, words: &[&str]) -> Said {
+        let shell = [
+            "bash",
+            "-c",
+            r#"exec -a docker-compose sh -c '"$0" "$@"; exit $?' "$@""#,
+            "bash",
+            env!("CARGO_BIN_EXE_charon-dkg"),
+            "compose",
+        ];
+        Said::of(&mut self.command(&[&shell, words].concat(), &self.dir()))
+    }
+
     /// State of each service's container.
     fn states(&self) -> BTreeMap<String, String> {
         let filter = format!("label=com.docker.compose.project={}", self.name);
@@ -1009,6 +1022,19 @@ fn a_project_is_asked_about_itself_and_not_about_where_it_is_called_from() {
     let [main, gate] = files(&copied);
     for said in [
         project.compose_in(&copied, &["up", "-d", "charon"]),
+        // A value may be glued to its flag.
+        project.compose_in(&copied, &["-pfoo", "up", "-d", "charon"]),
+        project.compose_in(&copied, &["-p", "foo", "up", "-d", "charon"]),
+        project.compose_in(
+            &project.dir(),
+            &[
+                &format!("-f{main}"),
+                &format!("-f{gate}"),
+                "up",
+                "-d",
+                "charon",
+            ],
+        ),
         project.compose_in(
             &project.dir(),
             &["-f", &main, "-f", &gate, "up", "-d", "charon"],
@@ -1064,7 +1090,7 @@ fn a_file_by_hand_works_and_a_typing_error_in_it_refuses() {
 #[test]
 fn the_answer_to_compose_is_one_json_line_or_nothing() {
     let project = Project::new(Age::Today, USUAL).with_outputs();
-    let ask = |words: &[&str]| project.ours(&[&["compose"], words].concat());
+    let ask = |words: &[&str]| project.asked_by_compose(words);
     let dir = project.dir();
     let options = format!("--project-dir={}", dir.display());
     let said = ask(&["--project-name=p", "up", &options, "gate"]);
@@ -1098,6 +1124,17 @@ fn the_answer_to_compose_is_one_json_line_or_nothing() {
         let said = ask(words).good();
         assert_eq!((said.out.as_str(), said.err.as_str()), ("", ""));
     }
+    // Nobody else may ask: what is not understood closes the gate.
+    let said = project.ours(&[
+        "compose",
+        "--project-name=p",
+        "up",
+        "--require=verified",
+        &options,
+        "gate",
+    ]);
+    assert_eq!(said.code, 3);
+    assert!(said.out.contains("not asked by a Compose"), "{}", said.out);
     let said = ask(&["metadata"]).good();
     let metadata: Value = serde_json::from_str(&said.out).unwrap();
     assert!(metadata.get("up").is_none(), "{metadata}");

@@ -26,7 +26,7 @@ pub(crate) fn answer(words: &[OsString]) -> ExitCode {
         Ok(Request::Up(options)) => ask(&options, &spelling),
         Err(error) => Err(Closed::new(
             error.to_string(),
-            format!("{spelling} gate install, or mend the compose file"),
+            format!("{spelling} gate install, or correct the compose file"),
         )),
     };
     match answer {
@@ -68,35 +68,34 @@ fn ask(options: &Options, spelling: &str) -> Result<(), Closed> {
 }
 
 /// Where the project lies. `gate install` writes it down; a project that was copied or moved since would have the gate
-/// look into another one's data directory.
+/// look into another one's data directory. What cannot be told closes the gate.
 fn project_dir(options: &Options, spelling: &str) -> Result<PathBuf, Closed> {
-    let calling = compose::calling_project();
+    let calling = compose::calling_project().map_err(|unknown| {
+        Closed::new(
+            unknown.to_string(),
+            format!("{spelling} up, which starts the project of this directory"),
+        )
+    })?;
     let Some(written) = options
         .project_dir
         .as_deref()
         .filter(|dir| dir.is_absolute())
     else {
-        let base = match calling {
-            Some(dir) => dir,
-            None => std::env::current_dir().map_err(|error| {
-                Closed::new(error.to_string(), format!("{spelling} gate install"))
-            })?,
-        };
-        return Ok(base.join(options.project_dir.as_deref().unwrap_or(Path::new("."))));
+        return Ok(calling.join(options.project_dir.as_deref().unwrap_or(Path::new("."))));
     };
     let installed = compose::real_path(written);
-    match calling {
-        Some(calling) if calling != installed => Err(Closed::new(
-            format!(
-                "this gate was installed for {}, and compose was called for {}",
-                installed.display(),
-                calling.display()
-            ),
-            format!(
-                "{spelling} gate install --dir {}",
-                crate::report::quoted(&calling)
-            ),
-        )),
-        Some(_) | None => Ok(installed),
+    if calling == installed {
+        return Ok(installed);
     }
+    Err(Closed::new(
+        format!(
+            "this gate was installed for {}, and compose was called for {}",
+            installed.display(),
+            calling.display()
+        ),
+        format!(
+            "{spelling} gate install --dir {}",
+            crate::report::quoted(&calling)
+        ),
+    ))
 }

@@ -450,20 +450,53 @@ fn owner_of(there: &fs::Metadata) -> Owner {
     }
 }
 
-/// The directory of the project that our parent, Compose, was called for; `None` where that cannot be told.
+/// Why the project that Compose was called for cannot be told.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum UnknownCall {
+    /// The parent process is not Compose, or hides its command line.
+    #[error("this gate was not asked by a Compose that it knows: {seen}")]
+    NotCompose {
+        /// What is known of the parent.
+        seen: String,
+    },
+    /// A flag of another release.
+    #[error(
+        "Compose was called with {flag}, which this gate does not know, so it cannot tell for which project"
+    )]
+    UnknownFlag {
+        /// As typed, without its value.
+        flag: String,
+    },
+    /// No compose file where Compose looks.
+    #[error("Compose was called in {dir}, where this gate finds no compose file")]
+    NoProject {
+        /// Compose's own directory.
+        dir: PathBuf,
+    },
+}
+
+/// The directory of the project that our parent, Compose, was called for.
 ///
 /// A provider is not told. What Compose goes by is its command line, `COMPOSE_FILE`, and the nearest directory upwards
 /// with a compose file (compose-go `ProjectOptions.GetWorkingDir`).
-pub fn calling_project() -> Option<PathBuf> {
-    let parent = rustix::process::getppid()?.as_raw_nonzero();
-    // Only Linux has this; elsewhere the command line cannot be told.
-    let line = fs::read(format!("/proc/{parent}/cmdline")).ok()?;
+///
+/// # Errors
+/// Where that cannot be told; the gate is closed then.
+pub fn calling_project() -> Result<PathBuf, UnknownCall> {
+    let hidden = |error: &dyn std::fmt::Display| UnknownCall::NotCompose {
+        seen: format!("the command line of its parent process cannot be read ({error})"),
+    };
+    let parent = rustix::process::getppid().ok_or_else(|| hidden(&"there is none"))?;
+    let line = fs::read(format!("/proc/{}/cmdline", parent.as_raw_nonzero()))
+        .map_err(|error| hidden(&error))?;
     let words: Vec<OsString> = line
+        .strip_suffix(b"\0")
+        .unwrap_or(&line)
         .split(|byte| *byte == 0)
         .map(|word| OsStr::from_bytes(word).to_owned())
         .collect();
     // Compose starts us in its own directory.
-    let here = std::env::current_dir().ok()?;
+    let here = std::env::current_dir().map_err(|error| hidden(&error))?;
     let named = match named_project(&words)? {
         Named::Directory(dir) => Some(here.join(dir)),
         Named::File(file) if file == Path::new("-") => Some(here.clone()),
@@ -474,8 +507,9 @@ pub fn calling_project() -> Option<PathBuf> {
         here.ancestors()
             .find(|dir| DEFAULT_FILES.iter().any(|name| dir.join(name).exists()))
             .map(Path::to_owned)
-    })?;
-    fs::canonicalize(dir).ok()
+    });
+    dir.and_then(|dir| fs::canonicalize(dir).ok())
+        .ok_or(UnknownCall::NoProject { dir: here })
 }
 
 /// The directory of the first file in `COMPOSE_FILE`, of the environment or of `.env`.
@@ -500,86 +534,106 @@ enum Named {
     Nothing,
 }
 
-/// Reads the flags before Compose's command; `None` if this is not Compose as we know it.
-fn named_project(words: &[OsString]) -> Option<Named> {
-    const WITH_VALUE: [&str; 16] = [
-        "--ansi",
-        "--env-file",
-        "--parallel",
-        "--profile",
-        "--progress",
-        "--project-name",
-        "-p",
-        // docker's own, which come before `compose`.
-        "--config",
-        "--context",
-        "-c",
-        "--host",
-        "-H",
-        "--log-level",
-        "-l",
-        "--tlscacert",
-        "--tlscert",
-    ];
-    const WITHOUT_VALUE: [&str; 9] = [
-        "--all-resources",
-        "--compatibility",
-        "--dry-run",
-        "--verbose",
-        "--no-ansi",
-        "--debug",
-        "-D",
-        "--tls",
-        "--tlsverify",
-    ];
+/// What a flag before Compose's command is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Flag {
+    Directory,
+    File,
+    Value,
+    Switch,
+}
+
+/// The flags of docker, which come before `compose`, and of Compose, 1.29 to 5.
+const FLAGS: [(&str, Option<char>, Flag); 28] = [
+    ("project-directory", None, Flag::Directory),
+    ("workdir", None, Flag::Directory),
+    ("file", Some('f'), Flag::File),
+    ("ansi", None, Flag::Value),
+    ("env-file", None, Flag::Value),
+    ("parallel", None, Flag::Value),
+    ("profile", None, Flag::Value),
+    ("progress", None, Flag::Value),
+    ("project-name", Some('p'), Flag::Value),
+    ("config", None, Flag::Value),
+    ("context", Some('c'), Flag::Value),
+    ("host", Some('H'), Flag::Value),
+    ("log-level", Some('l'), Flag::Value),
+    ("tlscacert", None, Flag::Value),
+    ("tlscert", None, Flag::Value),
+    ("tlskey", None, Flag::Value),
+    ("all-resources", None, Flag::Switch),
+    ("compatibility", None, Flag::Switch),
+    ("dry-run", None, Flag::Switch),
+    ("insecure-registry", None, Flag::Value),
+    ("verbose", None, Flag::Switch),
+    ("no-ansi", None, Flag::Switch),
+    ("debug", Some('D'), Flag::Switch),
+    ("skip-hostname-check", None, Flag::Switch),
+    ("tls", None, Flag::Switch),
+    ("tlsverify", None, Flag::Switch),
+    ("version", Some('v'), Flag::Switch),
+    ("help", Some('h'), Flag::Switch),
+];
+
+/// Reads the flags before Compose's command, as pflag does (`-pNAME`, `-p=NAME` and `-p NAME` are one).
+fn named_project(words: &[OsString]) -> Result<Named, UnknownCall> {
     let mut words = words.iter();
-    let program = Path::new(words.next()?).file_name()?.to_str()?;
-    if !program.starts_with("docker-compose") {
-        return None;
+    let program = words.next().map(OsString::as_os_str).unwrap_or_default();
+    let name = Path::new(program).file_name().unwrap_or_default();
+    if !name.as_bytes().starts_with(b"docker-compose") {
+        return Err(UnknownCall::NotCompose {
+            seen: program.to_string_lossy().into_owned(),
+        });
     }
     let mut named = Named::Nothing;
     while let Some(word) = words.next() {
-        let word = word.to_str()?;
-        if !word.starts_with('-') {
+        let Some(bytes) = word.as_bytes().strip_prefix(b"-") else {
             if word == "compose" {
                 continue;
             }
-            return Some(named);
-        }
-        let (flag, inline) = match word.split_once('=') {
-            Some((flag, value)) => (flag, Some(OsString::from(value))),
-            None => (word, None),
+            return Ok(named);
         };
-        if WITHOUT_VALUE.contains(&flag) {
+        let mut take = |flag: Flag, glued: Option<&[u8]>| {
+            if flag == Flag::Switch {
+                return;
+            }
+            let value = match glued {
+                Some(glued) => PathBuf::from(OsStr::from_bytes(glued)),
+                None => PathBuf::from(words.next().cloned().unwrap_or_default()),
+            };
+            match flag {
+                Flag::Directory => named = Named::Directory(value),
+                Flag::File if named == Named::Nothing => named = Named::File(value),
+                Flag::File | Flag::Value | Flag::Switch => {}
+            }
+        };
+        if let Some(long) = bytes.strip_prefix(b"-") {
+            let mut parts = long.splitn(2, |byte| *byte == b'=');
+            let name = parts.next().unwrap_or_default();
+            let known = FLAGS.iter().find(|(long, ..)| long.as_bytes() == name);
+            let (.., flag) = known.ok_or_else(|| UnknownCall::UnknownFlag {
+                flag: format!("--{}", String::from_utf8_lossy(name)),
+            })?;
+            take(*flag, parts.next());
             continue;
         }
-        let value = |inline: Option<OsString>, next: Option<&OsString>| inline.or(next.cloned());
-        match flag {
-            "--project-directory" | "--workdir" => {
-                let dir = value(
-                    inline.clone(),
-                    if inline.is_none() { words.next() } else { None },
-                )?;
-                named = Named::Directory(dir.into());
+        let mut rest = bytes;
+        while let Some((letter, behind)) = rest.split_first() {
+            let letter = char::from(*letter);
+            let known = FLAGS.iter().find(|(_, short, _)| *short == Some(letter));
+            let (.., flag) = known.ok_or_else(|| UnknownCall::UnknownFlag {
+                flag: format!("-{letter}"),
+            })?;
+            if *flag == Flag::Switch {
+                rest = behind;
+                continue;
             }
-            "--file" | "-f" => {
-                let file = value(
-                    inline.clone(),
-                    if inline.is_none() { words.next() } else { None },
-                )?;
-                if named == Named::Nothing {
-                    named = Named::File(file.into());
-                }
-            }
-            _ if WITH_VALUE.contains(&flag) => {
-                if inline.is_none() {
-                    words.next();
-                }
-            }
-            _ => return None,
+            let glued = behind.strip_prefix(b"=").unwrap_or(behind);
+            take(*flag, (!behind.is_empty()).then_some(glued));
+            break;
         }
     }
-    Some(named)
+    Ok(named)
 }
 
 #[cfg(test)]
@@ -588,20 +642,25 @@ mod tests {
 
     use super::*;
 
-    fn named(line: &str) -> Option<Named> {
+    fn named(line: &str) -> Result<Named, UnknownCall> {
         let words: Vec<OsString> = line.split(' ').map(OsString::from).collect();
         named_project(&words)
     }
 
     #[test]
     fn composes_command_line_tells_the_project() {
-        let dir = |text: &str| Some(Named::Directory(PathBuf::from(text)));
-        let file = |text: &str| Some(Named::File(PathBuf::from(text)));
+        let dir = |text: &str| Ok(Named::Directory(PathBuf::from(text)));
+        let file = |text: &str| Ok(Named::File(PathBuf::from(text)));
+        let unknown = |flag: &str| {
+            Err(UnknownCall::UnknownFlag {
+                flag: flag.to_owned(),
+            })
+        };
         for (line, expected) in [
-            ("/x/docker-compose compose up -d", Some(Named::Nothing)),
+            ("/x/docker-compose compose up -d", Ok(Named::Nothing)),
             (
                 "docker-compose up --project-directory z",
-                Some(Named::Nothing),
+                Ok(Named::Nothing),
             ),
             ("docker-compose --project-directory a up", dir("a")),
             (
@@ -620,8 +679,24 @@ mod tests {
                 "/x/docker-compose --context far compose -p n --profile x --verbose -f - run f",
                 file("-"),
             ),
-            ("docker-compose --new-flag up", None),
-            ("bash -c up", None),
+            // What is glued to a short flag is its value.
+            ("docker-compose compose -pfoo up", Ok(Named::Nothing)),
+            ("docker-compose compose -fb/c.yml up", file("b/c.yml")),
+            ("docker-compose compose -f=b/c.yml up", file("b/c.yml")),
+            ("docker-compose -Dpfoo -Df b/c.yml up", file("b/c.yml")),
+            (
+                "docker-compose --tlskey k --tlsverify=false -H=h compose -f b/c.yml up",
+                file("b/c.yml"),
+            ),
+            ("docker-compose --new-flag up", unknown("--new-flag")),
+            ("docker-compose --new-flag=x up", unknown("--new-flag")),
+            ("docker-compose -Dz up", unknown("-z")),
+            (
+                "bash -c up",
+                Err(UnknownCall::NotCompose {
+                    seen: "bash".to_owned(),
+                }),
+            ),
         ] {
             assert_eq!(named(line), expected, "{line}");
         }

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs charon-dkg from this checkout so that `docker charon-dkg` works, and can take exactly that
-# back. `./install.sh --help` tells how. Debian and Ubuntu with curl, git and apt are enough.
+# back. `./install.sh --help` tells how. Debian and Ubuntu with git and apt are enough.
 # shellcheck disable=SC2015 # "a && b || die": die is wanted if either fails.
 # shellcheck disable=SC2317 # cleanup is called by a trap.
 set -eu
@@ -8,16 +8,11 @@ LC_ALL=C
 export LC_ALL
 umask 022
 
-# The toolchain that is fetched where there is none; rustup's own digests for the program that does it.
+# The toolchain that rustup is told to get where the packages of the distribution are too old.
 TOOLCHAIN=1.95.0
-RUSTUP_VERSION=1.29.0
-RUSTUP_SHA256_X86_64=4acc9acc76d5079515b46346a485974457b5a79893cfb01112423c89aeb5aa10
-RUSTUP_SHA256_AARCH64=9732d6c5e2a098d3521fca8145d826ae0aaa067ef2385ead08e6feac88fa5792
 
-# Compose knows providers, which the gate wants, since this release.
-COMPOSE_MINIMUM=2.36
-# The first Debian that packages such a Compose. Older ones get this one package from it.
-COMPOSE_SUITE=forky
+# Since this release Compose asks a gate by itself (providers); with an older one the gate is a service.
+COMPOSE_PROVIDERS=2.36
 
 FORWARDER_MARK='# charon-dkg forwarder: placed by install.sh, and install.sh --uninstall takes it away.'
 
@@ -35,7 +30,8 @@ Builds charon-dkg from this checkout and installs it so that `docker charon-dkg`
   --plugin-dir DIR  put docker-charondkg there, where docker looks for plugins
   --no-forwarder    leave docker alone: `docker charondkg` works, `docker charon-dkg` does not
   --with-docker     first install and start a docker engine and Compose where there is none
-  --yes             do what is missing (packages, Rust) without asking
+  --yes             install what is missing (packages, Rust) without asking
+  --prepare         install only what building needs, and stop
   --binary FILE     install this charon-dkg instead of building one
   --uninstall       take back exactly what was put there (give the same --prefix or --user)
   --print WHAT      print what would be placed: forwarder, sh or fish
@@ -63,63 +59,42 @@ die() {
 # What is placed
 # ---------------------------------------------------------------------------------------------------
 
-# The forwarder. Its variables have long names because a variable that the caller exported under the
-# same name would reach docker changed.
+# Its variables have long names because one that the caller exported under the same name would reach
+# docker changed.
 print_forwarder() {
   printf '#!/bin/sh\n%s\n' "$FORWARDER_MARK"
   cat <<'EOF'
-# docker allows no hyphen in the name of a plugin, so `docker charon-dkg ...` becomes
-# `docker charondkg ...`. Everything else reaches the next docker on PATH exactly as it was typed.
+# Turns `docker charon-dkg ...` into `docker charondkg ...`, since docker allows no hyphen in the name of
+# a plugin, and hands everything else to the next docker on PATH exactly as it was typed.
 charondkg_mark='# charon-dkg forwarder: placed by install.sh, and install.sh --uninstall takes it away.'
 
-# Is the first word, behind docker's global flags, ours? Those flags are the same from 19.03 to 29.
-charondkg_at='' charondkg_count=0 charondkg_skip=''
+# Our word is the first behind docker's global flags, which are the same from 19.03 to 29.
+charondkg_look=1 charondkg_value=''
 for charondkg_word do
-  charondkg_count=$((charondkg_count + 1))
-  if [ -n "$charondkg_skip" ]; then
-    charondkg_skip=''
-    continue
-  fi
-  case $charondkg_word in
-    charon-dkg)
-      charondkg_at=$charondkg_count
-      break
-      ;;
-    --config | --context | --host | --log-level | --tlscacert | --tlscert | --tlskey)
-      charondkg_skip=1
-      ;;
-    # What docker's completion for bash, zsh and fish calls with the words typed so far.
-    __complete | __completeNoDesc) ;;
-    --*) ;;
-    -?*)
-      # Short flags may share one hyphen; -c, -H and -l take what follows them.
-      charondkg_word=${charondkg_word#-}
-      while :; do
-        case $charondkg_word in
-          [Dhv]*) charondkg_word=${charondkg_word#?} ;;
-          *) break ;;
-        esac
-      done
-      case $charondkg_word in c | H | l) charondkg_skip=1 ;; esac
-      ;;
-    *) break ;;
-  esac
-done
-
-if [ -n "$charondkg_at" ]; then
-  charondkg_front='' charondkg_count=1
-  while [ "$charondkg_count" -lt "$charondkg_at" ]; do
-    eval "charondkg_arg$charondkg_count=\$1"
-    charondkg_front="$charondkg_front \"\$charondkg_arg$charondkg_count\""
-    shift
-    charondkg_count=$((charondkg_count + 1))
-  done
   shift
-  eval "set -- $charondkg_front charondkg \"\$@\""
-  # So that usage lines and advice repeat what was typed.
-  CHARON_DKG_SPELLING='docker charon-dkg'
-  export CHARON_DKG_SPELLING
-fi
+  if [ -n "$charondkg_value" ]; then
+    charondkg_value=''
+  elif [ -n "$charondkg_look" ]; then
+    case $charondkg_word in
+      charon-dkg)
+        charondkg_word=charondkg charondkg_look=''
+        # So that usage lines and advice repeat what was typed.
+        CHARON_DKG_SPELLING='docker charon-dkg'
+        export CHARON_DKG_SPELLING
+        ;;
+      --config | --context | --host | --log-level | --tlscacert | --tlscert | --tlskey) charondkg_value=1 ;;
+      # What docker's completion for bash, zsh and fish calls with the words typed so far.
+      __complete | __completeNoDesc | --*) ;;
+      # Short flags may share one hyphen. A -c, -H or -l at the end takes the next word.
+      -[cHl] | -[Dhv]*[cHl])
+        case ${charondkg_word%?} in -*[!Dhv]*) ;; *) charondkg_value=1 ;; esac
+        ;;
+      -?*) ;;
+      *) charondkg_look='' ;;
+    esac
+  fi
+  set -- "$@" "$charondkg_word"
+done
 
 # The next docker: the first one behind this forwarder on PATH, or the first of all if this one is not
 # on PATH. No forwarder is ever called by another, so there is no loop.
@@ -132,15 +107,13 @@ while [ -n "$charondkg_path" ]; do
   if [ "$charondkg_file" -ef "$0" ]; then
     [ -n "$charondkg_seen" ] || charondkg_next=''
     charondkg_seen=1
-    continue
+  elif [ -z "$charondkg_next" ] && [ -f "$charondkg_file" ] && [ -x "$charondkg_file" ]; then
+    charondkg_one='' charondkg_two=''
+    { read -r charondkg_one && [ "$charondkg_one" = '#!/bin/sh' ] && read -r charondkg_two; } \
+      2>/dev/null <"$charondkg_file"
+    [ "$charondkg_two" = "$charondkg_mark" ] || charondkg_next=$charondkg_file
   fi
-  if [ -n "$charondkg_next" ] || [ ! -f "$charondkg_file" ] || [ ! -x "$charondkg_file" ]; then continue; fi
-  charondkg_one='' charondkg_two=''
-  { read -r charondkg_one && [ "$charondkg_one" = '#!/bin/sh' ] && read -r charondkg_two; } \
-    2>/dev/null <"$charondkg_file"
-  [ "$charondkg_two" = "$charondkg_mark" ] || charondkg_next=$charondkg_file
 done
-
 if [ -z "$charondkg_next" ]; then
   echo "docker: not found: $0 only forwards, and there is no other docker behind it on PATH" >&2
   exit 127
@@ -195,18 +168,8 @@ version_ge() {
 }
 
 is_root() { [ "$(id -u)" -eq 0 ]; }
-
 can_be_root() { is_root || command -v sudo >/dev/null 2>&1; }
-
-as_root() {
-  if is_root; then "$@"; else sudo -- "$@"; fi
-}
-
-# How a person would have to type a command that needs root.
-root_words() {
-  if is_root; then out "$*"; else out "sudo $*"; fi
-}
-
+as_root() { if is_root; then "$@"; else sudo -- "$@"; fi; }
 is_interactive() { [ -t 0 ] && [ -t 2 ]; }
 
 # agree QUESTION: yes by --yes, or by an answer at the terminal.
@@ -215,14 +178,17 @@ agree() {
   is_interactive || return 1
   printf '%s [Y/n] ' "$1" >&2
   read -r answer || return 1
-  case $answer in '' | [Yy] | [Yy][Ee][Ss]) return 0 ;; *) return 1 ;; esac
+  case $answer in '' | [Yy] | [Yy][Ee][Ss]) ;; *) return 1 ;; esac
 }
 
 has_apt() { command -v apt-get >/dev/null 2>&1; }
 
+# Once in a run; a list that cannot be read is no reason to give up on the others.
 apt_update() {
+  [ -z "$apt_updated" ] || return 0
+  apt_updated=1
   say "Reading the package lists (apt-get update)"
-  as_root apt-get -qq -o DPkg::Lock::Timeout=120 update >&2
+  as_root apt-get -qq -o DPkg::Lock::Timeout=120 update >&2 || say "apt-get update failed; going on with the lists that are here"
 }
 
 apt_install() {
@@ -251,15 +217,6 @@ as_builder() {
   fi
 }
 
-builder_home() {
-  if [ -n "${CARGO_HOME-}" ] && [ "$(as_builder id -u)" = "$(id -u)" ]; then
-    out "$CARGO_HOME"
-  else
-    # shellcheck disable=SC2016 # The builder's own HOME.
-    as_builder sh -c 'printf "%s\n" "$HOME/.cargo"'
-  fi
-}
-
 cc_works() {
   printf '#include <stdlib.h>\nint main(void) { return EXIT_SUCCESS; }\n' >"$work/probe.c"
   "${CC:-cc}" -o "$work/probe" "$work/probe.c" >/dev/null 2>&1
@@ -276,18 +233,18 @@ rust_at() {
 }
 
 find_rust() {
-  rustup_bin=$(builder_home)/bin
+  if [ -n "${CARGO_HOME-}" ] && [ "$(as_builder id -u)" = "$(id -u)" ]; then
+    rustup_bin=$CARGO_HOME/bin
+  else
+    # shellcheck disable=SC2016 # The builder's own HOME.
+    rustup_bin=$(as_builder sh -c 'printf "%s\n" "$HOME/.cargo/bin"')
+  fi
   rust_at '' && return
-  [ ! -d "$rustup_bin" ] || { rust_at "$rustup_bin" && return; }
-  # Where Ubuntu's packages of one release each are.
-  for rust_candidate in /usr/lib/rust-*/bin; do
+  # The last are Ubuntu's packages of one release each.
+  for rust_candidate in "$rustup_bin" /usr/lib/rust-*/bin; do
     [ ! -d "$rust_candidate" ] || { rust_at "$rust_candidate" && return; }
   done
-  if find_rustup; then
-    rust_at "$rustup_dir" "$TOOLCHAIN" && return
-    rust_at "$rustup_dir" stable && return
-  fi
-  return 1
+  find_rustup && { rust_at "$rustup_dir" "$TOOLCHAIN" || rust_at "$rustup_dir" stable; }
 }
 
 find_rustup() {
@@ -300,126 +257,66 @@ find_rustup() {
 # The packages of this distribution with a new enough Rust, if there are any.
 rust_packages() {
   for rust_package in cargo cargo-web "$(apt-cache pkgnames cargo-1. 2>/dev/null | grep -x 'cargo-1\.[0-9]*' | sort -V | tail -n 1)"; do
-    [ -n "$rust_package" ] || continue
     rust_compiler=rustc${rust_package#cargo}
-    if version_ge "$(candidate "$rust_compiler")" "$rust_needed"; then
+    if [ -n "$rust_package" ] && version_ge "$(candidate "$rust_compiler")" "$rust_needed"; then
       out "$rust_package $rust_compiler"
       return
     fi
   done
 }
 
-install_rustup() {
-  case $(uname -m) in
-    x86_64) rustup_sha256=$RUSTUP_SHA256_X86_64 ;;
-    aarch64 | arm64) rustup_sha256=$RUSTUP_SHA256_AARCH64 ;;
-    *) die 1 "no Rust $rust_needed for this kind of processor ($(uname -m)) is known to this script" ;;
-  esac
-  rustup_machine=$(uname -m)
-  [ "$rustup_machine" != arm64 ] || rustup_machine=aarch64
-  say "Fetching rustup $RUSTUP_VERSION and Rust $TOOLCHAIN, into $(dirname -- "$rustup_bin")"
-  command -v curl >/dev/null 2>&1 || die 1 "curl is needed to fetch rustup: $(root_words apt-get install -y curl ca-certificates)"
-  curl --proto '=https' --tlsv1.2 -fsSL -o "$work/rustup-init" \
-    "${RUSTUP_UPDATE_ROOT:-https://static.rust-lang.org/rustup}/archive/$RUSTUP_VERSION/$rustup_machine-unknown-linux-gnu/rustup-init" ||
-    die 1 "rustup could not be fetched; nothing was changed"
-  [ "$(digest "$work/rustup-init")" = "$rustup_sha256" ] ||
-    die 1 "what came as rustup is not rustup $RUSTUP_VERSION (sha256 $(digest "$work/rustup-init")); it was not run"
-  chmod 755 "$work/rustup-init"
-  chmod 711 "$work"
-  as_builder "$work/rustup-init" -q -y --no-modify-path --profile minimal --default-toolchain "$TOOLCHAIN" >&2 ||
-    die 1 "rustup could not install Rust $TOOLCHAIN"
-}
-
-# Sees to a C compiler and to Rust, or stops with the one command that gets them.
+# Sees to a C compiler and to Rust, or stops with the command that gets them.
 prepare_build() {
-  rust_needed=$(sed -n 's/^rust-version = "\([0-9.]*\)".*/\1/p' "$here/Cargo.toml")
-  want_packages='' want_rust=''
-  cc_works || want_packages='gcc libc6-dev'
-  find_rust || want_rust=1
-  [ -n "$want_packages$want_rust" ] || return 0
+  rust_needed=$(sed -n 's/^rust-version = "\([0-9.]*\)".*/\1/p' "$here/Cargo.toml" | head -n 1)
+  build_packages='' toolchain_too=''
+  cc_works || build_packages=' gcc libc6-dev'
+  find_rust || toolchain_too=1
+  [ -n "$build_packages$toolchain_too" ] || return 0
 
   # Looking into fresh lists is all that is done before there is a yes.
-  if has_apt && can_be_root && { is_root || [ "$yes" = 1 ] || is_interactive; }; then
-    apt_update || say "apt-get update failed; going on without"
-  fi
-  distribution=''
-  [ -z "$want_rust" ] || ! has_apt || ! can_be_root || distribution=$(rust_packages)
-  rust_how=''
-  if [ -n "$want_rust" ]; then
-    if find_rustup; then
-      rust_how=toolchain
-    elif [ -n "$distribution" ]; then
-      rust_how=packages
+  if has_apt && can_be_root && { is_root || [ "$yes" = 1 ] || is_interactive; }; then apt_update; fi
+  if [ -n "$toolchain_too" ] && ! find_rustup; then
+    rust_found=$(rust_packages)
+    if [ -n "$rust_found" ]; then
+      toolchain_too=''
+    elif [ -n "$(candidate rustup)" ]; then
+      rust_found=rustup
     else
-      rust_how=rustup
+      die 3 "building needs Rust $rust_needed or newer, and there is no package of it here" \
+        "Install it with rustup (https://rustup.rs), and then again:" "./install.sh${rerun_words:+ $rerun_words}"
     fi
-    if [ "$rust_how" = packages ] && [ "$yes" = 0 ] && is_interactive; then
-      say "Rust $rust_needed or newer is needed to build, and is not here. It can come from"
-      say "  1) this distribution: $distribution (recommended)"
-      say "  2) rustup, the Rust project's own installer, into $(dirname -- "$rustup_bin")"
-      printf '1, 2, or anything else to stop: ' >&2
-      read -r answer || answer=''
-      case $answer in
-        1) ;;
-        2) rust_how=rustup ;;
-        *) die 3 "stopped; nothing was installed" ;;
-      esac
-    fi
-    [ "$rust_how" != packages ] || want_packages="$want_packages $distribution"
+    build_packages="$build_packages $rust_found"
   fi
-  want_packages=${want_packages# }
+  build_packages=${build_packages# }
+  [ -z "$build_packages" ] || has_apt || die 3 "building needs a C compiler with its headers; install one and try again"
 
-  # The whole of what is missing, as a person would type it.
+  # All that is missing, as a person would type it.
   set --
-  if [ -n "$want_packages" ]; then
-    if has_apt; then
-      set -- "$@" "$(root_words "apt-get install -y $want_packages")"
-    else
-      die 3 "a C compiler with its headers and Rust $rust_needed or newer are needed to build; install them and try again"
-    fi
-  fi
-  case $rust_how in
-    toolchain) set -- "$@" "rustup toolchain install $TOOLCHAIN --profile minimal" ;;
-    rustup) set -- "$@" "(rustup $RUSTUP_VERSION, then) rustup toolchain install $TOOLCHAIN --profile minimal" ;;
-  esac
-  if ! agree "To build, this is missing and would be installed now: $*"; then
-    if [ "$#" = 1 ] && [ "$rust_how" != rustup ]; then
-      die 3 "something that building needs is not here. This gets it:" "$1" \
-        "or let this script do it:" "./install.sh --yes${rerun_words:+ $rerun_words}"
-    fi
-    die 3 "something that building needs is not here (Rust $rust_needed or newer${want_packages:+; $want_packages}). This gets it and goes on:" \
-      "./install.sh --yes${rerun_words:+ $rerun_words}"
-  fi
-
-  if [ -n "$want_packages" ]; then
-    can_be_root || die 3 "packages are missing and there is no way to become root here. Ask for:" "apt-get install -y $want_packages"
+  if is_root; then missing_sudo=''; else missing_sudo='sudo '; fi
+  [ -z "$build_packages" ] || set -- "${missing_sudo}apt-get install -y $build_packages"
+  [ -z "$toolchain_too" ] || set -- "$@" "rustup toolchain install $TOOLCHAIN --profile minimal"
+  agree "This is needed to build, and would be installed now: $*" ||
+    die 3 "building needs a C compiler and Rust $rust_needed or newer. Missing here:" "$@" \
+      "This installs it and goes on:" "./install.sh --yes${rerun_words:+ $rerun_words}"
+  if [ -n "$build_packages" ]; then
+    can_be_root || die 3 "packages are missing, and there is no sudo here. Have this run as root:" "apt-get install -y $build_packages"
     # shellcheck disable=SC2086 # A list of package names.
-    apt_install $want_packages ||
-      die 1 "the packages could not be installed: $want_packages"
+    apt_install $build_packages || die 1 "the packages could not be installed: $build_packages"
   fi
-  case $rust_how in
-    toolchain)
-      as_builder "${rustup_dir:+$rustup_dir/}rustup" toolchain install "$TOOLCHAIN" --profile minimal --no-self-update >&2 ||
-        die 1 "rustup could not install Rust $TOOLCHAIN"
-      ;;
-    rustup) install_rustup ;;
-  esac
+  if [ -n "$toolchain_too" ]; then
+    find_rustup && as_builder "${rustup_dir:+$rustup_dir/}rustup" toolchain install "$TOOLCHAIN" --profile minimal >&2 ||
+      die 1 "rustup could not install Rust $TOOLCHAIN"
+  fi
   cc_works || die 1 "the C compiler still does not work: ${CC:-cc}"
   find_rust || die 1 "Rust $rust_needed or newer is still not here"
 }
 
 build() {
-  [ -f "$here/Cargo.toml" ] && grep -qx 'name = "charon-dkg"' "$here/Cargo.toml" ||
-    die 2 "there is no charon-dkg source beside this script" "Run it in a clone of the repository, or give --binary FILE."
-  prepare_build
-  target=${CARGO_TARGET_DIR:-$here/target}
-  case $target in /*) ;; *) target=$PWD/$target ;; esac
   say "Building charon-dkg with Rust $rust_version (some minutes the first time)"
   build_path=${rust_dir:+$rust_dir:}$PATH
   as_builder env "PATH=$build_path" ${rust_toolchain:+"RUSTUP_TOOLCHAIN=$rust_toolchain"} \
     cargo build --release --locked --manifest-path "$here/Cargo.toml" --target-dir "$target" --bins --workspace >&2 ||
     die 1 "the build failed; nothing was installed"
-  binary=$target/release/charon-dkg
 }
 
 # ---------------------------------------------------------------------------------------------------
@@ -433,114 +330,61 @@ engine_version() {
   }
 }
 
-wait_for_engine() {
-  wait_count=0
-  while [ "$wait_count" -lt "$1" ]; do
-    engine_version >/dev/null && return
-    sleep 1
-    wait_count=$((wait_count + 1))
-  done
-  return 1
-}
+has_engine_programs() { command -v docker >/dev/null 2>&1 && PATH=$PATH:/usr/sbin:/sbin command -v dockerd >/dev/null 2>&1; }
+
+compose_version() { docker compose version --short 2>/dev/null || docker-compose version --short 2>/dev/null; }
 
 start_engine() {
   if [ -d /run/systemd/system ]; then
     say "Starting the engine (systemctl enable --now docker)"
-    as_root systemctl enable --now docker >&2 && wait_for_engine 60
-    return
+    as_root systemctl enable --now docker >&2
+  elif ! { [ -x /etc/init.d/docker ] && say "Starting the engine (service docker start)" && as_root service docker start >&2; }; then
+    say "Starting the engine (dockerd, until the machine stops; its log is /var/log/docker.log)"
+    # shellcheck disable=SC2016 # Expanded by the inner shell.
+    as_root sh -c 'PATH=$PATH:/usr/sbin:/sbin; setsid nohup dockerd >>/var/log/docker.log 2>&1 </dev/null &'
   fi
-  if [ -x /etc/init.d/docker ]; then
-    say "Starting the engine (service docker start)"
-    as_root service docker start >&2 && wait_for_engine 30 && return
-  fi
-  say "Starting the engine (dockerd, until the machine stops; its log is /var/log/docker.log)"
-  # shellcheck disable=SC2016 # Expanded by the inner shell.
-  as_root sh -c 'PATH=$PATH:/usr/sbin:/sbin; setsid nohup dockerd >>/var/log/docker.log 2>&1 </dev/null &'
-  wait_for_engine 60
-}
-
-compose_version() { docker compose version --short 2>/dev/null; }
-
-# Debian's older releases: one package from a newer one, everything else there pinned out of reach.
-add_compose_suite() {
-  [ "$(sed -n 's/^ID=//p' /etc/os-release)" = debian ] || return 1
-  suite=$(sed -n 's/^VERSION_CODENAME=//p' /etc/os-release)
-  # The mirror and the key that this machine uses already.
-  # shellcheck disable=SC2016 # apt expands these.
-  mirror=$(apt-get indextargets --format '$(CODENAME)|$(COMPONENT)|$(REPO_URI)|$(SIGNED_BY)' 'Created-By: Packages' |
-    sed -n "s/^$suite|main|//p" | head -n 1)
-  [ -n "$mirror" ] || return 1
-  # apt leaves what it does not know as it is.
-  key=${mirror#*|}
-  case $key in /*) ;; *) key='' ;; esac
-  {
-    out "# Placed by charon-dkg's install.sh for docker-compose alone; see preferences.d/charon-dkg-compose."
-    out "Types: deb"
-    out "URIs: ${mirror%%|*}"
-    out "Suites: $COMPOSE_SUITE"
-    out "Components: main"
-    [ -z "$key" ] || out "Signed-By: $key"
-  } >"$work/compose.sources"
-  {
-    out "# Placed by charon-dkg's install.sh: nothing of $COMPOSE_SUITE but docker-compose."
-    out "Package: *"
-    out "Pin: release n=$COMPOSE_SUITE"
-    out "Pin-Priority: -1"
-    out ""
-    out "Package: docker-compose"
-    out "Pin: release n=$COMPOSE_SUITE"
-    out "Pin-Priority: 500"
-  } >"$work/compose.preferences"
-  for compose_file in "$compose_sources" "$compose_preferences"; do
-    [ ! -e "$compose_file" ] || grep -q "charon-dkg's install.sh" "$compose_file" ||
-      die 3 "$compose_file is there already and is not ours; it was left as it is"
+  for _ in $(seq 60); do
+    engine_version >/dev/null && return
+    sleep 1
   done
-  say "This distribution's Compose is too old; taking docker-compose, and nothing else, from $COMPOSE_SUITE"
-  as_root install -m 644 "$work/compose.preferences" "$compose_preferences"
-  as_root install -m 644 "$work/compose.sources" "$compose_sources"
-  if apt_update && version_ge "$(candidate docker-compose)" "$COMPOSE_MINIMUM" && apt_install docker-compose; then
-    return
-  fi
-  as_root rm -f "$compose_sources" "$compose_preferences"
-  apt_update || true
   return 1
 }
 
-install_compose() {
-  for compose_package in docker-compose-plugin docker-compose-v2 docker-compose; do
-    if version_ge "$(candidate "$compose_package")" "$COMPOSE_MINIMUM"; then
-      apt_install "$compose_package" && return
-    fi
-  done
-  add_compose_suite
-}
-
+# Finds out first what this machine's own package sources have; nothing is added to them.
 with_docker() {
   engine=$(engine_version) || engine=''
-  if [ -z "$engine" ]; then
-    has_apt || die 1 "--with-docker needs apt-get (Debian, Ubuntu)"
-    can_be_root || die 3 "--with-docker needs root, and there is no sudo here"
-    if ! { command -v docker && PATH=$PATH:/usr/sbin:/sbin command -v dockerd; } >/dev/null 2>&1; then
-      apt_update || die 1 "apt-get update failed"
-      apt_install ca-certificates docker.io || die 1 "the engine could not be installed"
-      # Since Debian 13 the client is a package of its own. Before, a newer suite may offer one that does not go together
-      # with this engine.
-      command -v docker >/dev/null 2>&1 || apt_install docker-cli || die 1 "docker's client could not be installed"
-    fi
-    start_engine || die 1 "the engine does not answer" "Look at: journalctl -u docker, or /var/log/docker.log"
-    engine=$(engine_version)
-  fi
-  say "Docker engine $engine answers"
   compose=$(compose_version) || compose=''
-  if ! version_ge "$compose" "$COMPOSE_MINIMUM"; then
-    has_apt || die 1 "--with-docker needs apt-get (Debian, Ubuntu)"
-    apt_update || die 1 "apt-get update failed"
-    install_compose || die 1 "no package of Compose $COMPOSE_MINIMUM or newer was found for this distribution"
-    compose=$(compose_version) || compose=''
-    version_ge "$compose" "$COMPOSE_MINIMUM" ||
-      die 1 "docker compose says version '$compose' and not $COMPOSE_MINIMUM or newer"
+  engine_packages='' compose_package=''
+  [ -n "$engine" ] || has_engine_programs || engine_packages='ca-certificates docker.io'
+  if [ -n "$engine_packages" ] || ! version_ge "$compose" "$COMPOSE_PROVIDERS"; then
+    if has_apt && can_be_root; then apt_update; fi
+    for docker_package in docker-compose-plugin docker-compose-v2 docker-compose; do
+      docker_candidate=$(candidate "$docker_package")
+      if version_ge "$docker_candidate" "$COMPOSE_PROVIDERS"; then
+        compose_package=$docker_package
+        break
+      fi
+      [ -n "$compose$compose_package" ] || [ -z "$docker_candidate" ] || compose_package=$docker_package
+    done
   fi
+  [ -z "$engine_packages" ] || [ -n "$(candidate docker.io)" ] ||
+    die 1 "no docker engine is here, and this machine's package sources have no docker.io; nothing was installed"
+  [ -n "$compose$compose_package" ] ||
+    die 1 "no Compose is here, and this machine's package sources have none; nothing was installed"
+  [ -n "$engine" ] && [ -z "$compose_package" ] || can_be_root || die 3 "--with-docker needs root, and there is no sudo here"
+
+  # shellcheck disable=SC2086 # A list of package names.
+  [ -z "$engine_packages" ] || apt_install $engine_packages || die 1 "the engine could not be installed"
+  # Since Debian 13 the client is a package of its own. Before, a newer suite may offer one that does not go together
+  # with this engine.
+  command -v docker >/dev/null 2>&1 || apt_install docker-cli || die 1 "docker's client could not be installed"
+  [ -z "$compose_package" ] || apt_install "$compose_package" || die 1 "Compose could not be installed"
+  [ -n "$engine" ] || start_engine || die 1 "the engine does not answer" "Look at: journalctl -u docker, or /var/log/docker.log"
+  say "Docker engine $(engine_version) answers"
+  compose=$(compose_version) || die 1 "Compose was installed and does not answer"
   say "Docker Compose $compose answers"
+  version_ge "$compose" "$COMPOSE_PROVIDERS" ||
+    say "It is older than $COMPOSE_PROVIDERS, so gates will be one-shot services instead of providers; they refuse the same."
 }
 
 # ---------------------------------------------------------------------------------------------------
@@ -554,12 +398,29 @@ recorded() {
   [ ! -f "$manifest" ] || KIND=$1 THE_PATH=$2 awk -F '\t' '$1 == ENVIRON["KIND"] && $3 == ENVIRON["THE_PATH"] { print $2 }' "$manifest"
 }
 
-is_recorded() { recorded "$1" "$3" | grep -qxF -e "$2"; }
+# is_ours KIND PATH: it is there, exactly as an install placed it.
+is_ours() {
+  case $1 in
+    file) [ ! -L "$2" ] && [ -f "$2" ] && recorded file "$2" | grep -qxF -e "$(digest "$2")" ;;
+    link) [ -L "$2" ] && recorded link "$2" | grep -qxF -e "$(readlink "$2")" ;;
+    block) block_in "$2" && recorded block "$2" | grep -q ":$(block_digest "$2")\$" ;;
+  esac
+}
+
+# block_in FILE: sets block_start and block_length if our markers are there, else fails.
+block_in() {
+  block_start=$(grep -abFx -e "$block_begin" -- "$1" | head -n 1 | cut -d : -f 1)
+  [ -n "$block_start" ] || return 1
+  block_stop=$(grep -abFx -e "$block_end" -- "$1" | cut -d : -f 1 | awk -v start="$block_start" '$1 > start { print; exit }')
+  [ -n "$block_stop" ] || return 1
+  block_length=$((block_stop + ${#block_end} + 1 - block_start))
+}
+
+block_digest() { tail -c "+$((block_start + 1))" "$1" | head -c "$block_length" | sha256sum | cut -d ' ' -f 1; }
 
 # The docker that a call reaches now, not counting forwarders; and whether our directory comes first.
 look_at_path() {
-  real_docker='' bin_on_path=0 bin_first=0
-  look_path=$PATH:
+  real_docker='' bin_on_path=0 bin_first=0 look_path=$PATH:
   while [ -n "$look_path" ]; do
     look_dir=${look_path%%:*}
     look_dir=${look_dir:-.}
@@ -577,22 +438,21 @@ look_at_path() {
 
 choose_way() {
   look_at_path
-  way_reason=''
+  way=functions way_reason=''
   if [ "$no_forwarder" = 1 ]; then
     way=none
   elif [ "$bin_on_path" = 0 ]; then
-    way=functions way_reason="$bin is not on PATH"
+    way_reason="$bin is not on PATH"
   elif [ -e "$bin/docker" ] || [ -L "$bin/docker" ]; then
-    if [ ! -L "$bin/docker" ] && [ -f "$bin/docker" ] &&
-      { is_recorded file "$(digest "$bin/docker")" "$bin/docker" || cmp -s "$work/forwarder" "$bin/docker"; }; then
+    if is_ours file "$bin/docker" || { [ ! -L "$bin/docker" ] && cmp -s "$work/forwarder" "$bin/docker"; }; then
       way=forwarder
     else
-      way=functions way_reason="$bin/docker is there already and is not ours; it was left as it is"
+      way_reason="$bin/docker is there already and is not ours; it was left as it is"
     fi
   elif [ "$bin_first" = 1 ]; then
     way=forwarder
   else
-    way=functions way_reason="$real_docker comes before $bin on PATH"
+    way_reason="$real_docker comes before $bin on PATH"
   fi
 }
 
@@ -614,15 +474,6 @@ rc_files() {
   esac
 }
 
-fish_file() {
-  case $scope in
-    user) fish_dir=${XDG_CONFIG_HOME:-$HOME/.config}/fish ;;
-    system) fish_dir=/etc/fish ;;
-    *) return 0 ;;
-  esac
-  if [ -d "$fish_dir" ] || command -v fish >/dev/null 2>&1; then out "$fish_dir/conf.d/charon-dkg.fish"; fi
-}
-
 # plan KIND SOURCE MODE PATH
 plan() { printf '%s\t%s\t%s\t%s\n' "$1" "$2" "$3" "$4" >>"$work/plan"; }
 
@@ -641,35 +492,30 @@ make_plan() {
       plan file "$work/docker.sh" 644 "$share/docker.sh"
       rc_files >"$work/rc-files"
       while read -r rc_file; do plan block "$work/block" 644 "$rc_file"; done <"$work/rc-files"
-      fish=$(fish_file)
-      if [ -n "$fish" ]; then plan file "$work/docker.fish" 644 "$fish"; fi
-      if [ "$scope" = prefix ]; then plan file "$work/docker.fish" 644 "$share/docker.fish"; fi
+      case $scope in
+        user) fish_dir=${XDG_CONFIG_HOME:-$HOME/.config}/fish ;;
+        *) fish_dir=/etc/fish ;;
+      esac
+      if [ "$scope" = prefix ]; then
+        plan file "$work/docker.fish" 644 "$share/docker.fish"
+      elif [ -d "$fish_dir" ] || command -v fish >/dev/null 2>&1; then
+        plan file "$work/docker.fish" 644 "$fish_dir/conf.d/charon-dkg.fish"
+      fi
       ;;
   esac
   plan file "$here/$self" 755 "$share/install.sh"
 }
 
-# block_in FILE: sets block_start and block_length if our markers are there, else fails.
-block_in() {
-  block_start=$(grep -abFx -e "$block_begin" -- "$1" | head -n 1 | cut -d : -f 1)
-  [ -n "$block_start" ] || return 1
-  block_stop=$(grep -abFx -e "$block_end" -- "$1" | cut -d : -f 1 | awk -v start="$block_start" '$1 > start { print; exit }')
-  [ -n "$block_stop" ] || return 1
-  block_length=$((block_stop + ${#block_end} + 1 - block_start))
-}
-
-block_digest() { tail -c "+$((block_start + 1))" "$1" | head -c "$block_length" | sha256sum | cut -d ' ' -f 1; }
-
 # Names everything in the way of the plan, before anything is touched.
 check_plan() {
-  : >"$work/refused"
   while IFS=$TAB read -r plan_kind plan_source plan_mode plan_path; do
     [ -e "$plan_path" ] || [ -L "$plan_path" ] || continue
+    ! is_ours "$plan_kind" "$plan_path" || continue
     case $plan_kind in
       file)
         if [ -L "$plan_path" ] || [ ! -f "$plan_path" ] || [ ! -r "$plan_path" ]; then
           out "$plan_path is not a plain file of ours"
-        elif ! cmp -s "$plan_source" "$plan_path" && ! is_recorded file "$(digest "$plan_path")" "$plan_path"; then
+        elif ! cmp -s "$plan_source" "$plan_path"; then
           if [ -n "$(recorded file "$plan_path")" ]; then
             out "$plan_path was changed since it was installed"
           else
@@ -680,7 +526,7 @@ check_plan() {
       link)
         if [ ! -L "$plan_path" ]; then
           out "$plan_path is there already and is not ours"
-        elif [ "$(readlink "$plan_path")" != "$plan_source" ] && ! is_recorded link "$(readlink "$plan_path")" "$plan_path"; then
+        elif [ "$(readlink "$plan_path")" != "$plan_source" ]; then
           out "$plan_path is a link to $(readlink "$plan_path"), which is not ours"
         fi
         ;;
@@ -689,20 +535,16 @@ check_plan() {
           out "$plan_path is not a plain file"
         elif grep -qaFx -e "$block_begin" -- "$plan_path"; then
           block_in "$plan_path" && [ "$(block_digest "$plan_path")" = "$(digest "$work/block")" ] ||
-            is_recorded_block "$plan_path" || out "$plan_path was edited between the markers of charon-dkg"
+            out "$plan_path was edited between the markers of charon-dkg"
         fi
         ;;
     esac
-  done <"$work/plan" >>"$work/refused"
-  [ ! -s "$work/refused" ] || {
+  done <"$work/plan" >"$work/refused"
+  if [ -s "$work/refused" ]; then
     set --
     while read -r refused_line; do set -- "$@" "$refused_line"; done <"$work/refused"
     die 3 "files that are not ours would have to be overwritten; nothing was changed" "$@" "Move them away, or choose another --prefix."
-  }
-}
-
-is_recorded_block() {
-  block_in "$1" && recorded block "$1" | grep -q ":$(block_digest "$1")\$"
+  fi
 }
 
 # ---------------------------------------------------------------------------------------------------
@@ -728,74 +570,63 @@ make_dir() {
   fi
 }
 
-# stage DIR: a temporary file there, so that the last step is a rename.
+# stage PATH: a temporary file beside it, so that the last step is a rename.
 stage() {
-  staged=$(mktemp "$1/.charon-dkg.XXXXXX") || die 1 "cannot write into $1; nothing was installed"
+  make_dir "$(dirname -- "$1")"
+  staged=$(mktemp "$(dirname -- "$1")/.charon-dkg.XXXXXX") || die 1 "cannot write beside $1; nothing was installed"
   out "$staged" >>"$work/staged"
+}
+
+# splice FILE START LENGTH TEXT INSERT: FILE into $staged, with what is there from START replaced by TEXT and the file
+# INSERT. Each step is looked at, since a full disk must not pass for a short file.
+splice() {
+  cp -p -- "$1" "$staged" && {
+    head -c "$2" -- "$1" && printf %s "$4" && cat <"$5" && tail -c "+$(($2 + $3 + 1))" -- "$1"
+  } >"$staged"
 }
 
 stage_plan() {
   : >"$work/renames"
   : >"$work/new"
   while IFS=$TAB read -r plan_kind plan_source plan_mode plan_path; do
-    case $plan_kind in
-      file)
-        make_dir "$(dirname -- "$plan_path")"
-        stage "$(dirname -- "$plan_path")"
+    plan_real=$plan_path
+    case $plan_kind-$([ -f "$plan_path" ] && echo there) in
+      file-*)
+        stage "$plan_path"
         cat <"$plan_source" >"$staged" && chmod "$plan_mode" "$staged" || die 1 "cannot write $staged; nothing was installed"
         plan_mark=$(digest "$staged")
         ;;
-      link)
-        make_dir "$(dirname -- "$plan_path")"
-        stage "$(dirname -- "$plan_path")"
+      link-*)
+        stage "$plan_path"
         ln -sf -- "$plan_source" "$staged" || die 1 "cannot write $staged; nothing was installed"
         plan_mark=$plan_source
         ;;
-      block)
-        plan_mark=kept:$(digest "$plan_source")
-        if [ -f "$plan_path" ]; then
-          rc_real=$(readlink -f -- "$plan_path")
-          if block_in "$plan_path"; then
-            # It is there; only its text may be an older one.
-            plan_mark=$(recorded block "$plan_path" | head -n 1)
-            plan_mark=${plan_mark%%:*}
-            plan_mark=${plan_mark:-kept}:$(digest "$plan_source")
-          else
-            block_start=$(stat -c %s -- "$rc_real") block_length=0
-            if [ "$block_start" -gt 0 ] && [ -n "$(tail -c 1 -- "$rc_real" | tr -d '\n\0')" ]; then
-              plan_mark=newline:${plan_mark#*:}
-            fi
-          fi
-          stage "$(dirname -- "$rc_real")"
-          rc_break=''
-          if [ "$block_length" = 0 ] && [ "${plan_mark%%:*}" = newline ]; then rc_break=$NEWLINE; fi
-          # A full disk must not pass for a short file.
-          cp -p -- "$rc_real" "$staged" && {
-            head -c "$block_start" -- "$rc_real" && printf %s "$rc_break" && cat <"$plan_source" &&
-              tail -c "+$((block_start + block_length + 1))" -- "$rc_real"
-          } >"$staged" || die 1 "cannot write $staged; nothing was installed"
+      block-)
+        stage "$plan_path"
+        cat <"$plan_source" >"$staged" && chmod "$plan_mode" "$staged" || die 1 "cannot write $staged; nothing was installed"
+        plan_mark=created:$(digest "$plan_source")
+        ;;
+      block-there)
+        plan_real=$(readlink -f -- "$plan_path") plan_break='' plan_mark=kept
+        if block_in "$plan_path"; then
+          # It is there; only its text may be an older one.
+          plan_mark=$(recorded block "$plan_path" | head -n 1)
+          plan_mark=${plan_mark%%:*}
         else
-          plan_mark=created:${plan_mark#*:}
-          rc_real=$plan_path
-          make_dir "$(dirname -- "$plan_path")"
-          stage "$(dirname -- "$plan_path")"
-          cat <"$plan_source" >"$staged" && chmod "$plan_mode" "$staged" || die 1 "cannot write $staged; nothing was installed"
+          block_start=$(stat -c %s -- "$plan_real") block_length=0
+          if [ "$block_start" -gt 0 ] && [ -n "$(tail -c 1 -- "$plan_real" | tr -d '\n\0')" ]; then
+            plan_mark=newline plan_break=$NEWLINE
+          fi
         fi
-        printf '%s\t%s\n' "$staged" "$rc_real" >>"$work/renames"
-        printf '%s\t%s\t%s\n' "$plan_kind" "$plan_mark" "$plan_path" >>"$work/new"
-        continue
+        stage "$plan_real"
+        splice "$plan_real" "$block_start" "$block_length" "$plan_break" "$plan_source" ||
+          die 1 "cannot write $staged; nothing was installed"
+        plan_mark=${plan_mark:-kept}:$(digest "$plan_source")
         ;;
     esac
-    printf '%s\t%s\n' "$staged" "$plan_path" >>"$work/renames"
+    printf '%s\t%s\n' "$staged" "$plan_real" >>"$work/renames"
     printf '%s\t%s\t%s\n' "$plan_kind" "$plan_mark" "$plan_path" >>"$work/new"
   done <"$work/plan"
-  # Placed already, by this run's --with-docker or an earlier one's, and to be taken back with the rest.
-  for compose_file in "$compose_sources" "$compose_preferences"; do
-    if is_root && [ -f "$compose_file" ] && { [ "$docker_too" = 1 ] || [ -n "$(recorded file "$compose_file")" ]; } &&
-      grep -q "charon-dkg's install.sh" "$compose_file"; then
-      printf 'file\t%s\t%s\n' "$(digest "$compose_file")" "$compose_file" >>"$work/new"
-    fi
-  done
 }
 
 commit_plan() {
@@ -803,10 +634,10 @@ commit_plan() {
   [ ! -f "$manifest" ] || cat <"$manifest" >"$work/old"
   # While the renames go on, the manifest knows both what was and what will be: whatever ends this, the
   # next run or --uninstall recognises every file as ours.
-  stage "$share"
+  stage "$manifest"
   during=$staged
   cat -- "$work/old" "$work/made" "$work/new" >"$during"
-  stage "$share"
+  stage "$manifest"
   after=$staged
   {
     grep "^dir$TAB" "$work/old" || true
@@ -833,51 +664,28 @@ commit_plan() {
 
 # take_back KIND MARK PATH: removes it if it is as it was put, else notes it in $work/left.
 take_back() {
-  case $1 in
-    file)
-      if [ ! -e "$3" ] && [ ! -L "$3" ]; then return; fi
-      if [ ! -L "$3" ] && [ -f "$3" ] && is_recorded file "$(digest "$3")" "$3"; then
-        rm -f -- "$3"
-      else
-        out "$3" >>"$work/left"
-      fi
-      ;;
-    link)
-      if [ ! -e "$3" ] && [ ! -L "$3" ]; then return; fi
-      if [ -L "$3" ] && is_recorded link "$(readlink "$3")" "$3"; then
-        rm -f -- "$3"
-      else
-        out "$3" >>"$work/left"
-      fi
-      ;;
-    block)
-      if [ ! -f "$3" ] || ! grep -qaFx -e "$block_begin" -- "$3"; then return; fi
-      if is_recorded_block "$3"; then
-        take_back_block "${2%%:*}" "$3"
-      else
-        out "$3 (between the markers of charon-dkg)" >>"$work/left"
-      fi
-      ;;
+  if [ ! -e "$3" ] && [ ! -L "$3" ]; then return; fi
+  case $1-$(is_ours "$1" "$3" && echo ours) in
+    file-ours | link-ours) rm -f -- "$3" ;;
+    file- | link-) out "$3" >>"$work/left" ;;
+    block-ours) take_back_block "${2%%:*}" "$(readlink -f -- "$3")" ;;
+    block-) ! grep -qaFx -e "$block_begin" -- "$3" || out "$3 (between the markers of charon-dkg)" >>"$work/left" ;;
   esac
 }
 
-# take_back_block BEFORE PATH: the file again as it was before, with whatever else was added since.
+# take_back_block BEFORE FILE: the file again as it was before, with whatever else was added since.
 take_back_block() {
-  rc_real=$(readlink -f -- "$2")
-  rc_size=$(stat -c %s -- "$rc_real")
-  rc_after=$((block_start + block_length))
-  rc_before=$block_start
-  if [ "$1" = newline ] && [ "$rc_after" = "$rc_size" ]; then rc_before=$((rc_before - 1)); fi
-  if [ "$1" = created ] && [ "$rc_before" = 0 ] && [ "$rc_after" = "$rc_size" ]; then
-    rm -f -- "$rc_real"
+  block_in "$2"
+  rc_size=$(stat -c %s -- "$2")
+  rc_at_end=$((block_start + block_length == rc_size))
+  if [ "$1-$rc_at_end-$block_start" = created-1-0 ]; then
+    rm -f -- "$2"
     return
   fi
-  staged=$(mktemp "$(dirname -- "$rc_real")/.charon-dkg.XXXXXX")
-  out "$staged" >>"$work/staged"
-  cp -p -- "$rc_real" "$staged" && {
-    head -c "$rc_before" -- "$rc_real" && tail -c "+$((rc_after + 1))" -- "$rc_real"
-  } >"$staged" || die 1 "cannot write beside $rc_real; it was left as it is"
-  mv -fT -- "$staged" "$rc_real"
+  if [ "$1-$rc_at_end" = newline-1 ]; then block_start=$((block_start - 1)) block_length=$((block_length + 1)); fi
+  stage "$2"
+  splice "$2" "$block_start" "$block_length" '' /dev/null || die 1 "cannot write beside $2; it was left as it is"
+  mv -fT -- "$staged" "$2"
 }
 
 uninstall() {
@@ -899,9 +707,6 @@ uninstall() {
     say "These were changed since they were installed, so they were left:"
     while read -r left_line; do say "  $left_line"; done <"$work/left"
   fi
-  if grep -q 'charon-dkg-compose$' "$work/backwards"; then
-    say "Packages that --with-docker installed stay; apt-get remove takes them away."
-  fi
   if grep -q "^block$TAB" "$work/backwards"; then
     say "Shells that are open now keep the function docker until they are closed."
   fi
@@ -916,9 +721,7 @@ cleanup() {
       while read -r staged; do rm -f -- "$staged"; done <"$work/staged"
     fi
     if [ "$committed" = 0 ] && [ -f "$work/made" ]; then
-      tac "$work/made" | while IFS=$TAB read -r _ _ made_path; do
-        rmdir -- "$made_path" 2>/dev/null || true
-      done
+      tac "$work/made" | while IFS=$TAB read -r _ _ made_path; do rmdir -- "$made_path" 2>/dev/null || true; done
     fi
     rm -rf -- "$work"
   fi
@@ -936,16 +739,18 @@ answers() {
   answer=$(XDG_CONFIG_HOME=$fish_home XDG_DATA_HOME=$work setsid -w timeout 30 "$@" </dev/null 2>/dev/null) && [ "${answer##* }" = "${expected##* }" ]
 }
 
+# tell SPELLING REMARK
 tell() { printf '  %-18s %s\n' "$1" "$2"; }
 
 report() {
   expected=$("$bin/charon-dkg" --version 2>/dev/null) || expected=''
   out "charon-dkg $version is installed:"
   while IFS=$TAB read -r new_kind new_mark new_path; do
-    case $new_kind in
-      file) out "  $new_path" ;;
-      link) out "  $new_path -> $new_mark" ;;
-      block) out "  $new_path (a few lines at its end, between markers)" ;;
+    case $new_kind-$new_path in
+      file-*/docker) out "  $new_path (a forwarder: turns docker charon-dkg into docker charondkg, and passes everything else on)" ;;
+      file-*) out "  $new_path" ;;
+      link-*) out "  $new_path -> $new_mark" ;;
+      block-*) out "  $new_path (a few lines at its end, between markers)" ;;
     esac
   done <"$work/new"
 
@@ -957,7 +762,6 @@ report() {
   else
     tell charon-dkg "does not work: PATH finds $(command -v charon-dkg || echo nothing)"
   fi
-
   if [ -z "$real_docker" ]; then
     tell 'docker charondkg' "not yet: there is no docker on PATH (./install.sh --with-docker installs one)"
     [ "$way" = none ] || tell 'docker charon-dkg' "not yet, for the same reason"
@@ -970,7 +774,7 @@ report() {
     report_forwarding
   fi
   [ -z "$way_reason" ] || out "No forwarder was placed: $way_reason."
-  if [ "$way" = functions ] && [ "$scope" = prefix ]; then
+  if [ "$way-$scope" = functions-prefix ]; then
     out "For docker charon-dkg add this line to ~/.bashrc or ~/.zshrc:   . '$share/docker.sh'"
     out "or this one to ~/.config/fish/config.fish:                      source '$share/docker.fish'"
   fi
@@ -978,6 +782,7 @@ report() {
     forwarder) out "Shells that are open now may have to be told: hash -r" ;;
     functions) out "Shells that are open now do not know the function yet; open a new one." ;;
   esac
+  [ "$way" = none ] || out "Where PATH differs (cron, some services), use docker charondkg: docker charon-dkg may reach docker alone there."
   out "To take all of it back: sh '$share/install.sh' --uninstall${rerun_scope:+ $rerun_scope}"
 }
 
@@ -1018,50 +823,44 @@ report_forwarding() {
 # The command line
 # ---------------------------------------------------------------------------------------------------
 
-main() {
-  user=0 prefix='' plugin_dir='' no_forwarder=0 docker_too=0 yes=0 binary='' action=install
-  rerun_words='' rerun_scope='' committed=0
+read_options() {
   while [ "$#" -gt 0 ]; do
     case $1 in
       --prefix=* | --plugin-dir=* | --binary=* | --print=*)
-        main_option=$1
+        option=$1
         shift
-        set -- "${main_option%%=*}" "${main_option#*=}" "$@"
-        continue
+        set -- "${option%%=*}" "${option#*=}" "$@"
         ;;
+    esac
+    case $1 in
       --prefix | --plugin-dir | --binary | --print)
         [ "$#" -ge 2 ] && [ -n "$2" ] || die 2 "$1 needs a value"
-        case $1 in
-          --prefix) prefix=$2 ;;
-          --plugin-dir) plugin_dir=$2 ;;
-          --binary) binary=$2 ;;
-          --print) action=print print_what=$2 ;;
-        esac
-        rerun_words="$rerun_words${rerun_words:+ }$1 $2"
-        [ "$1" != --prefix ] || rerun_scope="$rerun_scope${rerun_scope:+ }--prefix '$2'"
-        shift 2
-        continue
+        rerun_words="$rerun_words${rerun_words:+ }$1 '$2'"
         ;;
-      --user)
-        user=1
-        rerun_scope="$rerun_scope${rerun_scope:+ }--user"
-        ;;
+      --yes | -y) ;;
+      *) rerun_words="$rerun_words${rerun_words:+ }$1" ;;
+    esac
+    case $1 in
+      --prefix) prefix=$2 rerun_scope="$rerun_scope${rerun_scope:+ }--prefix '$2'" ;;
+      --plugin-dir) plugin_dir=$2 ;;
+      --binary) binary=$2 ;;
+      --print) action=print print_what=$2 ;;
+      --user) user=1 rerun_scope="$rerun_scope${rerun_scope:+ }--user" ;;
       --no-forwarder) no_forwarder=1 ;;
       --with-docker) docker_too=1 ;;
       --yes | -y) yes=1 ;;
+      --prepare) action=prepare ;;
       --uninstall) action=uninstall ;;
-      --help | -h)
-        usage
-        exit 0
-        ;;
+      --help | -h) action=help ;;
       *) die 2 "unknown option: $1" "See: ./install.sh --help" ;;
     esac
-    [ "$1" = --yes ] || [ "$1" = -y ] || rerun_words="$rerun_words${rerun_words:+ }$1"
+    case $1 in --prefix | --plugin-dir | --binary | --print) shift ;; esac
     shift
   done
+}
 
-  here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd -P)
-  self=$(basename -- "$0")
+# Sets where everything goes.
+choose_places() {
   if [ "$user" = 1 ]; then
     scope=user
     [ -d "${HOME-}" ] || die 2 "--user needs a HOME that exists"
@@ -1092,9 +891,19 @@ main() {
   manifest=$share/manifest
   block_begin="# >>> charon-dkg $prefix >>>"
   block_end="# <<< charon-dkg $prefix <<<"
-  compose_sources=/etc/apt/sources.list.d/charon-dkg-compose.sources
-  compose_preferences=/etc/apt/preferences.d/charon-dkg-compose
+}
 
+main() {
+  user=0 prefix='' plugin_dir='' no_forwarder=0 docker_too=0 yes=0 binary='' action=install
+  rerun_words='' rerun_scope='' committed=0 apt_updated=''
+  read_options "$@"
+  if [ "$action" = help ]; then
+    usage
+    return
+  fi
+  here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd -P)
+  self=$(basename -- "$0")
+  choose_places
   if [ "$action" = print ]; then
     case $print_what in
       forwarder) print_forwarder ;;
@@ -1102,55 +911,56 @@ main() {
       fish) print_fish_function ;;
       *) die 2 "--print knows forwarder, sh and fish" ;;
     esac
-    exit 0
+    return
   fi
 
   trap cleanup EXIT
   trap 'exit 130' INT TERM HUP
   work=$(mktemp -d)
+  print_forwarder >"$work/forwarder"
+  print_sh_function >"$work/docker.sh"
+  print_fish_function >"$work/docker.fish"
+  print_block >"$work/block"
   if [ "$action" = uninstall ]; then
-    print_block >"$work/block"
     [ ! -f "$manifest" ] || [ -w "$manifest" ] || become_root --uninstall
     committed=1
     uninstall
     return
   fi
 
-  needs_root=0
-  if [ "$scope" != user ] && ! is_root; then
-    # The nearest directory that exists decides.
-    nearest=$bin
-    while [ ! -d "$nearest" ]; do nearest=$(dirname -- "$nearest"); done
-    if [ ! -w "$nearest" ]; then
-      can_be_root || die 3 "$nearest cannot be written to, and there is no sudo here" "Use --user, or run it as root."
-      needs_root=1
-    fi
+  # The nearest directory that exists decides who may write there.
+  nearest=$bin
+  while [ ! -d "$nearest" ]; do nearest=$(dirname -- "$nearest"); done
+  if [ "$scope" != user ] && [ ! -w "$nearest" ]; then
+    can_be_root || die 3 "$nearest cannot be written to, and there is no sudo here" "Use --user, or run it as root."
   fi
 
-  [ -n "$binary" ] || build
-  [ -f "$binary" ] && [ -x "$binary" ] || die 2 "not a program: $binary"
+  # All that can be in the way is looked at before anything is installed or compiled.
+  target=${CARGO_TARGET_DIR:-$here/target}
+  case $target in /*) ;; *) target=$PWD/$target ;; esac
+  built=$binary
+  binary=${binary:-$target/release/charon-dkg}
   case $binary in /*) ;; *) binary=$PWD/$binary ;; esac
+  if [ -z "$built" ]; then
+    [ -f "$here/Cargo.toml" ] && grep -qx 'name = "charon-dkg"' "$here/Cargo.toml" ||
+      die 2 "there is no charon-dkg source beside this script" "Run it in a clone of the repository, or give --binary FILE."
+  fi
+  make_plan
+  check_plan
+  [ -n "$built" ] || prepare_build
+  [ "$action" != prepare ] || return 0
+  [ "$docker_too" = 0 ] || with_docker
+  [ -n "$built" ] || build
+  [ -f "$binary" ] && [ -x "$binary" ] || die 2 "not a program: $binary"
   "$binary" docker-cli-plugin-metadata >"$work/metadata" 2>/dev/null && grep -q '"SchemaVersion"' "$work/metadata" ||
     die 1 "$binary does not run here, or is not charon-dkg"
   version=$(sed -n 's/.*"Version": *"\([^"]*\)".*/\1/p' "$work/metadata" | head -n 1)
-
-  if [ "$needs_root" = 1 ]; then
-    set -- --binary "$binary" --prefix "$prefix" --plugin-dir "$plugin_dir"
+  if [ "$scope" != user ] && [ ! -w "$nearest" ]; then
+    set -- --binary "$binary" --plugin-dir "$plugin_dir"
     [ "$no_forwarder" = 0 ] || set -- "$@" --no-forwarder
-    [ "$docker_too" = 0 ] || set -- "$@" --with-docker
     become_root "$@"
   fi
 
-  print_forwarder >"$work/forwarder"
-  print_sh_function >"$work/docker.sh"
-  print_fish_function >"$work/docker.fish"
-  print_block >"$work/block"
-  if [ "$docker_too" = 1 ]; then
-    # What stands in the way is better said before an engine is installed.
-    make_plan
-    check_plan
-    with_docker
-  fi
   make_dir "$share"
   alone
   make_plan
@@ -1167,8 +977,7 @@ become_root() {
   say "Going on as root, by sudo, to write below $prefix"
   rm -rf -- "$work"
   work=''
-  case " $* " in *' --prefix '*) ;; *) set -- "$@" --prefix "$prefix" ;; esac
-  exec sudo -- sh "$here/$self" "$@"
+  exec sudo -- sh "$here/$self" "$@" --prefix "$prefix"
 }
 
 main "$@"; exit

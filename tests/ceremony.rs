@@ -194,6 +194,7 @@ fn lock_hash(project: &Path) -> String {
 }
 
 #[test]
+#[ignore = "needs a docker engine"]
 fn four_operators_end_with_the_same_proved_files_whatever_happens_on_the_way() {
     let (cluster, document) = Cluster::rehearsed();
 

@@ -258,6 +258,7 @@ fn mount(source: &Path, target: &str, read_only: bool) -> Mount {
 }
 
 #[tokio::test]
+#[ignore = "needs a docker engine"]
 async fn an_engine_tells_what_it_is() {
     let facts = engine().await.facts().await.unwrap();
     println!("{facts:#?}");
@@ -266,6 +267,7 @@ async fn an_engine_tells_what_it_is() {
 }
 
 #[tokio::test]
+#[ignore = "needs a docker engine"]
 async fn a_container_is_followed_from_creation_to_removal() {
     let engine = engine().await;
     let plan = plan(&engine, &["speak"]).await;
@@ -313,6 +315,7 @@ async fn a_container_is_followed_from_creation_to_removal() {
 }
 
 #[tokio::test]
+#[ignore = "needs a docker engine"]
 async fn a_container_has_no_rights_beyond_its_user() {
     let engine = engine().await;
     let mut plan = plan(&engine, &["confess"]).await;
@@ -335,6 +338,7 @@ async fn a_container_has_no_rights_beyond_its_user() {
 }
 
 #[tokio::test]
+#[ignore = "needs a docker engine"]
 async fn a_container_writes_as_the_owner_of_the_directory() {
     let engine = engine().await;
     let facts = engine.facts().await.unwrap();
@@ -354,6 +358,7 @@ async fn a_container_writes_as_the_owner_of_the_directory() {
 }
 
 #[tokio::test]
+#[ignore = "needs a docker engine"]
 async fn a_read_only_mount_cannot_be_written() {
     let engine = engine().await;
     let facts = engine.facts().await.unwrap();
@@ -372,6 +377,7 @@ async fn a_read_only_mount_cannot_be_written() {
 }
 
 #[tokio::test]
+#[ignore = "needs a docker engine"]
 async fn a_missing_path_is_refused_and_not_made() {
     let engine = engine().await;
     let dir = tempfile::tempdir().unwrap();
@@ -392,6 +398,7 @@ async fn a_missing_path_is_refused_and_not_made() {
 }
 
 #[tokio::test]
+#[ignore = "needs a docker engine"]
 async fn a_name_is_given_once() {
     let engine = engine().await;
     let plan = plan(&engine, &["sleep"]).await;
@@ -418,6 +425,7 @@ async fn a_name_is_given_once() {
 }
 
 #[tokio::test]
+#[ignore = "needs a docker engine"]
 async fn a_running_container_is_not_removed() {
     let engine = engine().await;
     let plan = plan(&engine, &["sleep"]).await;
@@ -431,6 +439,7 @@ async fn a_running_container_is_not_removed() {
 }
 
 #[tokio::test]
+#[ignore = "needs a docker engine"]
 async fn all_output_arrives_however_much_and_however_often_it_is_read() {
     let engine = engine().await;
     let plan = plan(&engine, &["lines", "5000"]).await;
@@ -459,6 +468,7 @@ async fn all_output_arrives_however_much_and_however_often_it_is_read() {
 }
 
 #[tokio::test]
+#[ignore = "needs a docker engine"]
 async fn a_container_that_obeys_ends_in_order() {
     let engine = engine().await;
     let plan = plan(&engine, &["obey"]).await;
@@ -481,6 +491,7 @@ async fn a_container_that_obeys_ends_in_order() {
 }
 
 #[tokio::test]
+#[ignore = "needs a docker engine"]
 async fn a_container_that_does_not_obey_is_killed() {
     let engine = engine().await;
     let plan = plan(&engine, &["sleep"]).await;
@@ -498,6 +509,7 @@ async fn a_container_that_does_not_obey_is_killed() {
 }
 
 #[tokio::test]
+#[ignore = "needs a docker engine"]
 async fn a_short_run_leaves_nothing_behind() {
     let engine = engine().await;
     let mut plan = plan(&engine, &["sleep"]).await;
@@ -527,6 +539,7 @@ async fn a_short_run_leaves_nothing_behind() {
 }
 
 #[tokio::test]
+#[ignore = "needs a docker engine"]
 async fn what_does_not_exist_is_named() {
     let engine = engine().await;
     let plan = plan(&engine, &["speak"]).await;
@@ -552,6 +565,7 @@ async fn what_does_not_exist_is_named() {
 }
 
 #[tokio::test]
+#[ignore = "needs a docker engine"]
 async fn containers_at_work_on_a_directory_are_found() {
     let engine = engine().await;
     let facts = engine.facts().await.unwrap();
@@ -612,6 +626,7 @@ async fn containers_at_work_on_a_directory_are_found() {
 }
 
 #[tokio::test]
+#[ignore = "needs a docker engine"]
 async fn a_volume_that_is_a_directory_in_disguise_is_seen_through() {
     let engine = engine().await;
     let facts = engine.facts().await.unwrap();
@@ -701,6 +716,7 @@ async fn a_container_killed_for_want_of_memory_says_so() {
 }
 
 #[tokio::test]
+#[ignore = "needs a docker engine"]
 async fn relays_are_asked_from_inside_a_network() {
     let engine = engine().await;
     let facts = engine.facts().await.unwrap();
@@ -736,6 +752,7 @@ async fn relays_are_asked_from_inside_a_network() {
 }
 
 #[tokio::test]
+#[ignore = "needs a docker engine"]
 async fn a_relay_with_a_name_in_its_network_only_is_found_there() {
     let engine = engine().await;
     let mut plan = plan(&engine, &["relay"]).await;
@@ -771,6 +788,7 @@ async fn a_relay_with_a_name_in_its_network_only_is_found_there() {
 }
 
 #[tokio::test]
+#[ignore = "needs a docker engine"]
 async fn an_image_of_this_program_is_made_once() {
     let engine = engine().await;
     let began = Instant::now();

@@ -113,6 +113,7 @@ impl Image {
 }
 
 #[tokio::test]
+#[ignore = "needs a docker engine"]
 async fn an_image_is_pulled_by_tag_and_run_by_digest() {
     let engine = engine().await;
     let image = Image::new();
@@ -148,6 +149,7 @@ async fn an_image_is_pulled_by_tag_and_run_by_digest() {
 }
 
 #[tokio::test]
+#[ignore = "needs a docker engine"]
 async fn failures_to_pull_are_told_apart() {
     let engine = engine().await;
     let image = Image::new();

@@ -182,6 +182,7 @@ fn assert_owned(operator: &Path, owner: Owner) {
 }
 
 #[test]
+#[ignore = "needs root and docker's engine, rootless kit and uidmap"]
 fn a_userns_remap_engine_leaves_every_owner_their_files() {
     let engine = OwnEngine::start("userns");
     let home = engine.place("home", ROOT);
@@ -200,6 +201,7 @@ fn a_userns_remap_engine_leaves_every_owner_their_files() {
 }
 
 #[test]
+#[ignore = "needs root and docker's engine, rootless kit and uidmap"]
 fn a_rootless_engine_serves_its_own_user_and_nobody_else() {
     let engine = OwnEngine::start("rootless");
     let user = engine.user();

@@ -655,21 +655,25 @@ fn refused(project: &Project, age: Age, reason: &str) {
 }
 
 #[test]
+#[ignore = "needs a docker engine and Compose"]
 fn todays_compose_asks_and_starts_nothing_until_all_have_everything() {
     story(Age::Today);
 }
 
 #[test]
+#[ignore = "needs a docker engine, and an older Compose from tests/composes.sh"]
 fn compose_2_26_starts_nothing_until_all_have_everything() {
     story(Age::Second);
 }
 
 #[test]
+#[ignore = "needs a docker engine, and an older Compose from tests/composes.sh"]
 fn compose_1_29_starts_nothing_until_all_have_everything() {
     story(Age::First);
 }
 
 #[test]
+#[ignore = "needs a docker engine and Compose"]
 fn up_asks_first_and_hands_on_what_follows() {
     for age in [Age::Today, Age::First] {
         let project = Project::new(age, USUAL).with_outputs();
@@ -703,6 +707,7 @@ fn up_asks_first_and_hands_on_what_follows() {
 }
 
 #[test]
+#[ignore = "needs a docker engine and Compose"]
 fn up_without_a_gate_asks_all_the_same_and_says_that_nobody_else_does() {
     let project = Project::new(Age::Today, USUAL).with_outputs();
     project
@@ -712,6 +717,7 @@ fn up_without_a_gate_asks_all_the_same_and_says_that_nobody_else_does() {
 }
 
 #[test]
+#[ignore = "needs a docker engine and Compose"]
 fn the_project_comes_back_byte_for_byte_whatever_it_is_made_of() {
     let overriding = "services: {vc: {environment: {OVERRIDDEN: 'yes'}}}\n";
     let more = "services: {cl: {image: IMAGE, volumes: ['./data:/data']}}\n";
@@ -776,6 +782,7 @@ fn the_project_comes_back_byte_for_byte_whatever_it_is_made_of() {
 }
 
 #[test]
+#[ignore = "needs a docker engine and Compose"]
 fn the_gate_keeps_working_when_the_project_is_edited_and_lets_go_of_the_edits() {
     let project = Project::new(Age::Today, USUAL).with_outputs();
     project.write(".env", "COMPOSE_FILE=docker-compose.yml\n");
@@ -810,6 +817,7 @@ fn the_gate_keeps_working_when_the_project_is_edited_and_lets_go_of_the_edits() 
 }
 
 #[test]
+#[ignore = "needs a docker engine and Compose"]
 fn what_cannot_be_undone_is_refused_and_nothing_changes() {
     let project = Project::new(Age::Today, USUAL).with_outputs();
     project.ours(&["gate", "install"]).good();
@@ -861,6 +869,7 @@ exec "$@"
 "#;
 
 #[test]
+#[ignore = "needs a docker engine and Compose"]
 fn install_refuses_what_would_not_work_and_changes_nothing() {
     let refuses =
         |project: &Project, args: &[&str], words: &[&str], variable: Option<(&str, &str)>| {
@@ -936,6 +945,7 @@ fn install_refuses_what_would_not_work_and_changes_nothing() {
 }
 
 #[test]
+#[ignore = "needs a docker engine and Compose"]
 fn every_way_to_the_keys_is_gated_and_who_could_not_read_them_is_named() {
     let text = "
 services:
@@ -994,6 +1004,7 @@ volumes: {keys: {driver: local, driver_opts: {type: none, o: bind, device: ./.ch
 }
 
 #[test]
+#[ignore = "needs a docker engine and Compose"]
 fn a_project_is_asked_about_itself_and_not_about_where_it_is_called_from() {
     let project = Project::new(Age::Today, USUAL).with_outputs();
     project
@@ -1047,6 +1058,7 @@ fn a_project_is_asked_about_itself_and_not_about_where_it_is_called_from() {
 }
 
 #[test]
+#[ignore = "needs a docker engine and Compose"]
 fn a_file_by_hand_works_and_a_typing_error_in_it_refuses() {
     let text = format!(
         "{USUAL}
@@ -1088,6 +1100,7 @@ fn a_file_by_hand_works_and_a_typing_error_in_it_refuses() {
 }
 
 #[test]
+#[ignore = "needs a docker engine and Compose"]
 fn the_answer_to_compose_is_one_json_line_or_nothing() {
     let project = Project::new(Age::Today, USUAL).with_outputs();
     let ask = |words: &[&str]| project.asked_by_compose(words);
@@ -1151,6 +1164,7 @@ fn the_answer_to_compose_is_one_json_line_or_nothing() {
 }
 
 #[test]
+#[ignore = "needs a docker engine and Compose"]
 fn a_lock_that_replaced_a_confirmed_one_is_told_apart_from_missing_receipts() {
     let project = Project::new(Age::Today, USUAL).with_outputs();
     let others = receipts_of_the_others();
@@ -1174,6 +1188,7 @@ fn a_lock_that_replaced_a_confirmed_one_is_told_apart_from_missing_receipts() {
 }
 
 #[test]
+#[ignore = "needs a docker engine and Compose"]
 fn the_keys_of_a_rehearsal_open_no_gate_but_that_of_a_rehearsal() {
     let project = Project::new(Age::Today, USUAL);
     let words = [

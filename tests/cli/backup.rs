@@ -435,6 +435,7 @@ fn a_directory_that_is_not_right_is_kept_and_not_restored() {
 }
 
 #[test]
+#[ignore = "needs root"]
 fn root_backs_up_for_the_owner_of_the_directory() {
     let env = TestEnv::finished(CEREMONY, 0);
     env.give_to(NOBODY);

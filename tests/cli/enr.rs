@@ -149,6 +149,7 @@ fn no_second_key_is_made_where_there_was_one() {
 }
 
 #[test]
+#[ignore = "needs root"]
 fn somebody_at_work_here_is_named() {
     let env = TestEnv::new();
     let layout = env.layout();
@@ -162,6 +163,7 @@ fn somebody_at_work_here_is_named() {
 }
 
 #[test]
+#[ignore = "needs root"]
 fn root_creates_a_key_for_the_owner_of_the_project() {
     let env = TestEnv::new();
     env.give_to(12_345);
@@ -175,6 +177,7 @@ fn root_creates_a_key_for_the_owner_of_the_project() {
 }
 
 #[test]
+#[ignore = "needs root"]
 fn another_user_is_told_whose_key_it_is() {
     let env = TestEnv::with_key();
     snapshot!("enr_of_another_user", env.run_as(NOBODY, &["enr"]).exits(3));

@@ -75,6 +75,7 @@ fn a_key_that_others_may_read() {
 }
 
 #[test]
+#[ignore = "needs root"]
 fn a_key_of_another_owner() {
     let env = TestEnv::ready();
     std::os::unix::fs::chown(env.data(KEY), Some(NOBODY), Some(NOBODY)).unwrap();
@@ -381,6 +382,7 @@ fn everything_at_once() {
 }
 
 #[test]
+#[ignore = "needs root"]
 fn a_directory_of_another_user() {
     let env = TestEnv::ready();
     snapshot!(

@@ -52,6 +52,7 @@ fn refused_without_change(env: &TestEnv, args: &[&str]) -> Outcome {
 }
 
 #[test]
+#[ignore = "needs root"]
 fn what_would_be_done_is_shown_and_done_after_a_yes() {
     let env = damaged(0);
     env.run(&["verify"]).exits(4);
@@ -76,6 +77,7 @@ fn what_would_be_done_is_shown_and_done_after_a_yes() {
 }
 
 #[test]
+#[ignore = "needs root"]
 fn files_of_root_go_to_the_owner_of_the_directory_and_only_root_can_give_them() {
     let env = damaged(1);
     env.give_to(NOBODY);
@@ -100,6 +102,7 @@ fn files_of_root_go_to_the_owner_of_the_directory_and_only_root_can_give_them() 
 }
 
 #[test]
+#[ignore = "needs root"]
 fn a_directory_that_docker_made_as_root_goes_to_the_owner_named() {
     let env = damaged(2);
     let owner = format!("{NOBODY}:{NOBODY}");
@@ -125,6 +128,7 @@ fn refused_usage(env: &TestEnv, owner: &str) {
 }
 
 #[test]
+#[ignore = "needs root"]
 fn a_plain_user_mends_their_own_even_where_they_locked_themselves_out() {
     let env = damaged(3);
     env.give_to(NOBODY);
@@ -137,6 +141,7 @@ fn a_plain_user_mends_their_own_even_where_they_locked_themselves_out() {
 }
 
 #[test]
+#[ignore = "needs root"]
 fn traps_are_named_and_nothing_is_changed() {
     let env = damaged(0);
     let outside = env.path("outside");
@@ -176,6 +181,7 @@ fn only_a_data_directory_is_repaired_and_only_where_it_is_named() {
 }
 
 #[test]
+#[ignore = "needs root"]
 fn whoever_is_at_work_here_is_waited_for() {
     let env = damaged(1);
     let held = guard::claim_directory(&env.layout()).unwrap();

@@ -197,6 +197,7 @@ fn story(ceremony: &Ceremony, age: Age) {
 }
 
 #[test]
+#[ignore = "needs a docker engine and Compose"]
 fn four_operators_start_when_all_four_have_everything_with_every_compose() {
     ground();
     let ceremony = Ceremony::held();
@@ -213,6 +214,7 @@ fn four_operators_start_when_all_four_have_everything_with_every_compose() {
 }
 
 #[test]
+#[ignore = "needs a docker engine and Compose"]
 fn documents_for_programs_have_the_form_that_their_schemas_describe() {
     let project = Project::new(Age::Today, USUAL).with_outputs();
     let json = |words: &[&str]| -> Value {
@@ -278,6 +280,7 @@ fn containers_at(dir: &Path) -> Vec<String> {
 }
 
 #[test]
+#[ignore = "needs a docker engine and Compose"]
 fn a_rehearsal_plays_the_story_to_the_end_with_the_compose_that_is_there() {
     for (age, form) in [(Age::Today, "provider"), (Age::First, "one-shot")] {
         let (_project, said, document) = rehearsed(age, &[]);
@@ -305,6 +308,7 @@ fn a_rehearsal_plays_the_story_to_the_end_with_the_compose_that_is_there() {
 }
 
 #[test]
+#[ignore = "needs a docker engine and Compose"]
 fn a_rehearsal_without_compose_says_that_the_gate_was_not_shown() {
     let (_project, said, document) = rehearsed(Age::Today, &["--compose", "/no/such/compose"]);
     said.bad(3, &["the gate was not shown", "--without-gate"]);
@@ -317,6 +321,7 @@ fn a_rehearsal_without_compose_says_that_the_gate_was_not_shown() {
 }
 
 #[test]
+#[ignore = "needs a docker engine and Compose"]
 fn scenarios_bring_about_what_they_say_and_see_what_must_happen() {
     let words = ["--pace", "2", "--scenario", "all"];
     let (_project, said, document) = rehearsed(Age::Today, &words);
@@ -351,6 +356,7 @@ fn scenarios_bring_about_what_they_say_and_see_what_must_happen() {
 }
 
 #[test]
+#[ignore = "needs a docker engine and Compose"]
 fn a_rehearsal_that_is_stopped_leaves_nothing_behind() {
     use std::io::{BufRead as _, BufReader};
     use std::process::Stdio;

@@ -7,7 +7,6 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
 
 use charon_files::cluster::eip712::enr_digest;
 use charon_proof::verify::{Material, Verdict, contract_questions};
@@ -382,11 +381,9 @@ fn nobody_there_and_nobody_asked_is_no_answer() {
 fn a_client_that_never_answers_is_given_up() {
     let project = Project::new();
     let node = Node::start(Play::Silence);
-    let begun = Instant::now();
     let (code, text) = project.run(&[&LOCK[..], &["--execution-rpc", &node.url]].concat());
     assert_eq!(code, 4);
     assert!(text.contains("did not answer in time"), "{text}");
-    assert!(begun.elapsed() < Duration::from_secs(60));
 }
 
 #[test]

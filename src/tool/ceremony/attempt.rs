@@ -439,6 +439,7 @@ mod tests {
     }
 
     #[test]
+    #[ignore = "needs root"]
     fn all_of_it_belongs_to_the_data_directorys_owner() {
         testing::need_root();
         let dir = tempfile::tempdir().unwrap();

@@ -639,6 +639,7 @@ mod tests {
     }
 
     #[test]
+    #[ignore = "needs root"]
     fn directories_of_ours_are_private_and_their_owners() {
         testing::need_root();
         let dir = tempfile::tempdir().unwrap();

@@ -530,6 +530,7 @@ mod tests {
     }
 
     #[test]
+    #[ignore = "needs root"]
     fn root_gives_away_only_what_has_one_name() {
         need_root();
         let dir = tempfile::tempdir().unwrap();

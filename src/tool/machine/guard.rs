@@ -705,6 +705,7 @@ mod tests {
     }
 
     #[test]
+    #[ignore = "needs root"]
     fn the_machine_has_one_place_for_all_users() {
         let first = shared_directory(&SHARED_DIRS.map(Path::new)).unwrap();
         println!("ENR keys are guarded in {}", first.display());

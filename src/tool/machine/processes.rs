@@ -425,6 +425,7 @@ mod tests {
     }
 
     #[test]
+    #[ignore = "needs root"]
     fn a_charon_in_another_root_is_told_by_what_it_sees() {
         testing::need_root();
         let project = Project::new();

@@ -968,6 +968,7 @@ mod tests {
     }
 
     #[test]
+    #[ignore = "needs root"]
     fn what_was_verified_ends_in_the_data_directory() {
         testing::need_root();
         let project = Project::new();

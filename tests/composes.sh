@@ -1,10 +1,10 @@
 #!/bin/sh
-# Older releases of Docker Compose for the tests, beside whatever the machine has.
+# Releases of Docker Compose for the tests of the gate, beside whatever the machine has.
 #
 #   composes.sh DIR   puts them into DIR and prints where they are, as NAME=value lines
 #
-# They come from the mirror of Debian that this machine uses already, one package each, unpacked and not installed.
-# Compose 1.29 is a program for Python, whose libraries are installed as root if they are missing.
+# They come from the mirror of Debian that this machine uses already, unpacked in DIR. Nothing is installed: Compose 1.29,
+# a program for Python, runs with the Python and the C library of its own Debian, in DIR too.
 set -eu
 LC_ALL=C
 export LC_ALL
@@ -21,78 +21,77 @@ fail() {
 mkdir -p "$1"
 dir=$(cd "$1" && pwd)
 
-# Which suite has which, and nothing newer in it.
-second_suite=trixie
-first_suite=bookworm
+# The mirror and the key that this machine uses already.
+suite=$(sed -n 's/^VERSION_CODENAME=//p' /etc/os-release)
+# shellcheck disable=SC2016 # apt expands these.
+mirror=$(apt-get indextargets --format '$(CODENAME)|$(COMPONENT)|$(REPO_URI)|$(SIGNED_BY)' 'Created-By: Packages' |
+  sed -n "s/^$suite|main|//p" | head -n 1)
+[ -n "$mirror" ] || fail "this machine has no package lists of Debian $suite" "apt-get update, on a Debian"
+key=${mirror#*|}
+mirror=${mirror%%|*}
+case $key in /*) ;; *) key='' ;; esac
 
-# What compose 1.29 imports.
-libraries="python3 python3-distutils python3-distro python3-docker python3-dockerpty python3-docopt python3-dotenv
-python3-jsonschema python3-requests python3-texttable python3-websocket python3-yaml"
-
-find_mirror() {
-  suite=$(sed -n 's/^VERSION_CODENAME=//p' /etc/os-release)
-  # shellcheck disable=SC2016 # apt expands these.
-  mirror=$(apt-get indextargets --format '$(CODENAME)|$(COMPONENT)|$(REPO_URI)|$(SIGNED_BY)' 'Created-By: Packages' |
-    sed -n "s/^$suite|main|//p" | head -n 1)
-  [ -n "$mirror" ] || fail "this machine has no package lists of Debian $suite" "apt-get update, on a Debian"
-  key=${mirror#*|}
-  mirror=${mirror%%|*}
-  case $key in /*) ;; *) key='' ;; esac
-}
-
-# fetch SUITE: unpacks that suite's docker-compose into DIR/SUITE.
-fetch() {
-  rm -rf "${dir:?}/apt" "$dir/${1:?}"
-  mkdir -p "$dir/apt/lists/partial" "$dir/apt/cache/archives/partial" "$dir/$1"
-  echo "deb ${key:+[signed-by=$key] }$mirror $1 main" >"$dir/apt/sources.list"
-  apt="-qq -o Dir::Etc::SourceList=$dir/apt/sources.list -o Dir::Etc::SourceParts=/dev/null -o Dir::Etc::Preferences=/dev/null
-    -o Dir::Etc::PreferencesParts=/dev/null -o Dir::State::Lists=$dir/apt/lists -o Dir::Cache=$dir/apt/cache
-    -o Dir::State::Status=/dev/null -o Acquire::Languages=none -o APT::Sandbox::User=root"
-  # shellcheck disable=SC2086 # Words on purpose.
-  (cd "$dir/apt" && apt-get $apt update && apt-get $apt download docker-compose) >&2 ||
-    fail "docker-compose of Debian $1 cannot be had from this machine's mirror"
-  dpkg-deb -x "$dir"/apt/docker-compose_*.deb "$dir/$1"
-  rm -rf "$dir/apt"
-}
-
-need_libraries() {
-  missing=
-  for library in $libraries; do
-    dpkg-query -W -f '${Status}\n' "$library" 2>/dev/null | grep -q 'install ok installed' || missing="$missing $library"
-  done
-  if [ -n "$missing" ]; then
-    # shellcheck disable=SC2086 # Words on purpose.
-    DEBIAN_FRONTEND=noninteractive apt-get -qq -y --no-install-recommends install $missing >&2 ||
-      fail "these are missing:$missing" "apt-get update && apt-get install -y$missing"
-  fi
-}
-
-find_mirror
-
-second=$dir/docker-compose-2.26
-if ! "$second" version >/dev/null 2>&1; then
-  fetch "$second_suite"
-  # The program itself; what Debian puts on PATH is a script with a fixed path in it.
-  cp "$dir/$second_suite/usr/libexec/docker/cli-plugins/docker-compose" "$second"
-  rm -rf "${dir:?}/$second_suite"
-fi
-
-first=$dir/docker-compose-1.29
-if ! "$first" version >/dev/null 2>&1; then
-  need_libraries
-  fetch "$first_suite"
-  cat >"$first" <<END
-#!/bin/sh
-PYTHONPATH='$dir/$first_suite/usr/lib/python3/dist-packages' exec /usr/bin/python3 -c 'from compose.cli.main import main; main()' "\$@"
+# unpack SUITE APT-COMMAND...: what this apt command of that suite downloads, into DIR/SUITE.
+unpack() {
+  from=$1
+  shift
+  apt=$dir/apt-$from
+  rm -rf "$apt" "${dir:?}/$from"
+  mkdir -p "$apt/lists/partial" "$apt/cache/archives/partial" "$dir/$from"
+  echo "deb ${key:+[signed-by=$key] }$mirror $from main" >"$apt/sources.list"
+  # With an apt of its own, which knows that suite alone and nothing as installed.
+  cat >"$apt/apt.conf" <<END
+Dir::Etc::SourceList "$apt/sources.list";
+Dir::Etc::SourceParts "/dev/null";
+Dir::Etc::Preferences "/dev/null";
+Dir::Etc::PreferencesParts "/dev/null";
+Dir::State "$apt";
+Dir::State::Lists "$apt/lists";
+Dir::State::Status "/dev/null";
+Dir::Cache "$apt/cache";
+Acquire::Languages "none";
+APT::Sandbox::User "root";
+APT::Install-Recommends "false";
 END
-  chmod 755 "$first"
-fi
-
-check() { # PROGRAM RELEASE
-  seen=$("$1" version --short) || fail "$1 does not run"
-  case $seen in "$2"*) ;; *) fail "$1 is release $seen, expected $2" ;; esac
+  (cd "$apt/cache/archives" && export APT_CONFIG="$apt/apt.conf" && apt-get -qq update && apt-get -qq -y "$@") >&2 ||
+    fail "docker-compose of Debian $from cannot be had from this machine's mirror"
+  for package in "$apt"/cache/archives/*.deb; do dpkg-deb -x "$package" "$dir/$from"; done
+  rm -rf "$apt"
 }
-check "$second" 2.26
-check "$first" 1.29
-echo "CHARON_DKG_TEST_COMPOSE_2_26=$second"
-echo "CHARON_DKG_TEST_COMPOSE_1_29=$first"
+
+# go_program SUITE FILE: Compose is one program there; what Debian puts on PATH is a script with a fixed path in it.
+go_program() {
+  "$2" version >/dev/null 2>&1 && return
+  unpack "$1" download docker-compose
+  mv "$dir/$1/usr/libexec/docker/cli-plugins/docker-compose" "$2"
+  rm -rf "${dir:?}/$1"
+}
+
+python_program() {
+  "$2" version >/dev/null 2>&1 && return
+  unpack "$1" install --download-only docker-compose
+  cat >"$2" <<END
+#!/bin/sh
+root='$dir/$1'
+PYTHONHOME=\$root/usr PYTHONPATH=\$root/usr/lib/python3/dist-packages PYTHONDONTWRITEBYTECODE=1 \\
+  exec \$root/lib64/ld-linux-*.so.* --library-path "\$(echo "\$root"/lib/*-linux-gnu):\$(echo "\$root"/usr/lib/*-linux-gnu)" \\
+  "\$root/usr/bin/python3" -c 'from compose.cli.main import main; main()' "\$@"
+END
+  chmod 755 "$2"
+}
+
+check() { # NAME PROGRAM RELEASE
+  seen=$("$2" version --short) || fail "$2 does not run"
+  case $seen in "$3"*) ;; *) fail "$2 is release $seen, expected $3" ;; esac
+  echo "$1=$2"
+}
+
+plugins=$dir/docker/cli-plugins
+mkdir -p "$plugins"
+go_program forky "$plugins/docker-compose"
+go_program trixie "$dir/docker-compose-2.26"
+python_program bookworm "$dir/docker-compose-1.29"
+# The one that asks providers is docker's plugin for whoever has this configuration.
+echo "DOCKER_CONFIG=$dir/docker"
+check CHARON_DKG_TEST_COMPOSE_2_26 "$dir/docker-compose-2.26" 2.26
+check CHARON_DKG_TEST_COMPOSE_1_29 "$dir/docker-compose-1.29" 1.29

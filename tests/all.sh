@@ -1,0 +1,96 @@
+#!/usr/bin/env bash
+# All tests, on a Debian, as root: installs the packages that they need, starts an engine of their own beside whatever the
+# machine has, and brings the releases of Compose that the gate is tested with. The sum is said last.
+#
+#   tests/all.sh [FILTER]...   only tests with such a word in their name
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+say() { printf '\n== [%4d s] %s\n' "$SECONDS" "$*"; }
+
+if [ "$(id -u)" != 0 ]; then
+  echo "tests/all.sh: run it as root; an ordinary user's part of the tests is: cargo test" >&2
+  exit 1
+fi
+
+say "packages"
+packages=(
+  docker.io iptables iproute2 uidmap slirp4netns rootlesskit util-linux passwd procps # engines
+  zsh fish sudo strace ca-certificates                                               # what is tested with
+)
+# Since Debian 13 docker's client is a package of its own.
+if ! command -v docker >/dev/null && [ -n "$(apt-cache search --names-only '^docker-cli$')" ]; then packages+=(docker-cli); fi
+missing=()
+for package in "${packages[@]}"; do
+  dpkg-query -W -f '${Status}\n' "$package" 2>/dev/null | grep -q 'install ok installed' || missing+=("$package")
+done
+if [ "${#missing[@]}" -gt 0 ]; then
+  echo "installing ${missing[*]}"
+  apt-get -qq update
+  DEBIAN_FRONTEND=noninteractive apt-get -qq -y --no-install-recommends install "${missing[@]}" >/dev/null
+fi
+./install.sh --prepare --yes
+for dir in "${CARGO_HOME:-$HOME/.cargo}/bin" /usr/lib/rust-*/bin; do PATH=$PATH:$dir; done
+
+work=$(mktemp -d /tmp/cdkg-tests.XXXXXX)
+finish() {
+  code=$?
+  trap - EXIT
+  if [ -f "$work/engine/state" ]; then tests/engines.sh stop "$work/engine" || true; fi
+  rm -rf "$work"
+  exit "$code"
+}
+trap finish EXIT
+trap 'exit 130' INT TERM
+
+say "build"
+# What is said of each program: where its package is, and where the program.
+cargo test --workspace --locked --no-run --message-format json-render-diagnostics >"$work/built"
+sed -n 's/.*"manifest_path":"\([^"]*\)\/Cargo.toml".*"test":true}.*"executable":"\([^"]*\)".*/\1 \2/p' "$work/built" >"$work/programs"
+[ -s "$work/programs" ]
+
+say "an engine, and Compose"
+unset DOCKER_CONTEXT DOCKER_CONFIG
+tests/engines.sh start rootful "$work/engine" >"$work/told"
+tests/composes.sh "$work/composes" >>"$work/told"
+while IFS= read -r variable; do
+  case $variable in DOCKER_*=* | CHARON_DKG_TEST_*=*) export "${variable?}" ;; esac
+done <"$work/told"
+docker version --format 'client {{.Client.Version}}, engine {{.Server.Version}}'
+docker compose version
+
+say "tests"
+# Tests of an engine wait most of the time, so they run beside those that compute. Not run are the parts of tests that
+# others start as processes, a measurement, and two that need loop devices and an engine that enforces memory limits.
+words=(--include-ignored --skip container_child --skip listening_child --skip two_thousand_validators
+  --skip a_power_cut_at_any_step --skip killed_for_want_of_memory)
+export MUTANTS=${MUTANTS:-5}
+run() { # PACKAGE PROGRAM
+  local name=${2##*/} code=0
+  (cd "$1" && CARGO_MANIFEST_DIR=$1 timeout 2400 "$2" "${words[@]}" "${filters[@]}" </dev/null) >"$work/$name.log" 2>&1 || code=$?
+  # One at a time, whole.
+  {
+    flock 9
+    say "${name%-*}"
+    cat "$work/$name.log"
+  } 9<"$work"
+  return "$code"
+}
+lane() {
+  local package program code=0
+  while read -r package program; do run "$package" "$program" || code=1; done
+  return "$code"
+}
+filters=("$@")
+waiting='/(ceremony|engine|engine_[a-z]+|gate|simulator)-[0-9a-f]+$'
+code=0
+grep -E "$waiting" "$work/programs" | RUST_TEST_THREADS=4 lane &
+beside=$!
+grep -vE "$waiting" "$work/programs" | lane || code=1
+wait "$beside" || code=1
+cargo test --workspace --locked --doc 2>&1 | tee "$work/doc.log" || code=1
+
+summary=$(awk '/^test result:/ { passed += $4; failed += $6; skipped += $8 + $12 }
+  END { printf "%d passed, %d failed, %d skipped\n", passed, failed, skipped; exit !passed }' "$work"/*.log)
+printf '\n%s\n' "$summary"
+(exit "$code")

@@ -190,7 +190,7 @@ impl Status {
             Status::OtherLock => "OTHER LOCK",
             Status::ContradictsLock => "CONTRADICTS LOCK",
             Status::OtherDeposits => "OTHER DEPOSITS",
-            Status::OtherImage => "OTHER IMAGE",
+            Status::OtherImage => "OTHER RELEASE",
             Status::Conflicting => "CONFLICTING",
         }
     }

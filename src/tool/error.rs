@@ -22,7 +22,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// The process exit code of this kind, as documented in the README.
+    /// The process exit code of this kind, as documented in `docs/scripts.md`.
     pub const fn exit_code(self) -> u8 {
         match self {
             Kind::Unexpected => 1,

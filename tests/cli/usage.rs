@@ -55,6 +55,72 @@ fn help_of_every_verb() {
     }
 }
 
+/// A file of the checkout.
+fn page(name: &str) -> String {
+    std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(name)).unwrap()
+}
+
+/// What is in backticks in the first column of the page's tables, each with the second column.
+fn rows(page: &str) -> Vec<(Vec<String>, String)> {
+    page.lines()
+        .filter_map(|line| line.strip_prefix("| ")?.strip_suffix(" |"))
+        .filter_map(|row| row.split_once(" | "))
+        .map(|(first, second)| {
+            let marked = first.split('`').skip(1).step_by(2);
+            (marked.map(str::to_owned).collect(), second.to_owned())
+        })
+        .collect()
+}
+
+#[test]
+fn the_tables_of_the_docs_are_what_the_program_has() {
+    let readme = page("README.md");
+    let commands = readme.split("## Commands").nth(1).unwrap();
+    let mut named: Vec<String> = rows(commands)
+        .into_iter()
+        .filter_map(|(marked, _)| marked.first()?.split(' ').next().map(str::to_owned))
+        .collect();
+    let mut verbs = verbs();
+    named.sort();
+    verbs.sort();
+    assert_eq!(named, verbs);
+
+    let scripts = page("docs/scripts.md");
+    assert!(scripts.contains("| 0 | done |"));
+    for kind in Kind::ALL {
+        let row = format!("| {} | {} |", kind.exit_code(), kind.meaning());
+        assert!(scripts.contains(&row), "no {row} in docs/scripts.md");
+    }
+    let env = TestEnv::ready();
+    let refused: Vec<String> = rows(scripts.split("## Options of charon").nth(1).unwrap())
+        .into_iter()
+        .flat_map(|(marked, _)| marked)
+        .filter(|flag| flag.starts_with("--") && flag.len() > 2)
+        .collect();
+    assert!(refused.len() >= 8, "{refused:?}");
+    for flag in refused {
+        let outcome = env.run(&["plan", "--", &format!("{flag}=x")]).exits(3);
+        let finding = format!("FAIL [charon-flag-refused] {flag}\n");
+        assert!(outcome.stderr.contains(&finding), "{outcome}");
+    }
+
+    let rehearsal = page("docs/rehearsal.md");
+    let help = env.run(&["rehearse", "--help"]).exits(0).stdout;
+    let scenarios = help.split("--scenario").nth(1).unwrap();
+    let scenarios: Vec<&str> = scenarios
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("- ")?.split_once(':'))
+        .map(|(name, _)| name)
+        .filter(|name| *name != "all")
+        .collect();
+    let mut told: Vec<String> = rows(&rehearsal)
+        .into_iter()
+        .flat_map(|(it, _)| it)
+        .collect();
+    told.retain(|name| scenarios.contains(&name.as_str()));
+    assert_eq!(told.len(), scenarios.len(), "{told:?} of {scenarios:?}");
+}
+
 #[test]
 fn wrong_command_lines() {
     let env = TestEnv::new();

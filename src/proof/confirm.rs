@@ -13,9 +13,10 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::receipt::{Broken, CharonImage, DepositFiles, Receipt, Statement, StatementError};
-use crate::verify::{Verified, VouchedFile};
+use crate::verify::Verified;
 use charon_files::cluster::enr::EnrError;
 use charon_files::cluster::hash::HashError;
+use charon_files::cluster::names::FileDigest;
 use charon_files::cluster::{CharonVersion, ClusterLock, DefinitionHash, Enr, LockHash, NodeIndex};
 use charon_files::finding::{Finding, Weight};
 use charon_files::keys::k1::EnrPublicKey;
@@ -129,7 +130,7 @@ impl Cluster {
 #[derive(Debug, Clone)]
 pub struct Own {
     node: Option<NodeIndex>,
-    files: Vec<VouchedFile>,
+    files: Vec<FileDigest>,
     deposit_files: DepositFiles,
 }
 
@@ -149,7 +150,7 @@ impl Own {
     ///
     /// # Errors
     /// If there are too many.
-    pub fn of_files(files: &[VouchedFile]) -> Result<Self, StatementError> {
+    pub fn of_files(files: &[FileDigest]) -> Result<Self, StatementError> {
         Ok(Self {
             node: None,
             files: files.to_vec(),

@@ -5,7 +5,6 @@ use serde::Serialize;
 use crate::ceremony::attempt::{Attempt, State};
 use crate::ceremony::facts;
 use crate::context::Context;
-use crate::custody::contents::FileDigest;
 use crate::custody::record::{Changes, Record};
 use crate::custody::sources;
 use crate::error::Failure;
@@ -23,6 +22,7 @@ use crate::place;
 use crate::promote::journal;
 use crate::proof::receipts;
 use crate::report;
+use charon_files::cluster::names::FileDigest;
 use charon_files::cluster::names::{CLUSTER_LOCK_FILE, DEFINITION_FILE};
 use charon_proof::verify::NoProgress;
 

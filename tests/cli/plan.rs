@@ -8,6 +8,7 @@ use charon_dkg::ceremony::plan::{
     DataDirFact, DefinitionFact, EngineFact, EnrKeyFact, Entry, EntryKind, Facts, ImageFact,
     NetworkFact, OtherUser, Plan, RelayAnswer, RelayFact, Request, StateDirProblem, make,
 };
+use charon_files::cluster::access::{FileKind, FileMode};
 use charon_files::cluster::definition::Definition;
 use charon_files::cluster::index::NodeIndex;
 use charon_files::cluster::network::Network;
@@ -49,6 +50,7 @@ fn good() -> (Request, Facts) {
         data_dir: DataDirFact::Found {
             uid: OWNER,
             gid: OWNER,
+            modes: Vec::new(),
             entries: vec![
                 entry(KEY, EntryKind::File),
                 entry("charon-enr-private-key.lock", EntryKind::File),
@@ -161,6 +163,7 @@ fn faults() -> Vec<Fault> {
         "directory",
         "state",
         "entries",
+        "modes",
         "mount",
         "key",
         "definition",
@@ -214,6 +217,17 @@ fn faults() -> Vec<Fault> {
                 add(facts, DEFINITION, EntryKind::Directory);
             },
         ),
+        fault("data-directory-mode", &["modes"], |_, facts| {
+            if let DataDirFact::Found { modes, .. } = &mut facts.data_dir {
+                modes.push(FileMode {
+                    path: text("."),
+                    uid: OWNER,
+                    gid: OWNER,
+                    mode: 0o777,
+                    kind: FileKind::Directory,
+                });
+            }
+        }),
         fault("data-directory-special-file", &["entries"], |_, facts| {
             add(facts, "validator_keys", EntryKind::Symlink);
         }),

@@ -322,6 +322,17 @@ fn links_and_pipes_in_the_data_directory() {
     }
 }
 
+/// What `verify` would refuse after the ceremony is refused before it.
+#[test]
+fn a_directory_that_everybody_may_write_in() {
+    let env = TestEnv::ready();
+    fs::set_permissions(env.data(""), fs::Permissions::from_mode(0o777)).unwrap();
+    let outcome = refused_only_for(&env, "data-directory-mode", &[]);
+    assert!(outcome.stderr.contains("charon-dkg repair"), "{outcome}");
+    env.run(&["repair", "--yes"]).exits(0);
+    assert_eq!(refused(&env, &[]).failed(), ["engine-unreachable"]);
+}
+
 #[test]
 fn charons_sign_of_life() {
     let env = TestEnv::ready();

@@ -355,7 +355,7 @@ fn with_no_backup<'a>(args: &[&'a str]) -> Vec<&'a str> {
     args
 }
 
-fn files_below(dir: &Path) -> Vec<(String, Vec<u8>)> {
+pub(crate) fn files_below(dir: &Path) -> Vec<(String, Vec<u8>)> {
     let mut files = Vec::new();
     let mut pending = vec![dir.to_owned()];
     while let Some(next) = pending.pop() {

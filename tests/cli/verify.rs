@@ -8,7 +8,7 @@ use std::path::Path;
 use serde_json::Value;
 
 use crate::schema;
-use crate::support::{CEREMONY, DEFINITION, LOCK, NOBODY, TestEnv, Tree, fixture};
+use crate::support::{CEREMONY, DEFINITION, LOCK, NOBODY, TestEnv, Tree, files_below, fixture};
 
 fn flip_a_byte(path: &Path, near: &str) {
     let mut bytes = fs::read(path).unwrap();
@@ -208,13 +208,66 @@ fn a_directory_before_its_ceremony_does_not_pass() {
     assert_eq!(outcome.failed(), ["data-directory"], "{outcome}");
 }
 
+/// Sets the modes that charon gives in a container or a login shell.
+fn set_stock_modes(env: &TestEnv, keystore: u32, password: u32) {
+    let set = |path: &str, mode| {
+        fs::set_permissions(env.data(path), fs::Permissions::from_mode(mode)).unwrap();
+    };
+    for (path, _) in files_below(&env.data("")) {
+        let mode = match path.rsplit_once('.') {
+            None => 0o600,
+            Some((_, "txt")) => password,
+            Some(_) => keystore,
+        };
+        set(&path, mode);
+    }
+    set("", 0o755);
+    set("validator_keys", 0o755);
+}
+
+#[test]
+fn a_directory_as_charon_leaves_it_passes_every_verb() {
+    for (keystore, password) in [(0o444, 0o400), (0o644, 0o600)] {
+        let env = TestEnv::finished(CEREMONY, 0);
+        set_stock_modes(&env, keystore, password);
+        let outcome = env.run(&["verify"]).exits(0);
+        assert!(outcome.stdout.contains("charon-dkg repair"), "{outcome}");
+        let receipt = env.run(&["receipt"]).exits(0);
+        let confirm = env.run(&["confirm", receipt.stdout.trim()]).exits(4);
+        assert!(!confirm.failed().contains(&"file-mode"), "{confirm}");
+        let shown = env.run(&["repair", "--dry-run"]).exits(3);
+        assert!(
+            shown
+                .stdout
+                .contains("could read validator_keys/keystore-0.json, "),
+            "{shown}"
+        );
+        assert!(!shown.stdout.contains("could read the keys"), "{shown}");
+        let done = env.run(&["repair", "--yes"]).exits(0);
+        assert!(!done.stderr.contains("could read the keys"), "{done}");
+        let outcome = env.run(&["verify"]).exits(0);
+        assert!(!outcome.stdout.contains("repair"), "{outcome}");
+    }
+}
+
 #[test]
 fn keys_that_all_may_read_do_not_pass() {
     let env = TestEnv::finished(CEREMONY, 0);
-    let key = env.data("validator_keys/keystore-0.json");
-    fs::set_permissions(key, fs::Permissions::from_mode(0o644)).unwrap();
+    set_stock_modes(&env, 0o644, 0o644);
     let outcome = env.run(&["verify"]).exits(4);
-    assert_eq!(outcome.failed(), ["file-mode"], "{outcome}");
+    assert!(
+        outcome.failed().iter().all(|check| *check == "file-mode"),
+        "{outcome}"
+    );
+    assert!(
+        outcome
+            .stderr
+            .contains("every user of this machine can read a keystore and its password"),
+        "{outcome}"
+    );
+    env.run(&["receipt"]).exits(4);
+    env.run(&["repair", "--yes"]).exits(0);
+    env.run(&["verify"]).exits(0);
 }
 
 #[test]

@@ -6,7 +6,7 @@ use charon_files::cluster::{
     AddressPair, Definition, DefinitionHash, DefinitionVersion, DepositFile, Gwei,
     ValidatorAddresses,
 };
-use charon_files::finding::Weight;
+use charon_files::finding::{Finding, Weight};
 use charon_files::keys::bls::{self, ShareSecret};
 use charon_files::keys::k1::EnrKey;
 use charon_proof::verify::{
@@ -768,6 +768,16 @@ fn a_lock_with_empty_deposit_data() {
                 for validator in &mut cluster.lock.validators {
                     validator.deposits.clear();
                 }
+                cluster.seal();
+            },
+            &["deposit-file-against-lock"],
+        );
+        says(&outcome, "no deposit data");
+        // One validator without, among others with, is another matter.
+        let outcome = cluster_case(
+            base,
+            |cluster| {
+                cluster.lock.validators[1].deposits.clear();
                 cluster.seal();
             },
             &["lock-deposit", "deposit-file-against-lock"],
@@ -1534,20 +1544,58 @@ fn owners_kinds_and_modes() {
         &judge(entries, Modes::Private, other_group),
         &["file-owner"],
     );
-    for bad in [
-        entry("validator_keys/keystore-1.txt", 0o440, regular),
-        entry("charon-enr-private-key", 0o604, regular),
-        entry("cluster-lock.json", 0o666, regular),
-        entry(".", 0o777, FileKind::Directory),
+    // As charon leaves them: everybody may read a keystore, and nobody its password.
+    let stock = || {
+        let mut entries = vec![
+            entry(".", 0o755, FileKind::Directory),
+            entry("validator_keys", 0o755, FileKind::Directory),
+            entry("cluster-lock.json", 0o444, regular),
+            entry("deposit-data.json", 0o444, regular),
+            entry("charon-enr-private-key", 0o600, regular),
+        ];
+        for number in 0..2 {
+            let path = format!("validator_keys/keystore-{number}");
+            entries.push(entry(&format!("{path}.json"), 0o444, regular));
+            entries.push(entry(&format!("{path}.txt"), 0o400, regular));
+        }
+        entries
+    };
+    let outcome = judge(stock(), Modes::Private, owner);
+    assert_eq!(outcome.report.verdict, Verdict::Pass);
+    let notes: Vec<&Finding> = outcome
+        .report
+        .findings
+        .iter()
+        .filter(|finding| finding.check == "file-mode")
+        .collect();
+    assert_eq!(notes.len(), 1, "{notes:?}");
+    assert!(notes[0].advice.contains("repair"), "{notes:?}");
+    for (path, mode) in [
+        ("validator_keys/keystore-1.txt", 0o440),
+        ("validator_keys/keystore-1.txt", 0o404),
+        ("charon-enr-private-key", 0o604),
+        ("cluster-lock.json", 0o666),
+        ("validator_keys", 0o775),
+        (".", 0o777),
     ] {
-        let mut entries = good();
-        entries.push(bad);
+        let mut entries = stock();
+        for entry in &mut entries {
+            if entry.path == path {
+                entry.mode = mode;
+            }
+        }
         assert_caught(
             &judge(entries.clone(), Modes::Private, owner),
             &["file-mode"],
         );
-        let lenient = judge(entries, Modes::AsCharonLeavesThem, owner);
+        let lenient = judge(entries.clone(), Modes::AsCharonLeavesThem, owner);
         assert_eq!(lenient.report.verdict, Verdict::Pass);
+        // Nobody comes as far as that.
+        if path != "." {
+            entries[0].mode = 0o700;
+            let closed = judge(entries, Modes::Private, owner);
+            assert_eq!(closed.report.verdict, Verdict::Pass, "{path}");
+        }
     }
     let link = vec![entry("cluster-lock.json", 0o777, FileKind::Other)];
     assert_caught(

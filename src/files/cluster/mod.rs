@@ -3,6 +3,7 @@
 //! The types mirror charon's JSON and nothing more. What a file *means* is judged elsewhere; here a file is
 //! read strictly ([`json`]), hashed exactly as charon does ([`hash`]) and written byte for byte as charon would.
 
+pub mod access;
 pub mod address;
 pub mod cluster_lock;
 pub mod definition;

@@ -3,6 +3,9 @@
 //! One function, [`classify`], knows them all. `plan`, `archive`, `repair`, `verify`, the gate and backups ask it, so that they
 //! cannot disagree about what is an output of a ceremony, and what is a secret.
 
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use sha2::{Digest as _, Sha256};
+
 use super::ValidatorIndex;
 
 /// The node's ENR key (charon `p2p/k1.go`).
@@ -171,6 +174,42 @@ pub fn secret(path: &str) -> Option<Secret<'_>> {
         Some(stem) => Secret::Password(stem),
         None => Secret::Keystore(path.strip_suffix(".json").unwrap_or(path)),
     })
+}
+
+/// A file by name, length and content.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FileDigest {
+    /// Path, relative to a directory that the context tells, with `/`: `validator_keys/keystore-0.json`.
+    pub path: String,
+    /// Length in bytes.
+    pub len: u64,
+    /// SHA-256 of the content; 64 hexadecimal digits as JSON.
+    #[serde(serialize_with = "to_hex", deserialize_with = "from_hex")]
+    pub sha256: [u8; 32],
+}
+
+impl FileDigest {
+    /// Of these bytes.
+    pub fn of(path: impl Into<String>, bytes: &[u8]) -> Self {
+        Self {
+            path: path.into(),
+            // A length in memory fits 64 bits.
+            len: u64::try_from(bytes.len()).unwrap_or(u64::MAX),
+            sha256: Sha256::digest(bytes).into(),
+        }
+    }
+}
+
+fn to_hex<S: Serializer>(sha256: &[u8; 32], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&hex::encode(sha256))
+}
+
+fn from_hex<'de, D: Deserializer<'de>>(deserializer: D) -> Result<[u8; 32], D::Error> {
+    let text = String::deserialize(deserializer)?;
+    let mut sha256 = [0; 32];
+    hex::decode_to_slice(&text, &mut sha256).map_err(serde::de::Error::custom)?;
+    Ok(sha256)
 }
 
 #[cfg(test)]

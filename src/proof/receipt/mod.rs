@@ -14,8 +14,9 @@ use std::fmt;
 
 use sha2::{Digest, Sha256};
 
-use crate::verify::{Verified, VouchedFile};
+use crate::verify::Verified;
 use charon_files::cluster::definition::MAX_OPERATORS;
+use charon_files::cluster::names::FileDigest;
 use charon_files::cluster::{CharonVersion, DefinitionHash, LockHash, NodeIndex};
 use charon_files::keys::k1::{self, EnrKey, EnrPublicKey};
 
@@ -206,13 +207,13 @@ impl DepositFiles {
     ///
     /// # Errors
     /// If there are more than 65535; a cluster has at most 256, one per amount.
-    pub fn of(files: &[VouchedFile]) -> Result<Self, StatementError> {
+    pub fn of(files: &[FileDigest]) -> Result<Self, StatementError> {
         let count = u16::try_from(files.len()).map_err(|_| StatementError::TooMany {
             what: "deposit data files",
             seen: files.len(),
             most: usize::from(u16::MAX),
         })?;
-        let mut files: Vec<&VouchedFile> = files.iter().collect();
+        let mut files: Vec<&FileDigest> = files.iter().collect();
         files.sort_by(|a, b| a.path.cmp(&b.path));
         let leaves: Vec<[u8; 32]> = files.into_iter().map(leaf).collect();
         let digest = leaves
@@ -237,8 +238,8 @@ impl DepositFiles {
     }
 
     /// Those of our files that the node of this receipt does not have alike, as far as the tags tell.
-    pub fn names_of_others<'a>(&self, ours: &'a [VouchedFile]) -> Vec<&'a str> {
-        let mut ours: Vec<&VouchedFile> = ours.iter().collect();
+    pub fn names_of_others<'a>(&self, ours: &'a [FileDigest]) -> Vec<&'a str> {
+        let mut ours: Vec<&FileDigest> = ours.iter().collect();
         ours.sort_by(|a, b| a.path.cmp(&b.path));
         ours.into_iter()
             .take(MAX_TAGS)
@@ -249,7 +250,7 @@ impl DepositFiles {
 }
 
 /// The name goes last, so that no length is needed to keep it apart from the digest.
-fn leaf(file: &VouchedFile) -> [u8; 32] {
+fn leaf(file: &FileDigest) -> [u8; 32] {
     Sha256::new_with_prefix(FILE_DOMAIN)
         .chain_update(file.sha256)
         .chain_update(&file.path)

@@ -12,6 +12,7 @@ mod edits;
 mod support;
 
 use charon_files::cluster::NodeIndex;
+use charon_files::cluster::names::FileDigest;
 use charon_files::finding::Weight;
 use charon_files::keys::k1::EnrKey;
 use charon_files::text;
@@ -21,7 +22,7 @@ use charon_proof::receipt::{
     CharonImage, DepositFiles, RanWith, Receipt, ReceiptError, Statement, StatementError,
     find_receipts,
 };
-use charon_proof::verify::{Expectations, Material, Options, Scope, VouchedFile, verify};
+use charon_proof::verify::{Expectations, Material, Options, Scope, verify};
 use proptest::prelude::*;
 use support::{Group, TODAY, ceremony_names};
 
@@ -142,7 +143,7 @@ fn only_key_stretching_is_spared_and_only_for_the_node_that_proved() {
 fn the_example_in_the_documentation_is_what_this_program_writes_and_reads() {
     let documentation = include_str!("../../../docs/receipts.md");
     let key = EnrKey::from_secret_bytes(&[7; 32]).unwrap();
-    let file = |path: &str, content: u8| VouchedFile {
+    let file = |path: &str, content: u8| FileDigest {
         path: path.to_owned(),
         sha256: [content; 32],
         len: 1,
@@ -330,7 +331,7 @@ fn a_text_without_end_is_not_read() {
 #[test]
 fn the_longest_receipt_fits_and_what_is_longer_is_refused() {
     let group = Group::read(USUAL);
-    let file = |number: usize| VouchedFile {
+    let file = |number: usize| FileDigest {
         path: format!("deposit-data-{number}eth.json"),
         sha256: [1; 32],
         len: 1,
@@ -466,7 +467,7 @@ fn the_majority_does_not_say_whose_deposit_data_is_right() {
     let seen = &confirmation.operators()[3].findings[0].seen;
     assert!(seen.ends_with("; unlike operators 1, 2 and 3"), "{seen}");
 
-    let by = |files: &[VouchedFile]| {
+    let by = |files: &[FileDigest]| {
         confirm(
             &group.cluster,
             &receipts,

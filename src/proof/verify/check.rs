@@ -75,7 +75,7 @@ const NO_FUNDS: &str = "do not deposit: the funds could be lost; compare with th
 const COPY_DEPOSIT: &str =
     "do not deposit with this file; copy it from another operator whose verification passes";
 const RESTORE: &str = "restore the file from the backup; if there is none, run the ceremony again";
-const REPAIR: &str = "`chown` it to the owner of the data directory, and take the rights of all others away with `chmod go=`";
+const REPAIR: &str = "`charon-dkg repair` gives everything to the owner of the data directory, takes the rights of others away, and says who could read what";
 
 checks! {
     // Files as such.

@@ -284,6 +284,18 @@ pub(super) fn check_lock_deposits(
         Check::LockDepositAmounts,
         Check::LockDepositSignature,
     ]);
+    let is_empty =
+        |validator: &charon_files::cluster::DistributedValidator| validator.deposits.is_empty();
+    if !lock.validators.is_empty() && lock.validators.iter().all(is_empty) {
+        ledger.note(
+            Check::LockDeposit,
+            "cluster lock",
+            "no deposit data for any validator",
+            "signed deposit data; charon accepts a lock without",
+            "",
+        );
+        return;
+    }
     let acceptable = acceptable_amounts(context);
     let first: Option<Vec<Gwei>> = lock.validators.first().map(amounts_of);
     for ((index, validator), keys) in lock.validators().zip(keys) {

@@ -1,5 +1,6 @@
 //! The data directory itself: what is in it, whose it is, and who may read it.
 
+use charon_files::cluster::access;
 use charon_files::cluster::names::{
     CLUSTER_LOCK_FILE, DEFINITION_FILE, ENR_KEY_FILE, Name, classify,
 };
@@ -142,11 +143,6 @@ pub(super) fn describe_node(node: NodeIndex, definition: &Definition) -> Option<
     })
 }
 
-/// Whether nobody but the owner may read this file.
-fn is_secret(path: &str) -> bool {
-    path == "charon-enr-private-key" || path.starts_with("validator_keys/")
-}
-
 /// Whether the group may do what others may not. Only then it matters which group that is; a rootless engine leaves the
 /// one of the user who runs it, and no other.
 const fn favours_group(mode: u32) -> bool {
@@ -187,18 +183,33 @@ pub(super) fn check_ownership(context: &Context<'_>, ledger: &mut Ledger) {
                 format!("owned by {uid}:{gid}"),
             );
         }
-        if context.options.modes == Modes::Private {
-            let seen = format!("mode {:04o}", entry.mode);
-            if entry.kind == FileKind::Regular && is_secret(path) && entry.mode & 0o077 != 0 {
-                ledger.fail(
-                    Check::FileMode,
-                    path,
-                    seen,
-                    "mode 0600: a secret that only its owner reads",
-                );
-            } else if entry.mode & 0o022 != 0 {
-                ledger.fail(Check::FileMode, path, seen, "nothing that others may write");
-            }
+    }
+    match context.options.modes {
+        Modes::AsCharonLeavesThem => {}
+        Modes::Private => check_modes(material, ledger),
+    }
+}
+
+fn check_modes(material: &Material, ledger: &mut Ledger) {
+    let mut harmless = Vec::new();
+    // Owners are a check of their own.
+    for (entry, fault) in access::faults(&material.ownership, None) {
+        match fault.describe(entry) {
+            Some((seen, expected)) => ledger.fail(Check::FileMode, &entry.path, seen, expected),
+            None => harmless.push(entry),
         }
+    }
+    if let Some(first) = harmless.first() {
+        let more = match harmless.len() {
+            1 => String::new(),
+            count => format!(", and {} more files that others may read", count - 1),
+        };
+        ledger.note(
+            Check::FileMode,
+            &first.path,
+            format!("mode {:04o}{more}", first.mode),
+            "mode 0600; no secret is open, since nobody else can read a keystore and its password",
+            Check::FileMode.advice(),
+        );
     }
 }

@@ -34,12 +34,14 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
+use charon_files::cluster::names::FileDigest;
 use charon_files::cluster::{
     Address, CharonVersion, ClusterLock, ConfigHash, Definition, DefinitionHash, DefinitionVersion,
     DepositFile, LockHash, Network, NodeIndex, ParseError, Parsed, RemarkKind,
 };
 use charon_files::finding::Weight;
 
+pub use charon_files::cluster::access::{FileKind, FileMode};
 pub use check::{Check, Subject};
 use ledger::Ledger;
 pub use report::{CheckLine, CheckResult, Counts, Node, Report, SCHEMA, Verdict};
@@ -67,6 +69,11 @@ impl NamedFile {
         self.path.rsplit('/').next().unwrap_or(&self.path)
     }
 
+    /// Path, length and digest. That it was verified is for the caller to know.
+    pub fn digest(&self) -> FileDigest {
+        FileDigest::of(self.path.clone(), &self.bytes)
+    }
+
     fn sha256(&self) -> [u8; 32] {
         Sha256::digest(self.bytes.as_slice()).into()
     }
@@ -77,32 +84,6 @@ impl fmt::Debug for NamedFile {
         // Some of them are secret.
         write!(f, "NamedFile({}, {} bytes)", self.path, self.bytes.len())
     }
-}
-
-/// What kind of thing lies at a path, without following links.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum FileKind {
-    /// A regular file.
-    Regular,
-    /// A directory.
-    Directory,
-    /// A symbolic link, device, FIFO or socket.
-    Other,
-}
-
-/// Owner and mode of one file or directory of the data directory.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FileMode {
-    /// Path relative to the data directory, with `/`; `.` for the directory itself.
-    pub path: String,
-    /// Owner.
-    pub uid: u32,
-    /// Group.
-    pub gid: u32,
-    /// Permission bits, as in `0o600`.
-    pub mode: u32,
-    /// What it is.
-    pub kind: FileKind,
 }
 
 /// Everything that there is to verify. What is not there is `None` or empty.
@@ -188,7 +169,7 @@ impl Scope {
 pub enum Modes {
     /// Any: charon writes 0444 and 0755, and modes are set at promotion, after verification.
     AsCharonLeavesThem,
-    /// Keys readable by their owner only, nothing writable by others.
+    /// Nobody else can read a secret or change anything, see [`charon_files::cluster::access`].
     Private,
 }
 
@@ -305,33 +286,10 @@ impl fmt::Debug for Options<'_> {
     }
 }
 
-/// One file that a verification vouches for, by content.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct VouchedFile {
-    /// Path relative to the data directory, with `/`: `validator_keys/keystore-0.json`.
-    pub path: String,
-    /// SHA-256 of the bytes that were verified.
-    pub sha256: [u8; 32],
-    /// Length in bytes.
-    pub len: u64,
-}
-
-impl VouchedFile {
-    /// Name and digest of a file. That it was verified is for the caller to know.
-    pub fn new(file: &NamedFile) -> Self {
-        Self {
-            path: file.path.clone(),
-            sha256: file.sha256(),
-            // A length in memory fits 64 bits.
-            len: u64::try_from(file.bytes.len()).unwrap_or(u64::MAX),
-        }
-    }
-}
-
 /// Proof that a whole data directory passed every applicable check. Only this module can build one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Verified {
-    files: Vec<VouchedFile>,
+    files: Vec<FileDigest>,
     config_hash: ConfigHash,
     definition_hash: DefinitionHash,
     lock_hash: LockHash,
@@ -341,12 +299,12 @@ pub struct Verified {
     keystores: usize,
     keystore_digests: Vec<[u8; 32]>,
     contract_signatures: Vec<[u8; 32]>,
-    deposit_data: Vec<VouchedFile>,
+    deposit_data: Vec<FileDigest>,
 }
 
 impl Verified {
     /// The files vouched for: everything that was given as a file, secrets included.
-    pub fn files(&self) -> &[VouchedFile] {
+    pub fn files(&self) -> &[FileDigest] {
         &self.files
     }
 
@@ -397,7 +355,7 @@ impl Verified {
     }
 
     /// The deposit data files among the files, sorted by name; the same on every node.
-    pub fn deposit_data(&self) -> &[VouchedFile] {
+    pub fn deposit_data(&self) -> &[FileDigest] {
         &self.deposit_data
     }
 }
@@ -572,8 +530,11 @@ impl Summary {
         if counts.keystores != lock.validators.len() {
             return None;
         }
-        let mut deposit_data: Vec<VouchedFile> =
-            material.deposit_data.iter().map(VouchedFile::new).collect();
+        let mut deposit_data: Vec<FileDigest> = material
+            .deposit_data
+            .iter()
+            .map(NamedFile::digest)
+            .collect();
         deposit_data.sort_by(|a, b| a.path.cmp(&b.path));
         let files = material
             .definition
@@ -581,7 +542,7 @@ impl Summary {
             .chain(&material.cluster_lock)
             .chain(&material.enr_key)
             .chain(&material.keystores)
-            .map(VouchedFile::new)
+            .map(NamedFile::digest)
             .chain(deposit_data.iter().cloned())
             .collect();
         Some(Verified {

@@ -334,6 +334,7 @@ fn data_dir_fact(on_disk: &DataDirFacts) -> DataDirFact {
                         },
                     })
                     .collect(),
+                modes: on_disk.modes(),
                 writable: on_disk.writable,
                 same_file_system: on_disk.same_filesystem,
                 free_bytes: on_disk.free_bytes,

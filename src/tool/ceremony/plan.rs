@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use crate::ceremony::pins;
 use crate::report::quoted;
+use charon_files::cluster::access::{self, FileMode};
 use charon_files::cluster::definition::Definition;
 use charon_files::cluster::hash::DefinitionHash;
 use charon_files::cluster::index::NodeIndex;
@@ -213,6 +214,8 @@ pub enum DataDirFact {
         gid: u32,
         /// Top-level entries, sorted by name.
         entries: Vec<Entry>,
+        /// Owner and mode of itself and of everything in it.
+        modes: Vec<FileMode>,
         /// Whether this user may put files there.
         writable: bool,
         /// Whether our state directory is, or would be, on the same file system.
@@ -804,6 +807,7 @@ fn check_data_dir(
             uid,
             gid,
             entries,
+            modes,
             writable,
             same_file_system,
             free_bytes: _,
@@ -826,6 +830,7 @@ fn check_data_dir(
                 ));
             }
             check_entries(entries, &subject, findings);
+            check_modes(request, modes, findings);
             if !same_file_system {
                 findings.push(fail(
                     "other-file-system",
@@ -919,6 +924,26 @@ fn check_entries(entries: &[Entry], subject: &str, findings: &mut Vec<Finding>) 
             "regular files only",
             "put the real file there, or take the entry away",
         ));
+    }
+}
+
+/// By the rule of `verify`, so that what a ceremony makes is not refused after it for what was there before.
+fn check_modes(request: &Request, modes: &[FileMode], findings: &mut Vec<Finding>) {
+    for (entry, fault) in access::faults(modes, None) {
+        // What is wrong with the key's own mode is told with the key.
+        if entry.path == ENR_KEY_FILE {
+            continue;
+        }
+        if let Some((seen, expected)) = fault.describe(entry) {
+            let path: PathBuf = request.data_dir.join(&entry.path).components().collect();
+            findings.push(fail(
+                "data-directory-mode",
+                &path.display().to_string(),
+                &seen,
+                expected,
+                "`charon-dkg repair`",
+            ));
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use sha2::{Digest as _, Sha256};
 use crate::ceremony::facts;
 use crate::cli::BackupArgs;
 use crate::context::Context;
-use crate::custody::contents::{self, About, FileDigest};
+use crate::custody::contents::{self, About};
 use crate::custody::record::Record;
 use crate::custody::sealed::{
     self, MIN_PASSPHRASE, OpenError, OpenWith, Passphrase, SEALED, SealError, SealTo,
@@ -25,6 +25,7 @@ use crate::place;
 use crate::promote::journal;
 use crate::proof::checked;
 use crate::report;
+use charon_files::cluster::names::FileDigest;
 use charon_files::finding::{Finding, Weight};
 use charon_proof::verify::{Expectations, Material, Modes, Report, Scope, Verdict};
 

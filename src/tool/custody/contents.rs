@@ -15,11 +15,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha256};
 use tar::{EntryType, Header};
 use zeroize::Zeroizing;
 
-use charon_files::cluster::names::ENR_KEY_FILE;
+use charon_files::cluster::names::{ENR_KEY_FILE, FileDigest, MAX_DEPTH};
 use charon_files::keys::k1::EnrKey;
 
 /// The format that this program writes and the only one it reads.
@@ -34,9 +33,6 @@ pub const MAX_ARCHIVE_BYTES: u64 = 512 << 20;
 
 /// Most files: a keystore and a password for each of the 65536 validators that a cluster can have, and room for the rest.
 pub const MAX_FILES: usize = 140_000;
-
-/// Deepest path inside a data directory; charon nests one directory.
-const MAX_DEPTH: usize = 8;
 
 /// Longest path inside a data directory, in bytes: with its prefix, what the name field of a ustar header holds at once.
 const MAX_PATH: usize = 90;
@@ -122,29 +118,6 @@ pub struct Manifest {
     pub enr_id: String,
     /// Every other file of the archive.
     pub files: Vec<FileDigest>,
-}
-
-/// Name, length and digest of a file.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct FileDigest {
-    /// Name in the archive.
-    pub path: String,
-    /// Length in bytes.
-    pub len: u64,
-    /// SHA-256 in lower-case hex.
-    pub sha256: String,
-}
-
-impl FileDigest {
-    /// Of these bytes.
-    pub fn of(path: String, bytes: &[u8]) -> Self {
-        Self {
-            path,
-            len: length(bytes),
-            sha256: hex::encode(Sha256::digest(bytes)),
-        }
-    }
 }
 
 /// Why an archive was not made or is not one of ours.
@@ -550,7 +523,7 @@ mod tests {
             enr_id: enr_id(),
             files: listed
                 .iter()
-                .map(|(name, bytes)| FileDigest::of((*name).to_owned(), bytes))
+                .map(|(name, bytes)| FileDigest::of(*name, bytes))
                 .collect(),
         };
         let manifest = serde_json::to_vec(&manifest).unwrap();

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::custody::contents::FileDigest;
+use charon_files::cluster::names::FileDigest;
 
 /// The format that this program writes and the only one it reads.
 const FORMAT: u32 = 1;
@@ -111,11 +111,11 @@ impl Records {
 impl Record {
     /// What changed in the data directory since; kept receipts are collected again, and do not count.
     pub fn changes(&self, now: &[FileDigest]) -> Changes {
-        let data = |files: &[FileDigest]| -> BTreeMap<String, String> {
+        let data = |files: &[FileDigest]| -> BTreeMap<String, [u8; 32]> {
             files
                 .iter()
                 .filter(|file| file.path.starts_with(".charon/"))
-                .map(|file| (file.path.clone(), file.sha256.clone()))
+                .map(|file| (file.path.clone(), file.sha256))
                 .collect()
         };
         let (mut then, now) = (data(&self.files), data(now));
@@ -150,7 +150,7 @@ mod tests {
     fn digests(files: &[(&str, &[u8])]) -> Vec<FileDigest> {
         files
             .iter()
-            .map(|(path, bytes)| FileDigest::of((*path).to_owned(), bytes))
+            .map(|(path, bytes)| FileDigest::of(*path, bytes))
             .collect()
     }
 

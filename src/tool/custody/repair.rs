@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
+use charon_files::cluster::access::{self, Fault, FileKind, FileMode, Reader};
 use charon_files::cluster::names::{self, ENR_KEY_FILE, Name, Role};
 use charon_files::finding::{Finding, Weight};
 
@@ -103,28 +104,6 @@ impl Step {
     }
 }
 
-/// Who else could get at a secret.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Reader {
-    /// Every user of this machine.
-    Everybody,
-    /// The members of a group.
-    Group(u32),
-    /// A user who owns it, and should not.
-    User(u32),
-}
-
-impl std::fmt::Display for Reader {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Reader::Everybody => f.write_str("every user of this machine"),
-            Reader::Group(gid) => write!(f, "every member of group {gid}"),
-            Reader::User(uid) => write!(f, "uid {uid}"),
-        }
-    }
-}
-
 /// Secrets that somebody else could read.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Exposure {
@@ -135,23 +114,31 @@ pub struct Exposure {
 }
 
 impl Exposure {
-    /// `every user of this machine could read the keys: a, b and 3 more`.
-    pub fn text(&self) -> String {
+    /// `every user of this machine could read a, b and 3 more, which are useless without …`.
+    pub fn part_text(&self) -> String {
+        format!(
+            "{} could read {}, and not what belongs to it: no secret was open",
+            self.reader,
+            self.named()
+        )
+    }
+
+    fn named(&self) -> String {
         let named: Vec<String> = self
             .files
             .iter()
             .take(3)
             .map(|path| path.display().to_string())
             .collect();
-        let more = match self.files.len().saturating_sub(named.len()) {
-            0 => String::new(),
-            more => format!(" and {more} more"),
-        };
-        format!(
-            "{} could read the keys: {}{more}",
-            self.reader,
-            named.join(", ")
-        )
+        match self.files.len().saturating_sub(named.len()) {
+            0 => named.join(", "),
+            more => format!("{} and {more} more", named.join(", ")),
+        }
+    }
+
+    /// `every user of this machine could read the keys: a, b and 3 more`.
+    pub fn text(&self) -> String {
+        format!("{} could read the keys: {}", self.reader, self.named())
     }
 }
 
@@ -237,52 +224,78 @@ pub fn joined(dir: &Path, path: &Path) -> PathBuf {
     dir.components().chain(path.components()).collect()
 }
 
-/// Which secrets others could read, by the modes that were seen: in a directory that they may enter, and down to the file.
-pub fn exposures(tree: &Tree, owner: Ids) -> Vec<Exposure> {
-    let by_path: BTreeMap<&Path, &Seen> = tree
-        .entries
-        .iter()
-        .map(|seen| (seen.path.as_path(), seen))
-        .collect();
-    // Whether a bit is set on the way to a file and on the file; a user needs to pass each directory, not to list it.
-    let reachable = |seen: &Seen, enters: &dyn Fn(&Seen) -> bool| {
-        let mut above = seen.path.ancestors().skip(1);
-        above.all(|dir| by_path.get(dir).is_some_and(|dir| enters(dir)))
-    };
-    let mut found: BTreeMap<Reader, Vec<PathBuf>> = BTreeMap::new();
-    for seen in tree.entries.iter().filter(|seen| is_secret(&seen.path)) {
-        if seen.kind != Kind::File {
-            continue;
-        }
-        let mut note = |reader| found.entry(reader).or_default().push(seen.path.clone());
-        let others = seen.mode & 0o004 != 0 && reachable(seen, &|dir| dir.mode & 0o001 != 0);
-        if others && tree.others_reach_it {
-            note(Reader::Everybody);
-            continue;
-        }
-        let gid = seen.owner.gid;
-        let enters =
-            |dir: &Seen| dir.mode & 0o001 != 0 || (dir.owner.gid == gid && dir.mode & 0o010 != 0);
-        if seen.mode & 0o040 != 0 && reachable(seen, &enters) {
-            note(Reader::Group(gid));
-        }
-        // Root reads everything anyway.
-        if seen.owner.uid != owner.uid && seen.owner.uid != 0 {
-            note(Reader::User(seen.owner.uid));
-        }
-    }
-    found
-        .into_iter()
-        .map(|(reader, files)| Exposure { reader, files })
-        .collect()
+/// What others could read, by the modes that were seen.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Exposures {
+    /// Whole secrets: the ENR key, or keystores and their passwords.
+    pub keys: Vec<Exposure>,
+    /// Keystores or passwords, the one without the other.
+    pub parts: Vec<Exposure>,
 }
 
-/// The ENR key, keystores and their passwords, in the data directory and in the stage of an attempt.
-fn is_secret(path: &Path) -> bool {
-    path.file_name().is_some_and(|name| name == ENR_KEY_FILE)
-        || path
-            .components()
-            .any(|part| part.as_os_str() == "validator_keys")
+impl Exposures {
+    /// Adds those of another directory.
+    pub fn extend(&mut self, other: Self) {
+        self.keys.extend(other.keys);
+        self.parts.extend(other.parts);
+    }
+
+    /// A sentence for each reader, the worst first.
+    pub fn texts(&self) -> Vec<String> {
+        let keys = self.keys.iter().map(Exposure::text);
+        keys.chain(self.parts.iter().map(Exposure::part_text))
+            .collect()
+    }
+}
+
+/// Which secrets others could read, by the modes that were seen.
+pub fn exposures(tree: &Tree, owner: Ids) -> Exposures {
+    // Whom the directories above stop has no right here; a group may be let through.
+    let rights = if tree.others_reach_it { 0o7777 } else { 0o7770 };
+    let modes: Vec<FileMode> = tree
+        .entries
+        .iter()
+        .map(|seen| FileMode {
+            path: match seen.path.to_string_lossy() {
+                path if path.is_empty() => ".".to_owned(),
+                path => path.into_owned(),
+            },
+            uid: seen.owner.uid,
+            gid: seen.owner.gid,
+            mode: seen.mode & rights,
+            kind: match seen.kind {
+                Kind::File => FileKind::Regular,
+                Kind::Directory => FileKind::Directory,
+                Kind::Symlink | Kind::Special => FileKind::Other,
+            },
+        })
+        .collect();
+    let mut keys: BTreeMap<Reader, Vec<PathBuf>> = BTreeMap::new();
+    let mut parts = keys.clone();
+    for (entry, fault) in access::faults(&modes, Some(owner.uid)) {
+        match fault {
+            Fault::Readable(reader) => keys
+                .entry(reader)
+                .or_default()
+                .push(entry.path.clone().into()),
+            Fault::PartReadable(reader) => {
+                parts
+                    .entry(reader)
+                    .or_default()
+                    .push(entry.path.clone().into());
+            }
+            Fault::Writable(_) | Fault::Lax => {}
+        }
+    }
+    let listed = |found: BTreeMap<Reader, Vec<PathBuf>>| {
+        let list = found.into_iter();
+        list.map(|(reader, files)| Exposure { reader, files })
+            .collect()
+    };
+    Exposures {
+        keys: listed(keys),
+        parts: listed(parts),
+    }
 }
 
 /// Whether the names at a directory's top are those of a data directory: charon's, with a key or the outputs of a ceremony
@@ -405,15 +418,13 @@ mod tests {
             me("validator_keys/keystore-0.json", Kind::File, 0o644),
             seen("validator_keys/keystore-0.txt", Kind::File, (7, 7), 0o600),
         ];
-        let told = |tree: &Tree| -> Vec<String> {
-            exposures(tree, ME).iter().map(Exposure::text).collect()
-        };
+        let told = |tree: &Tree| -> Vec<String> { exposures(tree, ME).texts() };
         assert_eq!(
             told(&tree(open.clone())),
             [
                 "every user of this machine could read the keys: charon-enr-private-key",
-                "every member of group 1000 could read the keys: validator_keys/keystore-0.json",
-                "uid 7 could read the keys: validator_keys/keystore-0.txt",
+                "every member of group 1000 could read validator_keys/keystore-0.json, and not what belongs to it: no secret was open",
+                "uid 7 could read validator_keys/keystore-0.txt, and not what belongs to it: no secret was open",
             ]
         );
         let home = Tree {

@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::ceremony::facts;
 use crate::cli::RepairArgs;
 use crate::context::Context;
-use crate::custody::repair::{self, Exposure, Ids, Step, Tree, joined};
+use crate::custody::repair::{self, Exposure, Exposures, Ids, Step, Tree, joined};
 use crate::custody::{backup, repair_files};
 use crate::error::{Failure, Kind};
 use crate::failures;
@@ -29,6 +29,8 @@ struct Document {
     owner: Ids,
     steps: Vec<StepLine>,
     exposed: Vec<Exposure>,
+    /// Keystores that others could read without their passwords, or the other way round.
+    exposed_parts: Vec<Exposure>,
     /// Whether the steps were taken.
     repaired: bool,
     verdict: Option<Verdict>,
@@ -47,7 +49,7 @@ struct StepLine {
 #[derive(PartialEq, Eq)]
 struct Plan {
     parts: Vec<(Tree, Vec<Step>)>,
-    exposed: Vec<Exposure>,
+    exposed: Exposures,
 }
 
 impl Plan {
@@ -111,6 +113,7 @@ pub(crate) fn repair(context: &Context, args: &RepairArgs) -> Result<(), Failure
         owner,
         steps: Vec::new(),
         exposed: Vec::new(),
+        exposed_parts: Vec::new(),
         repaired: false,
         verdict: None,
     };
@@ -143,7 +146,8 @@ pub(crate) fn repair(context: &Context, args: &RepairArgs) -> Result<(), Failure
             })?;
         }
         done.steps.extend(plan.lines());
-        done.exposed.extend(plan.exposed);
+        done.exposed.extend(plan.exposed.keys);
+        done.exposed_parts.extend(plan.exposed.parts);
         done.repaired = true;
         agreed = None;
     }
@@ -235,7 +239,7 @@ fn parse_owner(text: &str) -> Result<Ids, Failure> {
 
 fn plan(layout: &Layout, owner: Ids) -> Result<Plan, Failure> {
     let mut parts = Vec::new();
-    let mut exposed = Vec::new();
+    let mut exposed = Exposures::default();
     let mut findings: Vec<Finding> = Vec::new();
     for dir in [layout.data_dir(), layout.state_dir()] {
         let Some(tree) = look(dir)? else {
@@ -278,13 +282,14 @@ fn agree(
             schema: done.schema,
             owner: done.owner,
             steps: plan.lines(),
-            exposed: plan.exposed.clone(),
+            exposed: plan.exposed.keys.clone(),
+            exposed_parts: plan.exposed.parts.clone(),
             repaired: false,
             verdict: None,
         };
         let mut text = plan.text();
-        for exposure in &plan.exposed {
-            text.push_str(&format!("{}\n", exposure.text()));
+        for exposure in plan.exposed.texts() {
+            text.push_str(&format!("{exposure}\n"));
         }
         context.result(&text, &document)?;
         let failure = Failure::new(
@@ -299,8 +304,8 @@ fn agree(
         });
     }
     context.say(plan.text().trim_end());
-    for exposure in &plan.exposed {
-        context.warn(&exposure.text());
+    for exposure in plan.exposed.texts() {
+        context.warn(&exposure);
     }
     if context.agree(&format!("Make {count}?"))? {
         return Ok(());

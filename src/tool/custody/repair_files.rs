@@ -14,9 +14,7 @@ use rustix::io::Errno;
 
 use crate::custody::repair::{Ids, Kind, MAX_ENTRIES, Seen, Step, Tree, joined};
 use crate::machine::files::{EntryKind, FileError, Folder};
-
-/// charon nests one directory and an attempt four; more levels than this are nothing of ours.
-const MAX_DEPTH: usize = 16;
+use charon_files::cluster::names::MAX_DEPTH;
 
 /// Why a step was not taken.
 #[derive(Debug, thiserror::Error)]
@@ -175,7 +173,8 @@ fn gather(
         seen.same_mount = its_mount == mount;
         let enter = seen.kind == Kind::Directory && seen.same_mount;
         entries.push(seen);
-        if enter && depth + 1 < MAX_DEPTH {
+        // A stage, or an archive, lies some levels below this program's own directory.
+        if enter && depth + 1 < 2 * MAX_DEPTH {
             gather(&inner, &path, mount, depth + 1, entries)?;
         }
     }

@@ -15,17 +15,17 @@ use crate::machine::datadir::Layout;
 use crate::machine::files::{EntryKind, FileError, Folder, Owner};
 use crate::machine::read;
 use crate::promote::journal::{
-    self, FORMAT, Job, Journal, JournalError, JournalFile, Moves, Promotion, Reached, Recovery,
+    self, FORMAT, Job, Journal, JournalError, Moves, Promotion, Reached, Recovery,
 };
+use charon_files::cluster::names::FileDigest;
 use charon_files::cluster::names::{CLUSTER_LOCK_FILE, HEARTBEAT_FILE};
 use charon_files::finding::Finding;
-use charon_proof::verify::VouchedFile;
 
 /// What a backup would bring into a data directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Missing {
     /// Files that are not there yet, as in the backup.
-    files: Vec<VouchedFile>,
+    files: Vec<FileDigest>,
     /// What is moved: a directory where it is missing as a whole, and else single files; the cluster lock last.
     names: Vec<String>,
 }
@@ -49,17 +49,10 @@ pub struct Restored {
 /// # Errors
 /// [`JournalError::Refused`] with everything that lies there and is not in the backup, or not the same.
 pub fn missing(layout: &Layout, files: &[Unpacked<'_>]) -> Result<Missing, JournalError> {
-    let vouched: Vec<VouchedFile> = files
+    let vouched: Vec<FileDigest> = files
         .iter()
         .filter(|file| file.place == Place::Data)
-        .map(|file| VouchedFile {
-            path: file.path.to_owned(),
-            sha256: sha2::Digest::finalize(<sha2::Sha256 as sha2::Digest>::new_with_prefix(
-                file.bytes,
-            ))
-            .into(),
-            len: u64::try_from(file.bytes.len()).unwrap_or(u64::MAX),
-        })
+        .map(|file| FileDigest::of(file.path, file.bytes))
         .collect();
     let data = match Folder::open(layout.data_dir()) {
         Ok(data) => data,
@@ -99,7 +92,7 @@ pub fn missing(layout: &Layout, files: &[Unpacked<'_>]) -> Result<Missing, Journ
 }
 
 /// Everything in the data directory that the backup knows nothing of.
-fn foreign(data: &Folder, vouched: &[VouchedFile]) -> Result<Vec<Finding>, FileError> {
+fn foreign(data: &Folder, vouched: &[FileDigest]) -> Result<Vec<Finding>, FileError> {
     let files: BTreeSet<&Path> = vouched.iter().map(|file| Path::new(&file.path)).collect();
     let folders: BTreeSet<&Path> = files
         .iter()
@@ -129,7 +122,7 @@ fn foreign(data: &Folder, vouched: &[VouchedFile]) -> Result<Vec<Finding>, FileE
 }
 
 /// The shortest part of each path that is not there yet.
-fn ordered(files: Vec<VouchedFile>, data: Option<&Folder>) -> Result<Missing, FileError> {
+fn ordered(files: Vec<FileDigest>, data: Option<&Folder>) -> Result<Missing, FileError> {
     let mut names = BTreeSet::new();
     for file in &files {
         let mut prefix = PathBuf::new();
@@ -203,7 +196,7 @@ fn restore_at(
             kept: kept.clone(),
         },
         names: missing.names.clone(),
-        files: missing.files.iter().map(JournalFile::of).collect(),
+        files: missing.files.clone(),
     };
     journal::write_journal(&state, &journal, owner)?;
     reached("journal written");
@@ -331,7 +324,7 @@ fn incomplete(journal: &Journal, staged: &Folder, data: &Folder) -> Vec<Finding>
                 .collect();
             let seen = match places.as_slice() {
                 [(_, opened)] => match read::digest(opened) {
-                    Ok((sha256, len)) if hex::encode(sha256) == file.sha256 && len == file.len => {
+                    Ok((sha256, len)) if sha256 == file.sha256 && len == file.len => {
                         return None;
                     }
                     Ok((_, len)) => format!("another content, {len} bytes"),

@@ -34,6 +34,7 @@ use bollard::models::{SystemInfo, SystemVersion};
 
 use crate::docker::causes::causes;
 use crate::docker::endpoint::{Address, Endpoint};
+use crate::machine::users;
 
 /// How long the engine may take. It may be busy starting fifty containers on a slow disk; it is
 /// not reasonable that it answers nothing for longer than this.
@@ -508,45 +509,20 @@ fn find_other_sockets(besides: &Path) -> Vec<PathBuf> {
 fn read_socket_access(path: &Path) -> Option<SocketAccess> {
     let metadata = std::fs::metadata(path).ok()?;
     let user = user_name(rustix::process::geteuid().as_raw());
-    let group = entry_of("/etc/group", metadata.gid());
+    let group = users::group(metadata.gid());
     let listed_in_group = group
         .as_ref()
-        .is_some_and(|entry| entry.members.contains(&user));
+        .is_some_and(|(_, members)| members.contains(&user));
     Some(SocketAccess {
         user: user_name(metadata.uid()),
-        group: group.map_or_else(|| metadata.gid().to_string(), |entry| entry.name),
+        group: group.map_or_else(|| metadata.gid().to_string(), |(name, _)| name),
         mode: metadata.mode() & 0o7777,
         listed_in_group,
     })
 }
 
 fn user_name(uid: u32) -> String {
-    entry_of("/etc/passwd", uid).map_or_else(|| uid.to_string(), |entry| entry.name)
-}
-
-struct NameEntry {
-    name: String,
-    members: Vec<String>,
-}
-
-/// An entry of `/etc/passwd` or `/etc/group`. Names serve messages only, so users of a directory
-/// service show as numbers.
-fn entry_of(file: &str, id: u32) -> Option<NameEntry> {
-    let text = std::fs::read_to_string(file).ok()?;
-    text.lines().find_map(|line| {
-        let mut fields = line.split(':');
-        let name = fields.next()?;
-        let seen: u32 = fields.nth(1)?.parse().ok()?;
-        (seen == id).then(|| NameEntry {
-            name: name.to_owned(),
-            members: fields
-                .next()
-                .unwrap_or_default()
-                .split(',')
-                .map(str::to_owned)
-                .collect(),
-        })
-    })
+    users::user_name(uid).unwrap_or_else(|| uid.to_string())
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ use zeroize::Zeroizing;
 
 use crate::machine::files::{self, DIR_MODE, EntryKind, FileError, Folder, Owner, Status};
 use crate::machine::read::{self, ReadError};
+use charon_files::cluster::access::{FileKind, FileMode};
 use charon_files::cluster::names::{ENR_KEY_FILE, MAX_DEPTH};
 
 /// Keeps git from everything beside it (gitignore(5)).
@@ -181,6 +182,34 @@ impl DataDirFacts {
     /// Whether the data directory exists and is a directory.
     pub fn exists(&self) -> bool {
         self.kind == Some(EntryKind::Directory)
+    }
+
+    /// Owner and mode of the data directory and of everything in it.
+    pub fn modes(&self) -> Vec<FileMode> {
+        let of = |path: String, owner: Owner, mode: u32, kind: FileKind| FileMode {
+            path,
+            uid: owner.uid,
+            gid: owner.gid,
+            mode,
+            kind,
+        };
+        let entries = self.entries.iter().map(|entry| {
+            let kind = match entry.kind {
+                EntryKind::Regular => FileKind::Regular,
+                EntryKind::Directory => FileKind::Directory,
+                EntryKind::Symlink | EntryKind::Fifo | EntryKind::Other => FileKind::Other,
+            };
+            of(
+                entry.path.display().to_string(),
+                entry.owner,
+                entry.mode,
+                kind,
+            )
+        });
+        let itself = self
+            .mode
+            .map(|mode| of(".".to_owned(), self.owner, mode, FileKind::Directory));
+        entries.chain(itself).collect()
     }
 
     /// The entry at this relative path.

@@ -47,6 +47,25 @@ pub fn find_group(group: &str) -> Option<u32> {
     })
 }
 
+/// Name and members of a group, where `/etc/group` knows it.
+pub fn group(gid: u32) -> Option<(String, Vec<String>)> {
+    let text = read::read_file(Path::new("/etc/group"), PASSWD).ok()?;
+    group_in(&String::from_utf8_lossy(&text), gid)
+}
+
+fn group_in(groups: &str, gid: u32) -> Option<(String, Vec<String>)> {
+    groups.lines().find_map(|line| {
+        let fields: Vec<&str> = line.split(':').collect();
+        match fields.as_slice() {
+            [name, _, number, members] if number.parse() == Ok(gid) => Some((
+                (*name).to_owned(),
+                members.split(',').map(str::to_owned).collect(),
+            )),
+            _ => None,
+        }
+    })
+}
+
 fn user_in(passwd: &str, user: &str) -> Option<(u32, u32)> {
     passwd.lines().find_map(|line| {
         let mut fields = line.split(':');
@@ -89,6 +108,9 @@ mod tests {
         assert_eq!(user_in(passwd, "odd"), None);
         assert_eq!(user_in(passwd, ""), None);
         assert_eq!(find_group("root"), Some(0));
+        let members = vec!["alice".to_owned(), "bob".to_owned()];
+        let docker = Some(("docker".to_owned(), members));
+        assert_eq!(group_in("broken\ndocker:x:7:alice,bob\n", 7), docker);
         assert_eq!(find_group("4000000"), Some(4_000_000));
         assert_eq!(find_group("no such group"), None);
     }

@@ -22,17 +22,16 @@ use crate::machine::files::{
 };
 use crate::machine::read::{self, ReadError};
 use crate::promote::archive;
-use charon_files::cluster::names::{CLUSTER_LOCK_FILE, DEFINITION_FILE, ENR_KEY_FILE};
+use charon_files::cluster::names::{
+    CLUSTER_LOCK_FILE, DEFINITION_FILE, ENR_KEY_FILE, FileDigest, MAX_DEPTH,
+};
 use charon_files::finding::{Finding, Weight};
-use charon_proof::verify::{Verified, VouchedFile};
+use charon_proof::verify::Verified;
 
 const JOURNAL_FILE: &str = "journal.json";
 
 /// The format of journal and manifest that this program writes and the only one it reads.
 pub(crate) const FORMAT: u32 = 1;
-
-/// charon nests one directory; a stage or data directory deeper than this is nothing of charon's.
-const MAX_DEPTH: usize = 8;
 
 /// How many files are put on the disk at once. A journaling filesystem commits what many threads
 /// wait for in one go: with 32, the 4000 files of 2000 validators took a third of the time.
@@ -163,7 +162,7 @@ pub(crate) struct Journal {
     /// Entries of the directory that is moved from, in the order of moving.
     pub(crate) names: Vec<String>,
     /// What a promotion vouches for; empty for an archive, which moves whatever there is.
-    pub(crate) files: Vec<JournalFile>,
+    pub(crate) files: Vec<FileDigest>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -180,24 +179,6 @@ pub(crate) enum Job {
         name: String,
         kept: Vec<String>,
     },
-}
-
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct JournalFile {
-    pub(crate) path: String,
-    pub(crate) len: u64,
-    pub(crate) sha256: String,
-}
-
-impl JournalFile {
-    pub(crate) fn of(file: &VouchedFile) -> Self {
-        Self {
-            path: file.path.clone(),
-            len: file.len,
-            sha256: hex::encode(file.sha256),
-        }
-    }
 }
 
 /// Moves what a verification vouches for from an attempt's stage into the data directory.
@@ -220,7 +201,7 @@ pub fn promote(
 fn promote_files(
     layout: &Layout,
     attempt: &Attempt,
-    vouched: &[VouchedFile],
+    vouched: &[FileDigest],
     reached: Reached<'_>,
 ) -> Result<Promoted, JournalError> {
     let state = Folder::open(layout.state_dir())?;
@@ -241,11 +222,7 @@ fn promote_files(
             attempt: attempt.number(),
         },
         names: promotion.names.clone(),
-        files: promotion
-            .moved
-            .iter()
-            .map(|file| JournalFile::of(file))
-            .collect(),
+        files: promotion.moved.iter().copied().cloned().collect(),
     };
     write_journal(&state, &journal, owner)?;
     reached("journal written");
@@ -295,7 +272,7 @@ pub(crate) struct Promotion<'a> {
     /// Top-level names in the order of moving.
     pub(crate) names: Vec<String>,
     /// The vouched files under those names.
-    pub(crate) moved: Vec<&'a VouchedFile>,
+    pub(crate) moved: Vec<&'a FileDigest>,
     /// The directories that those files lie in, relative to the stage.
     pub(crate) folders: BTreeSet<PathBuf>,
 }
@@ -303,7 +280,7 @@ pub(crate) struct Promotion<'a> {
 impl<'a> Promotion<'a> {
     /// Finds everything that speaks against the promotion, changing nothing.
     fn plan(
-        vouched: &'a [VouchedFile],
+        vouched: &'a [FileDigest],
         stage: &Folder,
         data: &Folder,
     ) -> Result<Self, JournalError> {
@@ -385,7 +362,7 @@ impl<'a> Promotion<'a> {
     /// Hashes every file again, gives it its final owner and mode, and puts it on the disk.
     pub(crate) fn seal(&self, stage: &Folder, owner: Owner) -> Result<Sealed<'_>, JournalError> {
         let seal_all = || -> Vec<Result<(&str, Status), SealFailure>> {
-            let seal = |file: &&'a VouchedFile| {
+            let seal = |file: &&'a FileDigest| {
                 seal_file(stage, file, owner).map(|status| (file.path.as_str(), status))
             };
             self.moved.par_iter().map(seal).collect()
@@ -461,7 +438,7 @@ enum SealFailure {
 }
 
 /// Checks one file of the stage against its digest and makes it final.
-fn seal_file(stage: &Folder, vouched: &VouchedFile, owner: Owner) -> Result<Status, SealFailure> {
+fn seal_file(stage: &Folder, vouched: &FileDigest, owner: Owner) -> Result<Status, SealFailure> {
     let path = stage.path().join(&vouched.path);
     let failed = |action| {
         let path = path.clone();
@@ -483,7 +460,7 @@ fn seal_file(stage: &Folder, vouched: &VouchedFile, owner: Owner) -> Result<Stat
 
 /// An input of the ceremony that the verification used: it must still be the same where it lies.
 /// The definition may lie elsewhere; then it does not come into the data directory either.
-fn check_input(data: &Folder, file: &VouchedFile) -> Result<Option<Finding>, FileError> {
+fn check_input(data: &Folder, file: &FileDigest) -> Result<Option<Finding>, FileError> {
     if file.path == DEFINITION_FILE && data.status(DEFINITION_FILE)?.is_none() {
         return Ok(None);
     }
@@ -839,7 +816,7 @@ fn incomplete(
         };
         findings.push(fail("promotion-incomplete", name, seen, "in one of both"));
     }
-    let expected: BTreeMap<&Path, &JournalFile> = journal
+    let expected: BTreeMap<&Path, &FileDigest> = journal
         .files
         .iter()
         .map(|file| (Path::new(&file.path), file))
@@ -852,7 +829,7 @@ fn incomplete(
             let place = places.get(top)?;
             let seen = match open_in(place, &file.path) {
                 Ok((_, opened)) => match read::digest(&opened) {
-                    Ok((sha256, len)) if hex::encode(sha256) == file.sha256 && len == file.len => {
+                    Ok((sha256, len)) if sha256 == file.sha256 && len == file.len => {
                         return None;
                     }
                     Ok((_, len)) => format!("other content than was verified, {len} bytes"),
@@ -891,8 +868,6 @@ mod tests {
     use std::process::Command;
     use std::time::Instant;
 
-    use sha2::{Digest as _, Sha256};
-
     use super::*;
     use crate::machine::testing::{
         self, Helper, KEY, NOBODY, Project, as_tree, crashing_at, outputs, put, tree,
@@ -910,12 +885,10 @@ mod tests {
         ("validator_keys/keystore-1.txt", b"password 1"),
     ];
 
-    fn vouch(files: &[(&str, &[u8])]) -> Vec<VouchedFile> {
-        let vouched = files.iter().map(|(path, bytes)| VouchedFile {
-            path: (*path).to_owned(),
-            sha256: Sha256::digest(bytes).into(),
-            len: u64::try_from(bytes.len()).unwrap(),
-        });
+    fn vouch(files: &[(&str, &[u8])]) -> Vec<FileDigest> {
+        let vouched = files
+            .iter()
+            .map(|(path, bytes)| FileDigest::of(*path, bytes));
         vouched.collect()
     }
 
@@ -1141,7 +1114,7 @@ mod tests {
         let attempt = project.attempt(&FILES);
         let mut files = vouch(&FILES);
         files.retain(|file| file.path != CLUSTER_LOCK_FILE);
-        files.push(VouchedFile {
+        files.push(FileDigest {
             path: "../../escape".to_owned(),
             sha256: [0; 32],
             len: 0,
@@ -1379,7 +1352,10 @@ mod tests {
             good.replace("\"a\"", "\"/etc\""),
             good.replace(
                 "\"files\":[]",
-                r#""files":[{"path":"y/z","len":0,"sha256":""}]"#,
+                &format!(
+                    r#""files":[{{"path":"y/z","len":0,"sha256":"{}"}}]"#,
+                    "00".repeat(32)
+                ),
             ),
         ] {
             fs::write(&journal, &bad).unwrap();

@@ -15,8 +15,8 @@ use charon_files::cluster::names::{self, DEFINITION_FILE, ENR_KEY_FILE, Name};
 use charon_files::cluster::{ClusterLock, Definition};
 use charon_files::finding::Finding;
 use charon_proof::verify::{
-    ContractQuestion, Expectations, FileKind, FileMode, Material, Modes, NamedFile, Options,
-    Outcome, Phase, Progress, Report, Scope, Verdict, Verified, contract_questions, verify,
+    ContractQuestion, Expectations, Material, Modes, NamedFile, Options, Outcome, Phase, Progress,
+    Report, Scope, Verdict, Verified, contract_questions, verify,
 };
 
 /// What is known of a definition alone.
@@ -64,28 +64,7 @@ pub(crate) fn read_data_dir(layout: &Layout) -> Result<Material, Failure> {
     }
     all_was_seen(&facts, layout.data_dir())?;
     let mut material = read_files(layout.data_dir(), &facts.entries)?;
-    material.ownership = facts
-        .entries
-        .iter()
-        .map(|entry| FileMode {
-            path: entry.path.display().to_string(),
-            uid: entry.owner.uid,
-            gid: entry.owner.gid,
-            mode: entry.mode,
-            kind: match entry.kind {
-                EntryKind::Regular => FileKind::Regular,
-                EntryKind::Directory => FileKind::Directory,
-                EntryKind::Symlink | EntryKind::Fifo | EntryKind::Other => FileKind::Other,
-            },
-        })
-        .chain(facts.mode.map(|mode| FileMode {
-            path: ".".to_owned(),
-            uid: facts.owner.uid,
-            gid: facts.owner.gid,
-            mode,
-            kind: FileKind::Directory,
-        }))
-        .collect();
+    material.ownership = facts.modes();
     material.expected_owner = Some((facts.owner.uid, facts.owner.gid));
     Ok(material)
 }

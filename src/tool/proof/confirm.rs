@@ -13,13 +13,14 @@ use crate::machine::{guard, read};
 use crate::proof::pasted::{self, Pasted, Wanted};
 use crate::proof::{checked, prove, receipt, verify};
 use crate::report;
+use charon_files::cluster::names::FileDigest;
 use charon_files::cluster::{ClusterLock, NodeIndex};
 use charon_files::finding::Finding;
 use charon_proof::confirm::{
     Cluster, Confirmation, Own, Status, broken_finding, confirm as judge, time_text,
 };
 use charon_proof::receipt::{BEGINNING, MAX_TEXT_BYTES, Receipt, find_receipts};
-use charon_proof::verify::{Expectations, Material, Modes, Scope, Verified, VouchedFile};
+use charon_proof::verify::{Expectations, Material, Modes, NamedFile, Scope, Verified};
 
 pub(crate) fn confirm(context: &Context, args: &ConfirmArgs) -> Result<(), Failure> {
     let given = Given::read(&args.receipts)?;
@@ -69,7 +70,11 @@ fn by_lock(
         .map_err(|error| refused(error.to_string()))?;
     let cluster =
         Cluster::of(&parsed.value, lock_hash).map_err(|error| refused(error.to_string()))?;
-    let files: Vec<VouchedFile> = material.deposit_data.iter().map(VouchedFile::new).collect();
+    let files: Vec<FileDigest> = material
+        .deposit_data
+        .iter()
+        .map(NamedFile::digest)
+        .collect();
     let own = (!files.is_empty())
         .then(|| Own::of_files(&files))
         .transpose()

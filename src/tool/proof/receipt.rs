@@ -17,7 +17,7 @@ use charon_proof::confirm::{Cluster, ReceiptDocument, confirm, time_text};
 use charon_proof::receipt::{
     CharonImage, RanWith, Receipt, Statement, StatementError, find_receipts,
 };
-use charon_proof::verify::{Material, Verified, VouchedFile};
+use charon_proof::verify::{Material, Verified};
 
 #[derive(Serialize)]
 struct Document {
@@ -82,7 +82,7 @@ pub(crate) fn cluster_of(material: &Material, verified: &Verified) -> Result<Clu
         .cluster_lock
         .as_ref()
         .ok_or_else(|| unexpected("a verified directory without a cluster lock".to_owned()))?;
-    if !verified.files().contains(&VouchedFile::new(file)) {
+    if !verified.files().contains(&file.digest()) {
         return Err(unexpected(format!(
             "{} changed since it was verified",
             file.path

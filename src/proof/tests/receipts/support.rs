@@ -4,11 +4,12 @@
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
+use charon_files::cluster::names::FileDigest;
 use charon_files::cluster::{ClusterLock, NodeIndex};
 use charon_files::keys::k1::EnrKey;
 use charon_proof::confirm::Cluster;
 use charon_proof::receipt::{CharonImage, DepositFiles, Receipt, Statement};
-use charon_proof::verify::{Material, NamedFile, VouchedFile};
+use charon_proof::verify::{Material, NamedFile};
 use sha2::{Digest, Sha256};
 
 /// When every receipt of these tests was signed, in seconds of Unix time.
@@ -38,7 +39,7 @@ pub(crate) struct Group {
     pub(crate) keys: Vec<EnrKey>,
     /// What must never be in a receipt, by node.
     pub(crate) secrets: Vec<Vec<String>>,
-    pub(crate) deposit_files: Vec<VouchedFile>,
+    pub(crate) deposit_files: Vec<FileDigest>,
 }
 
 impl Group {
@@ -63,11 +64,7 @@ impl Group {
             let name = entry.unwrap().file_name().into_string().unwrap();
             if name.starts_with("deposit-data") {
                 let bytes = std::fs::read(data_dir(0).join(&name)).unwrap();
-                deposit_files.push(VouchedFile {
-                    path: name,
-                    sha256: Sha256::digest(&bytes).into(),
-                    len: u64::try_from(bytes.len()).unwrap(),
-                });
+                deposit_files.push(FileDigest::of(name, &bytes));
             }
         }
         deposit_files.sort_by(|a, b| a.path.cmp(&b.path));

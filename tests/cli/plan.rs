@@ -174,6 +174,11 @@ fn faults() -> Vec<Fault> {
         fault("charon-flag-refused", &["flags"], |request, _| {
             request.charon_flags.push(text("--no-verify"));
         }),
+        fault("charon-flag-invalid", &["flags"], |request, _| {
+            request
+                .charon_flags
+                .push(text("--p2p-external-hostname=https://a.example"));
+        }),
         fault("data-directory-missing", DIRECTORY, |_, facts| {
             facts.data_dir = DataDirFact::Missing;
             facts.enr_key = EnrKeyFact::Missing;

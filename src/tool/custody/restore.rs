@@ -351,7 +351,7 @@ mod tests {
     use crate::promote::journal::recover;
     use charon_files::cluster::names::ENR_KEY_FILE;
 
-    const HELPER: &str = "host::restore::tests::helper";
+    const HELPER: &str = "custody::restore::tests::helper";
 
     const DATA: [(&str, &[u8]); 6] = [
         (ENR_KEY_FILE, KEY),

@@ -529,7 +529,7 @@ mod tests {
     use super::*;
     use crate::machine::testing::{self, Helper, NOBODY, Project};
 
-    const HELPER: &str = "host::guard::tests::helper";
+    const HELPER: &str = "machine::guard::tests::helper";
     const ID: &str = "00112233445566778899aabbccddeeff";
 
     /// A directory as `/run/lock` is.

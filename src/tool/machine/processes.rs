@@ -321,7 +321,7 @@ mod tests {
     use super::*;
     use crate::machine::testing::{self, Helper, KEY, NOBODY, Project, put};
 
-    const HELPER: &str = "host::processes::tests::helper";
+    const HELPER: &str = "machine::processes::tests::helper";
 
     /// A process that looks like charon and waits until it is dropped.
     struct Charon(Child);

@@ -880,7 +880,7 @@ mod tests {
         let mut child = Command::new(std::env::current_exe().unwrap())
             .args([
                 "--exact",
-                "host::terminal::tests::helper",
+                "machine::terminal::tests::helper",
                 "--include-ignored",
             ])
             .arg("--nocapture")

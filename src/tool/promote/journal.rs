@@ -873,7 +873,7 @@ mod tests {
         self, Helper, KEY, NOBODY, Project, as_tree, crashing_at, outputs, put, tree,
     };
 
-    const HELPER: &str = "host::journal::tests::helper";
+    const HELPER: &str = "promote::journal::tests::helper";
 
     const FILES: [(&str, &[u8]); 7] = [
         ("cluster-lock.json", b"the lock"),

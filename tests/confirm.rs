@@ -5,8 +5,8 @@
     reason = "helpers of tests fail best where they stand"
 )]
 
-use std::fs;
-use std::io::Write as _;
+use std::fs::{self, File};
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -203,7 +203,7 @@ fn three_of_four_are_not_enough_and_the_fourth_opens() {
 
     // One line carries all of it on, also to somebody who has the lock only.
     let bundle = group.run(1, &["confirm", "--bundle"]).out;
-    assert_eq!(bundle.trim_end(), receipts.join(" "));
+    assert_eq!(bundle.trim_end(), receipts.join("\n"));
     let before = group.run(2, &["confirm", "--bundle"]);
     assert_eq!((before.code, before.out.as_str()), (4, "\n"));
     assert_eq!(group.run_with_input(2, &["confirm", "-"], &bundle).code, 0);
@@ -376,4 +376,96 @@ fn the_record_of_proved_keystores_is_of_no_use_elsewhere() {
     fs::write(record(2), &one).unwrap();
     group.receipt(2);
     assert_eq!(fs::read(record(2)).unwrap(), two);
+}
+
+#[test]
+fn nothing_that_was_given_is_without_effect() {
+    let group = Group::new();
+    let receipts: Vec<String> = (1..=3).map(|operator| group.receipt(operator)).collect();
+    // A file may have the name of what it holds.
+    let file = group.base.path().join("dkgreceipt1-bob.txt");
+    fs::write(&file, &receipts[1]).unwrap();
+    let said = group.run(1, &["confirm", "dkgreceipt1-bob.txt"]);
+    assert!(said.out.starts_with("lock_hash"), "{}", said.err);
+    assert!(said.err.contains("2 of 4 operators"), "{}", said.err);
+    fs::remove_file(file).unwrap();
+    // Where there is no such file, or a word is no part of a receipt, that is said.
+    let (first, last) = receipts[2].split_at(100);
+    for (words, stray) in [
+        (&["dkgreceipt1-bob.txt"][..], "dkgreceipt1-bob.txt"),
+        (&[&receipts[2], "chatt.txt"], "chatt.txt"),
+        (&["chatt.txt", &receipts[2]], "chatt.txt"),
+        (&[first, last, "chatt.txt"], "chatt.txt"),
+    ] {
+        let said = group.run(1, &[&["confirm"], words].concat());
+        assert_eq!(said.code, 2, "{words:?}: {}", said.err);
+        let expected = format!("{stray} is neither a file nor a receipt");
+        assert!(said.err.contains(&expected), "{words:?}: {}", said.err);
+    }
+    // A chat without a receipt is one with nothing in it.
+    fs::write(group.base.path().join("chat.txt"), "soon!\n").unwrap();
+    let said = group.run(1, &["confirm", "chat.txt"]);
+    assert_eq!(said.code, 4);
+    assert!(
+        said.err.contains("note [receipt-text] chat.txt"),
+        "{}",
+        said.err
+    );
+    assert!(said.err.contains("no receipt in it"), "{}", said.err);
+    // And a key is none, and is not shown.
+    let key = hex::encode([0x5a; 32]);
+    fs::write(group.base.path().join("key.txt"), &key).unwrap();
+    for word in [key.as_str(), "key.txt"] {
+        let said = group.run(1, &["confirm", word]);
+        assert_eq!(said.code, 2);
+        assert!(
+            said.err.contains("never send an ENR private key"),
+            "{}",
+            said.err
+        );
+        assert!(!said.err.contains(&key));
+    }
+}
+
+/// A terminal that edits lines takes 4095 bytes of one and drops the rest.
+#[test]
+fn a_line_longer_than_a_terminal_takes_is_pasted_whole() {
+    let group = Group::new();
+    let receipts: Vec<String> = (1..=4).map(|operator| group.receipt(operator)).collect();
+    let filler = "long lines of a chat ".repeat(300);
+    let pasted = format!("{filler}{}\n\u{4}", receipts.join(" "));
+    let keyboard =
+        rustix::pty::openpt(rustix::pty::OpenptFlags::RDWR | rustix::pty::OpenptFlags::NOCTTY)
+            .unwrap();
+    rustix::pty::grantpt(&keyboard).unwrap();
+    rustix::pty::unlockpt(&keyboard).unwrap();
+    let name = rustix::pty::ptsname(&keyboard, Vec::new()).unwrap();
+    let terminal = File::options()
+        .read(true)
+        .write(true)
+        .open(name.to_str().unwrap())
+        .unwrap();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_charon-dkg"))
+        .args(["confirm", "-", "--dir"])
+        .arg(group.dir(1))
+        .args(["--progress", "plain"])
+        .stdin(terminal)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut err = BufReader::new(child.stderr.take().unwrap());
+    let mut asked = String::new();
+    err.read_line(&mut asked).unwrap();
+    assert!(asked.contains("paste the receipts"), "{asked}");
+    assert!(asked.contains("Ctrl-D"), "{asked}");
+    let mut keyboard = File::from(keyboard);
+    // What is typed is shown; somebody has to look at it.
+    let mut screen = keyboard.try_clone().unwrap();
+    std::thread::spawn(move || std::io::copy(&mut screen, &mut std::io::sink()));
+    keyboard.write_all(pasted.as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    let out = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success(), "{out}");
+    assert!(out.contains("4 of 4 operators have everything"), "{out}");
 }

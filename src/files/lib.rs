@@ -2,6 +2,7 @@
 //! keystores; their hashes and signatures. Pure: bytes in, values out.
 
 pub mod cluster;
+pub mod enr_texts;
 pub mod finding;
 pub mod keys;
 pub mod rehearsal;

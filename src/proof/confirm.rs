@@ -770,11 +770,11 @@ impl Confirmation {
         &self.evidence
     }
 
-    /// The receipts of all operators, if everybody has everything: one line to pass on, from which anybody who has the lock
-    /// comes to the same result.
+    /// The receipts of all operators, if every operator has everything: one a line, to pass on. Anybody who has the lock
+    /// comes to the same result from them.
     pub fn bundle(&self) -> Option<String> {
         let lines: Vec<String> = self.valid().map(Receipt::to_string).collect();
-        self.is_complete().then(|| lines.join(" "))
+        self.is_complete().then(|| lines.join("\n"))
     }
 
     /// Everything that is worth knowing, operator by operator, then what came from elsewhere.

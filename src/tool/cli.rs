@@ -234,6 +234,9 @@ pub struct DefineArgs {
     /// input
     #[arg(value_name = "ENR|FILE|-", required = true)]
     pub enrs: Vec<OsString>,
+    /// How many operators there are; any other number of ENRs is refused
+    #[arg(long, value_name = "N")]
+    pub operators: Option<usize>,
     /// Network of the validators: mainnet, gnosis, hoodi, sepolia or chiado
     #[arg(long, value_name = "NETWORK")]
     pub network: String,
@@ -355,7 +358,7 @@ pub struct ConfirmArgs {
     /// A deposit data file to compare with, beside --lock; repeat for several
     #[arg(long, value_name = "FILE", requires = "lock")]
     pub deposit: Vec<PathBuf>,
-    /// Print the receipts of all operators on one line instead of the table, to pass them on
+    /// Print the receipts of all operators, one a line, instead of the table, to pass them on
     #[arg(long)]
     pub bundle: bool,
     /// Leave out the receipts that this operator, counted from 1, gave before

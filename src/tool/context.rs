@@ -174,14 +174,15 @@ impl Context {
     /// # Errors
     /// [`Kind::Refused`] where nobody can be asked, [`Kind::Interrupted`] for Ctrl-C.
     pub(crate) fn secret(&self, question: &str) -> Result<Zeroizing<String>, Failure> {
-        self.terminal.secret(question).map_err(|error| match error {
-            PromptError::Interrupted => {
-                Failure::new(Kind::Interrupted, "stopped before anything was changed")
-            }
-            PromptError::NoTerminal { .. } | PromptError::Read { .. } => {
-                Failure::new(Kind::Refused, format!("{error}; nothing was changed"))
-            }
-        })
+        self.terminal.secret(question).map_err(unanswered)
+    }
+
+    /// Asks for a text to be pasted into the terminal.
+    ///
+    /// # Errors
+    /// [`Kind::Interrupted`] for Ctrl-C.
+    pub(crate) fn pasted(&self, request: &str, most: usize) -> Result<Vec<u8>, Failure> {
+        self.terminal.pasted(request, most).map_err(unanswered)
     }
 
     /// Puts a terminal back in order that a question left without echo.
@@ -221,6 +222,17 @@ impl Context {
         self.terminal.error(&line(&failure.message));
         for hint in &failure.hints {
             self.terminal.hint(&line(hint));
+        }
+    }
+}
+
+fn unanswered(error: PromptError) -> Failure {
+    match error {
+        PromptError::Interrupted => {
+            Failure::new(Kind::Interrupted, "stopped before anything was changed")
+        }
+        PromptError::NoTerminal { .. } | PromptError::Read { .. } => {
+            Failure::new(Kind::Refused, format!("{error}; nothing was changed"))
         }
     }
 }

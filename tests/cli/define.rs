@@ -150,6 +150,7 @@ fn everything_wrong_is_said_at_once_and_nothing_written() {
             "--fee-recipient-addresses=vitalik.eth",
             "--deposit-amounts=1,30",
             "--threshold=9",
+            "--operators=4",
             &one,
             &two,
             &one,
@@ -162,8 +163,8 @@ fn everything_wrong_is_said_at_once_and_nothing_written() {
         "define-address",
         "define-deposit-amounts",
         "threshold-range",
-        "operator-enr-duplicate",
         "operator-enr",
+        "define-operator-count",
     ] {
         assert!(
             outcome.failed().contains(&expected),
@@ -171,4 +172,94 @@ fn everything_wrong_is_said_at_once_and_nothing_written() {
         );
     }
     assert!(!env.project().join(DEFINITION).exists());
+}
+
+#[test]
+fn nothing_that_was_given_vanishes() {
+    let env = TestEnv::new();
+    let enrs: Vec<String> = (1..=4).map(enr).collect();
+    let good: Vec<&str> = enrs.iter().map(String::as_str).collect();
+    let key = "5a".repeat(32);
+    fs::write(env.path("empty.txt"), "hello\n").unwrap();
+    fs::write(env.path("key.txt"), format!("{key}\n")).unwrap();
+    fs::write(env.path("leak.txt"), format!("{}\nmine: {key}\n", enr(5))).unwrap();
+    let [empty, key_file, leak] = ["empty.txt", "key.txt", "leak.txt"].map(|it| {
+        let path = env.path(it);
+        path.display().to_string()
+    });
+    let secret_word = "never send an ENR private key";
+    let unprefixed = enr(5)[60..].to_owned();
+    for (word, code, says) in [
+        ("gone.txt", 2, "gone.txt is neither a file nor an ENR"),
+        ("thanks", 2, "thanks is neither a file nor an ENR"),
+        (&key, 2, secret_word),
+        (&format!("0x{key}"), 2, secret_word),
+        (&empty, 3, "no ENR in it"),
+        (&key_file, 2, secret_word),
+        (&leak, 3, secret_word),
+        (
+            "enr://682e485ac549c4eb",
+            3,
+            "FAIL [operator-enr] command line",
+        ),
+        (&unprefixed, 3, "a piece of an ENR"),
+    ] {
+        for position in [0, 2, 4] {
+            let mut words = with(&good);
+            words.insert(words.len() - 4 + position, word);
+            let outcome = env.run(&words).exits(code);
+            assert!(outcome.stderr.contains(says), "{word}: {outcome}");
+            assert!(!outcome.to_string().contains(&key), "{outcome}");
+            assert!(!env.project().join(DEFINITION).exists());
+        }
+    }
+    // All at once.
+    let outcome = env.run(&with(&["gone.txt", good[0], "thanks"])).exits(2);
+    assert!(
+        outcome
+            .stderr
+            .contains("neither files nor ENRs: gone.txt, thanks"),
+        "{outcome}"
+    );
+}
+
+#[test]
+fn a_mangled_chat_is_read_and_each_record_has_its_place() {
+    let env = TestEnv::new();
+    let wrapped = format!("{}\n> {}", &enr(2)[..76], &enr(2)[76..]);
+    let chat = format!(
+        "Ann: {}\nBen:\n> {wrapped}\nCy: {}\nDi: {}\nAnn: as I said, {}\n",
+        enr(1).replace('_', "\\_"),
+        enr(3).replacen("enr:", "enr://", 1),
+        enr(4).replacen("enr:", "", 1),
+        enr(1),
+    );
+    let utf16: Vec<u8> = ["\u{feff}", &chat]
+        .concat()
+        .encode_utf16()
+        .flat_map(u16::to_le_bytes)
+        .collect();
+    for (name, bytes) in [("chat.txt", chat.into_bytes()), ("windows.txt", utf16)] {
+        fs::write(env.project().join(name), bytes).unwrap();
+        let output = format!("--output={name}.json");
+        let outcome = env
+            .run(&with(&[name, "--operators=4", &output, "--format=json"]))
+            .exits(0);
+        let shown = outcome.json();
+        for (index, line) in [1, 3, 5, 6].into_iter().enumerate() {
+            let operator = &shown["operators"][index];
+            assert_eq!(operator["enr"], enr(u8::try_from(index + 1).unwrap()));
+            assert_eq!(operator["source"], format!("{name}, line {line}"));
+        }
+        assert!(shown["operators"][4].is_null());
+        let notes = shown["notes"].as_array().unwrap();
+        let repeated = notes.iter().find(|it| it["check"] == "define-enr-repeated");
+        assert_eq!(repeated.unwrap()["subject"], format!("{name}, line 7"));
+    }
+    // One more or fewer than was agreed is refused, with where each was found.
+    for expected in ["--operators=3", "--operators=5"] {
+        let outcome = env.run(&with(&["chat.txt", expected])).exits(3);
+        assert_eq!(outcome.failed(), ["define-operator-count"]);
+        assert!(outcome.stderr.contains("chat.txt, line 6"), "{outcome}");
+    }
 }

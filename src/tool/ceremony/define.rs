@@ -126,7 +126,11 @@ pub fn define(terms: &Terms, birth: &Birth) -> Result<Defined, Vec<Finding>> {
     for finding in outcome.report.findings {
         match finding.weight {
             Weight::Note => notes.push(finding),
-            Weight::CouldNotTell | Weight::Fail => problems.push(finding),
+            // Its usual advice is to ask the creator, who reads this.
+            Weight::CouldNotTell | Weight::Fail => problems.push(Finding {
+                advice: "correct that and run this command again".to_owned(),
+                ..finding
+            }),
         }
     }
     if problems.is_empty() {
@@ -138,35 +142,6 @@ pub fn define(terms: &Terms, birth: &Birth) -> Result<Defined, Vec<Finding>> {
     } else {
         Err(problems)
     }
-}
-
-/// Every ENR in a text, such as a pasted chat, in the order in which they stand there. What begins like one and is broken
-/// is among them, so that it is refused and nobody is left out.
-pub fn find_enrs(text: &str) -> Vec<String> {
-    // EIP-778: the prefix, then base64url without padding of a list longer than 55 bytes, which begins with a hyphen.
-    // Keyboards make the first letter large, and some put a blank after the colon.
-    let belongs = |letter: char| letter.is_ascii_alphanumeric() || "-_".contains(letter);
-    text.to_ascii_lowercase()
-        .match_indices("enr:")
-        .filter_map(|(at, prefix)| {
-            let rest = text.get(at + prefix.len()..).unwrap_or_default();
-            let body = rest.trim_start();
-            let end = if body.starts_with('-') {
-                body.find(|letter| !belongs(letter))
-            } else if rest.starts_with(|letter: char| belongs(letter))
-                || body.starts_with(|letter: char| {
-                    "\u{2010}\u{2011}\u{2012}\u{2013}\u{2014}\u{2212}".contains(letter)
-                })
-            {
-                body.find(char::is_whitespace)
-            } else {
-                // The word alone.
-                return None;
-            };
-            let body = body.get(..end.unwrap_or(body.len())).unwrap_or_default();
-            Some(format!("{prefix}{body}"))
-        })
-        .collect()
 }
 
 fn draft(terms: &Terms, birth: &Birth, network: Option<Network>) -> Definition {
@@ -661,33 +636,6 @@ mod tests {
             "threshold-range",
         ] {
             assert!(seen.contains(&expected), "{expected}: {seen:?}");
-        }
-    }
-
-    #[test]
-    fn enrs_are_found_in_a_chat() {
-        let chat = format!(
-            "Ann: my enr: `{}`.\n> Ben: “{}”, and no enr: yet from Cy\n",
-            enr(1),
-            enr(2)
-        );
-        assert_eq!(find_enrs(&chat), [enr(1), enr(2)]);
-        assert!(find_enrs("nothing here").is_empty());
-        // What keyboards do to the prefix; and what is broken is not lost, but refused.
-        let large = enr(1).replacen("enr:", "Enr:", 1);
-        let apart = enr(2).replacen("enr:", "enr: ", 1);
-        assert_eq!(find_enrs(&format!("{large}\n{apart}")), [enr(1), enr(2)]);
-        for broken in [
-            enr(3).replacen("enr:-", "enr:\u{2013}", 1),
-            enr(3).replacen("enr:-", "enr:", 1),
-        ] {
-            let found = find_enrs(&format!("{} {broken} {}", enr(1), enr(2)));
-            assert_eq!(found.len(), 3);
-            let terms = Terms {
-                enrs: found,
-                ..terms()
-            };
-            assert!(checks(&terms).contains(&"operator-enr"));
         }
     }
 }

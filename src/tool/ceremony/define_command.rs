@@ -11,10 +11,11 @@ use crate::ceremony::define::{self, Birth, Defined, Terms};
 use crate::cli::DefineArgs;
 use crate::context::Context;
 use crate::error::{Failure, Kind};
-use crate::proof::pasted::{self, Wanted};
+use crate::proof::pasted::{self, COMMAND_LINE, SECRET_ADVICE, Wanted};
 use crate::report;
-use charon_files::cluster::{Definition, Enr, Gwei};
-use charon_files::finding::Finding;
+use charon_files::cluster::{Enr, Gwei};
+use charon_files::enr_texts::{self, BEGINNING, What};
+use charon_files::finding::{Finding, Weight};
 
 /// Room for a chat of some length; 256 ENRs need 64 KiB.
 const MAX_TEXT_BYTES: usize = 4 << 20;
@@ -36,6 +37,18 @@ struct Line {
     operator: usize,
     enr_id: String,
     enr: String,
+    /// Where it was read from.
+    source: String,
+}
+
+/// The ENRs that were given.
+#[derive(Default)]
+struct Given {
+    enrs: Vec<Enr>,
+    /// Where each was read from.
+    sources: Vec<String>,
+    problems: Vec<Finding>,
+    notes: Vec<Finding>,
 }
 
 pub(crate) fn define(context: &Context, args: DefineArgs) -> Result<(), Failure> {
@@ -44,9 +57,16 @@ pub(crate) fn define(context: &Context, args: DefineArgs) -> Result<(), Failure>
         .clone()
         .unwrap_or_else(|| context.common.dir.join("cluster-definition.json"));
     refuse_existing(&path)?;
-    let terms = terms(args)?;
-    let made = define::define(&terms, &birth()?).map_err(|problems| {
-        let count = u64::try_from(problems.len()).unwrap_or(u64::MAX);
+    let given = Given::read(context, &args)?;
+    let made = define::define(&terms(args, &given)?, &birth()?);
+    let made = match made {
+        Ok(made) if given.problems.is_empty() => Ok(made),
+        Ok(_) => Err(given.problems),
+        Err(problems) => Err([given.problems, given.notes.clone(), problems].concat()),
+    };
+    let mut made = made.map_err(|findings| {
+        let problems = findings.iter().filter(|it| it.weight != Weight::Note);
+        let count = u64::try_from(problems.count()).unwrap_or(u64::MAX);
         Failure::new(
             Kind::Refused,
             format!(
@@ -54,8 +74,9 @@ pub(crate) fn define(context: &Context, args: DefineArgs) -> Result<(), Failure>
                 report::count(count, "problem")
             ),
         )
-        .with_findings(problems)
+        .with_findings(findings)
     })?;
+    made.notes.splice(..0, given.notes);
     write(&path, &made.definition.to_json())?;
     let document = Document {
         schema: "charon-dkg.define/1",
@@ -63,7 +84,7 @@ pub(crate) fn define(context: &Context, args: DefineArgs) -> Result<(), Failure>
         config_hash: made.definition.config_hash.map(|hash| hash.to_string()),
         definition_hash: made.definition.definition_hash.map(|hash| hash.to_string()),
         charon_version: made.charon.to_string(),
-        operators: operators(&made.definition),
+        operators: operators(&given.enrs, given.sources),
         notes: &made.notes,
     };
     context.result(&text(&made, &document), &document)?;
@@ -102,17 +123,107 @@ fn unwritable(path: &Path, error: &io::Error) -> Failure {
     .hint("name a file that you may create with --output")
 }
 
-fn terms(args: DefineArgs) -> Result<Terms, Failure> {
-    let wanted = Wanted {
-        beginning: "enr:",
-        name: "an ENR",
-        limit: MAX_TEXT_BYTES,
-    };
-    let texts = pasted::read(&args.enrs, &wanted)?;
-    let enrs = texts
-        .iter()
-        .flat_map(|pasted| define::find_enrs(&pasted.text))
-        .collect();
+impl Given {
+    fn read(context: &Context, args: &DefineArgs) -> Result<Self, Failure> {
+        let wanted = Wanted {
+            beginning: BEGINNING,
+            name: "an ENR",
+            several: "ENRs",
+            limit: MAX_TEXT_BYTES,
+            find: |text: &str| Ok(enr_texts::find_enrs(text)),
+        };
+        let mut given = Self::default();
+        for text in pasted::read(context, &args.enrs, &wanted)? {
+            if text.found.is_empty() {
+                given.problem(
+                    "define-text",
+                    text.source,
+                    "no ENR in it".to_owned(),
+                    "at least one ENR, which begins with enr:",
+                    "look whether this is the right file; `charon-dkg enr show` prints an operator's ENR",
+                );
+                continue;
+            }
+            for found in text.found {
+                let place = if text.source == COMMAND_LINE {
+                    text.source.clone()
+                } else {
+                    format!("{}, line {}", text.source, found.line)
+                };
+                given.take(place, found.what);
+            }
+        }
+        let seen = given.enrs.len();
+        if let Some(expected) = args.operators.filter(|expected| *expected != seen) {
+            given.problem(
+                "define-operator-count",
+                "operators".to_owned(),
+                format!("{seen} different ENRs: {}", given.sources.join("; ")),
+                &format!("{expected}, as --operators says"),
+                "give one ENR of each operator: of a corrected one only the last, and none twice",
+            );
+        }
+        Ok(given)
+    }
+
+    fn take(&mut self, place: String, what: What) {
+        match what {
+            What::Enr(enr) => match self.enrs.iter().position(|known| *known == enr) {
+                None => {
+                    self.enrs.push(enr);
+                    self.sources.push(place);
+                }
+                Some(index) => self.notes.push(Finding {
+                    check: "define-enr-repeated",
+                    weight: Weight::Note,
+                    subject: place,
+                    seen: format!(
+                        "the ENR of operator {} again ({})",
+                        index + 1,
+                        self.sources.get(index).map_or("", String::as_str)
+                    ),
+                    expected: "each ENR once; it counts once".to_owned(),
+                    advice: String::new(),
+                }),
+            },
+            What::Broken(broken) => self.problem(
+                "operator-enr",
+                place,
+                broken.to_string(),
+                "a complete ENR",
+                "have its operator send it again as `charon-dkg enr show` prints it, between ` marks or as a file",
+            ),
+            What::Secret => self.problem(
+                "define-secret",
+                place,
+                "64 hexadecimal digits, which is what an ENR private key looks like".to_owned(),
+                "nothing but ENRs",
+                &format!("{SECRET_ADVICE}; if it is something else, leave it out"),
+            ),
+        }
+    }
+
+    fn problem(
+        &mut self,
+        check: &'static str,
+        subject: String,
+        seen: String,
+        expected: &str,
+        advice: &str,
+    ) {
+        self.problems.push(Finding {
+            check,
+            weight: Weight::Fail,
+            subject,
+            seen,
+            expected: expected.to_owned(),
+            advice: advice.to_owned(),
+        });
+    }
+}
+
+fn terms(args: DefineArgs, given: &Given) -> Result<Terms, Failure> {
+    let enrs = given.enrs.iter().map(|enr| enr.text().to_owned()).collect();
     let amounts: Option<Vec<Gwei>> = args.deposit_amounts.iter().map(|eth| gwei(*eth)).collect();
     Ok(Terms {
         name: args.name,
@@ -178,16 +289,14 @@ fn write(path: &Path, text: &str) -> Result<(), Failure> {
         .map_err(|error| failed(&error))
 }
 
-fn operators(definition: &Definition) -> Vec<Line> {
-    let numbered = definition.operators.iter().enumerate();
+fn operators(enrs: &[Enr], sources: Vec<String>) -> Vec<Line> {
+    let numbered = enrs.iter().zip(sources).enumerate();
     numbered
-        .filter_map(|(position, operator)| {
-            let enr = Enr::parse(&operator.enr).ok()?;
-            Some(Line {
-                operator: position + 1,
-                enr_id: enr.public_key().id().to_string(),
-                enr: operator.enr.clone(),
-            })
+        .map(|(position, (enr, source))| Line {
+            operator: position + 1,
+            enr_id: enr.public_key().id().to_string(),
+            enr: enr.text().to_owned(),
+            source,
         })
         .collect()
 }
@@ -217,7 +326,7 @@ fn text(made: &Defined, document: &Document<'_>) -> String {
     for operator in &document.operators {
         line(
             &format!("operator {}", operator.operator),
-            &format!("ENR id {}", operator.enr_id),
+            &format!("ENR id {} ({})", operator.enr_id, operator.source),
         );
     }
     for (name, hash) in [

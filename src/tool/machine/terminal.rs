@@ -370,7 +370,8 @@ impl Terminal {
             question: question.to_owned(),
             cause,
         };
-        self.hide_typing().map_err(|errno| failed(errno.into()))?;
+        self.read_bytes(LocalModes::ECHO)
+            .map_err(|errno| failed(errno.into()))?;
         self.prompt(&format!("{question}: "));
         let typed = read_hidden(&mut **lock(&self.input));
         self.calm();
@@ -388,14 +389,37 @@ impl Terminal {
         err.flush().ok();
     }
 
-    /// Without echo, and byte by byte: Ctrl-C is read like any other, so that it cannot end this program with the terminal
-    /// left without echo.
-    fn hide_typing(&self) -> rustix::io::Result<()> {
+    /// Asks for what is to be pasted, and reads until Ctrl-D, or at most so many bytes. A terminal that edits lines cuts each
+    /// at 4096 bytes (termios(3)), so it does not edit these.
+    ///
+    /// # Errors
+    /// For Ctrl-C, and when the terminal fails.
+    pub fn pasted(&self, request: &str, most: usize) -> Result<Vec<u8>, PromptError> {
+        let failed = |cause: io::Error| PromptError::Read {
+            question: request.to_owned(),
+            cause,
+        };
+        self.read_bytes(LocalModes::empty())
+            .map_err(|errno| failed(errno.into()))?;
+        self.note(request);
+        let typed = read_until_end(&mut **lock(&self.input), most);
+        self.calm();
+        self.prompt("\n");
+        match typed {
+            Ok(Some(bytes)) => Ok(bytes),
+            Ok(None) => Err(PromptError::Interrupted),
+            Err(cause) => Err(failed(cause)),
+        }
+    }
+
+    /// Byte by byte, and without these modes: Ctrl-C is read like any other, so that it cannot end this program with the
+    /// terminal left like that.
+    fn read_bytes(&self, without: LocalModes) -> rustix::io::Result<()> {
         let before = rustix::termios::tcgetattr(io::stdin())?;
-        let mut hidden = before.clone();
-        let modes = LocalModes::ECHO | LocalModes::ICANON | LocalModes::ISIG | LocalModes::IEXTEN;
-        hidden.local_modes.remove(modes);
-        rustix::termios::tcsetattr(io::stdin(), OptionalActions::Flush, &hidden)?;
+        let mut raw = before.clone();
+        let modes = LocalModes::ICANON | LocalModes::ISIG | LocalModes::IEXTEN | without;
+        raw.local_modes.remove(modes);
+        rustix::termios::tcsetattr(io::stdin(), OptionalActions::Flush, &raw)?;
         *self.settings.lock().unwrap_or_else(PoisonError::into_inner) = Some(before);
         Ok(())
     }
@@ -447,6 +471,23 @@ fn read_hidden(input: &mut dyn BufRead) -> io::Result<Option<Zeroizing<String>>>
             Err(io::Error::other("what was typed is no UTF-8"))
         }
     }
+}
+
+/// Everything up to Ctrl-D or the end; `None` for Ctrl-C.
+fn read_until_end(input: &mut dyn BufRead, most: usize) -> io::Result<Option<Vec<u8>>> {
+    let mut typed = Vec::new();
+    let mut byte = [0_u8; 1];
+    while typed.len() < most && input.read(&mut byte)? != 0 {
+        match byte[0] {
+            0x03 => return Ok(None),
+            0x04 => break,
+            0x08 | 0x7f => {
+                typed.pop();
+            }
+            other => typed.push(other),
+        }
+    }
+    Ok(Some(typed))
 }
 
 const BAR_TEMPLATE: &str = "{prefix} [{bar:30}] {pos}/{len} {eta} left {wide_msg}";

@@ -10,12 +10,12 @@ use crate::error::{Failure, Kind};
 use crate::failures;
 use crate::machine::datadir::{self, Layout};
 use crate::machine::{guard, read};
-use crate::proof::pasted::{self, Pasted, Wanted};
+use crate::proof::pasted::{self, Wanted};
 use crate::proof::{checked, prove, receipt, verify};
 use crate::report;
 use charon_files::cluster::names::FileDigest;
 use charon_files::cluster::{ClusterLock, NodeIndex};
-use charon_files::finding::Finding;
+use charon_files::finding::{Finding, Weight};
 use charon_proof::confirm::{
     Cluster, Confirmation, Own, Status, broken_finding, confirm as judge, time_text,
 };
@@ -23,7 +23,7 @@ use charon_proof::receipt::{BEGINNING, MAX_TEXT_BYTES, Receipt, find_receipts};
 use charon_proof::verify::{Expectations, Material, Modes, NamedFile, Scope, Verified};
 
 pub(crate) fn confirm(context: &Context, args: &ConfirmArgs) -> Result<(), Failure> {
-    let given = Given::read(&args.receipts)?;
+    let given = Given::read(context, &args.receipts)?;
     let (confirmation, this) = match &args.lock {
         Some(lock) => (by_lock(context, lock, &args.deposit, &given)?, None),
         None => by_directory(context, args, &given)?,
@@ -260,29 +260,40 @@ struct Given {
 }
 
 impl Given {
-    fn read(args: &[OsString]) -> Result<Self, Failure> {
+    fn read(context: &Context, args: &[OsString]) -> Result<Self, Failure> {
         let wanted = Wanted {
             beginning: BEGINNING,
             name: "a receipt",
+            several: "receipts",
             limit: MAX_TEXT_BYTES,
+            find: |text: &str| find_receipts(text).map_err(|error| error.to_string()),
         };
         let mut given = Self::default();
-        for Pasted { source, text } in pasted::read(args, &wanted)? {
-            given.search(&source, &text)?;
+        for text in pasted::read(context, args, &wanted)? {
+            if text.found.is_empty() {
+                given.broken.push(without_receipts(&text.source));
+            }
+            for result in text.found {
+                match result {
+                    Ok(receipt) => given.receipts.push(receipt),
+                    Err(broken) => given.broken.push(broken_finding(&text.source, &broken)),
+                }
+            }
         }
         Ok(given)
     }
+}
 
-    fn search(&mut self, source: &str, text: &str) -> Result<(), Failure> {
-        let found = find_receipts(text)
-            .map_err(|error| Failure::new(Kind::Usage, format!("{source}: {error}")))?;
-        for result in found {
-            match result {
-                Ok(receipt) => self.receipts.push(receipt),
-                Err(broken) => self.broken.push(broken_finding(source, &broken)),
-            }
-        }
-        Ok(())
+/// A text that was given and changes nothing.
+fn without_receipts(source: &str) -> Finding {
+    Finding {
+        check: "receipt-text",
+        weight: Weight::Note,
+        subject: source.to_owned(),
+        seen: "no receipt in it".to_owned(),
+        expected: format!("receipts, which begin with {BEGINNING}"),
+        advice: "look whether this is the right file and whether the chat was copied as text"
+            .to_owned(),
     }
 }
 

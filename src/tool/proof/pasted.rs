@@ -1,108 +1,228 @@
-//! Texts that people paste: on the command line, in files, or through standard input.
+//! Texts that people paste: on the command line, in files, or through standard input. Nothing that was given is without
+//! effect: a word that is neither a file nor part of what is looked for is refused, and a text without anything in it is
+//! handed on as such.
 
 use std::ffi::OsString;
-use std::io::Read as _;
+use std::io::{IsTerminal as _, Read as _};
 use std::path::Path;
 
+use crate::context::Context;
 use crate::error::{Failure, Kind};
 use crate::machine::read::{self, Limit};
+use crate::report;
+use charon_files::enr_texts::is_secret;
 
-/// A text and where it comes from.
-pub(crate) struct Pasted {
-    /// `command line`, `standard input`, or the file as it was named.
+/// Where words of the command line come from.
+pub(crate) const COMMAND_LINE: &str = "command line";
+
+/// Most characters of a stray word that are repeated.
+const MAX_SHOWN: usize = 60;
+
+/// A text and what was found in it.
+#[derive(Debug)]
+pub(crate) struct Pasted<T> {
+    /// [`COMMAND_LINE`], `standard input`, or the file as it was named.
     pub(crate) source: String,
-    pub(crate) text: String,
+    /// In the order in which it stands there; nothing in a file or standard input that has none.
+    pub(crate) found: Vec<T>,
 }
 
 /// What is looked for in the texts.
-pub(crate) struct Wanted {
+pub(crate) struct Wanted<F> {
     /// How it begins, in lower case.
     pub(crate) beginning: &'static str,
     /// In words, such as `a receipt`.
     pub(crate) name: &'static str,
+    /// The same for several: `receipts`.
+    pub(crate) several: &'static str,
     /// Most bytes of one text.
     pub(crate) limit: usize,
+    /// Everything in a text that is one or should be one.
+    pub(crate) find: F,
 }
 
-/// The texts that the arguments give or name, in their order. Words that stand side by side are one text: what was
-/// pasted without quotes comes as several words if it was wrapped.
+/// What is in the texts that the arguments give or name, in their order. Words that stand side by side are one text: what
+/// was pasted without quotes comes as several words if it was wrapped.
 ///
 /// # Errors
-/// [`Kind::Usage`] for a word that is neither a file nor near anything wanted, and for what cannot be read.
-pub(crate) fn read(args: &[OsString], wanted: &Wanted) -> Result<Vec<Pasted>, Failure> {
+/// [`Kind::Usage`] for words that are neither a file nor part of anything wanted, for a secret, and for what cannot be read.
+pub(crate) fn read<T: PartialEq, F: Fn(&str) -> Result<Vec<T>, String>>(
+    context: &Context,
+    args: &[OsString],
+    wanted: &Wanted<F>,
+) -> Result<Vec<Pasted<T>>, Failure> {
     let mut texts = Vec::new();
     let mut words: Vec<String> = Vec::new();
+    let mut strays: Vec<String> = Vec::new();
+    let mut take = |words: &mut Vec<String>, texts: &mut Vec<Pasted<T>>| {
+        // A text begins with each word that has a beginning in it.
+        let words = std::mem::take(words);
+        let begins = |word: &String| word.to_ascii_lowercase().contains(wanted.beginning);
+        for words in words.chunk_by(|_, next| !begins(next)) {
+            let found = find(wanted, COMMAND_LINE, &words.join(" "))?;
+            strays.extend(stray_words(words, &found, wanted)?);
+            texts.push(Pasted {
+                source: COMMAND_LINE.to_owned(),
+                found,
+            });
+        }
+        Ok::<(), Failure>(())
+    };
     for arg in args {
         let word = arg.to_string_lossy();
-        if word.to_ascii_lowercase().contains(wanted.beginning) {
-            words.push(word.into_owned());
-        } else if arg == "-" {
-            take(&mut words, wanted, &mut texts)?;
-            texts.push(Pasted {
-                source: "standard input".to_owned(),
-                text: standard_input(wanted)?,
-            });
+        if arg == "-" {
+            take(&mut words, &mut texts)?;
+            let source = "standard input".to_owned();
+            let found = find(wanted, &source, &standard_input(context, wanted)?)?;
+            texts.push(Pasted { source, found });
         } else if Path::new(arg).exists() {
-            take(&mut words, wanted, &mut texts)?;
+            take(&mut words, &mut texts)?;
             let limit = Limit {
                 bytes: u64::try_from(wanted.limit).unwrap_or(u64::MAX),
                 what: "a pasted text",
             };
             let bytes = read::read_file(Path::new(arg), limit)
                 .map_err(|error| Failure::new(Kind::Usage, error.to_string()))?;
+            let text = text_of(&bytes);
+            if is_secret(&text) {
+                return Err(secret(&word));
+            }
+            let found = find(wanted, &word, &text)?;
             texts.push(Pasted {
                 source: word.into_owned(),
-                text: String::from_utf8_lossy(&bytes).into_owned(),
+                found,
             });
+        } else if is_secret(&word) {
+            return Err(secret("the command line"));
         } else {
             words.push(word.into_owned());
         }
     }
-    take(&mut words, wanted, &mut texts)?;
-    Ok(texts)
+    take(&mut words, &mut texts)?;
+    if strays.is_empty() {
+        Ok(texts)
+    } else {
+        Err(refused(&strays, wanted))
+    }
 }
 
-/// The words so far as one text.
-fn take(words: &mut Vec<String>, wanted: &Wanted, texts: &mut Vec<Pasted>) -> Result<(), Failure> {
-    if words.is_empty() {
-        return Ok(());
-    }
-    let text = std::mem::take(words).join(" ");
-    if !text.to_ascii_lowercase().contains(wanted.beginning) {
-        let Wanted {
-            name, beginning, ..
-        } = wanted;
-        return Err(
-            Failure::new(Kind::Usage, format!("{text} is neither a file nor {name}"))
-                .hint(format!("{name} begins with {beginning}")),
-        );
-    }
-    texts.push(Pasted {
-        source: "command line".to_owned(),
-        text,
-    });
-    Ok(())
+fn find<T, F: Fn(&str) -> Result<Vec<T>, String>>(
+    wanted: &Wanted<F>,
+    source: &str,
+    text: &str,
+) -> Result<Vec<T>, Failure> {
+    (wanted.find)(text).map_err(|error| Failure::new(Kind::Usage, format!("{source}: {error}")))
 }
 
-fn standard_input(wanted: &Wanted) -> Result<String, Failure> {
+/// The words of one text without which the same would be found.
+fn stray_words<T: PartialEq, F: Fn(&str) -> Result<Vec<T>, String>>(
+    words: &[String],
+    found: &[T],
+    wanted: &Wanted<F>,
+) -> Result<Vec<String>, Failure> {
+    if found.is_empty() {
+        return Ok(words.to_vec());
+    }
+    let mut strays = Vec::new();
+    for (index, word) in words.iter().enumerate() {
+        let (before, after) = words.split_at(index);
+        let rest = [before, after.get(1..).unwrap_or_default()].concat();
+        if find(wanted, COMMAND_LINE, &rest.join(" "))? == found {
+            strays.push(word.clone());
+        }
+    }
+    Ok(strays)
+}
+
+fn refused<F>(strays: &[String], wanted: &Wanted<F>) -> Failure {
+    let Wanted {
+        name,
+        several,
+        beginning,
+        ..
+    } = wanted;
+    let shown: Vec<String> = strays
+        .iter()
+        .map(|word| {
+            let short: String = word.chars().take(MAX_SHOWN).collect();
+            let more = if short.len() < word.len() { "…" } else { "" };
+            format!("{}{more}", report::clean(&short))
+        })
+        .collect();
+    let message = match shown.as_slice() {
+        [one] => format!("{one} is neither a file nor {name}"),
+        many => format!("neither files nor {several}: {}", many.join(", ")),
+    };
+    Failure::new(Kind::Usage, message)
+        .hint(format!(
+            "{name} begins with {beginning}; a file is named as it is spelt"
+        ))
+        .hint("put a text with other words in it into a file and name that, or pass it in quotes")
+}
+
+/// For what looks like an ENR private key. It is not repeated.
+pub(crate) fn secret(place: &str) -> Failure {
+    Failure::new(
+        Kind::Usage,
+        format!("{place} holds 64 hexadecimal digits, which is what an ENR private key looks like"),
+    )
+    .hint(SECRET_ADVICE)
+    .hint("`charon-dkg enr show` prints the ENR of a key, which is what others need")
+}
+
+/// What to do about a secret that was pasted.
+pub(crate) const SECRET_ADVICE: &str = "never send an ENR private key: if it is one and was sent, \
+    its operator must make a new key with `charon-dkg enr` in an empty directory and send that ENR";
+
+/// As text, with UTF-16 as PowerShell writes it.
+fn text_of(bytes: &[u8]) -> String {
+    let units = |from: fn([u8; 2]) -> u16| {
+        let pairs = bytes.chunks_exact(2).skip(1);
+        let units: Vec<u16> = pairs
+            .filter_map(|pair| pair.try_into().ok())
+            .map(from)
+            .collect();
+        String::from_utf16_lossy(&units)
+    };
+    match bytes {
+        [0xff, 0xfe, ..] => units(u16::from_le_bytes),
+        [0xfe, 0xff, ..] => units(u16::from_be_bytes),
+        bytes => String::from_utf8_lossy(bytes).into_owned(),
+    }
+}
+
+fn standard_input<F>(context: &Context, wanted: &Wanted<F>) -> Result<String, Failure> {
     // One byte more than is taken, so that a text that is too long is refused and not cut.
-    let most = u64::try_from(wanted.limit).unwrap_or(u64::MAX);
-    let mut bytes = Vec::new();
-    std::io::stdin()
-        .lock()
-        .take(most.saturating_add(1))
-        .read_to_end(&mut bytes)
-        .map_err(|error| {
-            Failure::new(
-                Kind::Unexpected,
-                format!("cannot read standard input: {error}"),
-            )
-        })?;
+    let most = wanted.limit.saturating_add(1);
+    let bytes = if std::io::stdin().is_terminal() {
+        let request = format!(
+            "paste the {}, or a text with them in it; then press Enter and Ctrl-D",
+            wanted.several
+        );
+        context.pasted(&request, most)?
+    } else {
+        let mut bytes = Vec::new();
+        std::io::stdin()
+            .lock()
+            .take(u64::try_from(most).unwrap_or(u64::MAX))
+            .read_to_end(&mut bytes)
+            .map_err(|error| {
+                Failure::new(
+                    Kind::Unexpected,
+                    format!("cannot read standard input: {error}"),
+                )
+            })?;
+        bytes
+    };
     if bytes.len() > wanted.limit {
         return Err(Failure::new(
             Kind::Usage,
             format!("standard input has more than {} bytes", wanted.limit),
         ));
     }
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
+    let text = text_of(&bytes);
+    if is_secret(&text) {
+        return Err(secret("standard input"));
+    }
+    Ok(text)
 }

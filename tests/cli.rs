@@ -23,8 +23,16 @@ mod bad_input;
 mod boundaries;
 #[path = "cli/define.rs"]
 mod define;
+#[path = "cli/definition_url.rs"]
+mod definition_url;
 #[path = "cli/enr.rs"]
 mod enr;
+#[expect(
+    dead_code,
+    reason = "the parts that break off and listen on a Unix socket serve other tests"
+)]
+#[path = "support/http_server.rs"]
+mod http_server;
 #[path = "cli/pins.rs"]
 mod pins;
 #[path = "cli/plan.rs"]

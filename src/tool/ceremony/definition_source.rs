@@ -1,5 +1,6 @@
-//! Where the cluster definition comes from: a file, an https URL (fetched once and kept), the data
-//! directory, or the one kept earlier.
+//! Where the cluster definition comes from: a file, an https URL, the data directory, or where it came from the last time.
+//! A URL is fetched each time: the hash in the launchpad's URLs leaves ENRs and signatures out, so the same URL may have
+//! another definition by now. What was kept serves only while the server cannot be reached, and that is said.
 
 use std::path::Path;
 
@@ -104,7 +105,97 @@ impl NoDefinition {
 
 /// Whether the operator gave a URL and not a file.
 fn is_url(text: &str) -> bool {
-    text.starts_with("https://") || text.starts_with("http://")
+    let begins = |scheme: &str| {
+        let start = text.get(..scheme.len());
+        start.is_some_and(|start| start.eq_ignore_ascii_case(scheme))
+    };
+    begins("https://") || begins("http://")
+}
+
+/// Whether the server could not be asked, rather than had another answer.
+const fn is_unreachable(error: &FetchError) -> bool {
+    match error {
+        FetchError::Unreachable { .. }
+        | FetchError::TimedOut { .. }
+        | FetchError::CutOff { .. }
+        | FetchError::NoClient { .. } => true,
+        FetchError::Status { status, .. } => *status >= 500,
+        FetchError::BadUrl { .. }
+        | FetchError::NotHttps { .. }
+        | FetchError::HasCredentials { .. }
+        | FetchError::BadRedirect { .. }
+        | FetchError::TooManyRedirects { .. }
+        | FetchError::TooLarge { .. } => false,
+    }
+}
+
+/// What came from a URL.
+struct FromUrl {
+    bytes: Vec<u8>,
+    /// What there is to say of it and of the definition kept from that URL.
+    finding: Option<Finding>,
+}
+
+/// Fetches a definition, or takes the one kept from the same URL where the server cannot be reached.
+async fn fetch_or_kept(
+    context: &Context,
+    layout: &Layout,
+    url: &str,
+) -> Result<FromUrl, NoDefinition> {
+    // A damaged copy is no worse than none as long as the server answers.
+    let kept = datadir::stored_definition(layout)
+        .ok()
+        .flatten()
+        .filter(|(stored, _)| stored.source == url)
+        .map(|(_, bytes)| bytes);
+    // Not the URL itself: it has not been checked for passwords yet.
+    context.say("fetching the cluster definition");
+    let about = |check, seen, expected: &str, advice: &str| Finding {
+        check,
+        weight: Weight::Note,
+        subject: url.to_owned(),
+        seen,
+        expected: expected.to_owned(),
+        advice: advice.to_owned(),
+    };
+    match (fetch::fetch(url, PlainHttp::Refuse).await, kept) {
+        (Ok(fetched), kept) => {
+            let before = kept.filter(|kept| *kept != fetched.bytes);
+            Ok(FromUrl {
+                finding: before.map(|before| {
+                    about(
+                        "definition-changed",
+                        format!("another definition than the last time: {}", hash_of(&fetched.bytes)),
+                        &format!("{}, as the last time", hash_of(&before)),
+                        "this is normal after an operator renewed an ENR or signed: make sure with the coordinator that every operator has this definition_hash",
+                    )
+                }),
+                bytes: fetched.bytes,
+            })
+        }
+        (Err(error), Some(bytes)) if is_unreachable(&error) => Ok(FromUrl {
+            finding: Some(about(
+                "definition-not-fetched",
+                error.to_string(),
+                "the definition as it is there now",
+                &format!(
+                    "the one kept from the last time is used, {}: compare that with the other operators, or try again",
+                    hash_of(&bytes)
+                ),
+            )),
+            bytes,
+        }),
+        (Err(error), _) => Err(NoDefinition::unfetched(error)),
+    }
+}
+
+/// How people compare a definition.
+fn hash_of(bytes: &[u8]) -> String {
+    let hash = Definition::parse(bytes).map(|parsed| parsed.value.definition_hash());
+    match hash {
+        Ok(Ok(hash)) => format!("definition_hash {hash}"),
+        Ok(Err(_)) | Err(_) => "a file that is no definition".to_owned(),
+    }
 }
 
 /// Finds, reads and checks the definition.
@@ -116,19 +207,13 @@ pub(crate) async fn find(
     layout: &Layout,
     asked: Option<&str>,
 ) -> Result<FoundDefinition, NoDefinition> {
+    let mut from_url = None;
     let (bytes, source) = match asked {
-        Some(url) if is_url(url) => match datadir::stored_definition(layout) {
-            Ok(Some((stored, bytes))) if stored.source == url => (bytes, url.to_owned()),
-            Ok(Some(_) | None) => {
-                // Not the URL itself: it has not been checked for passwords yet.
-                context.say("fetching the cluster definition");
-                let fetched = fetch::fetch(url, PlainHttp::Refuse)
-                    .await
-                    .map_err(NoDefinition::unfetched)?;
-                (fetched.bytes, url.to_owned())
-            }
-            Err(error) => return Err(NoDefinition::unkept(error)),
-        },
+        Some(url) if is_url(url) => {
+            let fetched = fetch_or_kept(context, layout, url).await?;
+            from_url = fetched.finding;
+            (fetched.bytes, url.to_owned())
+        }
         Some("") => {
             return Err(NoDefinition::Unusable {
                 reason: "--definition is empty".to_owned(),
@@ -140,7 +225,14 @@ pub(crate) async fn find(
             let bytes = read::read_file(&path, read::DEFINITION).map_err(NoDefinition::unread)?;
             (bytes, path.display().to_string())
         }
-        None => beside_the_key(layout)?,
+        None => match beside_the_key(layout)? {
+            (_, url) if is_url(&url) => {
+                let fetched = fetch_or_kept(context, layout, &url).await?;
+                from_url = fetched.finding;
+                (fetched.bytes, url)
+            }
+            found => found,
+        },
     };
     let parsed =
         Definition::parse(&bytes).map_err(|error| NoDefinition::malformed(&source, error))?;
@@ -152,6 +244,7 @@ pub(crate) async fn find(
         mut findings,
         has_contract_wallets,
     } = checked::definition(context, &parsed.value, &bytes).await;
+    findings.extend(from_url);
     findings.extend(other_definition_finding(layout, &bytes, &source));
     if is_url(&source) {
         findings.extend(url_finding(&source, &parsed.value, definition_hash));

@@ -163,6 +163,24 @@ pub struct Request {
     pub charon_flags: Vec<String>,
 }
 
+impl Request {
+    /// The flags that choose relays, docker network, release and image, as another attempt repeats them. charon's own
+    /// may hold keys, and stay where they were typed.
+    pub fn flags(&self) -> Vec<String> {
+        let relays = self.relays.iter().map(|relay| format!("--relay={relay}"));
+        let network = self.network.iter().map(|name| format!("--network={name}"));
+        let release = self.charon_version.iter();
+        let release = release.map(|version| format!("--charon-version={version}"));
+        let image = (self.repository != pins::OFFICIAL_REPOSITORY)
+            .then(|| format!("--image={}", self.repository));
+        let prerelease = self
+            .allow_prerelease
+            .then(|| "--allow-prerelease".to_owned());
+        let chosen = relays.chain(network).chain(release);
+        chosen.chain(image).chain(prerelease).collect()
+    }
+}
+
 /// What kind of thing lies in the data directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -454,10 +472,13 @@ const BYTES_PER_VALIDATOR: u64 = 64 * 1024;
 /// Bytes for the log and the fixed files.
 const BYTES_ALWAYS: u64 = 16 * 1024 * 1024;
 
+/// What became of the definition since the last time, which may be why the rest does not fit.
+const SOURCE_NOTES: [&str; 2] = ["definition-changed", "definition-not-fetched"];
+
 /// Turns facts into a plan, or into every finding that speaks against the ceremony.
 ///
 /// # Errors
-/// All findings that stop the ceremony. What only notes something would hide them.
+/// All findings that stop the ceremony, and what may have led to them. Other notes would hide them.
 pub fn make(request: &Request, facts: &Facts) -> Result<Plan, Vec<Finding>> {
     let mut findings = Vec::new();
     check_flags(request, &mut findings);
@@ -490,7 +511,9 @@ pub fn make(request: &Request, facts: &Facts) -> Result<Plan, Vec<Finding>> {
             .iter()
             .any(|finding| finding.weight != Weight::Note),
     ) else {
-        findings.retain(|finding| finding.weight != Weight::Note);
+        findings.retain(|finding| {
+            finding.weight != Weight::Note || SOURCE_NOTES.contains(&finding.check)
+        });
         return Err(findings);
     };
     Ok(assemble(

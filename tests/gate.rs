@@ -1182,7 +1182,7 @@ fn a_lock_that_replaced_a_confirmed_one_is_told_apart_from_missing_receipts() {
         &[
             "another one than that of the receipts",
             "edited",
-            "restore the backup",
+            "start nothing",
         ],
     );
 }

@@ -1,7 +1,7 @@
 //! What must be so before a command looks any closer: the data directory is a directory, if it is
 //! there, and this user can read it and our own directory beside it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use rustix::process::getuid;
 
@@ -11,6 +11,7 @@ use crate::machine::datadir::{self, DataDirFacts, Layout};
 use crate::machine::files::EntryKind;
 use crate::machine::users;
 use crate::promote::archive::{self, ArchiveScope};
+use charon_files::cluster::names::{CLUSTER_LOCK_FILE, ENR_KEY_FILE};
 
 /// Looks at the data directory.
 ///
@@ -90,4 +91,37 @@ pub(crate) fn made_for_a_key(layout: &Layout) -> Result<Option<String>, Failure>
         Ok(Some((stored, _))) => Some(format!("the cluster definition from {}", stored.source)),
         Ok(None) | Err(_) => None,
     })
+}
+
+/// Most nodes that are named: charon's `create cluster` makes one for each operator.
+const MAX_NODES: usize = 256;
+
+/// The data directories of all nodes that charon's `create cluster` made here (`.charon/cluster/node0` and so on, as in Obol's
+/// repository for a cluster on one machine); none if this is a data directory itself.
+pub(crate) fn created_nodes(data_dir: &Path) -> Vec<PathBuf> {
+    let is_node = |dir: &Path| {
+        [ENR_KEY_FILE, CLUSTER_LOCK_FILE]
+            .iter()
+            .any(|name| dir.join(name).is_file())
+    };
+    if is_node(data_dir) {
+        return Vec::new();
+    }
+    let nodes = |dir: &Path| -> Vec<PathBuf> {
+        let numbered = (0..MAX_NODES).map(|number| dir.join(format!("node{number}")));
+        numbered.take_while(|dir| is_node(dir)).collect()
+    };
+    let below = nodes(&data_dir.join("cluster"));
+    if below.is_empty() {
+        nodes(data_dir)
+    } else {
+        below
+    }
+}
+
+/// The nearest project above with a node's key in it: somebody may stand in the wrong directory.
+pub(crate) fn project_above(layout: &Layout) -> Option<&Path> {
+    let above = layout.project_dir().ancestors().skip(1);
+    let mut keys = above.map(|dir| (dir, dir.join(".charon").join(ENR_KEY_FILE)));
+    keys.find(|(_, key)| key.exists()).map(|(dir, _)| dir)
 }

@@ -1,27 +1,31 @@
 //! `status`: where this directory stands, and the one safe next command.
 
+use std::path::{Path, PathBuf};
+
 use serde::Serialize;
 
 use crate::ceremony::attempt::{Attempt, State};
 use crate::ceremony::facts;
 use crate::context::Context;
-use crate::custody::record::{Changes, Record};
+use crate::custody::record::{Changes, Record, Records};
 use crate::custody::sources;
 use crate::error::Failure;
 use crate::failures;
 use crate::gate::compose::{self, ProjectFile};
 use crate::gate::decide::{Asked, decide};
-use crate::gate::decision::GateDecision;
+use crate::gate::decision::{GateDecision, Words};
 use crate::gate::project::Project;
 use crate::gate::status::Installed;
 use crate::gate::words::Flags;
 use crate::gate::{GATE_FILE, dotenv};
 use crate::machine::datadir::{self, DataDirFacts, Layout};
 use crate::machine::files::EntryKind;
+use crate::machine::read;
 use crate::place;
 use crate::promote::journal;
 use crate::proof::receipts;
 use crate::report;
+use charon_files::cluster::Definition;
 use charon_files::cluster::names::FileDigest;
 use charon_files::cluster::names::{CLUSTER_LOCK_FILE, DEFINITION_FILE};
 use charon_proof::verify::NoProgress;
@@ -49,6 +53,9 @@ struct AttemptLine {
     reason: Option<String>,
     /// What charon said, if it came to be started.
     log: Option<String>,
+    /// What `run` was told, and is told again.
+    #[serde(skip)]
+    flags: Vec<String>,
     #[serde(skip)]
     under_way: bool,
 }
@@ -116,7 +123,14 @@ pub(crate) fn show(context: &Context) -> Result<(), Failure> {
     let key = facts::enr_key(&layout);
     let attempts = attempts(&layout)?;
     let has_key = key.as_ref().map(Option::is_some).map_err(String::as_str);
-    let standing = standing(context, &layout, &facts, has_key, &attempts)?;
+    let flags = Flags::of(&layout);
+    let look = Look {
+        context,
+        layout: &layout,
+        facts: &facts,
+        words: flags.words(&context.spelling),
+    };
+    let standing = look.standing(has_key, &attempts)?;
     let mut text = format!("{}\n", layout.data_dir().display());
     for attempt in &attempts {
         text.push_str(&format!(
@@ -138,7 +152,12 @@ pub(crate) fn show(context: &Context) -> Result<(), Failure> {
         .map(|record| BackupLine::of(&layout, record));
     match (&key, &backup) {
         (_, Some(backup)) => text.push_str(&backup.text()),
-        (Some(_), None) => text.push_str("never backed up: `charon-dkg backup`\n"),
+        (Some(_), None) => {
+            text.push_str(&format!(
+                "never backed up: `{}`\n",
+                look.words.command("backup")
+            ));
+        }
         (None, None) => {}
     }
     if let Some(log) = attempts.last().and_then(|attempt| attempt.log.as_deref()) {
@@ -169,6 +188,7 @@ fn attempts(layout: &Layout) -> Result<Vec<AttemptLine>, Failure> {
                 number: attempt.number(),
                 started: record.started,
                 charon: record.charon_version,
+                flags: record.flags,
                 container: record.container,
                 log: attempt
                     .log_path()
@@ -188,119 +208,282 @@ fn attempts(layout: &Layout) -> Result<Vec<AttemptLine>, Failure> {
         .collect()
 }
 
-fn standing(
-    context: &Context,
-    layout: &Layout,
-    facts: &DataDirFacts,
-    has_key: Result<bool, &str>,
-    attempts: &[AttemptLine],
-) -> Result<Standing, Failure> {
-    let stands = |stage, says: &str, next: &str| Standing {
-        stage,
-        says: says.to_owned(),
-        next: next.to_owned(),
-    };
-    let me = &context.spelling;
-    if journal::is_pending(layout) {
-        return Ok(stands(
-            "interrupted",
-            "a command was cut short while it moved files; the next one finishes or undoes that",
-            &format!("{me} run"),
-        ));
-    }
-    if let Some(attempt) = attempts.last().filter(|attempt| attempt.under_way) {
-        return Ok(stands(
-            "under-way",
-            &format!(
-                "attempt {} is under way in container {}; `{me} run` follows it to its end",
-                attempt.number, attempt.container
-            ),
-            &format!("{me} run"),
-        ));
-    }
-    let has_key = match has_key {
-        Ok(has_key) => has_key,
-        Err(reason) => {
-            let next = place::owner_to_be(facts).unwrap_or_else(|| {
-                format!(
-                    "restore {} from your backup",
-                    layout.enr_key_path().display()
-                )
-            });
-            return Ok(stands("key-unusable", reason, &next));
-        }
-    };
-    if !has_key {
-        return Ok(match place::made_for_a_key(layout)? {
-            Some(trace) => stands(
-                "key-missing",
-                &format!(
-                    "there is no ENR key, but there is {trace}, which belongs to an earlier key"
-                ),
-                &format!("{me} backup restore FILE"),
-            ),
-            None => stands("no-key", "there is no ENR key yet", &format!("{me} enr")),
-        });
-    }
-    if facts.entry(CLUSTER_LOCK_FILE).is_some() || facts.entry("validator_keys").is_some() {
-        return Ok(after_ceremony(context, layout));
-    }
-    let in_place = facts
-        .entry(DEFINITION_FILE)
-        .is_some_and(|entry| entry.kind == EntryKind::Regular);
-    if in_place || matches!(datadir::stored_definition(layout), Ok(Some(_))) {
-        return Ok(stands(
-            "ready",
-            "ENR key and cluster definition are here, and no outputs",
-            &format!("{me} plan"),
-        ));
-    }
-    Ok(stands(
-        "no-definition",
-        "there is an ENR key, and no cluster definition",
-        &format!("{me} plan --definition FILE|URL"),
-    ))
+/// Said where `backup restore` cannot be given its file.
+const NO_BACKUP: &str = "no backup is on record here: give `backup restore` the file of yours";
+
+/// What the standing is told from.
+struct Look<'a> {
+    context: &'a Context,
+    layout: &'a Layout,
+    facts: &'a DataDirFacts,
+    /// How a command that is typed here finds these directories.
+    words: Words<'a>,
 }
 
-/// With outputs: first they are proved, then everybody has to have the same, then the gate lets the cluster start.
-fn after_ceremony(context: &Context, layout: &Layout) -> Standing {
-    let me = &context.spelling;
-    let outputs = Standing {
-        stage: "outputs",
-        says: "the data directory holds the outputs of a ceremony".to_owned(),
-        next: format!("{me} verify"),
-    };
-    // This node's own receipt is kept once its outputs are proved. Before that, a look would take as long as a proof.
-    if !receipts::are_kept(layout) {
-        return outputs;
+impl Look<'_> {
+    fn standing(
+        &self,
+        has_key: Result<bool, &str>,
+        attempts: &[AttemptLine],
+    ) -> Result<Standing, Failure> {
+        let run = self.words.command("run");
+        if journal::is_pending(self.layout) {
+            return Ok(stands(
+                "interrupted",
+                "a command was cut short while it moved files; the next one finishes or undoes that",
+                run,
+            ));
+        }
+        if let Some(attempt) = attempts.last().filter(|attempt| attempt.under_way) {
+            return Ok(stands(
+                "under-way",
+                format!(
+                    "attempt {} is under way in container {}; `{run}` follows it to its end",
+                    attempt.number, attempt.container
+                ),
+                run,
+            ));
+        }
+        match has_key {
+            Err(reason) => return Ok(self.with_unusable_key(reason)),
+            Ok(false) => return self.without_key(),
+            Ok(true) => {}
+        }
+        if self.facts.entry(CLUSTER_LOCK_FILE).is_some()
+            || self.facts.entry("validator_keys").is_some()
+        {
+            return Ok(self.after_ceremony());
+        }
+        Ok(self.before_ceremony(attempts.last()))
     }
-    let gate = installed_gate(layout);
-    let asked = Asked::of(gate);
-    let flags = Flags::of(layout);
-    match decide(Some(context), layout, asked, flags.words(me), &NoProgress) {
-        GateDecision::Closed(closed) if closed.files_at_fault => Standing {
-            says: format!("{}; {}", outputs.says, closed.reason),
-            next: closed.next,
-            ..outputs
-        },
-        GateDecision::Closed(closed) => Standing {
-            stage: "unconfirmed",
-            says: closed.reason,
-            next: closed.next,
-        },
-        GateDecision::Open { summary } => {
-            let (also, next) = if gate.is_some() {
-                ("the gate is installed", "up")
-            } else {
-                ("no gate is installed here", "gate install")
-            };
-            Standing {
-                stage: "confirmed",
-                says: format!("{summary}; {also}"),
-                next: flags.words(me).command(next),
+
+    fn with_unusable_key(&self, reason: &str) -> Standing {
+        let stage = "key-unusable";
+        if let Some(owner) = place::owner_to_be(self.facts) {
+            let next = format!("sudo {}", self.words.command("status"));
+            return stands(stage, format!("{reason}; {owner}"), next);
+        }
+        let (known, restore) = self.restore();
+        let key = self.layout.enr_key_path();
+        let name = key.with_extension("unusable");
+        let aside = self
+            .layout
+            .project_dir()
+            .join(name.file_name().unwrap_or_default());
+        let (key, aside) = (report::quoted(&key), report::quoted(&aside));
+        match &known {
+            // Nothing takes the place of a key as long as something lies there.
+            Some(known) => stands(
+                stage,
+                format!("{reason}; {known}"),
+                format!("mv {key} {aside} && {restore}"),
+            ),
+            None => stands(
+                stage,
+                format!("{reason}; {NO_BACKUP}, and move {key} away first"),
+                restore,
+            ),
+        }
+    }
+
+    /// What is on record of a backup, and the command that brings it back.
+    fn restore(&self) -> (Option<String>, String) {
+        let records = sources::read_records(self.layout).ok();
+        let last = records.as_ref().and_then(Records::last);
+        let file = last.map_or("FILE", |record| &record.file);
+        let restore = format!("backup restore {}", report::quoted(file));
+        let known = last.map(|record| {
+            format!(
+                "its last backup was written to {} on {}",
+                record.file, record.time
+            )
+        });
+        (known, self.words.command(&restore))
+    }
+
+    fn without_key(&self) -> Result<Standing, Failure> {
+        let nodes = place::created_nodes(self.layout.data_dir());
+        if let Some(first) = nodes.first() {
+            let count = u64::try_from(nodes.len()).unwrap_or(u64::MAX);
+            let spelling = self.words.spelling;
+            return Ok(stands(
+                "created-cluster",
+                format!(
+                    "this directory holds {}, as `charon create cluster` makes them; each is a data directory of its own",
+                    report::count(count, "node")
+                ),
+                format!("{spelling} verify {}", report::quoted(first)),
+            ));
+        }
+        if let Some(trace) = place::made_for_a_key(self.layout)? {
+            let (known, restore) = self.restore();
+            return Ok(stands(
+                "key-missing",
+                format!(
+                    "there is no ENR key, but there is {trace}, which belongs to an earlier key; {}",
+                    known.as_deref().unwrap_or(NO_BACKUP)
+                ),
+                restore,
+            ));
+        }
+        let enr = self.words.command("enr");
+        Ok(match place::project_above(self.layout) {
+            Some(above) => stands(
+                "no-key",
+                format!(
+                    "there is no ENR key here, but there is one in {}; only for another node, create one here with `{enr}`",
+                    above.display()
+                ),
+                format!(
+                    "{} status --dir {}",
+                    self.words.spelling,
+                    report::quoted(above)
+                ),
+            ),
+            None => stands(
+                "no-key",
+                "there is no ENR key here; if this node has one, name its project directory with --dir, otherwise create it",
+                enr,
+            ),
+        })
+    }
+
+    /// With a key and without outputs.
+    fn before_ceremony(&self, last: Option<&AttemptLine>) -> Standing {
+        let flags = last.map_or(&[][..], |attempt| &attempt.flags);
+        let plan = |more: &[String]| {
+            let words = more.iter().chain(flags).map(report::quoted);
+            let words: Vec<String> = std::iter::once("plan".to_owned()).chain(words).collect();
+            self.words.command(&words.join(" "))
+        };
+        let in_place = self
+            .facts
+            .entry(DEFINITION_FILE)
+            .is_some_and(|entry| entry.kind == EntryKind::Regular);
+        if in_place || matches!(datadir::stored_definition(self.layout), Ok(Some(_))) {
+            return stands(
+                "ready",
+                "ENR key and cluster definition are here, and no outputs",
+                plan(&[]),
+            );
+        }
+        match definitions_beside(self.layout).as_slice() {
+            [] => stands(
+                "no-definition",
+                format!(
+                    "there is an ENR key, and no cluster definition: send the coordinator this node's ENR, and once the definition comes, give its file or URL to `{} --definition`",
+                    self.words.command("plan")
+                ),
+                self.words.command("enr show"),
+            ),
+            [first, more @ ..] => {
+                let others = if more.is_empty() {
+                    String::new()
+                } else {
+                    format!(
+                        ", and so is this node of {}",
+                        report::count(u64::try_from(more.len()).unwrap_or(u64::MAX), "other file")
+                    )
+                };
+                stands(
+                    "no-definition",
+                    format!(
+                        "this node is in the cluster definition {}{others}",
+                        first.display()
+                    ),
+                    plan(&["--definition".to_owned(), self.as_typed(first)]),
+                )
             }
         }
     }
+
+    /// A file of the project directory as it is typed here.
+    fn as_typed(&self, path: &Path) -> String {
+        let here = std::env::current_dir().ok();
+        let relative = here.and_then(|here| path.strip_prefix(here).ok().map(Path::to_owned));
+        relative
+            .unwrap_or_else(|| path.to_owned())
+            .display()
+            .to_string()
+    }
+
+    /// With outputs: first they are proved, then everybody has to have the same, then the gate lets the cluster start.
+    fn after_ceremony(&self) -> Standing {
+        let outputs = stands(
+            "outputs",
+            "the data directory holds the outputs of a ceremony",
+            self.words.command("verify"),
+        );
+        // This node's own receipt is kept once its outputs are proved. Before that, a look would take as long as a proof.
+        if !receipts::are_kept(self.layout) {
+            return outputs;
+        }
+        let gate = installed_gate(self.layout);
+        let asked = Asked::of(gate);
+        match decide(
+            Some(self.context),
+            self.layout,
+            asked,
+            self.words,
+            &NoProgress,
+        ) {
+            GateDecision::Closed(closed) if closed.files_at_fault => Standing {
+                says: format!("{}; {}", outputs.says, closed.reason),
+                next: closed.next,
+                ..outputs
+            },
+            GateDecision::Closed(closed) => stands("unconfirmed", closed.reason, closed.next),
+            GateDecision::Open { summary } => {
+                let (also, next) = if gate.is_some() {
+                    ("the gate is installed", "up")
+                } else {
+                    ("no gate is installed here", "gate install")
+                };
+                stands(
+                    "confirmed",
+                    format!("{summary}; {also}"),
+                    self.words.command(next),
+                )
+            }
+        }
+    }
+}
+
+fn stands(stage: &'static str, says: impl Into<String>, next: impl Into<String>) -> Standing {
+    Standing {
+        stage,
+        says: says.into(),
+        next: next.into(),
+    }
+}
+
+/// Most files of a project directory that are looked into.
+const MAX_BESIDE: usize = 64;
+
+/// The definitions in the project directory that name this node, the one with charon's name for it first.
+fn definitions_beside(layout: &Layout) -> Vec<PathBuf> {
+    let Some(key) = facts::enr_key(layout).ok().flatten() else {
+        return Vec::new();
+    };
+    let Ok(entries) = std::fs::read_dir(layout.project_dir()) else {
+        return Vec::new();
+    };
+    let is_ours = |path: &Path| {
+        let bytes = read::read_file(path, read::DEFINITION).ok()?;
+        let definition = Definition::parse(&bytes).ok()?.value;
+        definition.node_of(&key.public_key())
+    };
+    let mut paths: Vec<PathBuf> = entries
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| {
+            path.extension()
+                .is_some_and(|extension| extension == "json")
+        })
+        .collect();
+    paths.sort_by_key(|path| (!path.ends_with(DEFINITION_FILE), path.clone()));
+    paths.truncate(MAX_BESIDE);
+    paths.retain(|path| is_ours(path).is_some());
+    paths
 }
 
 /// The gate in the compose project, if `.env` there names its file; asking Compose itself, as `gate status` does, takes

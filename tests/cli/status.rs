@@ -1,11 +1,14 @@
 //! `status`: every state of a directory, and the one safe next command. It never writes.
 
+use std::ffi::OsString;
 use std::fs;
 
 use charon_dkg::ceremony::attempt::State;
+use charon_dkg::cli::Invocation;
 use charon_dkg::machine::datadir;
+use charon_files::cluster::Definition;
 
-use crate::support::{CEREMONY, DEFINITION, KEY, NOBODY, Outcome, TestEnv};
+use crate::support::{CEREMONY, DEFINITION, KEY, NOBODY, Outcome, TestEnv, fixture};
 
 /// Asks twice, for people and for a program, and holds it to changing nothing.
 #[track_caller]
@@ -17,7 +20,31 @@ fn status(env: &TestEnv, stage: &str) -> Outcome {
     let outcome = env.run(&["status"]).exits(0);
     assert_eq!(env.tree(), before);
     assert_eq!(outcome.stderr, "");
+    works_when_pasted(document["next"].as_str().unwrap());
     outcome
+}
+
+/// A shell takes it for commands, and ours for one that there is.
+#[track_caller]
+fn works_when_pasted(next: &str) {
+    assert!(!next.contains(['|', '<', '>', ';', '…']), "{next}");
+    for command in next.split(" && ") {
+        let words = shlex::split(command).unwrap();
+        let ours = words.iter().position(|word| word == "charon-dkg");
+        let Some(ours) = ours else {
+            assert_eq!(words[0], "mv", "{next}");
+            continue;
+        };
+        assert!(ours == 0 || (ours == 1 && words[0] == "sudo"), "{next}");
+        let argv = words[ours..].iter().map(OsString::from).collect();
+        let parsed = Invocation::from_args(argv, None);
+        assert!(parsed.is_ok(), "{next}: {:?}", parsed.err());
+    }
+}
+
+fn next(outcome: &Outcome) -> &str {
+    let line = outcome.stdout.lines().last().unwrap();
+    line.strip_prefix("next: ").unwrap()
 }
 
 fn failed(reason: &str) -> State {
@@ -198,4 +225,144 @@ fn a_project_directory_that_is_not_there_is_a_wrong_command_line() {
         "status_no_project",
         env.run(&["status", "--dir", "elsewhere"]).exits(2)
     );
+}
+
+#[test]
+fn a_definition_that_lies_beside_is_found() {
+    let env = TestEnv::ready();
+    let bytes = fs::read(env.data(DEFINITION)).unwrap();
+    fs::remove_file(env.data(DEFINITION)).unwrap();
+    // What is none, and one that this node is not in, are not.
+    fs::write(env.project().join("a.json"), "{}").unwrap();
+    let other = fs::read(fixture(CEREMONY, 0).join(DEFINITION)).unwrap();
+    fs::write(env.project().join("b.json"), other).unwrap();
+    let outcome = status(&env, "no-definition");
+    assert_eq!(next(&outcome), "charon-dkg enr show", "{outcome}");
+    fs::write(env.project().join("our cluster.json"), &bytes).unwrap();
+    let outcome = status(&env, "no-definition");
+    assert_eq!(
+        next(&outcome),
+        "charon-dkg plan --definition 'our cluster.json'",
+        "{outcome}"
+    );
+    // From elsewhere the path says where it is.
+    let dir = env.project().display().to_string();
+    let outcome = env
+        .run(&[
+            "status",
+            "--dir",
+            &dir,
+            "--data-dir",
+            &format!("{dir}/.charon"),
+        ])
+        .exits(0);
+    works_when_pasted(next(&outcome));
+}
+
+#[test]
+fn what_run_was_told_is_told_again() {
+    let env = TestEnv::ready();
+    let relay = "https://relay.example/a?b=1&c=2";
+    let flags = ["--relay", relay, "--network", "my-net"];
+    env.attempt_with(
+        |record| record.flags = flags.map(str::to_owned).to_vec(),
+        &[State::Running, failed("the relay did not answer")],
+    );
+    let outcome = status(&env, "ready");
+    assert_eq!(
+        next(&outcome),
+        "charon-dkg plan --relay 'https://relay.example/a?b=1&c=2' --network my-net",
+        "{outcome}"
+    );
+}
+
+#[test]
+fn somebody_in_the_wrong_directory_is_led_to_the_right_one() {
+    let env = TestEnv::with_key();
+    let below = env.project().join("compose files");
+    fs::create_dir(&below).unwrap();
+    let outcome = env
+        .run(&["status", "--dir", below.to_str().unwrap()])
+        .exits(0);
+    let next = next(&outcome);
+    assert!(next.starts_with("charon-dkg status --dir "), "{outcome}");
+    assert!(next.ends_with("/project"), "{outcome}");
+    works_when_pasted(next);
+    assert!(
+        outcome.stdout.contains("only for another node"),
+        "{outcome}"
+    );
+}
+
+#[test]
+fn the_nodes_of_a_cluster_made_on_one_machine_are_named() {
+    let env = TestEnv::new();
+    for node in 0..3 {
+        let dir = env.data(&format!("cluster/node{node}"));
+        fs::create_dir_all(&dir).unwrap();
+        fs::copy(
+            fixture(CEREMONY, node).join("cluster-lock.json"),
+            dir.join("cluster-lock.json"),
+        )
+        .unwrap();
+    }
+    let outcome = status(&env, "created-cluster");
+    assert!(outcome.stdout.contains("3 nodes"), "{outcome}");
+    assert!(
+        next(&outcome).ends_with("project/.charon/cluster/node0"),
+        "{outcome}"
+    );
+    let outcome = env.run(&["verify"]).exits(4);
+    assert!(
+        outcome.stderr.contains("charon create cluster"),
+        "{outcome}"
+    );
+    for node in 0..3 {
+        let hint = format!(".charon/cluster/node{node}`");
+        assert!(outcome.stderr.contains(&hint), "{outcome}");
+    }
+    assert!(!outcome.stderr.contains("note ["), "{outcome}");
+}
+
+#[test]
+fn a_repeated_ceremony_asks_for_new_receipts_and_not_for_the_old_files() {
+    let env = TestEnv::finished(CEREMONY, 1);
+    env.run(&["receipt"]).exits(0);
+    // Archived, and run again: other keys, made by an attempt that began after the kept receipts.
+    let again = format!("{CEREMONY}-signed");
+    let replace = |env: &TestEnv| {
+        fs::remove_dir_all(env.data("")).unwrap();
+        env.put_outputs(&again, 1);
+        env.run(&["receipt"]).exits(0);
+    };
+    let definition = fs::read(fixture(&again, 1).join(DEFINITION)).unwrap();
+    let definition = Definition::parse(&definition).unwrap().value;
+    let hash = definition.definition_hash().unwrap().to_string();
+    replace(&env);
+    // Nobody knows where that came from.
+    let outcome = status(&env, "unconfirmed");
+    assert!(outcome.stdout.contains("another one than"), "{outcome}");
+    assert!(!outcome.stdout.contains("restore"), "{outcome}");
+    let done = [
+        State::Running,
+        State::CharonDone { exit: 0 },
+        State::Promoted,
+    ];
+    let begun = |env: &TestEnv, started: &str| {
+        env.attempt_with(
+            |record| {
+                record.definition_hash.clone_from(&hash);
+                started.clone_into(&mut record.started);
+            },
+            &done,
+        );
+    };
+    // An attempt before those receipts did not make it.
+    begun(&env, "2020-01-01T00:00:00Z");
+    let outcome = status(&env, "unconfirmed");
+    assert!(outcome.stdout.contains("another one than"), "{outcome}");
+    begun(&env, "2100-01-01T00:00:00Z");
+    let outcome = status(&env, "unconfirmed");
+    assert!(outcome.stdout.contains("1 of 4 operators"), "{outcome}");
+    assert_eq!(next(&outcome), "charon-dkg confirm -");
 }

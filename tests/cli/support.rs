@@ -134,11 +134,15 @@ impl TestEnv {
         let turn = Turn::take();
         let mut env = Self::new();
         env._turn = Some(turn);
-        let from = fixture(ceremony, node);
-        for (name, bytes) in files_below(&from) {
-            env.put(&name, &bytes);
-        }
+        env.put_outputs(ceremony, node);
         env
+    }
+
+    /// Puts everything that a finished ceremony leaves into the data directory.
+    pub(crate) fn put_outputs(&self, ceremony: &str, node: usize) {
+        for (name, bytes) in files_below(&fixture(ceremony, node)) {
+            self.put(&name, &bytes);
+        }
     }
 
     /// A path below the directory that everything of the test lies in.
@@ -231,18 +235,28 @@ impl TestEnv {
 
     /// An attempt that came this far.
     pub(crate) fn attempt(&self, states: &[State]) {
+        self.attempt_with(|_| (), states);
+    }
+
+    /// An attempt with something else in its record that came this far.
+    pub(crate) fn attempt_with(&self, edit: impl FnOnce(&mut Record), states: &[State]) {
         let layout = self.layout();
         datadir::create_state_dir(&layout).unwrap();
-        let attempt = Attempt::create(&layout, |number| Record {
-            format: RECORD_FORMAT,
-            definition_hash: format!("0x{}", "ab".repeat(32)),
-            enr_id: "0123456789abcdef".to_owned(),
-            charon_image: "obolnetwork/charon@sha256:00".to_owned(),
-            charon_version: "v1.10.3".to_owned(),
-            container: format!("charon-dkg-test-{number}"),
-            engine: "unix:///var/run/docker.sock".to_owned(),
-            started: "2026-01-02T03:04:05Z".to_owned(),
-            state: State::Prepared,
+        let attempt = Attempt::create(&layout, |number| {
+            let mut record = Record {
+                format: RECORD_FORMAT,
+                flags: Vec::new(),
+                definition_hash: format!("0x{}", "ab".repeat(32)),
+                enr_id: "0123456789abcdef".to_owned(),
+                charon_image: "obolnetwork/charon@sha256:00".to_owned(),
+                charon_version: "v1.10.3".to_owned(),
+                container: format!("charon-dkg-test-{number}"),
+                engine: "unix:///var/run/docker.sock".to_owned(),
+                started: "2026-01-02T03:04:05Z".to_owned(),
+                state: State::Prepared,
+            };
+            edit(&mut record);
+            record
         })
         .unwrap();
         for state in states {

@@ -124,6 +124,9 @@ pub struct Record {
     pub engine: String,
     /// When the attempt was made, RFC 3339.
     pub started: String,
+    /// The flags of `run` that another attempt repeats: relays, docker network, release and image.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub flags: Vec<String>,
     /// How far it came.
     pub state: State,
 }

@@ -167,17 +167,18 @@ impl Request {
     /// The flags that choose relays, docker network, release and image, as another attempt repeats them. charon's own
     /// may hold keys, and stay where they were typed.
     pub fn flags(&self) -> Vec<String> {
-        let relays = self.relays.iter().map(|relay| format!("--relay={relay}"));
-        let network = self.network.iter().map(|name| format!("--network={name}"));
+        let two = |flag: &str, value: &str| [flag.to_owned(), value.to_owned()];
+        let relays = self.relays.iter().map(|relay| two("--relay", relay));
+        let network = self.network.iter().map(|name| two("--network", name));
         let release = self.charon_version.iter();
-        let release = release.map(|version| format!("--charon-version={version}"));
+        let release = release.map(|version| two("--charon-version", &version.to_string()));
         let image = (self.repository != pins::OFFICIAL_REPOSITORY)
-            .then(|| format!("--image={}", self.repository));
+            .then(|| two("--image", &self.repository));
+        let chosen = relays.chain(network).chain(release).chain(image).flatten();
         let prerelease = self
             .allow_prerelease
             .then(|| "--allow-prerelease".to_owned());
-        let chosen = relays.chain(network).chain(release);
-        chosen.chain(image).chain(prerelease).collect()
+        chosen.chain(prerelease).collect()
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::ceremony::attempt::{Attempt, RECORD_FORMAT, Record, State};
 use crate::ceremony::facts::{self, Observed};
 use crate::ceremony::perform::{Ceremony, Done, mark_failed, remove_container};
-use crate::ceremony::plan::{self, Plan};
+use crate::ceremony::plan::{self, Plan, Request};
 use crate::ceremony::resume;
 use crate::cli::CeremonyArgs;
 use crate::context::Context;
@@ -120,7 +120,8 @@ async fn begin(
     }
     resume::remove_leftover(context, engine, layout, &plan.container.name).await?;
     datadir::store_definition(layout, &found.bytes, &found.source).map_err(failures::file)?;
-    let attempt = Attempt::create(layout, |_| record_of(&plan)).map_err(failures::attempt)?;
+    let attempt = Attempt::create(layout, |_| record_of(&plan, &observed.request))
+        .map_err(failures::attempt)?;
     let record = attempt
         .advance(layout, State::Running)
         .map_err(failures::attempt)?;
@@ -192,7 +193,7 @@ fn stopped_early() -> Failure {
     )
 }
 
-fn record_of(plan: &Plan) -> Record {
+fn record_of(plan: &Plan, request: &Request) -> Record {
     Record {
         format: RECORD_FORMAT,
         definition_hash: plan.definition_hash.clone(),
@@ -209,6 +210,7 @@ fn record_of(plan: &Plan) -> Record {
         started: jiff::Timestamp::now()
             .strftime("%Y-%m-%dT%H:%M:%SZ")
             .to_string(),
+        flags: request.flags(),
         state: State::Prepared,
     }
 }

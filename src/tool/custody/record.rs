@@ -94,6 +94,11 @@ impl Records {
         self
     }
 
+    /// The last backup of any key.
+    pub fn last(&self) -> Option<&Record> {
+        self.backups.first()
+    }
+
     /// The last backup of a key.
     pub fn of(&self, enr_id: &str) -> Option<&Record> {
         self.backups.iter().find(|record| record.enr_id == enr_id)

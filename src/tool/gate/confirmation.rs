@@ -1,5 +1,6 @@
 //! How it stands with the other operators' receipts.
 
+use crate::ceremony::attempt::{Attempt, State};
 use crate::error::Failure;
 use crate::gate::decision::{Confirmation, Words};
 use crate::machine::datadir::Layout;
@@ -8,6 +9,7 @@ use crate::proof::receipts;
 use charon_files::cluster::LockHash;
 use charon_files::cluster::names::CLUSTER_LOCK_FILE;
 use charon_files::finding::{Finding, Weight};
+use charon_proof::receipt::find_receipts;
 use charon_proof::verify::{Material, Verified};
 
 /// Looks at the kept receipts of a directory that was just proved.
@@ -27,8 +29,12 @@ pub(crate) fn standing(
     };
     let here = verified.lock_hash();
     let others = receipts::other_locks(layout, &here);
-    // Once somebody else has stated to have this lock, it is no accident, and only receipts are missing.
-    if others.is_empty() || confirmation.valid_count() > 1 {
+    // Once somebody else has stated to have this lock, it is no accident, and only receipts are missing. The same goes for a
+    // lock that a later ceremony made here.
+    if others.is_empty()
+        || confirmation.valid_count() > 1
+        || is_of_later_ceremony(layout, verified, &others)
+    {
         return Ok(Confirmation::Incomplete {
             reason: confirmation.summary(),
             findings: confirmation.findings(),
@@ -38,12 +44,32 @@ pub(crate) fn standing(
     Ok(another_lock(&here, &others, words))
 }
 
+/// Whether the last ceremony here made a lock of this definition, after all that is kept for other locks was signed.
+fn is_of_later_ceremony(layout: &Layout, verified: &Verified, others: &[LockHash]) -> bool {
+    let started = || {
+        let promoted = Attempt::list(layout).ok()?.into_iter().rev();
+        let mut records = promoted.filter_map(|attempt| attempt.record().ok());
+        let last = records.find(|record| record.state == State::Promoted)?;
+        let is_this = last.definition_hash == verified.definition_hash().to_string();
+        let started: jiff::Timestamp = last.started.parse().ok().filter(|_| is_this)?;
+        u64::try_from(started.as_second()).ok()
+    };
+    let newest = |lock: &LockHash| {
+        let text = receipts::read(layout, lock).ok()?;
+        let found = find_receipts(&text).ok()?.into_iter().flatten();
+        found.map(|receipt| receipt.statement().time).max()
+    };
+    let newest = others.iter().filter_map(newest).max();
+    started().is_some_and(|started| newest.is_none_or(|newest| newest < started))
+}
+
 /// The lock is another one than was confirmed: edited by charon's own commands, which make a new lock of the old keys
 /// (charon `alpha edit` and `alpha add-validators`), or restored, or copied from elsewhere.
 fn another_lock(here: &LockHash, others: &[LockHash], words: Words<'_>) -> Confirmation {
     let others: Vec<String> = others.iter().map(ToString::to_string).collect();
     Confirmation::Incomplete {
-        reason: "the cluster lock is another one than that of the receipts that are kept here"
+        reason: "the cluster lock is another one than that of the receipts that are kept here; \
+                 every operator must send a new receipt if the cluster was edited on purpose, and none if not"
             .to_owned(),
         findings: vec![Finding {
             check: "gate-other-lock",
@@ -52,12 +78,9 @@ fn another_lock(here: &LockHash, others: &[LockHash], words: Words<'_>) -> Confi
             seen: format!("lock_hash {here}"),
             expected: format!("lock_hash {}", others.join(" or ")),
             advice: "a cluster that charon's own commands have edited needs the receipts of all operators anew; \
-                     if nobody edited it, restore the data directory from the backup"
+                     if nobody edited it, these are not the files that were confirmed: start nothing, and compare the lock_hash with the other operators"
                 .to_owned(),
         }],
-        next: Some(format!(
-            "if the cluster was edited on purpose, {} on every node and confirm those; if not, restore the backup",
-            words.command("receipt")
-        )),
+        next: Some(words.command("receipt")),
     }
 }

@@ -53,11 +53,8 @@ fn look(
     words: Words<'_>,
     progress: &dyn Progress,
 ) -> Result<String, Closed> {
-    let unreadable = |failure: Failure| {
-        let status = words.command("status");
-        let next = failure.hints.into_iter().next().unwrap_or(status);
-        Closed::new(failure.message, next)
-    };
+    // Its advice may be a sentence; `verify` says it in full.
+    let unreadable = |failure: Failure| Closed::new(failure.message, words.command("verify"));
     if journal::is_pending(layout) {
         return Err(Closed::new(
             format!(

@@ -193,12 +193,8 @@ pub fn check_confirmation(confirmation: Confirmation, words: Words<'_>) -> Resul
             next,
         } => Err(Closed {
             reason,
-            next: next.unwrap_or_else(|| {
-                format!(
-                    "{}, with the receipts of all operators",
-                    words.command("confirm")
-                )
-            }),
+            // It asks for the receipts to be pasted.
+            next: next.unwrap_or_else(|| words.command("confirm -")),
             findings,
             files_at_fault: false,
         }),
@@ -239,7 +235,7 @@ mod tests {
         assert_eq!(
             closed.first_line(),
             "charon-dkg refuses: the receipt of operator 4 of 4 is missing; \
-             next: docker charondkg confirm --dir p, with the receipts of all operators"
+             next: docker charondkg confirm - --dir p"
         );
         assert_eq!(closed.text(), closed.first_line());
         assert_eq!(check_confirmation(Confirmation::Complete, WORDS), Ok(()));

@@ -80,6 +80,7 @@ impl Project {
 pub(crate) fn record(number: u32) -> Record {
     Record {
         format: RECORD_FORMAT,
+        flags: Vec::new(),
         definition_hash: "0xab".to_owned(),
         enr_id: "cd".repeat(32),
         charon_image: "charon@sha256:00".to_owned(),

@@ -49,6 +49,7 @@ pub(crate) fn verify(context: &Context, args: &VerifyArgs) -> Result<(), Failure
             let layout = layout(context, args.target.as_deref())?;
             place::look(&layout).map_err(unverified)?;
             recover(context, &layout)?;
+            refuse_created_cluster(layout.data_dir())?;
             let material = checked::read_data_dir(&layout)?;
             (
                 material,
@@ -69,6 +70,25 @@ pub(crate) fn verify(context: &Context, args: &VerifyArgs) -> Result<(), Failure
     // The report is the result also when it is bad: programs read it from standard output.
     context.result_for_programs(&report)?;
     checked::judge(&report, &what)
+}
+
+/// What charon's `create cluster` made is no data directory, but holds one for each node.
+fn refuse_created_cluster(data_dir: &Path) -> Result<(), Failure> {
+    let nodes = place::created_nodes(data_dir);
+    if nodes.is_empty() {
+        return Ok(());
+    }
+    let failure = Failure::new(
+        Kind::VerificationFailed,
+        format!(
+            "{} is no data directory of a node: it holds {}, as `charon create cluster` makes them",
+            data_dir.display(),
+            report::count(u64::try_from(nodes.len()).unwrap_or(u64::MAX), "node")
+        ),
+    );
+    Err(nodes.iter().fold(failure, |failure, node| {
+        failure.hint(format!("`charon-dkg verify {}`", report::quoted(node)))
+    }))
 }
 
 fn layout(context: &Context, target: Option<&Path>) -> Result<Layout, Failure> {

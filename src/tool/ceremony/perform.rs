@@ -19,7 +19,7 @@ use crate::failures;
 use crate::machine::datadir::Layout;
 use crate::machine::read;
 use crate::machine::signals::{Interrupt, StopSource, Urgency};
-use crate::promote::journal;
+use crate::promote::promotion;
 use crate::proof::{checked, receipt};
 use charon_files::cluster::names::{CLUSTER_LOCK_FILE, DEFINITION_FILE, ENR_KEY_FILE};
 use charon_files::finding::{Finding, Weight};
@@ -306,7 +306,7 @@ impl Ceremony<'_> {
                     );
                 }
                 let proved = verified.clone();
-                match journal::promote(self.layout, self.attempt, verified) {
+                match promotion::promote(self.layout, self.attempt, verified) {
                     Ok(_) => Outcome::Promoted(Box::new(Done {
                         attempt: self.attempt.number(),
                         report,

@@ -16,7 +16,7 @@ use crate::failures;
 use crate::machine::datadir::{self, Layout};
 use crate::machine::guard::{self, Guard};
 use crate::machine::signals::{Interrupt, Urgency};
-use crate::promote::journal;
+use crate::promote::recover;
 use crate::report;
 use charon_proof::receipt::Receipt;
 
@@ -40,7 +40,7 @@ pub(crate) async fn run(
             return Err(facts::plan(&observed).err().unwrap_or(failure));
         }
     };
-    if let Some(recovery) = journal::recover(layout).map_err(failures::journal)? {
+    if let Some(recovery) = recover::recover(layout).map_err(failures::journal)? {
         context.recovered(&recovery);
     }
     if let Some((attempt, record)) = resume::unfinished(layout)?

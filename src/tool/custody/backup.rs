@@ -22,7 +22,7 @@ use crate::machine::datadir::{self, Layout};
 use crate::machine::guard::{self, Guard};
 use crate::machine::signals::Interrupt;
 use crate::place;
-use crate::promote::journal;
+use crate::promote::recover;
 use crate::proof::checked;
 use crate::report;
 use charon_files::cluster::names::FileDigest;
@@ -112,7 +112,7 @@ pub(crate) fn guard_key(layout: &Layout, enr_id: &str) -> Result<Guard, Failure>
 pub(crate) fn guard_directory(context: &Context, layout: &Layout) -> Result<Guard, Failure> {
     datadir::create_state_dir(layout).map_err(failures::state_dir)?;
     let directory = guard::claim_directory(layout).map_err(failures::guard)?;
-    if let Some(recovery) = journal::recover(layout).map_err(failures::journal)? {
+    if let Some(recovery) = recover::recover(layout).map_err(failures::journal)? {
         context.recovered(&recovery);
     }
     Ok(directory)

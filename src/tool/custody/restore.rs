@@ -14,9 +14,8 @@ use crate::custody::sources::{self, STAGED_DATA, STAGED_STATE, Stage};
 use crate::machine::datadir::Layout;
 use crate::machine::files::{EntryKind, FileError, Folder, Owner};
 use crate::machine::read;
-use crate::promote::journal::{
-    self, FORMAT, Job, Journal, JournalError, Moves, Promotion, Reached, Recovery,
-};
+use crate::promote::journal::{self, FORMAT, Job, Journal, JournalError, Moves, Reached, Recovery};
+use crate::promote::promotion::Promotion;
 use charon_files::cluster::names::FileDigest;
 use charon_files::cluster::names::{CLUSTER_LOCK_FILE, HEARTBEAT_FILE};
 use charon_files::finding::Finding;
@@ -152,7 +151,7 @@ fn ordered(files: Vec<FileDigest>, data: Option<&Folder>) -> Result<Missing, Fil
 ///
 /// # Errors
 /// On an error nothing of the backup is in the data directory, or the journal is still there and
-/// [`journal::recover`] goes on.
+/// [`recover`](crate::promote::recover::recover) goes on.
 pub fn restore(layout: &Layout, stage: Stage, missing: &Missing) -> Result<Restored, JournalError> {
     restore_at(layout, stage, missing, &|_| ())
 }
@@ -348,7 +347,7 @@ mod tests {
     use super::*;
     use crate::machine::datadir;
     use crate::machine::testing::{self, Helper, KEY, as_tree, crashing_at, put, tree};
-    use crate::promote::journal::recover;
+    use crate::promote::recover::{recover, recover_at};
     use charon_files::cluster::names::ENR_KEY_FILE;
 
     const HELPER: &str = "custody::restore::tests::helper";
@@ -477,7 +476,7 @@ mod tests {
                     let before = target.data();
                     crashing_at(first, |reached| drop(target.run(reached)));
                     let done = crashing_at(second, |reached| {
-                        journal::recover_at(&target.layout, reached).unwrap();
+                        recover_at(&target.layout, reached).unwrap();
                     });
                     target.assert_promise(&before);
                     recover(&target.layout).unwrap();

@@ -319,6 +319,7 @@ mod tests {
 
     use super::*;
     use crate::machine::testing::{Project, as_tree, crashing_at, outputs, put, tree};
+    use crate::promote::recover::{recover, recover_at};
 
     fn now() -> Timestamp {
         "2026-01-02T03:04:05Z".parse().unwrap()
@@ -430,10 +431,10 @@ mod tests {
                 });
                 first_done = done.is_some();
                 let second_done = crashing_at(second, |reached| {
-                    journal::recover_at(layout, reached).unwrap();
+                    recover_at(layout, reached).unwrap();
                 });
-                journal::recover(layout).unwrap();
-                assert_eq!(journal::recover(layout).unwrap(), None);
+                recover(layout).unwrap();
+                assert_eq!(recover(layout).unwrap(), None);
                 let dir = layout.state_dir().join("archive/2026-01-02T03-04-05Z");
                 let mut all = outputs(&project);
                 assert_eq!(all.remove("notes.txt").as_deref(), Some(b"mine".as_slice()));
@@ -478,7 +479,7 @@ mod tests {
         assert_eq!(tree(project.layout.data_dir()), before);
         fs::remove_dir(dir.join("validator_keys")).unwrap();
         assert_eq!(
-            journal::recover(&project.layout).unwrap(),
+            recover(&project.layout).unwrap(),
             Some(Recovery::ArchiveUndone)
         );
         assert_eq!(tree(project.layout.data_dir()), before);

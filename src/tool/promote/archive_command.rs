@@ -12,7 +12,7 @@ use crate::machine::guard::{self, Guard};
 use crate::machine::processes::{self, Relation, Sign};
 use crate::place;
 use crate::promote::archive::{self, ArchiveResult, ArchiveScope};
-use crate::promote::journal;
+use crate::promote::recover;
 use crate::report;
 use charon_files::cluster::names::HEARTBEAT_FILE;
 use charon_files::finding::{Finding, Weight};
@@ -44,7 +44,7 @@ pub(crate) fn archive(context: &Context, args: &ArchiveArgs) -> Result<(), Failu
     let mut guard = None;
     if layout.state_dir().is_dir() {
         guard = Some(claim(&layout)?);
-        if let Some(recovery) = journal::recover(&layout).map_err(failures::journal)? {
+        if let Some(recovery) = recover::recover(&layout).map_err(failures::journal)? {
             context.recovered(&recovery);
         }
         refuse_under_way(&layout)?;

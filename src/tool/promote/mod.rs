@@ -3,3 +3,5 @@
 pub mod archive;
 pub mod archive_command;
 pub mod journal;
+pub mod promotion;
+pub mod recover;

@@ -9,7 +9,7 @@ use crate::failures;
 use crate::machine::datadir::Layout;
 use crate::machine::{guard, read};
 use crate::place;
-use crate::promote::journal;
+use crate::promote::{journal, recover};
 use crate::proof::checked;
 use crate::report;
 use charon_proof::verify::{Expectations, Material, Modes, Report, Scope, Verdict};
@@ -121,7 +121,7 @@ pub(crate) fn recover(context: &Context, layout: &Layout) -> Result<(), Failure>
         return Ok(());
     }
     let _guard = guard::claim_directory(layout).map_err(failures::guard)?;
-    if let Some(recovery) = journal::recover(layout).map_err(failures::journal)? {
+    if let Some(recovery) = recover::recover(layout).map_err(failures::journal)? {
         context.recovered(&recovery);
     }
     Ok(())

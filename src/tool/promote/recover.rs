@@ -1,0 +1,46 @@
+//! What a crash left of a promotion, an archive or a restore.
+
+use crate::custody::{restore, sources};
+use crate::machine::datadir::Layout;
+use crate::machine::files::{self, Folder};
+use crate::promote::journal::{Job, JournalError, Reached, Recovery, read_journal, remove_journal};
+use crate::promote::{archive, promotion};
+
+/// Finishes or undoes what an earlier promote or archive left when it was cut short. `None` if
+/// there was nothing to do. Doing it twice, or being cut short again, changes nothing.
+pub fn recover(layout: &Layout) -> Result<Option<Recovery>, JournalError> {
+    recover_at(layout, &|_| ())
+}
+
+pub(crate) fn recover_at(
+    layout: &Layout,
+    reached: Reached<'_>,
+) -> Result<Option<Recovery>, JournalError> {
+    let state = match Folder::open(layout.state_dir()) {
+        Ok(state) => state,
+        Err(error) if error.is_missing() => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
+    for name in state.names()? {
+        if name.to_string_lossy().starts_with(files::UNFINISHED) {
+            state.remove_file(&name)?;
+        }
+    }
+    let Some(journal) = read_journal(&state)? else {
+        // Without a journal, nothing in them is needed: whoever made them was killed.
+        sources::remove_stages(&state)?;
+        return Ok(None);
+    };
+    let data = Folder::open(layout.data_dir())?;
+    let recovery = match &journal.job {
+        Job::Promote { attempt } => promotion::recover(layout, *attempt, &journal, &data, reached)?,
+        Job::Archive { name } => archive::recover(layout, &journal, name, &data, reached)?,
+        Job::Restore { name, kept } => {
+            restore::recover(layout, &journal, name, kept, &data, reached)?
+        }
+    };
+    remove_journal(&state)?;
+    reached("journal removed");
+    sources::remove_stages(&state)?;
+    Ok(Some(recovery))
+}

@@ -1,7 +1,7 @@
 //! Facts and a request, to a plan or all that speaks against it.
 //!
 //! `plan` prints the very [`Plan`] that `run` carries out. Nothing here looks at the world: the
-//! facts are gathered by `commands::observe`.
+//! facts are gathered by `ceremony::facts`.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;

@@ -27,6 +27,8 @@ mod define;
 mod definition_url;
 #[path = "cli/enr.rs"]
 mod enr;
+#[path = "cli/explain.rs"]
+mod explain;
 #[expect(
     dead_code,
     reason = "the parts that break off and listen on a Unix socket serve other tests"

@@ -9,7 +9,7 @@ use charon_files::cluster::NodeIndex;
 use super::event::{Event, RelayTrouble, Round};
 
 /// Most peers that are remembered: charon's own limit of operators (`cluster/ssz.go`).
-const MAX_PEERS: usize = 256;
+pub(crate) const MAX_PEERS: usize = 256;
 
 /// Most relays that are remembered.
 const MAX_RELAYS: usize = 16;

@@ -124,6 +124,8 @@ pub enum Verb {
     Repair(RepairArgs),
     /// Run a whole ceremony on this machine with throw-away keys
     Rehearse(RehearseArgs),
+    /// Say why charon failed and who must fix it, from anybody's log of it
+    Explain(ExplainArgs),
     /// Show which charon release runs which cluster definition version, and why
     Pins,
     /// Ask relays from inside a container
@@ -344,6 +346,14 @@ pub struct ReceiptArgs {
     /// Where contract wallets are asked.
     #[command(flatten)]
     pub execution: ExecutionArgs,
+}
+
+/// What `explain` takes.
+#[derive(Debug, Clone, Args)]
+pub struct ExplainArgs {
+    /// charon's output as it was saved or pasted, one file per node, or - for standard input
+    #[arg(value_name = "FILE|-", required = true, value_hint = ValueHint::FilePath)]
+    pub logs: Vec<OsString>,
 }
 
 /// `confirm`.

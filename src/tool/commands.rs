@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use crate::ceremony::{define_command, enr, run, show_pins, show_plan};
+use crate::ceremony::{define_command, enr, explain, run, show_pins, show_plan};
 use crate::cli::{self, BackupAction, BackupArgs, Invocation, Verb};
 use crate::context::{Context, block_on};
 use crate::custody::{backup, repair_command, restore_command};
@@ -99,6 +99,7 @@ fn dispatch(context: &Arc<Context>, verb: Verb) -> Result<ExitCode, Failure> {
         },
         Verb::Repair(args) => repair_command::repair(context, &args),
         Verb::Pins => show_pins::show(context),
+        Verb::Explain(args) => explain::explain(context, &args),
         Verb::Rehearse(args) => block_on(rehearse::rehearse(context, &args)),
         Verb::Gate(args) => block_on(gate::gate(context, &args.action)),
         Verb::Up(args) => up::up(context, &args),

@@ -213,6 +213,14 @@ impl Case<'_> {
         )
     }
 
+    fn relay_at_fault(&self) -> Option<Diagnosis> {
+        match self.progress.relay_trouble() {
+            Some(RelayTrouble::Unreachable) => Some(self.relay_lost()),
+            Some(RelayTrouble::Refuses) => Some(self.relay_refuses()),
+            None => self.relay_changes().filter(|_| !self.end.stopped),
+        }
+    }
+
     fn relay_lost(&self) -> Diagnosis {
         said(
             "relay-lost",
@@ -286,23 +294,22 @@ impl Case<'_> {
         )
     }
 
-    /// It was asked to stop: what was it waiting for?
+    /// It was asked to stop.
     fn stopped(&self) -> Diagnosis {
-        if self.files_were_written() {
-            return self.late_failure();
-        }
-        let how = if self.end.stopped {
+        self.cut_short(if self.end.stopped {
             "charon was stopped"
         } else {
             "charon was stopped from outside"
-        };
-        match self.progress.relay_trouble() {
-            Some(RelayTrouble::Unreachable) => return self.relay_lost(),
-            Some(RelayTrouble::Refuses) => return self.relay_refuses(),
-            None => {}
+        })
+    }
+
+    /// It ended before it was done: what was it waiting for?
+    fn cut_short(&self, how: &str) -> Diagnosis {
+        if self.files_were_written() {
+            return self.late_failure();
         }
-        if let Some(changes) = self.relay_changes().filter(|_| !self.end.stopped) {
-            return changes;
+        if let Some(relay) = self.relay_at_fault() {
+            return relay;
         }
         match self.progress.reached() {
             Phase::WaitingForRelay if self.progress.relay_is_silent() => self.relay_unreachable(),
@@ -312,7 +319,7 @@ impl Case<'_> {
                     "interrupted",
                     Whose::You,
                     format!("{how} in the middle of the ceremony"),
-                    format!("Tell the other operators. {RETRY_TOGETHER}"),
+                    format!("Tell the other operators.{} {RETRY_TOGETHER}", self.hint()),
                 )
             }),
             Phase::Starting | Phase::WaitingForRelay | Phase::Done | Phase::Failed => said(
@@ -375,12 +382,7 @@ impl Case<'_> {
                 } else {
                     format!("; connections lost since: {}", names.join(", "))
                 };
-                let hint = if self.compares_no_versions() {
-                    " Releases up to v0.14 do not notice that a node runs another one, and hang like this: compare \
-                     them first."
-                } else {
-                    ""
-                };
+                let hint = self.hint();
                 let whose = if lost.is_empty() {
                     Whose::Everybody
                 } else {
@@ -426,9 +428,8 @@ impl Case<'_> {
             Some(code) => unknown(format!(
                 "charon ended with exit code {code} and did not say why"
             )),
-            None => self
-                .hung()
-                .unwrap_or_else(|| unknown("how charon ended is not known".to_owned())),
+            // It may be running still, or the log is not whole.
+            None => self.cut_short("the log ends"),
         }
     }
 
@@ -437,13 +438,17 @@ impl Case<'_> {
     }
 
     /// v0.13 and v0.14 run with any other release, until they hang.
-    fn compares_no_versions(&self) -> bool {
+    fn hint(&self) -> &'static str {
         let version = self.progress.version().unwrap_or_default();
         let lines = [
             CharonVersion::release(0, 13, 0),
             CharonVersion::release(0, 14, 0),
         ];
-        lines.iter().any(|line| is_of_line(version, line))
+        if lines.iter().any(|line| is_of_line(version, line)) {
+            " Releases up to v0.14 do not notice that a node runs another one, and hang: compare them first."
+        } else {
+            ""
+        }
     }
 
     /// Who is of another opinion than the rest: the dissenters, if somebody agrees with this node; this node, if

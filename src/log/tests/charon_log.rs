@@ -15,7 +15,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use charon_files::cluster::CharonVersion;
-use charon_log::{ClusterSize, Diagnosis, End, Event, Phase, Transcript, Waiting, Whose, diagnose};
+use charon_log::{
+    ClusterSize, Diagnosis, End, Event, Phase, Transcript, Waiting, Whose, diagnose, explain,
+};
 use files::files_below;
 use proptest::prelude::*;
 
@@ -129,7 +131,7 @@ fn expected(release: &str, case: &str, end: End) -> &'static str {
         ("def1.5-by-v1.10.3", _) => "definition-version-too-old",
         ("mix-1.3-1.10", _) => "charon-versions-differ",
         // Recorded for less time than makes a hang; see the test of its own.
-        ("mix-0.13-0.14", _) => "unknown",
+        ("mix-0.13-0.14", _) => "interrupted",
 
         // Some nodes noticed nothing and waited on, until the recorder stopped them.
         ("v0.16.0" | "v0.19.2", "definitions-differ/node0" | "definitions-differ/node2")
@@ -399,6 +401,63 @@ fn a_failure_is_the_same_behind_every_collectors_prefix() {
         ] {
             assert_eq!(diagnosed(&wrapped), bare, "{}", path.display());
         }
+    }
+}
+
+/// A log says less than a run of ours knows: not how charon ended, nor how many validators there are.
+#[test]
+fn a_log_alone_says_the_same_wherever_it_is_known() {
+    let root = fixtures("failures");
+    let mut told = 0;
+    for path in files_below(&root) {
+        if path.extension().is_none_or(|ending| ending != "log") {
+            continue;
+        }
+        let recorded = recorded(&path);
+        let known = diagnose(&recorded.output, SIZE, None, recorded.end, Duration::ZERO);
+        let alone = explain(&recorded.output).unwrap();
+        let id = |found: &Option<Diagnosis>| found.as_ref().map(|found| found.id);
+        assert_eq!(
+            alone.diagnosis.is_some(),
+            known.is_some(),
+            "{}",
+            path.display()
+        );
+        // That it was killed, the engine says and not the log.
+        if id(&known) != Some("killed") {
+            assert_eq!(id(&alone.diagnosis), id(&known), "{}", path.display());
+            told += 1;
+        }
+    }
+    assert!(told > 150, "only {told}");
+}
+
+#[test]
+fn a_log_of_several_runs_is_about_the_last_one() {
+    let first = fs::read(fixtures("failures/v1.10.3/relay-killed/node0.log")).unwrap();
+    let last = fs::read(fixtures("failures/v1.10.3/existing-cluster-lock.log")).unwrap();
+    let found = explain(&[first.clone(), last.clone()].concat()).unwrap();
+    assert_eq!(found.diagnosis.unwrap().id, "data-directory-not-clean");
+    let found = explain(&[last, first].concat()).unwrap();
+    assert_eq!(found.diagnosis.unwrap().id, "relay-lost");
+    assert_eq!(found.progress.size().operators, 4);
+}
+
+#[test]
+fn a_log_in_utf_16_is_read_and_what_is_no_log_is_not() {
+    let text = fs::read_to_string(fixtures("failures/v1.10.3/corrupt-key.log")).unwrap();
+    let units: Vec<u16> = text.encode_utf16().collect();
+    let little = units.iter().flat_map(|unit| unit.to_le_bytes());
+    let little: Vec<u8> = [0xff, 0xfe].into_iter().chain(little).collect();
+    let big = units.iter().flat_map(|unit| unit.to_be_bytes());
+    let big: Vec<u8> = [0xfe, 0xff].into_iter().chain(big).collect();
+    for output in [little, big] {
+        let found = explain(&output).unwrap();
+        assert_eq!(found.diagnosis.unwrap().id, "enr-key-unreadable");
+    }
+    let none: [&[u8]; 4] = [b"", b"\xff", b"\xff\xfe\x00", b"hello\nwhen do we start?\n"];
+    for output in none {
+        assert!(explain(output).is_none());
     }
 }
 

@@ -5,14 +5,13 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
 
+use crate::ceremony::explain;
 use crate::context::Context;
 use charon_files::cluster::definition::Definition;
 use charon_files::cluster::index::NodeIndex;
 use charon_files::cluster::version::CharonVersion;
-use charon_files::finding::{Finding, Weight};
-use charon_log::{
-    ClusterSize, Diagnosis, End, Event, Peer, Phase, Transcript, Waiting, Who, Whose,
-};
+use charon_files::finding::Finding;
+use charon_log::{ClusterSize, Diagnosis, End, Event, Peer, Phase, Transcript, Waiting, Who};
 
 /// How often a wait is told again while nothing changes.
 const REMIND_EVERY: Duration = Duration::from_secs(30);
@@ -101,33 +100,13 @@ impl<'a> Watch<'a> {
         self.transcript.diagnose(end, self.now)
     }
 
-    /// The finding of a diagnosis.
+    /// The finding of a diagnosis. The cause is told as the failure itself; charon's own words only where they add something.
     pub(crate) fn finding(&self, diagnosis: &Diagnosis) -> Finding {
-        let subject = match &diagnosis.whose {
-            Whose::Operators(operators) => {
-                let names: Vec<String> = operators.iter().map(|who| self.who(who)).collect();
-                format!("{} must fix this", names.join(", "))
-            }
-            Whose::You => "you must fix this".to_owned(),
-            Whose::Coordinator => "the coordinator must fix this".to_owned(),
-            Whose::Everybody => "all operators must fix this together".to_owned(),
-            Whose::Relay => "the relay's operator must fix this, or your network's".to_owned(),
-            Whose::Machine => "this machine's administrator must fix this".to_owned(),
-            Whose::Unknown => "it is not known who must fix this".to_owned(),
-        };
-        // The cause is told as the failure itself; charon's own words only where they add something.
-        let seen = diagnosis
-            .evidence
-            .clone()
-            .filter(|evidence| !diagnosis.cause.contains(evidence.as_str()));
-        Finding {
-            check: diagnosis.id,
-            weight: Weight::Fail,
-            subject,
-            seen: seen.unwrap_or_default(),
-            expected: String::new(),
-            advice: diagnosis.next_step.clone(),
-        }
+        let evidence = diagnosis.evidence.clone();
+        let seen = evidence.filter(|evidence| !diagnosis.cause.contains(evidence.as_str()));
+        explain::finding(diagnosis, "you", seen.unwrap_or_default(), |who| {
+            self.who(who)
+        })
     }
 
     /// From now on charon is being stopped.
@@ -304,20 +283,9 @@ impl<'a> Watch<'a> {
         })
     }
 
-    /// `operator 2 of 4 (0x…, charon's anxious-food)`.
     fn who(&self, who: &Who) -> String {
-        let name = who.name.as_deref().map(|name| format!("charon's {name}"));
-        let Some(index) = who.index else {
-            return name.unwrap_or_else(|| "an operator".to_owned());
-        };
-        let address = self.address(index).or_else(|| who.address.clone());
-        let details: Vec<String> = address.into_iter().chain(name).collect();
-        let number = index.of(self.definition.operators.len());
-        if details.is_empty() {
-            number.to_string()
-        } else {
-            format!("{number} ({})", details.join(", "))
-        }
+        let address = who.index.and_then(|index| self.address(index));
+        explain::name(who, address, self.definition.operators.len())
     }
 
     fn address(&self, index: NodeIndex) -> Option<String> {

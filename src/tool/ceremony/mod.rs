@@ -5,6 +5,7 @@ pub mod define;
 pub mod define_command;
 pub mod definition_source;
 pub mod enr;
+pub mod explain;
 pub mod facts;
 pub mod follow;
 pub mod known_images;

@@ -41,6 +41,7 @@ impl Contracts {
             | Verb::Archive(_)
             | Verb::Rehearse(_)
             | Verb::Pins
+            | Verb::Explain(_)
             | Verb::InternalProbe(_) => None,
         };
         Self {

@@ -1,0 +1,92 @@
+//! What a log alone says, as somebody pasted it: without the definition, and with nothing known of charon's end but what the
+//! log says.
+
+use crate::diagnosis::{Diagnosis, End};
+use crate::event::Event;
+use crate::line::{Line, LineBuffer};
+use crate::progress::{ClusterSize, MAX_PEERS, Progress};
+use crate::redact::Redactor;
+use crate::transcript::Transcript;
+
+/// Validators of a cluster whose size a log does not say: with them silence is called a hang only when it is one for most.
+const ASSUMED_VALIDATORS: usize = 100;
+
+/// One run of charon, as far as its log goes.
+#[derive(Debug)]
+pub struct Told {
+    /// How far it came, and who took part.
+    pub progress: Progress,
+    /// Why it failed; `None` if it succeeded.
+    pub diagnosis: Option<Diagnosis>,
+}
+
+/// What a log says of the last run of charon in it; `None` if there is nothing of charon in it.
+///
+/// It may have been collected as [`crate::line`] says, and be in UTF-16 with a byte order mark, as `PowerShell` writes it.
+pub fn explain(output: &[u8]) -> Option<Told> {
+    let mut buffer = LineBuffer::new();
+    let mut lines = buffer.push(&decoded(output));
+    lines.extend(buffer.finish());
+    let mut redactor = Redactor::default();
+    let lines: Vec<Line> = lines
+        .iter()
+        .map(|line| Line::parse(&redactor.line(line)))
+        .collect();
+    let run = last_run(&lines);
+    let events: Vec<Event> = run.iter().map(Event::from_line).collect();
+    let is_charons = |line: &Line| matches!(line, Line::Entry(_));
+    if !run.iter().any(is_charons) && events.iter().all(|event| *event == Event::Other) {
+        return None;
+    }
+    let operators = operators(&events);
+    let size = ClusterSize {
+        operators,
+        threshold: operators - operators.saturating_sub(1) / 3,
+        validators: ASSUMED_VALIDATORS,
+    };
+    let (transcript, elapsed) = Transcript::replay(run, size, None);
+    Some(Told {
+        diagnosis: transcript.diagnose(End::default(), elapsed),
+        progress: transcript.progress().clone(),
+    })
+}
+
+fn decoded(output: &[u8]) -> Vec<u8> {
+    let read: fn([u8; 2]) -> u16 = match output {
+        [0xff, 0xfe, ..] => u16::from_le_bytes,
+        [0xfe, 0xff, ..] => u16::from_be_bytes,
+        _ => return output.to_vec(),
+    };
+    let (units, _) = output.as_chunks::<2>();
+    let units: Vec<u16> = units.iter().skip(1).map(|unit| read(*unit)).collect();
+    String::from_utf16_lossy(&units).into_bytes()
+}
+
+/// A container that was started again goes on in the same log. charon begins with its flags, and up to v0.13 with its name.
+fn last_run(lines: &[Line]) -> &[Line] {
+    let begins = |words: &str| {
+        lines.iter().rposition(|line| match line {
+            Line::Entry(entry) => entry.message.starts_with(words),
+            Line::Stack | Line::Text(_) => false,
+        })
+    };
+    let start = begins("Parsed config").or_else(|| begins("Charon DKG starting"));
+    lines.get(start.unwrap_or(0)..).unwrap_or(lines)
+}
+
+/// How many operators there are, as far as the log says; 0 if it does not.
+fn operators(events: &[Event]) -> usize {
+    let counted = events.iter().map(|event| {
+        if let Event::Roster { index, .. } = event {
+            index.position().saturating_add(1)
+        } else if let Event::PeerConnected { total, .. } = event {
+            usize::try_from(*total).unwrap_or(0).saturating_add(1)
+        } else {
+            0
+        }
+    });
+    counted
+        .filter(|count| *count <= MAX_PEERS)
+        .max()
+        .unwrap_or(0)
+}

@@ -111,6 +111,7 @@ impl Terms {
                 LockDeposits::One => validator.deposits.iter().take(1).cloned().collect(),
                 LockDeposits::Many => validator.deposits.clone(),
             },
+            stated_deposit_roots: Vec::new(),
             builder_registration: version
                 .has_builder_registration()
                 .then(|| validator.registration.clone()),

@@ -5,6 +5,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
+use charon_files::cluster::ClusterLock;
 use serde_json::Value;
 
 use crate::schema;
@@ -108,6 +109,30 @@ fn a_bare_lock_needs_no_secrets() {
         "verify_lock",
         env.run(&["verify", "--lock", "lock.json"]).exits(0)
     );
+}
+
+#[test]
+fn the_lock_that_obols_api_serves_passes() {
+    let env = TestEnv::new();
+    let text = fs::read_to_string(fixture(CEREMONY, 0).join(LOCK)).unwrap();
+    let lock = ClusterLock::parse(text.as_bytes()).unwrap().value;
+    let mut served: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let deposits = lock.validators.iter().map(|validator| &validator.deposits);
+    for (position, deposits) in deposits.enumerate() {
+        let place = &mut served["distributed_validators"][position]["partial_deposit_data"];
+        for (number, deposit) in deposits.iter().enumerate() {
+            place[number]["deposit_data_root"] = hex::encode(deposit.data_root()).into();
+        }
+    }
+    fs::write(env.project().join(LOCK), served.to_string()).unwrap();
+    snapshot!(
+        "verify_lock_of_api",
+        env.run(&["verify", "--lock", LOCK]).exits(0)
+    );
+    // Nobody has confirmed yet, and that is all.
+    let said = env.run(&["confirm", "--lock", LOCK]).exits(4);
+    assert!(said.stderr.contains("[receipt-missing]"), "{}", said.stderr);
+    assert!(!said.stderr.contains("[lock-"), "{}", said.stderr);
 }
 
 #[test]

@@ -115,6 +115,7 @@ fn validator(
             .map(|share| share.public_key().to_bytes())
             .collect(),
         deposits,
+        stated_deposit_roots: Vec::new(),
         builder_registration: Some(registration),
     }
 }

@@ -3,7 +3,7 @@
 
 use charon_files::cluster::eip712::{creator_config_digest, enr_digest};
 use charon_files::cluster::{
-    AddressPair, Definition, DefinitionHash, DefinitionVersion, DepositFile, Gwei,
+    AddressPair, ClusterLock, Definition, DefinitionHash, DefinitionVersion, DepositFile, Gwei,
     ValidatorAddresses,
 };
 use charon_files::finding::{Finding, Weight};
@@ -14,7 +14,9 @@ use charon_proof::verify::{
     Outcome, Scope, Verdict, verify,
 };
 
-use crate::forge::{Cluster, keystore_files, wallet};
+use serde_json::Value;
+
+use crate::forge::{Cluster, keystore_files, keystore_files_of, wallet};
 use crate::support::{ceremonies, ceremony, proved, serious, whole, whole_with_proved};
 
 const TODAY: &str = "charon-v1.10.3-def-v1.10.0-n4-v2";
@@ -69,6 +71,24 @@ fn says(outcome: &Outcome, text: &str) {
         .any(|part| part.contains(text))
     });
     assert!(found, "{text:?} is not in {:#?}", outcome.report.findings);
+}
+
+/// The lock as Obol's API serves it: with a root beside each deposit, written by `write`.
+fn lock_of_the_api(file: &NamedFile, write: impl Fn([u8; 32]) -> Value) -> NamedFile {
+    let lock = ClusterLock::parse(&file.bytes).unwrap().value;
+    let mut value: Value = serde_json::from_slice(&file.bytes).unwrap();
+    for (position, validator) in lock.validators.iter().enumerate() {
+        let place = &mut value["distributed_validators"][position];
+        let (flat, many) = ("deposit_data", "partial_deposit_data");
+        for (number, deposit) in validator.deposits.iter().enumerate() {
+            let place = match place.get(many) {
+                Some(_) => &mut place[many][number],
+                None => &mut place[flat],
+            };
+            place["deposit_data_root"] = write(deposit.data_root());
+        }
+    }
+    NamedFile::new(file.path.clone(), value.to_string().into_bytes())
 }
 
 /// What a funder sees, who has no secrets.
@@ -1160,6 +1180,58 @@ fn a_funder_needs_no_secrets_and_may_hold_one_file_only() {
     assert_caught(&against_lock(&material), &["deposit-file-set"]);
 }
 
+#[test]
+fn deposit_roots_in_a_lock_are_noted_if_right() {
+    let mut with_deposits = 0;
+    for source in ceremonies() {
+        let mut material = source.material(0);
+        let file = material.cluster_lock.clone().unwrap();
+        let lock = ClusterLock::parse(&file.bytes).unwrap().value;
+        if lock.definition.version < DefinitionVersion::V1_7 {
+            continue;
+        }
+        with_deposits += 1;
+        let proved = proved(&source);
+        for prefix in ["", "0x"] {
+            let served = lock_of_the_api(&file, |root| {
+                Value::from(format!("{prefix}{}", hex::encode(root)))
+            });
+            let read = ClusterLock::parse(&served.bytes).unwrap();
+            assert_eq!(read.remarks, [], "{}", source.name);
+            assert_eq!(read.value.to_json(), lock.to_json(), "{}", source.name);
+            material.cluster_lock = Some(served);
+            let outcome = whole_with_proved(&material, &proved);
+            assert_eq!(outcome.report.verdict, Verdict::Pass, "{}", source.name);
+            let notes = outcome.report.findings.iter();
+            let notes = notes.filter(|finding| finding.check == "lock-deposit-root");
+            assert_eq!(notes.count(), 1, "{:#?}", outcome.report.findings);
+            assert_eq!(against_lock(&material).report.verdict, Verdict::Pass);
+        }
+    }
+    assert!(with_deposits > 0);
+}
+
+#[test]
+fn a_deposit_root_in_a_lock_that_is_not_that_of_the_deposit() {
+    for base in [TODAY, V1_11, ONE_DEPOSIT, FLAT_DEPOSIT] {
+        let case = |write: fn([u8; 32]) -> Value| {
+            let edit = |material: &mut Material| {
+                let lock = material.cluster_lock.as_mut().unwrap();
+                *lock = lock_of_the_api(lock, write);
+            };
+            file_case(base, edit, &["lock-deposit-root"])
+        };
+        let outcome = case(|mut root| {
+            root[31] ^= 1;
+            hex::encode(root).into()
+        });
+        says(&outcome, "validator 1, deposit of 32 ETH");
+        case(|root| hex::encode(&root[1..]).into());
+        case(|_| "".into());
+        case(|_| 1.into());
+    }
+}
+
 // The node's own files.
 
 #[test]
@@ -1248,21 +1320,29 @@ fn keystores_and_passwords_that_do_not_fit() {
         }),
         &["keystore-decrypt"],
     );
-    let outcome = file_case(
-        TODAY,
-        edit_file(password, |file| file.bytes.push(b'\n')),
-        &["keystore-password"],
-    );
-    says(&outcome, "the last a newline");
     file_case(
         TODAY,
         edit_file(password, |file| file.bytes.clear()),
-        &["keystore-password", "keystore-decrypt"],
+        &["keystore-decrypt"],
     );
-    file_case(
+    let outcome = file_case(
+        TODAY,
+        edit_file(password, |file| *file.bytes = vec![b'0'; 5000]),
+        &["keystore-password"],
+    );
+    could_not_tell(&outcome);
+    let outcome = file_case(
         TODAY,
         edit_file("keystore-0.json", |file| file.bytes.truncate(400)),
         &["file-format"],
+    );
+    says(&outcome, "only this node has this file");
+    file_case(
+        TODAY,
+        edit_file("keystore-0.json", |file| {
+            replace(file, "\"version\": 4", "\"version\": 4, \"Version\": 4");
+        }),
+        &["file-ambiguous"],
     );
     let outcome = file_case(
         TODAY,
@@ -1272,6 +1352,37 @@ fn keystores_and_passwords_that_do_not_fit() {
         &["keystore-cost"],
     );
     could_not_tell(&outcome);
+}
+
+/// charon ignores control characters in a password, and takes any that opens its keystore.
+#[test]
+fn passwords_that_charon_did_not_write_but_reads_are_noted() {
+    let source = ceremony(TODAY);
+    let notes = |material: &Material| {
+        let outcome = whole_with_proved(material, &proved(&source));
+        assert_eq!(outcome.report.verdict, Verdict::Pass, "{outcome:#?}");
+        assert!(outcome.verified.is_some());
+        let noted = |finding: &&Finding| finding.check == "keystore-password";
+        outcome.report.findings.iter().filter(noted).count()
+    };
+    let mut material = source.material(0);
+    assert_eq!(notes(&material), 0);
+    for (name, end) in [("keystore-0.txt", "\n"), ("keystore-1.txt", "\r\n")] {
+        let position = keystore(&mut material, name);
+        material.keystores[position].bytes.extend(end.bytes());
+    }
+    assert_eq!(notes(&material), 2);
+
+    // Sealed with one spelling of an accent, and typed in the other.
+    let share = &Cluster::of(&source).shares[0][0];
+    let (json, mut password) = keystore_files_of("caf\u{e9}", 0, share, 262_144);
+    *password.bytes = "cafe\u{301}".into();
+    let mut material = source.material(0);
+    for file in [json, password] {
+        let position = keystore(&mut material, file.name());
+        material.keystores[position] = file;
+    }
+    assert_eq!(notes(&material), 1);
 }
 
 #[test]

@@ -363,7 +363,16 @@ pub(crate) fn keystore_files(
     share: &ShareSecret,
     rounds: u32,
 ) -> (NamedFile, NamedFile) {
-    let password = "00112233445566778899aabbccddeeff";
+    keystore_files_of("00112233445566778899aabbccddeeff", validator, share, rounds)
+}
+
+/// The same with this password.
+pub(crate) fn keystore_files_of(
+    password: &str,
+    validator: usize,
+    share: &ShareSecret,
+    rounds: u32,
+) -> (NamedFile, NamedFile) {
     let nonces = Nonces {
         salt: [1; 32],
         iv: [2; 16],

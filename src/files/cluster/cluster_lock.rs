@@ -6,7 +6,7 @@ use super::definition::{
     Definition, MAX_OPERATORS, MAX_VALIDATORS, SIGNATURE_LEN, array_or_empty, array_or_null,
     bytes_from_node, bytes_to_value, take_hash,
 };
-use super::deposit_data::DepositData;
+use super::deposit_data::{DepositData, StatedDepositRoot};
 use super::hash::LockHash;
 use super::hex;
 use super::index::{NodeIndex, ValidatorIndex};
@@ -47,6 +47,8 @@ pub struct DistributedValidator {
     /// Deposits in the lock: none before v1.6.0, one in v1.6.0 and v1.7.0 (none if the file has the empty placeholder), any
     /// number after.
     pub deposits: Vec<DepositData>,
+    /// Roots of deposits that the file states although charon writes none; they are not written again.
+    pub stated_deposit_roots: Vec<StatedDepositRoot>,
     /// Signed registration for block builders: from v1.7.0; `None` if absent or empty.
     pub builder_registration: Option<BuilderRegistration>,
 }
@@ -241,12 +243,13 @@ impl DistributedValidator {
             }
         }
 
+        let mut roots = Vec::new();
         let deposits = match version.lock_deposits() {
             LockDeposits::None => Vec::new(),
             LockDeposits::One => {
                 let node = object.take("deposit_data", Always, remarks);
                 let path = Path::Key(&root, "deposit_data");
-                Vec::from_iter(DepositData::from_node(node, path, remarks)?)
+                Vec::from_iter(DepositData::from_node(node, path, 0, &mut roots, remarks)?)
             }
             LockDeposits::Many => {
                 let path = Path::Key(&root, "partial_deposit_data");
@@ -259,13 +262,12 @@ impl DistributedValidator {
                 .enumerate()
                 .map(|(position, node)| {
                     let path = Path::Element(&path, position);
-                    DepositData::from_node(Some(node), path, remarks)?.ok_or_else(|| {
-                        ParseError::Invalid {
+                    DepositData::from_node(Some(node), path, position, &mut roots, remarks)?
+                        .ok_or_else(|| ParseError::Invalid {
                             path: path.to_string(),
                             seen: "empty".to_owned(),
                             expected: "a complete deposit".to_owned(),
-                        }
-                    })
+                        })
                 })
                 .collect::<Result<Vec<_>, _>>()?
             }
@@ -281,6 +283,7 @@ impl DistributedValidator {
             public_key,
             public_shares,
             deposits,
+            stated_deposit_roots: roots,
             builder_registration,
         })
     }

@@ -59,6 +59,16 @@ pub struct DepositData {
     pub signature: [u8; 96],
 }
 
+/// The `deposit_data_root` that Obol's API adds to a deposit of the locks that it serves. charon neither writes nor reads it,
+/// and no hash covers it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StatedDepositRoot {
+    /// Position of the deposit among those of its validator.
+    pub deposit: usize,
+    /// As stated, with or without `0x`; `None` for anything but 32 bytes in hexadecimal.
+    pub root: Option<[u8; 32]>,
+}
+
 /// A whole `deposit-data*.json`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DepositFile {
@@ -272,10 +282,13 @@ fn bare_hex<const N: usize>(node: Option<Node<'_>>, path: Path<'_>) -> Result<[u
 }
 
 impl DepositData {
-    /// An entry of the cluster lock; `None` if it is the empty placeholder that some releases wrote (v1.6, v1.7).
+    /// The entry at this position of a validator in the cluster lock; `None` if it is the empty placeholder that some
+    /// releases wrote (v1.6, v1.7).
     pub(crate) fn from_node(
         node: Option<Node<'_>>,
         path: Path<'_>,
+        position: usize,
+        roots: &mut Vec<StatedDepositRoot>,
         remarks: &mut Remarks,
     ) -> Result<Option<Self>, ParseError> {
         if node.is_none() {
@@ -287,6 +300,20 @@ impl DepositData {
         let withdrawal_credentials = take("withdrawal_credentials");
         let amount = take("amount");
         let signature = take("signature");
+        if let Some(node) = object.take("deposit_data_root", Presence::Optional, remarks) {
+            roots.push(StatedDepositRoot {
+                deposit: position,
+                root: match &node {
+                    Node::Text(text) => hex::array_from_0x(text),
+                    Node::Null
+                    | Node::Bool(_)
+                    | Node::Unsigned(_)
+                    | Node::OtherNumber
+                    | Node::Array(_)
+                    | Node::Object(_) => None,
+                },
+            });
+        }
         object.finish(remarks);
         let hex = BytesEncoding::Hex;
         let pubkey = array_or_empty(pubkey, Path::Key(&path, "pubkey"), hex)?;

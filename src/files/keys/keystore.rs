@@ -13,6 +13,8 @@ use ctr::cipher::{KeyIvInit, StreamCipher};
 use rayon::prelude::*;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
+use unicode_normalization::UnicodeNormalization as _;
+use unicode_normalization::char::canonical_combining_class;
 use zeroize::Zeroizing;
 
 use crate::cluster::hex::{array_from_0x, from_0x};
@@ -152,18 +154,54 @@ impl KeystorePassword {
                 .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
     }
 
-    /// The bytes that are stretched: without control characters, as EIP-2335 says ("password
-    /// requirements"). Its other rule, NFKD, changes no ASCII text, and passwords that are not ASCII
-    /// are not charon's.
+    /// The bytes that are stretched, as charon's library makes them (wealdtech's encryptor-keystorev4, `norm.go`): in NFKD
+    /// and without C0 control characters and delete. EIP-2335 ("password requirements") leaves out C1 too; the library
+    /// does not.
     fn normalised(&self) -> Zeroizing<Vec<u8>> {
-        Zeroizing::new(
-            self.0
-                .iter()
-                .copied()
-                .filter(|byte| !byte.is_ascii_control())
-                .collect(),
-        )
+        encode(self.text().nfkd())
     }
+
+    /// What the library tries next, since it once normalised so: characters that combine with the one before are left
+    /// out. `None` if there can be none.
+    fn normalised_as_before(&self) -> Option<Zeroizing<Vec<u8>>> {
+        if self.0.is_ascii() {
+            return None;
+        }
+        let text = self.text();
+        // The first character combines with nothing.
+        let kept = text.nfkd().enumerate().filter(|(position, c)| {
+            let is_medial_or_final_jamo =
+                matches!(c, '\u{1161}'..='\u{1175}' | '\u{11a8}'..='\u{11c2}');
+            *position == 0 || canonical_combining_class(*c) == 0 && !is_medial_or_final_jamo
+        });
+        Some(encode(kept.map(|(_, c)| c)))
+    }
+
+    /// The password as text, each byte that is none as U+FFFD, which is how Go reads it.
+    fn text(&self) -> Zeroizing<String> {
+        // Room enough, so that no copy is left behind.
+        let room = self
+            .0
+            .len()
+            .saturating_mul(char::REPLACEMENT_CHARACTER.len_utf8());
+        let mut text = Zeroizing::new(String::with_capacity(room));
+        for chunk in self.0.utf8_chunks() {
+            text.push_str(chunk.valid());
+            text.extend(chunk.invalid().iter().map(|_| char::REPLACEMENT_CHARACTER));
+        }
+        text
+    }
+}
+
+/// UTF-8 without ASCII's control characters.
+fn encode(text: impl Iterator<Item = char>) -> Zeroizing<Vec<u8>> {
+    // Room for most, so that hardly ever a copy is left behind.
+    let mut bytes = Zeroizing::new(Vec::with_capacity(MAX_PASSWORD_LEN));
+    let mut buffer = Zeroizing::new([0; 4]);
+    for c in text.filter(|c| !c.is_ascii_control()) {
+        bytes.extend_from_slice(c.encode_utf8(buffer.as_mut_slice()).as_bytes());
+    }
+    bytes
 }
 
 impl Keystore {
@@ -253,7 +291,22 @@ impl Keystore {
     /// # Errors
     /// Another password, a changed file, or a content that is no key.
     pub fn decrypt(&self, password: &KeystorePassword) -> Result<ShareSecret, DecryptError> {
-        self.decrypt_with(&derive(&self.kdf, password))
+        self.decrypt_with(&derive(&self.kdf, &password.normalised()))
+            .or_else(|error| self.decrypt_as_before(error, password))
+    }
+
+    /// charon's library tries a password that does not open a keystore a second time, in another form.
+    fn decrypt_as_before(
+        &self,
+        error: DecryptError,
+        password: &KeystorePassword,
+    ) -> Result<ShareSecret, DecryptError> {
+        match (error, password.normalised_as_before()) {
+            (DecryptError::Checksum, Some(password)) => {
+                self.decrypt_with(&derive(&self.kdf, &password))
+            }
+            (DecryptError::Checksum | DecryptError::NotAScalar, _) => Err(error),
+        }
     }
 
     fn decrypt_with(&self, derived: &[u8; DERIVED_LEN]) -> Result<ShareSecret, DecryptError> {
@@ -326,7 +379,11 @@ fn decrypt_wide(
     let results = items
         .iter()
         .zip(&derived)
-        .map(|((keystore, _), derived)| keystore.decrypt_with(derived))
+        .map(|((keystore, password), derived)| {
+            keystore
+                .decrypt_with(derived)
+                .or_else(|error| keystore.decrypt_as_before(error, password))
+        })
         .collect();
     Some(results)
 }
@@ -494,15 +551,15 @@ fn bounded_scrypt(n: u64, r: u64, p: u64, salt: Vec<u8>) -> Result<Kdf, ParseErr
 /// One scrypt at a time: each may take [`MAX_SCRYPT_MEMORY`], and there is one thread per core.
 static SCRYPT_MEMORY: Mutex<()> = Mutex::new(());
 
-fn derive(kdf: &Kdf, password: &KeystorePassword) -> Zeroizing<[u8; DERIVED_LEN]> {
-    let password = password.normalised();
+/// Stretches a normalised password.
+fn derive(kdf: &Kdf, password: &[u8]) -> Zeroizing<[u8; DERIVED_LEN]> {
     let mut derived = Zeroizing::new([0_u8; DERIVED_LEN]);
     match kdf {
         Kdf::Pbkdf2 { rounds, salt } => pbkdf2::derive(
             pbkdf2::PBKDF2_HMAC_SHA256,
             *rounds,
             salt,
-            &password,
+            password,
             derived.as_mut_slice(),
         ),
         Kdf::Scrypt { log_n, r, p, salt } => {
@@ -512,7 +569,7 @@ fn derive(kdf: &Kdf, password: &KeystorePassword) -> Zeroizing<[u8; DERIVED_LEN]
             // The parameters were bounded when parsed. Should the crate refuse them nevertheless, the
             // key stays zero and the checksum cannot fit.
             if let Ok(params) = scrypt::Params::new(*log_n, *r, *p)
-                && scrypt::scrypt(&password, salt, &params, derived.as_mut_slice()).is_err()
+                && scrypt::scrypt(password, salt, &params, derived.as_mut_slice()).is_err()
             {
                 derived.fill(0);
             }
@@ -603,7 +660,7 @@ pub fn encrypt(
         rounds,
         salt: nonces.salt.to_vec(),
     };
-    let derived = derive(&kdf, password);
+    let derived = derive(&kdf, &password.normalised());
     let (cipher_key, checksum_key) = derived.split_at(DERIVED_LEN / 2);
     let mut cipher_text = secret.to_bytes();
     apply_cipher(cipher_key, &nonces.iv, cipher_text.as_mut_slice());
@@ -744,6 +801,68 @@ mod tests {
             }
         }
         assert_eq!(results.len(), count);
+    }
+
+    /// Both forms as made by charon's library, v1.4.1, with golang.org/x/text v0.9.0.
+    #[test]
+    fn passwords_are_normalised_as_charons_library_does() {
+        let cases: [(&[u8], &str, Option<&str>); 14] = [
+            (b"0123abcd", "0123abcd", None),
+            (b" pass\r\nword\n\x7f", " password", None),
+            ("ü".as_bytes(), "u\u{308}", Some("u")),
+            ("u\u{308}x".as_bytes(), "u\u{308}x", Some("ux")),
+            ("ﬁ½".as_bytes(), "fi1⁄2", Some("fi1⁄2")),
+            (
+                "한글".as_bytes(),
+                "\u{1112}\u{1161}\u{11ab}\u{1100}\u{1173}\u{11af}",
+                Some("\u{1112}\u{1100}"),
+            ),
+            ("\u{308}a".as_bytes(), "\u{308}a", Some("\u{308}a")),
+            ("a\u{323}\u{307}".as_bytes(), "a\u{323}\u{307}", Some("a")),
+            (
+                "pä\nw\u{7f}\u{85}".as_bytes(),
+                "pa\u{308}w\u{85}",
+                Some("paw\u{85}"),
+            ),
+            (b"x\xffy", "x\u{fffd}y", Some("x\u{fffd}y")),
+            ("Å①".as_bytes(), "A\u{30a}1", Some("A1")),
+            ("ａ\u{308}\n".as_bytes(), "a\u{308}", Some("a")),
+            ("\n\u{308}".as_bytes(), "\u{308}", Some("")),
+            (
+                b"\xc3\xa9\xff\xcc\x81",
+                "e\u{301}\u{fffd}\u{301}",
+                Some("e\u{fffd}"),
+            ),
+        ];
+        for (password, expected, before) in cases {
+            let password = KeystorePassword::new(password);
+            let text = |bytes: Zeroizing<Vec<u8>>| String::from_utf8(bytes.to_vec()).unwrap();
+            assert_eq!(text(password.normalised()), expected);
+            assert_eq!(password.normalised_as_before().map(text).as_deref(), before);
+        }
+    }
+
+    #[test]
+    fn a_password_in_another_normal_form_opens() {
+        let secret = ShareSecret::from_entropy(&[5; 32]).unwrap();
+        let nonces = Nonces {
+            salt: [1; 32],
+            iv: [2; 16],
+            uuid: [3; 16],
+        };
+        let rounds = NonZeroU32::new(16).unwrap();
+        let opens = |sealed_with: &str, with: &str| {
+            let password = KeystorePassword::new(sealed_with.as_bytes());
+            let text = encrypt(&secret, &password, &nonces, rounds).unwrap();
+            let keystore = Keystore::parse(text.as_bytes()).unwrap();
+            let password = KeystorePassword::new(with.as_bytes());
+            keystore.decrypt(&password).is_ok()
+        };
+        assert!(opens("caf\u{e9}", "cafe\u{301}\n"));
+        assert!(opens("cafe\u{301}", "caf\u{e9}"));
+        // The second form has no accents.
+        assert!(opens("cafe", "caf\u{e9}"));
+        assert!(!opens("caf\u{e9}", "cafe"));
     }
 
     #[test]

@@ -67,14 +67,16 @@ macro_rules! checks {
 }
 
 const FETCH_AGAIN: &str =
-    "restore the file from the backup, or copy it again from another operator and compare";
+    "copy the file again from another operator, who has the same one, and compare the hashes";
 const ASK_CREATOR: &str = "ask the creator of the cluster for a correct definition; do not start a ceremony with this one";
 const NEW_CEREMONY: &str =
     "do not fund or start this cluster; all operators run the ceremony again";
 const NO_FUNDS: &str = "do not deposit: the funds could be lost; compare with the other operators and run the ceremony again";
 const COPY_DEPOSIT: &str =
     "do not deposit with this file; copy it from another operator whose verification passes";
-const RESTORE: &str = "restore the file from the backup; if there is none, run the ceremony again";
+/// Keystores are this node's alone, and a backup made before the ceremony has none.
+pub(super) const OWN_KEYSTORE: &str = "only this node has this file: put it back from a backup that was made after the ceremony; without one, \
+     all operators run the ceremony again, but only if nothing was deposited yet";
 const REPAIR: &str = "`charon-dkg repair` gives everything to the owner of the data directory, takes the rights of others away, and says who could read what";
 
 checks! {
@@ -212,6 +214,9 @@ checks! {
     LockDepositSignature = "lock-deposit-signature", Lock, V1_6, "§3.5",
         "every deposit in the lock is signed by its group key for this network",
         NO_FUNDS;
+    LockDepositRoot = "lock-deposit-root", Lock, V1_6, "§3.6",
+        "every deposit_data_root in the lock, which charon does not write but Obol's API adds, is the hash tree root of its deposit",
+        "do not deposit with these roots: the deposit contract refuses them; take the lock of an operator's data directory";
 
     // Deposit data files.
     DepositFileName = "deposit-file-name", DepositFile, V1_0, "§4.2",
@@ -257,28 +262,28 @@ checks! {
         "put the definition of this ceremony beside the lock, or remove it: charon needs only the lock";
     EnrKey = "enr-key", Node, V1_0, "§6",
         "the ENR key is there and is a secp256k1 secret",
-        RESTORE;
+        "restore it from the backup; a new key would not be one of this cluster's";
     EnrKeyOperator = "enr-key-operator", Node, V1_0, "§6",
         "the ENR key is that of one of the operators",
         "this directory belongs to another cluster, or the key was replaced: restore the right key from the backup";
     KeystoreSet = "keystore-set", Node, V1_0, "§5",
         "there is one keystore and one password file for each validator, and no other",
-        RESTORE;
+        OWN_KEYSTORE;
     KeystoreCost = "keystore-cost", Node, V1_0, "§5",
         "every keystore is encrypted at charon's full cost and named accordingly",
         "do not use these keys for real validators";
     KeystorePassword = "keystore-password", Node, V1_0, "§5",
-        "every password file has charon's form, 32 hexadecimal digits and no newline",
-        RESTORE;
+        "every password file can be read; one that has not charon's form, 32 hexadecimal digits, is noted",
+        OWN_KEYSTORE;
     KeystoreDecrypt = "keystore-decrypt", Node, V1_0, "§5",
-        "every keystore opens with its password",
-        RESTORE;
+        "every keystore opens with its password, as charon reads it",
+        OWN_KEYSTORE;
     KeystorePublicKey = "keystore-public-key", Node, V1_0, "§5",
         "the secret in every keystore belongs to the public key written beside it",
-        RESTORE;
+        OWN_KEYSTORE;
     KeystoreShare = "keystore-share", Node, V1_0, "§5",
         "every keystore holds this node's share of the validator that its number says",
-        "do not start this node: restore its own keystores from the backup, or run the ceremony again";
+        "do not start this node: put its own keystores back from a backup that was made after the ceremony";
     FileKind = "file-kind", Node, V1_0, "§4.2",
         "everything is a regular file, no link or device",
         "replace it by a copy of the file that it points to";

@@ -283,6 +283,7 @@ pub(super) fn check_lock_deposits(
         Check::LockDepositCredentials,
         Check::LockDepositAmounts,
         Check::LockDepositSignature,
+        Check::LockDepositRoot,
     ]);
     let is_empty =
         |validator: &charon_files::cluster::DistributedValidator| validator.deposits.is_empty();
@@ -296,6 +297,7 @@ pub(super) fn check_lock_deposits(
         );
         return;
     }
+    check_stated_roots(lock, ledger);
     let acceptable = acceptable_amounts(context);
     let first: Option<Vec<Gwei>> = lock.validators.first().map(amounts_of);
     for ((index, validator), keys) in lock.validators().zip(keys) {
@@ -346,6 +348,45 @@ pub(super) fn check_lock_deposits(
                 batch.add(what, group, root, &deposit.signature, None);
             }
         }
+    }
+}
+
+/// Roots that charon does not write prove nothing that the signatures do not, but whoever reads them must not be misled.
+fn check_stated_roots(lock: &ClusterLock, ledger: &mut Ledger) {
+    let mut right = 0;
+    for (index, validator) in lock.validators() {
+        for stated in &validator.stated_deposit_roots {
+            // The placeholder of old releases has no root, and that the deposit is missing is a finding of its own.
+            let Some(deposit) = validator.deposits.get(stated.deposit) else {
+                continue;
+            };
+            let computed = deposit.data_root();
+            if stated.root == Some(computed) {
+                right += 1;
+                continue;
+            }
+            ledger.fail(
+                Check::LockDepositRoot,
+                SignedWhat::LockDeposit(index, deposit.amount).subject(),
+                stated.root.map_or_else(
+                    || "a deposit_data_root that is no 32 bytes in hexadecimal".to_owned(),
+                    |root| format!("deposit_data_root {}", hex::encode(root)),
+                ),
+                hex::encode(computed),
+            );
+        }
+    }
+    if right > 0 {
+        ledger.note(
+            Check::LockDepositRoot,
+            "the cluster lock",
+            format!(
+                "{} beside the deposits, as Obol's API adds them",
+                charon_files::text::count(right, "correct deposit_data_root")
+            ),
+            "charon writes none",
+            "",
+        );
     }
 }
 

@@ -13,6 +13,7 @@ use charon_files::keys::keystore::{
     ParseError, decrypt_many,
 };
 
+use super::check::OWN_KEYSTORE;
 use super::ledger::Ledger;
 use super::{Check, Context, NamedFile, Phase};
 
@@ -283,26 +284,33 @@ fn read_password<'a>(
     ledger: &mut Ledger,
 ) -> Option<(&'a NamedFile, KeystorePassword)> {
     if file.bytes.len() > MAX_PASSWORD_LEN {
-        ledger.fail(
+        ledger.could_not_tell(
             Check::KeystorePassword,
             &file.path,
             format!("{} bytes", file.bytes.len()),
-            "32 hexadecimal digits and no newline",
+            format!("at most {MAX_PASSWORD_LEN} bytes; charon writes 32 hexadecimal digits"),
+            Check::KeystorePassword.advice(),
         );
         return None;
     }
     let password = KeystorePassword::new(&file.bytes);
     if !password.is_charon_form() {
+        // charon takes any password that opens the keystore, and that is a check of its own.
         let newline = file.bytes.last() == Some(&b'\n');
-        ledger.fail(
+        ledger.note(
             Check::KeystorePassword,
             &file.path,
             format!(
                 "{} bytes{}",
                 file.bytes.len(),
-                if newline { ", the last a newline" } else { "" }
+                if newline {
+                    ", the last a newline, which charon ignores"
+                } else {
+                    ""
+                }
             ),
-            "32 lower-case hexadecimal digits and no newline",
+            "32 lower-case hexadecimal digits, as charon writes them",
+            "",
         );
     }
     Some((file, password))
@@ -320,7 +328,7 @@ fn read_keystore(file: &NamedFile, ledger: &mut Ledger) -> Option<Keystore> {
             &file.path,
             error,
             expected,
-            Check::FileUnknownField.advice(),
+            "charon ignores it, but a validator client may not: find out which program wrote it",
         ),
         ParseError::Cost(_) => ledger.could_not_tell(
             Check::KeystoreCost,
@@ -330,10 +338,16 @@ fn read_keystore(file: &NamedFile, ledger: &mut Ledger) -> Option<Keystore> {
             "charon never writes such a keystore: find out where it comes from",
         ),
         ParseError::Ambiguous(_) => {
-            ledger.fail(Check::FileAmbiguous, &file.path, error, expected);
+            ledger.fail_with(
+                Check::FileAmbiguous,
+                &file.path,
+                error,
+                expected,
+                OWN_KEYSTORE,
+            );
         }
         ParseError::Json(_) | ParseError::Missing(_) | ParseError::Version(_) => {
-            ledger.fail(Check::FileFormat, &file.path, error, expected)
+            ledger.fail_with(Check::FileFormat, &file.path, error, expected, OWN_KEYSTORE)
         }
     }
     None

@@ -219,6 +219,7 @@ fn validator(version: DefinitionVersion) -> impl Strategy<Value = DistributedVal
                 public_key,
                 public_shares,
                 deposits,
+                stated_deposit_roots: Vec::new(),
                 builder_registration: registration.filter(|_| version.has_builder_registration()),
             }
         })

@@ -1,8 +1,10 @@
-//! Encryption of a backup, in the age format (<https://age-encryption.org/v1>): to a passphrase, or to recipients.
+//! Encryption of a backup, in the age format (<https://age-encryption.org/v1>): to a passphrase, or to recipients. What
+//! was put into ASCII armour since, to be sent as text, opens too.
 
 use std::io::{Read as _, Write as _};
 use std::path::Path;
 
+use age::armor::ArmoredReader;
 use age::secrecy::SecretString;
 use age::{DecryptError, Decryptor, Encryptor, scrypt, x25519};
 use zeroize::Zeroizing;
@@ -23,9 +25,12 @@ const MAX_HEADER: usize = 64 << 10;
 /// Shortest passphrase that a backup is made with, in characters: the file may lie with strangers for years.
 pub const MIN_PASSPHRASE: usize = 12;
 
-/// Longest encrypted backup: the archive, a 16-byte tag for each 64 KiB of it, and the header.
+/// The archive, a 16-byte tag for each 64 KiB of it, and the header.
+const MAX_BINARY: u64 = MAX_ARCHIVE_BYTES + MAX_ARCHIVE_BYTES / 4096 + (1 << 20);
+
+/// Longest encrypted backup: in ASCII armour, which makes 66 bytes of 48 at most.
 pub const SEALED: Limit = Limit {
-    bytes: MAX_ARCHIVE_BYTES + MAX_ARCHIVE_BYTES / 4096 + (1 << 20),
+    bytes: MAX_BINARY / 48 * 66,
     what: "an encrypted backup",
 };
 
@@ -279,14 +284,20 @@ fn seal_at(plain: &[u8], to: &SealTo, work_factor: u8) -> Result<Vec<u8>, SealEr
 /// When it does not open, costs too much, or is damaged.
 pub fn open(sealed: &[u8], with: &OpenWith) -> Result<Zeroizing<Vec<u8>>, OpenError> {
     let damaged = |reason: &dyn std::fmt::Display| OpenError::Damaged(reason.to_string());
-    let head = sealed.get(..MAX_HEADER).unwrap_or(sealed);
+    // Text that was sent has blank lines in front.
+    let sealed = sealed.trim_ascii_start();
+    let mut head = Vec::new();
+    ArmoredReader::new(sealed)
+        .take(u64::try_from(MAX_HEADER).unwrap_or(u64::MAX))
+        .read_to_end(&mut head)
+        .map_err(|error| damaged(&error))?;
     // The header ends with a line of three hyphens and its MAC.
     if !head.windows(5).any(|part| part == b"\n--- ") {
         return Err(damaged(&format_args!(
             "no header within {MAX_HEADER} bytes"
         )));
     }
-    let decryptor = Decryptor::new_buffered(sealed).map_err(|error| damaged(&error))?;
+    let decryptor = Decryptor::new(ArmoredReader::new(sealed)).map_err(|error| damaged(&error))?;
     let (passphrase, identity) = ("a passphrase", "an identity");
     let reader = match with {
         OpenWith::Passphrase(_) if !decryptor.is_scrypt() => {
@@ -361,6 +372,46 @@ mod tests {
             assert_eq!(&**opened, b"plain");
         }
         assert!(seal(b"plain", &SealTo::Recipients(Vec::new())).is_err());
+    }
+
+    /// What `age -a` makes of it.
+    fn armoured(sealed: &[u8]) -> Vec<u8> {
+        use age::armor::{ArmoredWriter, Format};
+        let mut writer = ArmoredWriter::wrap_output(Vec::new(), Format::AsciiArmor).unwrap();
+        writer.write_all(sealed).unwrap();
+        writer.finish().unwrap()
+    }
+
+    #[test]
+    fn ascii_armour_opens_and_damage_in_it_does_not() {
+        let identity = throw_away_identity();
+        let to = SealTo::Recipients(vec![identity.to_public()]);
+        let with = OpenWith::Identities(vec![identity]);
+        // Longer than the part that is searched for the header's end.
+        let plain = vec![b'x'; 2 * MAX_HEADER];
+        let armour = armoured(&seal(&plain, &to).unwrap());
+        assert!(armour.starts_with(b"-----BEGIN AGE ENCRYPTED FILE-----\n"));
+        assert_eq!(**open(&armour, &with).unwrap(), plain);
+        let text = String::from_utf8(armour.clone()).unwrap();
+        let sent = format!("\r\n {}\r\n", text.replace('\n', "\r\n"));
+        assert_eq!(**open(sent.as_bytes(), &with).unwrap(), plain);
+        let word = OpenWith::Passphrase(passphrase("right"));
+        assert_eq!(
+            &**open(&armoured(&sealed("right")), &word).unwrap(),
+            b"plain"
+        );
+        assert!(matches!(
+            open(&armour, &word),
+            Err(OpenError::OtherKind { .. })
+        ));
+        let middle = armour.len() / 2;
+        let mut changed = armour.clone();
+        changed[middle] = if changed[middle] == b'A' { b'B' } else { b'A' };
+        let after = [&armour[..], b"more"].concat();
+        for bad in [&changed, &armour[..middle].to_vec(), &after] {
+            let opened = open(bad, &with);
+            assert!(matches!(opened, Err(OpenError::Damaged(_))), "{opened:?}");
+        }
     }
 
     #[test]

@@ -51,3 +51,5 @@ mod status;
 mod usage;
 #[path = "cli/verify.rs"]
 mod verify;
+#[path = "cli/wrong_files.rs"]
+mod wrong_files;

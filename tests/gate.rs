@@ -883,7 +883,12 @@ fn install_refuses_what_would_not_work_and_changes_nothing() {
             assert_eq!(tree(&project.dir()), before, "{words:?}");
         };
     let project = Project::new(Age::Today, USUAL);
-    refuses(&project, &[], &[".charon is not there", "enr"], None);
+    refuses(
+        &project,
+        &[],
+        &[".charon is not there", "--dir", "enr"],
+        None,
+    );
     let project = project.with_outputs();
     let files = ("COMPOSE_FILE", "docker-compose.yml");
     refuses(

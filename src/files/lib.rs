@@ -7,3 +7,4 @@ pub mod finding;
 pub mod keys;
 pub mod rehearsal;
 pub mod text;
+pub mod wrong_file;

@@ -287,7 +287,7 @@ pub struct DefineArgs {
 #[derive(Debug, Clone, Args)]
 pub struct CeremonyArgs {
     /// Cluster definition: a file or an https URL
-    /// [default: cluster-definition.json in the data directory, or the one kept by an earlier `run`]
+    /// [default: cluster-definition.json in the data directory, or the one of the last `run`]
     #[arg(long, value_name = "FILE|URL", value_hint = ValueHint::FilePath)]
     pub definition: Option<String>,
     /// Relay that every operator of the cluster uses; repeat for several [default: charon's own]

@@ -437,7 +437,7 @@ fn operators_of_whom_only_some_signed() {
             operator.enr_signature.clear();
             cluster.seal();
         },
-        &["operator-config-signature", "operator-enr-signature"],
+        &["definition-signed"],
     );
     cluster_case(
         TODAY,

@@ -414,7 +414,12 @@ impl Definition {
 impl Operator {
     /// Whether this operator signed nothing and has no address.
     pub fn is_unsigned(&self) -> bool {
-        self.address.is_empty() && self.config_signature.is_empty() && self.enr_signature.is_empty()
+        self.address.is_empty() && self.has_not_signed()
+    }
+
+    /// Whether this operator signed nothing.
+    pub fn has_not_signed(&self) -> bool {
+        self.config_signature.is_empty() && self.enr_signature.is_empty()
     }
 }
 

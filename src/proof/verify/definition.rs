@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use charon_files::cluster::definition::{MIN_OPERATORS, default_threshold};
+use charon_files::cluster::enr::EnrError;
 use charon_files::cluster::hash::HashError;
 use charon_files::cluster::{
     Address, ClusterLock, ConfigHash, Definition, DefinitionHash, Enr, NodeIndex, ValidatorIndex,
@@ -336,6 +337,14 @@ fn check_enrs(context: &Context<'_>, ledger: &mut Ledger) -> Vec<Option<EnrPubli
                     );
                 }
                 keys.push(Some(key));
+            }
+            // The launchpad has the ENR from the approval, whose absence is told.
+            Err(EnrError::Empty)
+                if definition.version.has_eip712_signatures()
+                    && !operator.is_unsigned()
+                    && operator.has_not_signed() =>
+            {
+                keys.push(None);
             }
             Err(error) => {
                 ledger.fail(

@@ -18,6 +18,9 @@ const SIGNATURE_LEN: usize = 65;
 const UNSIGNED: &str = "legal; but nothing except the ENR keys binds the operators to these terms: compare the definition hash \
                         with every operator";
 
+/// What is advised while an operator has not signed: nothing is wrong with the rest.
+const NOT_YET: &str = "have this operator approve the cluster on the launchpad, then fetch the definition again; no ceremony before";
+
 /// What is advised where a contract signed as the creator, and not every release would ask it.
 const CONTRACT_CREATOR: &str = "charon before v1.11 asks no contract about the creator, and refuses to run this definition: for such a release \
                                 it must be created and signed anew by a wallet with a key of its own";
@@ -99,6 +102,16 @@ fn check_operators(context: &Context<'_>, contracts: &mut Contracts, ledger: &mu
             continue;
         }
         let subject = context.operator(node);
+        if operator.has_not_signed() {
+            ledger.fail_with(
+                Check::DefinitionSigned,
+                &subject,
+                "no signatures: this operator has not signed yet",
+                "signatures, as other operators signed",
+                NOT_YET,
+            );
+            continue;
+        }
         let Some(address) = Address::parse(&operator.address) else {
             ledger.fail(
                 Check::DefinitionSigned,

@@ -158,7 +158,11 @@ impl Given {
             given.problem(
                 "define-operator-count",
                 "operators".to_owned(),
-                format!("{seen} different ENRs: {}", given.sources.join("; ")),
+                format!(
+                    "{}: {}",
+                    report::count(u64::try_from(seen).unwrap_or(u64::MAX), "different ENR"),
+                    given.sources.join("; ")
+                ),
                 &format!("{expected}, as --operators says"),
                 "give one ENR of each operator: of a corrected one only the last, and none twice",
             );

@@ -13,6 +13,7 @@ use charon_files::cluster::definition::Definition;
 use charon_files::cluster::hash::DefinitionHash;
 use charon_files::cluster::names::DEFINITION_FILE;
 use charon_files::finding::{Finding, Weight};
+use charon_files::wrong_file::{Expected, WrongFile};
 
 /// A definition that was found and parsed; its findings say whether it may be used.
 #[derive(Debug, Clone)]
@@ -38,7 +39,7 @@ pub(crate) enum NoDefinition {
         /// Why not.
         reason: String,
         /// What helps against it.
-        advice: &'static str,
+        advice: String,
     },
 }
 
@@ -49,7 +50,7 @@ impl NoDefinition {
     fn malformed(source: &str, error: impl std::fmt::Display) -> Self {
         NoDefinition::Unusable {
             reason: format!("{source}: {error}"),
-            advice: ASK_AGAIN,
+            advice: ASK_AGAIN.to_owned(),
         }
     }
 
@@ -74,7 +75,7 @@ impl NoDefinition {
         };
         NoDefinition::Unusable {
             reason: error.to_string(),
-            advice,
+            advice: advice.to_owned(),
         }
     }
 
@@ -90,7 +91,7 @@ impl NoDefinition {
         };
         NoDefinition::Unusable {
             reason: error.to_string(),
-            advice,
+            advice: advice.to_owned(),
         }
     }
 
@@ -98,7 +99,7 @@ impl NoDefinition {
     fn unkept(error: ReadError) -> Self {
         NoDefinition::Unusable {
             reason: error.to_string(),
-            advice: "give the coordinator's file with --definition FILE",
+            advice: "give the coordinator's file with --definition FILE".to_owned(),
         }
     }
 }
@@ -217,7 +218,7 @@ pub(crate) async fn find(
         Some("") => {
             return Err(NoDefinition::Unusable {
                 reason: "--definition is empty".to_owned(),
-                advice: "name the file or URL that the coordinator sent",
+                advice: "name the file or URL that the coordinator sent".to_owned(),
             });
         }
         Some(file) => {
@@ -234,6 +235,12 @@ pub(crate) async fn find(
             found => found,
         },
     };
+    if let Some(wrong) = WrongFile::of(&bytes, Expected::Definition) {
+        return Err(NoDefinition::Unusable {
+            reason: format!("{source} is {wrong}"),
+            advice: checked::wrong_file_advice(&wrong, Expected::Definition, &source),
+        });
+    }
     let parsed =
         Definition::parse(&bytes).map_err(|error| NoDefinition::malformed(&source, error))?;
     let definition_hash = parsed

@@ -381,7 +381,7 @@ fn definition_fact(
         Err(NoDefinition::Missing(looked)) => DefinitionFact::Missing(looked.clone()),
         Err(NoDefinition::Unusable { reason, advice }) => DefinitionFact::Unusable {
             reason: reason.clone(),
-            advice: (*advice).to_owned(),
+            advice: advice.clone(),
         },
         Ok(found) => DefinitionFact::Found {
             source: found.source.clone(),

@@ -15,6 +15,8 @@ use crate::gate::project::Project;
 use crate::gate::site::{DOTENV, Seen, Site, engine, not_editable, not_understood, refused};
 use crate::gate::{GATE_FILE, GATE_SERVICE, GateKind, PROVIDER_TYPE, compose, show_status};
 use crate::machine::datadir;
+use crate::place;
+use crate::report;
 
 pub(crate) async fn install(context: &Context, args: &GateInstallArgs) -> Result<(), Failure> {
     let layout = context.layout()?;
@@ -22,15 +24,20 @@ pub(crate) async fn install(context: &Context, args: &GateInstallArgs) -> Result
     check_shell()?;
     check_gate_file(context, &site)?;
     if !site.layout.data_dir().is_dir() {
-        return Err(Failure::new(
+        let mut failure = Failure::new(
             Kind::Refused,
             format!(
                 "{} is not there, and its owner decides as whom charon runs",
                 site.layout.data_dir().display()
             ),
-        )
-        .hint(format!("{} enr", context.spelling))
-        .hint("name the data directory with --data-dir if it lies elsewhere"));
+        );
+        if let Some(above) = place::project_above(&site.layout) {
+            let above = report::quoted(above);
+            failure = failure.hint(format!("`charon-dkg gate install --dir {above}`"));
+        }
+        return Err(failure
+            .hint("if this node lies elsewhere, name its project directory with --dir, or its data directory with --data-dir")
+            .hint("only for a new node: `charon-dkg enr`"));
     }
     let kind = kind(&site, args)?;
     let base = site.dotenv_without_gate()?;

@@ -11,9 +11,11 @@ use crate::machine::datadir::{self, DataDirFacts, Entry, Layout};
 use crate::machine::files::EntryKind;
 use crate::machine::read::{self, Limit, ReadError};
 use crate::machine::terminal;
+use crate::report;
 use charon_files::cluster::names::{self, DEFINITION_FILE, ENR_KEY_FILE, Name};
 use charon_files::cluster::{ClusterLock, Definition};
 use charon_files::finding::Finding;
+use charon_files::wrong_file::{Expected, WrongFile};
 use charon_proof::verify::{
     ContractQuestion, Expectations, Material, Modes, NamedFile, Options, Outcome, Phase, Progress,
     Report, Scope, Verdict, Verified, contract_questions, verify,
@@ -181,13 +183,67 @@ fn read_named(dir: &Path, path: &str, limit: Limit) -> Result<NamedFile, ReadErr
     Ok(NamedFile::new(path, std::mem::take(&mut *bytes)))
 }
 
+/// What to do about a file of the wrong kind.
+pub(crate) fn wrong_file_advice(wrong: &WrongFile, expected: Expected, path: &str) -> String {
+    let path = report::quoted(path);
+    match wrong {
+        WrongFile::Other(Expected::ClusterLock) => format!(
+            "`charon-dkg verify --lock {path}` proves a cluster lock, which a ceremony leaves; here, give {expected}"
+        ),
+        WrongFile::Other(Expected::Definition) => format!(
+            "`charon-dkg verify --definition {path}` checks a cluster definition, which is agreed on before a ceremony; here, give {expected}"
+        ),
+        WrongFile::Other(Expected::DepositData) => format!(
+            "deposit data is checked against a lock: `charon-dkg verify --lock cluster-lock.json --deposit {path}`; here, give {expected}"
+        ),
+        WrongFile::Keystore => {
+            "keystores are proved with their data directory: `charon-dkg verify`; never send one to anybody"
+                .to_owned()
+        }
+        WrongFile::Message(_) | WrongFile::WebPage => format!(
+            "the server had no such file, or not at this address: ask for the address of {expected} itself{}",
+            download(expected)
+        ),
+        WrongFile::Utf16 | WrongFile::TypographicQuotes | WrongFile::Empty => format!(
+            "get the file again, as a file and not as pasted text{}",
+            download(expected)
+        ),
+        WrongFile::WithoutVersion => {
+            "this program reads the formats v1.0.0 to v1.11.0: ask for a file that a current release of charon made"
+                .to_owned()
+        }
+    }
+}
+
+fn download(expected: Expected) -> &'static str {
+    match expected {
+        Expected::Definition => {
+            "; `plan` and `run` fetch it themselves: give them the https URL with --definition"
+        }
+        Expected::ClusterLock | Expected::DepositData => "",
+    }
+}
+
 /// One file given by its path.
 ///
 /// # Errors
 /// [`Kind::VerificationFailed`]: what cannot be read cannot pass.
-pub(crate) fn read_single(path: &Path, limit: Limit) -> Result<NamedFile, Failure> {
+pub(crate) fn read_single(path: &Path, expected: Expected) -> Result<NamedFile, Failure> {
+    let limit = match expected {
+        Expected::Definition => read::DEFINITION,
+        Expected::ClusterLock => read::CLUSTER_LOCK,
+        Expected::DepositData => read::DEPOSIT_DATA,
+    };
     let bytes = read::read_file(path, limit)
         .map_err(|error| Failure::new(Kind::VerificationFailed, error.to_string()))?;
+    if let Some(wrong) = WrongFile::of(&bytes, expected) {
+        let path = path.display().to_string();
+        return Err(Failure::new(
+            Kind::VerificationFailed,
+            format!("{path} is {wrong}; expected {expected}"),
+        )
+        .hint(wrong_file_advice(&wrong, expected, &path)));
+    }
     let name = path.file_name().map_or_else(
         || path.display().to_string(),
         |name| name.to_string_lossy().into_owned(),

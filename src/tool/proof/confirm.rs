@@ -9,13 +9,14 @@ use crate::context::Context;
 use crate::error::{Failure, Kind};
 use crate::failures;
 use crate::machine::datadir::{self, Layout};
-use crate::machine::{guard, read};
+use crate::machine::guard;
 use crate::proof::pasted::{self, Wanted};
 use crate::proof::{checked, prove, receipt, verify};
 use crate::report;
 use charon_files::cluster::names::FileDigest;
 use charon_files::cluster::{ClusterLock, NodeIndex};
 use charon_files::finding::{Finding, Weight};
+use charon_files::wrong_file::Expected;
 use charon_proof::confirm::{
     Cluster, Confirmation, Own, Status, broken_finding, confirm as judge, time_text,
 };
@@ -39,13 +40,13 @@ fn by_lock(
     given: &Given,
 ) -> Result<Confirmation, Failure> {
     let mut material = Material {
-        cluster_lock: Some(checked::read_single(lock, read::CLUSTER_LOCK)?),
+        cluster_lock: Some(checked::read_single(lock, Expected::ClusterLock)?),
         ..Material::default()
     };
     for path in deposit {
         material
             .deposit_data
-            .push(checked::read_single(path, read::DEPOSIT_DATA)?);
+            .push(checked::read_single(path, Expected::DepositData)?);
     }
     let scope = if deposit.is_empty() {
         Scope::LockOnly

@@ -155,7 +155,7 @@ fn refused<F>(strays: &[String], wanted: &Wanted<F>) -> Failure {
     };
     Failure::new(Kind::Usage, message)
         .hint(format!(
-            "{name} begins with {beginning}; a file is named as it is spelt"
+            "{name} begins with {beginning}; check how the name of a file is spelled"
         ))
         .hint("put a text with other words in it into a file and name that, or pass it in quotes")
 }

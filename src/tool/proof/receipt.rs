@@ -8,11 +8,12 @@ use crate::context::Context;
 use crate::error::{Failure, Kind};
 use crate::failures;
 use crate::machine::datadir::{self, Layout};
-use crate::machine::{guard, read};
+use crate::machine::guard;
 use crate::proof::{checked, prove, receipts, verify};
 use charon_files::cluster::names::CLUSTER_LOCK_FILE;
 use charon_files::cluster::{CharonVersion, ClusterLock};
 use charon_files::keys::k1::EnrKey;
+use charon_files::wrong_file::Expected;
 use charon_proof::confirm::{Cluster, ReceiptDocument, confirm, time_text};
 use charon_proof::receipt::{
     CharonImage, RanWith, Receipt, Statement, StatementError, find_receipts,
@@ -61,7 +62,7 @@ pub(crate) fn after_ceremony(
         .ok_or_else(|| unexpected("the ENR key is gone".to_owned()))?;
     let lock = checked::read_single(
         &layout.data_dir().join(CLUSTER_LOCK_FILE),
-        read::CLUSTER_LOCK,
+        Expected::ClusterLock,
     )?;
     let material = Material {
         cluster_lock: Some(lock),

@@ -7,22 +7,23 @@ use crate::context::Context;
 use crate::error::{Failure, Kind};
 use crate::failures;
 use crate::machine::datadir::Layout;
-use crate::machine::{guard, read};
+use crate::machine::guard;
 use crate::place;
 use crate::promote::{journal, recover};
 use crate::proof::checked;
 use crate::report;
+use charon_files::wrong_file::Expected;
 use charon_proof::verify::{Expectations, Material, Modes, Report, Scope, Verdict};
 
 pub(crate) fn verify(context: &Context, args: &VerifyArgs) -> Result<(), Failure> {
     let (material, scope, what) = match (&args.lock, &args.definition) {
         (Some(lock), _) => {
             let mut material = Material {
-                cluster_lock: Some(checked::read_single(lock, read::CLUSTER_LOCK)?),
+                cluster_lock: Some(checked::read_single(lock, Expected::ClusterLock)?),
                 ..Material::default()
             };
             for path in &args.deposit {
-                let mut file = checked::read_single(path, read::DEPOSIT_DATA)?;
+                let mut file = checked::read_single(path, Expected::DepositData)?;
                 // As it was given: the files of several operators have the same name.
                 file.path = path.display().to_string();
                 material.deposit_data.push(file);
@@ -36,7 +37,7 @@ pub(crate) fn verify(context: &Context, args: &VerifyArgs) -> Result<(), Failure
         }
         (None, Some(definition)) => {
             let material = Material {
-                definition: Some(checked::read_single(definition, read::DEFINITION)?),
+                definition: Some(checked::read_single(definition, Expected::Definition)?),
                 ..Material::default()
             };
             (

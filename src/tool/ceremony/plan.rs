@@ -3,8 +3,8 @@
 //! `plan` prints the very [`Plan`] that `run` carries out. Nothing here looks at the world: the
 //! facts are gathered by `ceremony::facts`.
 
+use core::net::IpAddr;
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;

@@ -301,7 +301,7 @@ prepare_build() {
   if [ -n "$build_packages" ]; then
     can_be_root || die 3 "packages are missing, and there is no sudo here. Have this run as root:" "apt-get install -y $build_packages"
     # shellcheck disable=SC2086 # A list of package names.
-    apt_install $build_packages || die 1 "the packages could not be installed: $build_packages"
+    apt_install --no-install-recommends $build_packages || die 1 "the packages could not be installed: $build_packages"
   fi
   if [ -n "$toolchain_too" ]; then
     find_rustup && as_builder "${rustup_dir:+$rustup_dir/}rustup" toolchain install "$TOOLCHAIN" --profile minimal >&2 ||

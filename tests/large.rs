@@ -1,5 +1,6 @@
 //! Large clusters: work and memory grow with the size and no faster. With `LARGE=all` the largest, 3000 validators and 30
-//! nodes, which takes minutes to make: `LARGE=all cargo test --release --test large -- --nocapture`.
+//! nodes, which takes minutes to make: `LARGE=all cargo test --release --test large -- --nocapture`. `LARGE_KEEP=DIR` keeps the
+//! locks there.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
@@ -7,7 +8,7 @@
 mod large;
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Processor time of all child processes that have ended, in the kernel's ticks of 10 ms: it does not grow while others
@@ -50,8 +51,10 @@ fn work_and_memory_are_linear() {
         (20, 200, 80)
     };
     let dir = tempfile::tempdir().unwrap();
+    let kept = std::env::var_os("LARGE_KEEP").map(PathBuf::from);
+    let dir = kept.as_deref().unwrap_or(dir.path());
     let write = |validators| {
-        let path = dir.path().join(format!("{validators}.json"));
+        let path = dir.join(format!("{validators}.json"));
         fs::write(&path, large::lock(validators, nodes).to_json()).unwrap();
         path
     };

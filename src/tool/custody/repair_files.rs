@@ -285,6 +285,7 @@ mod tests {
     }
 
     #[test]
+    #[ignore = "needs root"]
     fn everything_gets_its_owner_and_mode() {
         let place = Place::new();
         place.repair_while("key", || ()).unwrap();
@@ -303,6 +304,7 @@ mod tests {
     }
 
     #[test]
+    #[ignore = "needs root"]
     fn what_is_swapped_between_look_and_change_is_not_changed() {
         let keystore = "validator_keys/keystore-0.json";
         type Trap = fn(&Place);
@@ -345,6 +347,7 @@ mod tests {
     }
 
     #[test]
+    #[ignore = "needs root"]
     fn a_link_on_the_way_is_no_way() {
         let place = Place::new();
         let linked = place.dir.path().join("linked");

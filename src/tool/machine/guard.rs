@@ -665,6 +665,7 @@ mod tests {
     }
 
     #[test]
+    #[ignore = "needs root"]
     fn users_hold_it_against_each_other() {
         let dir = shared_dir();
         // Nobody makes the guard, with a umask of 077, and root meets it.
@@ -691,6 +692,7 @@ mod tests {
     }
 
     #[test]
+    #[ignore = "needs root"]
     fn a_guard_that_may_only_be_read_is_held_all_the_same() {
         let dir = shared_dir();
         drop(claim(dir.path()).unwrap());

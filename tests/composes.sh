@@ -39,7 +39,8 @@ unpack() {
   rm -rf "$apt" "${dir:?}/$from"
   mkdir -p "$apt/lists/partial" "$apt/cache/archives/partial" "$dir/$from"
   echo "deb ${key:+[signed-by=$key] }$mirror $from main" >"$apt/sources.list"
-  # With an apt of its own, which knows that suite alone and nothing as installed.
+  # With an apt of its own, which knows that suite alone and nothing as installed. Old releases are wanted, so an old list,
+  # whose signature is checked all the same, will do.
   cat >"$apt/apt.conf" <<END
 Dir::Etc::SourceList "$apt/sources.list";
 Dir::Etc::SourceParts "/dev/null";
@@ -52,6 +53,7 @@ Dir::Cache "$apt/cache";
 Acquire::Languages "none";
 APT::Sandbox::User "root";
 APT::Install-Recommends "false";
+Acquire::Check-Valid-Until "false";
 END
   (cd "$apt/cache/archives" && export APT_CONFIG="$apt/apt.conf" && apt-get -qq update && apt-get -qq -y "$@") >&2 ||
     fail "docker-compose of Debian $from cannot be had from this machine's mirror"
@@ -74,7 +76,7 @@ python_program() {
 #!/bin/sh
 root='$dir/$1'
 PYTHONHOME=\$root/usr PYTHONPATH=\$root/usr/lib/python3/dist-packages PYTHONDONTWRITEBYTECODE=1 \\
-  exec \$root/lib64/ld-linux-*.so.* --library-path "\$(echo "\$root"/lib/*-linux-gnu):\$(echo "\$root"/usr/lib/*-linux-gnu)" \\
+  exec \$root/lib/*-linux-gnu/ld-linux*.so.* --library-path "\$(echo "\$root"/lib/*-linux-gnu):\$(echo "\$root"/usr/lib/*-linux-gnu)" \\
   "\$root/usr/bin/python3" -c 'from compose.cli.main import main; main()' "\$@"
 END
   chmod 755 "$2"

@@ -209,7 +209,8 @@ fn attempts(layout: &Layout) -> Result<Vec<AttemptLine>, Failure> {
 }
 
 /// Said where `backup restore` cannot be given its file.
-const NO_BACKUP: &str = "no backup is on record here: give `backup restore` the file of yours";
+const NO_BACKUP: &str =
+    "no backup is on record here: restore yours with `charon-dkg backup restore` and its file";
 
 /// What the standing is told from.
 struct Look<'a> {

@@ -218,7 +218,7 @@ pub(crate) fn wrong_file_advice(wrong: &WrongFile, expected: Expected, path: &st
 fn download(expected: Expected) -> &'static str {
     match expected {
         Expected::Definition => {
-            "; `plan` and `run` fetch it themselves: give them the https URL with --definition"
+            "; to have it fetched, give its https URL to `charon-dkg plan --definition` or `charon-dkg run --definition`"
         }
         Expected::ClusterLock | Expected::DepositData => "",
     }

@@ -7,113 +7,23 @@
 //!
 //! The order of the receipts and how often one is given make no difference.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::receipt::{Broken, CharonImage, DepositFiles, Receipt, Statement, StatementError};
+use crate::cluster::Cluster;
+use crate::receipt::{Broken, CharonImage, DepositFiles, Receipt, Statement};
 use crate::verify::Verified;
-use charon_files::cluster::enr::EnrError;
-use charon_files::cluster::hash::HashError;
 use charon_files::cluster::names::FileDigest;
-use charon_files::cluster::{CharonVersion, ClusterLock, DefinitionHash, Enr, LockHash, NodeIndex};
+use charon_files::cluster::{CharonVersion, DefinitionHash, LockHash, NodeIndex};
 use charon_files::finding::{Finding, Weight};
-use charon_files::keys::k1::EnrPublicKey;
 
 /// Name and version of the JSON form. The number changes when a field is removed or changes its meaning; new fields may
 /// appear without.
 pub const SCHEMA: &str = "charon-dkg.confirm/1";
 
-/// What a verified cluster lock says about who must have what.
-#[derive(Debug, Clone)]
-pub struct Cluster {
-    lock_hash: LockHash,
-    definition_hash: DefinitionHash,
-    validators: usize,
-    members: Vec<Member>,
-    by_key: HashMap<EnrPublicKey, NodeIndex>,
-}
-
-#[derive(Debug, Clone)]
-struct Member {
-    address: String,
-    key: EnrPublicKey,
-}
-
-/// A lock that receipts cannot be checked against. A verified lock is none of these.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum ClusterError {
-    /// Something in the definition cannot be hashed.
-    #[error("the definition hash: {0}")]
-    Hash(#[from] HashError),
-    /// An operator's ENR is no valid record.
-    #[error("the ENR of operator {}: {error}", .node.position() + 1)]
-    Enr {
-        /// Which.
-        node: NodeIndex,
-        /// What is wrong with it.
-        error: EnrError,
-    },
-    /// Two operators have one key, so that neither's receipt can be told from the other's.
-    #[error("operators {} and {} have the same ENR key", .0.position() + 1, .1.position() + 1)]
-    SharedKey(NodeIndex, NodeIndex),
-}
-
 impl Cluster {
-    /// The cluster of a lock that was verified, with the lock hash as it was recomputed.
-    ///
-    /// # Errors
-    /// If the lock was not verified after all.
-    pub fn of(lock: &ClusterLock, lock_hash: LockHash) -> Result<Self, ClusterError> {
-        let definition = &lock.definition;
-        let mut members = Vec::with_capacity(definition.operators.len());
-        let mut by_key = HashMap::new();
-        for (node, operator) in definition.nodes().zip(&definition.operators) {
-            let enr =
-                Enr::parse(&operator.enr).map_err(|error| ClusterError::Enr { node, error })?;
-            let key = *enr.public_key();
-            if let Some(other) = by_key.insert(key, node) {
-                return Err(ClusterError::SharedKey(other, node));
-            }
-            members.push(Member {
-                address: operator.address.clone(),
-                key,
-            });
-        }
-        Ok(Self {
-            lock_hash,
-            definition_hash: definition.definition_hash()?,
-            validators: lock.validators.len(),
-            members,
-            by_key,
-        })
-    }
-
-    /// The lock hash that receipts must state.
-    pub const fn lock_hash(&self) -> LockHash {
-        self.lock_hash
-    }
-
-    /// Number of operators, and so of receipts that make a confirmation.
-    pub const fn operator_count(&self) -> usize {
-        self.members.len()
-    }
-
-    /// The node with this ENR key.
-    pub fn node_of(&self, key: &EnrPublicKey) -> Option<NodeIndex> {
-        self.by_key.get(key).copied()
-    }
-
-    /// `operator 2 of 4 (0x…)`.
-    pub fn name(&self, node: NodeIndex) -> String {
-        let of = node.of(self.members.len());
-        match self.members.get(node.position()) {
-            Some(member) if !member.address.is_empty() => format!("{of} ({})", member.address),
-            Some(_) | None => of.to_string(),
-        }
-    }
-
     /// Who signed it, if it was one of the operators.
     pub fn signer(&self, receipt: &Receipt) -> Option<NodeIndex> {
         let claimed = receipt.statement().node;
@@ -136,26 +46,20 @@ pub struct Own {
 
 impl Own {
     /// What a proved data directory knows.
-    ///
-    /// # Errors
-    /// If there are too many deposit data files.
-    pub fn of(verified: &Verified) -> Result<Self, StatementError> {
-        Ok(Self {
+    pub fn of(verified: &Verified) -> Self {
+        Self {
             node: Some(verified.node_index()),
-            ..Self::of_files(verified.deposit_data())?
-        })
+            ..Self::of_files(verified.deposit_data())
+        }
     }
 
     /// What somebody without a node knows who has the deposit data files, proved against the lock.
-    ///
-    /// # Errors
-    /// If there are too many.
-    pub fn of_files(files: &[FileDigest]) -> Result<Self, StatementError> {
-        Ok(Self {
+    pub fn of_files(files: &[FileDigest]) -> Self {
+        Self {
             node: None,
             files: files.to_vec(),
-            deposit_files: DepositFiles::of(files)?,
-        })
+            deposit_files: DepositFiles::of(files),
+        }
     }
 }
 
@@ -175,8 +79,9 @@ pub enum Status {
     ContradictsLock,
     /// Other deposit data files.
     OtherDeposits,
-    /// Made by another line of charon releases.
-    OtherImage,
+    /// Made by another line of charon releases. Programs know it by the name that it had first.
+    #[serde(rename = "other-image")]
+    OtherRelease,
     /// Two receipts that do not agree with each other.
     Conflicting,
 }
@@ -191,7 +96,7 @@ impl Status {
             Status::OtherLock => "OTHER LOCK",
             Status::ContradictsLock => "CONTRADICTS LOCK",
             Status::OtherDeposits => "OTHER DEPOSITS",
-            Status::OtherImage => "OTHER RELEASE",
+            Status::OtherRelease => "OTHER RELEASE",
             Status::Conflicting => "CONFLICTING",
         }
     }
@@ -205,7 +110,7 @@ impl Status {
             Status::OtherLock => "receipt for another cluster lock",
             Status::ContradictsLock => "receipt that contradicts the cluster lock",
             Status::OtherDeposits => "other deposit data files",
-            Status::OtherImage => "another line of charon releases",
+            Status::OtherRelease => "another line of charon releases",
             Status::Conflicting => "receipts that contradict each other",
         }
     }
@@ -218,7 +123,7 @@ impl Status {
             Status::OtherLock => "receipt-lock",
             Status::ContradictsLock => "receipt-contradicts-lock",
             Status::OtherDeposits => "receipt-deposits",
-            Status::OtherImage => "receipt-image",
+            Status::OtherRelease => "receipt-image",
             Status::Conflicting => "receipt-conflict",
         }
     }
@@ -527,7 +432,7 @@ impl<'a> Judge<'a> {
     fn check_release(&self, node: NodeIndex, statement: &Statement, line: &mut Line) {
         let Some(version) = &statement.charon_version else {
             line.note(
-                Status::OtherImage,
+                Status::OtherRelease,
                 "no charon release, since the ceremony was not run with this program",
                 "a release",
             );
@@ -540,7 +445,7 @@ impl<'a> Judge<'a> {
         if let Some(other) = reference.filter(|other| !other.same_line(version)) {
             let who = self.releases.get(other).map_or(&[][..], Vec::as_slice);
             line.problem(
-                Status::OtherImage,
+                Status::OtherRelease,
                 format!("charon {version}"),
                 format!("the line of charon {other}, which {} ran", numbers(who)),
                 "nodes of different lines make no cluster together: compare what everybody ran",
@@ -549,7 +454,7 @@ impl<'a> Judge<'a> {
         }
         if self.releases.len() > 1 {
             line.note(
-                Status::OtherImage,
+                Status::OtherRelease,
                 format!("charon {version}; others ran another patch of the same line"),
                 "the same release for everybody",
             );
@@ -562,14 +467,14 @@ impl<'a> Judge<'a> {
                     .is_some_and(|it| it.contains(&node));
                 if same && self.images.len() > 1 {
                     line.note(
-                        Status::OtherImage,
+                        Status::OtherRelease,
                         format!("image sha256:{}", hex::encode(digest)),
                         "the same image for everybody",
                     );
                 }
             }
             Some(CharonImage::Local(id)) => line.note(
-                Status::OtherImage,
+                Status::OtherRelease,
                 format!(
                     "image sha256:{}, which no registry vouches for",
                     hex::encode(id)
@@ -608,7 +513,7 @@ impl Line {
                 | Status::OtherLock
                 | Status::ContradictsLock
                 | Status::OtherDeposits
-                | Status::OtherImage
+                | Status::OtherRelease
                 | Status::Conflicting => Weight::Fail,
             },
             subject: self.subject.clone(),

@@ -415,7 +415,7 @@ impl GateAction {
 pub struct GateInstallArgs {
     /// What must be so before anything starts
     #[arg(long, value_name = "POLICY", default_value = "confirmed")]
-    pub require: Policy,
+    pub require: Require,
     /// Put in a container of this program, which every Compose from 1.29 knows, also where Compose could ask
     /// the plugin
     #[arg(long)]
@@ -433,7 +433,7 @@ pub struct GateInstallArgs {
 pub struct GateCheckArgs {
     /// What must be so
     #[arg(long, value_name = "POLICY", default_value = "confirmed")]
-    pub require: Policy,
+    pub require: Require,
     /// Accept the keys of a rehearsal, and no others
     #[arg(long, hide = true)]
     pub rehearsal: bool,
@@ -443,24 +443,6 @@ pub struct GateCheckArgs {
     /// Where contract wallets are asked.
     #[command(flatten)]
     pub execution: ExecutionArgs,
-}
-
-/// What must be so before anything starts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Policy {
-    /// Everything is proved here, and every operator has stated to have the same.
-    Confirmed,
-    /// Everything is proved here: for one who runs all nodes, or a cluster that has been running.
-    Verified,
-}
-
-impl From<Policy> for Require {
-    fn from(policy: Policy) -> Self {
-        match policy {
-            Policy::Confirmed => Require::Confirmed,
-            Policy::Verified => Require::Verified,
-        }
-    }
 }
 
 /// Which Compose to use.

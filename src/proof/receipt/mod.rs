@@ -100,7 +100,7 @@ pub enum StatementError {
         /// Number of operators.
         operators: usize,
     },
-    /// More keystores or deposit files than fit the format.
+    /// More keystores than fit the format.
     #[error("{seen} {what}, expected at most {most}")]
     TooMany {
         /// Of what.
@@ -152,7 +152,7 @@ impl Statement {
                 seen: keystores,
                 most: usize::try_from(u32::MAX).unwrap_or(usize::MAX),
             })?,
-            deposit_files: DepositFiles::of(verified.deposit_data())?,
+            deposit_files: DepositFiles::of(verified.deposit_data()),
             charon_image: ran_with.and_then(|ran| ran.image),
             charon_version: ran_with.map(|ran| ran.version.clone()),
             program_version: program_version.to_owned(),
@@ -203,16 +203,9 @@ fn is_version(text: &str) -> bool {
 }
 
 impl DepositFiles {
-    /// The files of a node, in whatever order.
-    ///
-    /// # Errors
-    /// If there are more than 65535; a cluster has at most 256, one per amount.
-    pub fn of(files: &[FileDigest]) -> Result<Self, StatementError> {
-        let count = u16::try_from(files.len()).map_err(|_| StatementError::TooMany {
-            what: "deposit data files",
-            seen: files.len(),
-            most: usize::from(u16::MAX),
-        })?;
+    /// The files of a node, in whatever order. A cluster has at most 256, one per amount; above 65535 the count stands
+    /// still.
+    pub fn of(files: &[FileDigest]) -> Self {
         let mut files: Vec<&FileDigest> = files.iter().collect();
         files.sort_by(|a, b| a.path.cmp(&b.path));
         let leaves: Vec<[u8; 32]> = files.into_iter().map(leaf).collect();
@@ -220,11 +213,11 @@ impl DepositFiles {
             .iter()
             .fold(Sha256::new_with_prefix(FILES_DOMAIN), Digest::chain_update)
             .finalize();
-        Ok(Self {
-            count,
+        Self {
+            count: u16::try_from(leaves.len()).unwrap_or(u16::MAX),
             digest: digest.into(),
             tags: leaves.iter().take(MAX_TAGS).map(tag).collect(),
-        })
+        }
     }
 
     /// How many there are.

@@ -11,18 +11,18 @@ mod edits;
 #[path = "receipts/support.rs"]
 mod support;
 
-use charon_files::cluster::NodeIndex;
 use charon_files::cluster::names::FileDigest;
+use charon_files::cluster::{ClusterLock, NodeIndex};
 use charon_files::finding::Weight;
 use charon_files::keys::k1::EnrKey;
 use charon_files::text;
-use charon_proof::confirm::{Cluster, Own, Status, broken_finding, confirm};
+use charon_proof::confirm::{Own, Status, broken_finding, confirm};
 use charon_proof::proofs::{DirectoryId, ProvedKeystores};
 use charon_proof::receipt::{
     CharonImage, DepositFiles, RanWith, Receipt, ReceiptError, Statement, StatementError,
     find_receipts,
 };
-use charon_proof::verify::{Expectations, Material, Options, Scope, verify};
+use charon_proof::verify::{Expectations, Material, NamedFile, Options, Scope, verify};
 use proptest::prelude::*;
 use support::{Group, TODAY, ceremony_names};
 
@@ -86,7 +86,7 @@ fn a_proof_of_a_directory_is_what_its_receipt_states() {
     };
     let statement = Statement::of(&verified, Some(&ran_with), "0.1.0", TODAY).unwrap();
     assert_eq!(statement, group.statement(2));
-    let own = Own::of(&verified).unwrap();
+    let own = Own::of(&verified);
     assert!(confirm(&group.cluster, &group.receipts(), Some(&own)).is_complete());
 }
 
@@ -158,7 +158,7 @@ fn the_example_in_the_documentation_is_what_this_program_writes_and_reads() {
         lock_hash: charon_files::cluster::LockHash::new([0x11; 32]),
         definition_hash: charon_files::cluster::DefinitionHash::new([0x22; 32]),
         keystores: 2,
-        deposit_files: DepositFiles::of(&files).unwrap(),
+        deposit_files: DepositFiles::of(&files),
         charon_image: Some(CharonImage::Manifest([0x55; 32])),
         charon_version: Some("v1.10.3".parse().unwrap()),
         program_version: "0.1.0".to_owned(),
@@ -337,7 +337,7 @@ fn the_longest_receipt_fits_and_what_is_longer_is_refused() {
         len: 1,
     };
     let mut statement = group.statement(0);
-    statement.deposit_files = DepositFiles::of(&(0..256).map(file).collect::<Vec<_>>()).unwrap();
+    statement.deposit_files = DepositFiles::of(&(0..256).map(file).collect::<Vec<_>>());
     statement.charon_version = Some("v4294967295.10.3-rc12345".parse().unwrap());
     statement.program_version = "v0.1.0-rc.1+sha.01234567".to_owned();
     let longest = Receipt::sign(statement.clone(), &group.keys[0]).unwrap();
@@ -460,20 +460,14 @@ fn the_majority_does_not_say_whose_deposit_data_is_right() {
     files[0].sha256[0] ^= 1;
     let mut receipts = group.receipts();
     receipts[3] = group.signed(3, |it| {
-        it.deposit_files = DepositFiles::of(&files).unwrap();
+        it.deposit_files = DepositFiles::of(&files);
     });
     assert_eq!(statuses(&group, &receipts), [Status::OtherDeposits; 4]);
     let confirmation = confirm(&group.cluster, &receipts, None);
     let seen = &confirmation.operators()[3].findings[0].seen;
     assert!(seen.ends_with("; unlike operators 1, 2 and 3"), "{seen}");
 
-    let by = |files: &[FileDigest]| {
-        confirm(
-            &group.cluster,
-            &receipts,
-            Some(&Own::of_files(files).unwrap()),
-        )
-    };
+    let by = |files: &[FileDigest]| confirm(&group.cluster, &receipts, Some(&Own::of_files(files)));
     let right = by(&group.deposit_files);
     let seen: Vec<Status> = right.operators().iter().map(|line| line.status).collect();
     assert_eq!(
@@ -517,7 +511,7 @@ fn another_line_of_charon_is_refused_and_another_patch_is_noted() {
         other
             .operators()
             .iter()
-            .all(|line| line.status == Status::OtherImage)
+            .all(|line| line.status == Status::OtherRelease)
     );
     assert_eq!(
         other.operators()[3].findings[0].expected,
@@ -561,7 +555,7 @@ fn two_receipts_of_one_node_agree_or_the_gate_stays_shut() {
         |it| it.operators = 5,
         |it| it.charon_version = Some("v1.10.2".parse().unwrap()),
         |it| it.charon_image = None,
-        |it| it.deposit_files = DepositFiles::of(&[]).unwrap(),
+        |it| it.deposit_files = DepositFiles::of(&[]),
         |it| it.definition_hash = charon_files::cluster::DefinitionHash::new([9; 32]),
     ];
     for edit in edits {
@@ -688,18 +682,20 @@ fn the_document_for_programs_has_its_stable_form() {
 }
 
 #[test]
-fn a_lock_that_was_not_verified_is_no_measure() {
-    let mut lock = Group::read(USUAL).lock;
-    lock.definition.operators[1].enr = lock.definition.operators[0].enr.clone();
-    let hash = lock.lock_hash.unwrap();
-    assert!(
-        Cluster::of(&lock, hash)
-            .unwrap_err()
-            .to_string()
-            .contains("1 and 2")
-    );
-    lock.definition.operators[1].enr.clear();
-    assert!(Cluster::of(&lock, hash).is_err());
+fn a_lock_that_does_not_pass_is_no_measure() {
+    let mut group = Group::read(USUAL);
+    let cluster = |lock: &ClusterLock| {
+        let material = Material {
+            cluster_lock: Some(NamedFile::new("cluster-lock.json", lock.to_json().into())),
+            ..Material::default()
+        };
+        let options = Options::new(Scope::LockOnly);
+        verify(&material, &Expectations::default(), &options).cluster
+    };
+    assert_eq!(cluster(&group.lock), Some(group.cluster));
+    let operators = &mut group.lock.definition.operators;
+    operators[1].enr = operators[0].enr.clone();
+    assert_eq!(cluster(&group.lock), None);
 }
 
 proptest! {

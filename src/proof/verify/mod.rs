@@ -40,6 +40,9 @@ use charon_files::cluster::{
     DepositFile, LockHash, Network, NodeIndex, ParseError, Parsed, RemarkKind,
 };
 use charon_files::finding::Weight;
+use charon_files::keys::k1::EnrPublicKey;
+
+use crate::cluster::Cluster;
 
 pub use charon_files::cluster::access::{FileKind, FileMode};
 pub use check::{Check, Subject};
@@ -290,13 +293,10 @@ impl fmt::Debug for Options<'_> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Verified {
     files: Vec<FileDigest>,
+    cluster: Cluster,
     config_hash: ConfigHash,
-    definition_hash: DefinitionHash,
-    lock_hash: LockHash,
     definition_version: DefinitionVersion,
     node: NodeIndex,
-    operators: usize,
-    keystores: usize,
     keystore_digests: Vec<[u8; 32]>,
     contract_signatures: Vec<[u8; 32]>,
     deposit_data: Vec<FileDigest>,
@@ -308,6 +308,11 @@ impl Verified {
         &self.files
     }
 
+    /// The cluster of the lock.
+    pub const fn cluster(&self) -> &Cluster {
+        &self.cluster
+    }
+
     /// Hash of the terms.
     pub const fn config_hash(&self) -> ConfigHash {
         self.config_hash
@@ -315,12 +320,12 @@ impl Verified {
 
     /// Hash of terms and signatures.
     pub const fn definition_hash(&self) -> DefinitionHash {
-        self.definition_hash
+        self.cluster.definition_hash()
     }
 
     /// Hash of the lock.
     pub const fn lock_hash(&self) -> LockHash {
-        self.lock_hash
+        self.cluster.lock_hash()
     }
 
     /// Format version of definition and lock.
@@ -335,12 +340,12 @@ impl Verified {
 
     /// Number of operators, and so of receipts that open the gate.
     pub const fn operator_count(&self) -> usize {
-        self.operators
+        self.cluster.operator_count()
     }
 
     /// Number of keystores, and so of validators.
     pub const fn keystore_count(&self) -> usize {
-        self.keystores
+        self.cluster.validator_count()
     }
 
     /// One digest per keystore, over file and password: what [`Options::proved_keystores`] is asked for the next time. They
@@ -367,6 +372,8 @@ pub struct Outcome {
     pub report: Report,
     /// The proof, only if the verdict is a pass and the scope the whole data directory.
     pub verified: Option<Verified>,
+    /// The cluster of the lock, if the verdict is a pass and the scope has a lock.
+    pub cluster: Option<Cluster>,
     /// Signatures that only contract wallets can confirm and nobody did. Each has a finding that could not tell.
     pub contract_questions: Vec<ContractQuestion>,
 }
@@ -474,11 +481,15 @@ pub fn verify(material: &Material, expectations: &Expectations, options: &Option
         .filter(|line| line.result >= CheckResult::Passed)
         .count();
 
-    let verified = if verdict == Verdict::Pass && scope == Scope::WholeDataDirectory {
-        summary.proof(material, lock.as_ref(), &counts)
-    } else {
-        None
-    };
+    let cluster = lock
+        .as_ref()
+        .filter(|_| verdict == Verdict::Pass)
+        .and_then(|lock| summary.cluster(lock));
+    let verified = lock
+        .as_ref()
+        .zip(cluster.as_ref())
+        .filter(|_| scope == Scope::WholeDataDirectory)
+        .and_then(|(lock, cluster)| summary.proof(material, lock, cluster, &counts));
     let report = Report {
         schema: SCHEMA,
         verdict,
@@ -502,6 +513,7 @@ pub fn verify(material: &Material, expectations: &Expectations, options: &Option
     Outcome {
         report,
         verified,
+        cluster,
         contract_questions: summary.contracts.open,
     }
 }
@@ -512,20 +524,32 @@ struct Summary {
     config_hash: Option<ConfigHash>,
     definition_hash: Option<DefinitionHash>,
     lock_hash: Option<LockHash>,
+    enrs: Vec<Option<EnrPublicKey>>,
     node: Option<NodeIndex>,
     keystore_digests: Vec<[u8; 32]>,
     contracts: signatures::Contracts,
 }
 
 impl Summary {
+    /// The cluster of a lock that passed.
+    fn cluster(&self, lock: &ClusterLock) -> Option<Cluster> {
+        let keys: Vec<EnrPublicKey> = self.enrs.iter().copied().collect::<Option<_>>()?;
+        Some(Cluster::new(
+            &lock.definition,
+            &keys,
+            lock.validators.len(),
+            self.definition_hash?,
+            self.lock_hash?,
+        ))
+    }
+
     fn proof(
         &self,
         material: &Material,
-        lock: Option<&ClusterLock>,
+        lock: &ClusterLock,
+        cluster: &Cluster,
         counts: &Counts,
     ) -> Option<Verified> {
-        let lock = lock?;
-        let definition = &lock.definition;
         // Whatever the findings say, a proof without every keystore opened would be none.
         if counts.keystores != lock.validators.len() {
             return None;
@@ -547,13 +571,10 @@ impl Summary {
             .collect();
         Some(Verified {
             files,
+            cluster: cluster.clone(),
             config_hash: self.config_hash?,
-            definition_hash: self.definition_hash?,
-            lock_hash: self.lock_hash?,
-            definition_version: definition.version,
+            definition_version: lock.definition.version,
             node: self.node?,
-            operators: definition.operators.len(),
-            keystores: counts.keystores,
             keystore_digests: self.keystore_digests.clone(),
             contract_signatures: self.contracts.confirmed.clone(),
             deposit_data,
@@ -578,14 +599,14 @@ fn check_everything(
     let mut summary = Summary::default();
     (summary.config_hash, summary.definition_hash) =
         definition::check_hashes(context, definition_file, lock, ledger);
-    let enrs = definition::check_terms(context, ledger);
+    summary.enrs = definition::check_terms(context, ledger);
     summary.contracts = signatures::check_definition_signatures(context, ledger);
 
     if let Some(lock) = lock {
         summary.lock_hash = cluster_lock::check_lock_hash(lock, ledger);
         let keys = cluster_lock::check_keys(context, lock, ledger);
         cluster_lock::check_aggregate(lock, &keys, summary.lock_hash, ledger);
-        signatures::check_node_signatures(context, lock, &enrs, summary.lock_hash, ledger);
+        signatures::check_node_signatures(context, lock, &summary.enrs, summary.lock_hash, ledger);
         let mut batch = deposits::Batch::default();
         cluster_lock::check_registrations(context, lock, &keys, &mut batch, ledger);
         deposits::check_lock_deposits(context, lock, &keys, &mut batch, ledger);
@@ -596,7 +617,7 @@ fn check_everything(
         counts.deposits = batch.check(context.options.progress, ledger);
     }
     if scope.has_node() {
-        summary.node = directory::check_enr_key(context, &enrs, ledger);
+        summary.node = directory::check_enr_key(context, &summary.enrs, ledger);
         if let Some(lock) = lock {
             let opened = keystores::check(context, lock, summary.node, ledger);
             counts.keystores = opened.count;

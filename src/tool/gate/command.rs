@@ -28,7 +28,7 @@ pub(crate) async fn gate(context: &Context, action: &GateAction) -> Result<(), F
 /// Closed.
 fn check(context: &Context, args: &GateCheckArgs) -> Result<(), Failure> {
     let asked = Asked {
-        require: args.require.into(),
+        require: args.require,
         rehearsal: args.rehearsal,
     };
     let layout = context.layout()?;

@@ -4,13 +4,13 @@ use crate::ceremony::attempt::{Attempt, State};
 use crate::error::Failure;
 use crate::gate::decision::{Confirmation, Words};
 use crate::machine::datadir::Layout;
-use crate::proof::confirm::{NotConfirmed, is_confirmed};
+use crate::proof::confirm::judge_kept;
 use crate::proof::receipts;
 use charon_files::cluster::LockHash;
 use charon_files::cluster::names::CLUSTER_LOCK_FILE;
 use charon_files::finding::{Finding, Weight};
 use charon_proof::receipt::find_receipts;
-use charon_proof::verify::{Material, Verified};
+use charon_proof::verify::Verified;
 
 /// Looks at the kept receipts of a directory that was just proved.
 ///
@@ -18,15 +18,13 @@ use charon_proof::verify::{Material, Verified};
 /// Where the receipts cannot be read, which closes the gate too.
 pub(crate) fn standing(
     layout: &Layout,
-    material: &Material,
     verified: &Verified,
     words: Words<'_>,
 ) -> Result<Confirmation, Failure> {
-    let confirmation = match is_confirmed(layout, material, verified) {
-        Ok(_) => return Ok(Confirmation::Complete),
-        Err(NotConfirmed::Receipts(confirmation)) => confirmation,
-        Err(NotConfirmed::CouldNotTell(failure)) => return Err(failure),
-    };
+    let confirmation = judge_kept(layout, verified)?;
+    if confirmation.is_complete() {
+        return Ok(Confirmation::Complete);
+    }
     let here = verified.lock_hash();
     let others = receipts::other_locks(layout, &here);
     // Once somebody else has stated to have this lock, it is no accident, and only receipts are missing. The same goes for a

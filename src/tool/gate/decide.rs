@@ -4,7 +4,7 @@ use crate::context::Context;
 use crate::error::Failure;
 use crate::gate::confirmation;
 use crate::gate::decision::{
-    Closed, GateDecision, Require, Words, check_confirmation, check_rehearsal, check_report,
+    Closed, GateDecision, Require, Words, check_confirmation, check_rehearsal,
 };
 use crate::gate::status::Installed;
 use crate::machine::datadir::Layout;
@@ -77,18 +77,14 @@ fn look(
     }
     let looked = prove::look(context, layout, &material, progress);
     let report = &looked.report;
-    check_report(report, words)?;
-    check_rehearsal(report.cluster_name.as_deref(), asked.rehearsal, words)?;
     let Some(verified) = looked.verified else {
-        return Err(Closed::new(
-            "a passed verification without a proof",
-            words.command("verify"),
-        ));
+        return Err(Closed::unproved(report, words));
     };
+    check_rehearsal(report.cluster_name.as_deref(), asked.rehearsal, words)?;
     let how = match asked.require {
         Require::Verified => "verified",
         Require::Confirmed => {
-            let standing = confirmation::standing(layout, &material, &verified, words);
+            let standing = confirmation::standing(layout, &verified, words);
             check_confirmation(standing.map_err(unreadable)?, words)?;
             "verified and confirmed"
         }

@@ -1,5 +1,6 @@
 //! Open, or closed with the reason and the next command.
 
+use clap::ValueEnum;
 use serde::Serialize;
 
 use crate::report;
@@ -8,12 +9,12 @@ use charon_files::rehearsal::REHEARSAL_PREFIX;
 use charon_proof::verify::{Report, Verdict};
 
 /// What must be so before anything starts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum Require {
     /// Everything is proved here, and every operator has stated to have the same.
     Confirmed,
-    /// Everything is proved here: for one operator who runs all nodes, or a cluster that has been running.
+    /// Everything is proved here: for one who runs all nodes, or a cluster that has been running.
     Verified,
 }
 
@@ -28,9 +29,7 @@ impl Require {
 
     /// The other way round.
     pub fn parse(text: &str) -> Option<Self> {
-        [Self::Confirmed, Self::Verified]
-            .into_iter()
-            .find(|require| require.name() == text)
+        Self::from_str(text, false).ok()
     }
 }
 
@@ -67,6 +66,37 @@ impl Closed {
             next: next.into(),
             findings: Vec::new(),
             files_at_fault: false,
+        }
+    }
+
+    /// Closed, since this report of a whole data directory proved too little.
+    pub fn unproved(report: &Report, words: Words<'_>) -> Self {
+        let problems: Vec<Finding> = report
+            .findings
+            .iter()
+            .filter(|finding| finding.weight > Weight::Note)
+            .cloned()
+            .collect();
+        let what = match report.verdict {
+            Verdict::Fail => "did not pass verification",
+            Verdict::Pass | Verdict::CouldNotTell => "could not be verified",
+        };
+        let worst = problems.iter().max_by_key(|finding| finding.weight);
+        let worst = worst.map_or_else(String::new, |finding| {
+            format!(
+                ": {}: {}, expected {}",
+                finding.subject, finding.seen, finding.expected
+            )
+        });
+        let more = match problems.len() {
+            0 | 1 => String::new(),
+            several => format!(" (and {} more)", several - 1),
+        };
+        Self {
+            reason: format!("{} {what}{worst}{more}", words.data_dir),
+            next: words.command("verify"),
+            findings: problems,
+            files_at_fault: true,
         }
     }
 
@@ -120,41 +150,6 @@ impl Words<'_> {
     pub fn command(&self, verb: &str) -> String {
         format!("{} {verb}{}", self.spelling, self.flags)
     }
-}
-
-/// What the report of a whole data directory means for the gate.
-///
-/// # Errors
-/// Closed, unless every applicable check passed.
-pub fn check_report(report: &Report, words: Words<'_>) -> Result<(), Closed> {
-    let problems: Vec<Finding> = report
-        .findings
-        .iter()
-        .filter(|finding| finding.weight > Weight::Note)
-        .cloned()
-        .collect();
-    let what = match report.verdict {
-        Verdict::Pass => return Ok(()),
-        Verdict::Fail => "did not pass verification",
-        Verdict::CouldNotTell => "could not be verified",
-    };
-    let worst = problems.iter().max_by_key(|finding| finding.weight);
-    let worst = worst.map_or_else(String::new, |finding| {
-        format!(
-            ": {}: {}, expected {}",
-            finding.subject, finding.seen, finding.expected
-        )
-    });
-    let more = match problems.len() {
-        0 | 1 => String::new(),
-        several => format!(" (and {} more)", several - 1),
-    };
-    Err(Closed {
-        reason: format!("{} {what}{worst}{more}", words.data_dir),
-        next: words.command("verify"),
-        findings: problems,
-        files_at_fault: true,
-    })
 }
 
 /// Keeps rehearsals and real clusters apart.

@@ -59,7 +59,7 @@ pub(crate) async fn install(context: &Context, args: &GateInstallArgs) -> Result
     let root = compose_root(&site, &files)?;
     let text = file::render(&GateFile {
         gate: gate(context, &site, &engine, &seen, kind, &root).await?,
-        require: args.require.into(),
+        require: args.require,
         rehearsal: args.rehearsal,
         services: watched
             .iter()

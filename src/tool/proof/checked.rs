@@ -296,17 +296,15 @@ pub(crate) fn verify_shown(
     verify(material, expectations, &options)
 }
 
-/// Turns a report into a success or a failure of the command.
-///
-/// # Errors
-/// [`Kind::VerificationFailed`] unless every applicable check passed.
-pub(crate) fn judge(report: &Report, what: &str) -> Result<(), Failure> {
+/// The failure of a command for which this report proved too little.
+pub(crate) fn not_proved(report: &Report, what: &str) -> Failure {
     let message = match report.verdict {
-        Verdict::Pass => return Ok(()),
         Verdict::Fail => format!("{what} did not pass verification"),
-        Verdict::CouldNotTell => format!("it could not be told whether {what} is right"),
+        Verdict::Pass | Verdict::CouldNotTell => {
+            format!("it could not be told whether {what} is right")
+        }
     };
-    Err(Failure::new(Kind::VerificationFailed, message).with_findings(report.findings.clone()))
+    Failure::new(Kind::VerificationFailed, message).with_findings(report.findings.clone())
 }
 
 /// Verifies the stage of an attempt, together with the key and the definition that were mounted
@@ -339,6 +337,7 @@ pub(crate) fn stage(
         report,
         verified,
         contract_questions,
+        ..
     } = verify_shown(
         context,
         &material,
@@ -355,19 +354,14 @@ pub(crate) fn stage(
         .with_findings(report.findings)
         .hint("`charon-dkg run` with --execution-rpc-file goes on where this stopped; nothing is lost"));
     }
-    if let Err(failure) = judge(&report, "what charon wrote") {
+    let Some(verified) = verified else {
+        let failure = not_proved(&report, "what charon wrote");
         return Ok(Err(failure.hint(format!(
             "nothing was promoted; the files stay in {} as evidence",
             stage.display()
         ))));
-    }
-    match verified {
-        Some(verified) => Ok(Ok((verified, report))),
-        None => Err(Failure::new(
-            Kind::Unexpected,
-            "a passed verification without a proof",
-        )),
-    }
+    };
+    Ok(Ok((verified, report)))
 }
 
 /// A verification's progress, on the terminal.

@@ -1,7 +1,6 @@
 //! `confirm`: collects receipts, shows who is missing or differs in what, and keeps them for the gate.
 
 use std::ffi::OsString;
-use std::fmt;
 use std::path::Path;
 
 use crate::cli::ConfirmArgs;
@@ -13,12 +12,13 @@ use crate::machine::guard;
 use crate::proof::pasted::{self, Wanted};
 use crate::proof::{checked, prove, receipt, verify};
 use crate::report;
+use charon_files::cluster::NodeIndex;
 use charon_files::cluster::names::FileDigest;
-use charon_files::cluster::{ClusterLock, NodeIndex};
 use charon_files::finding::{Finding, Weight};
 use charon_files::wrong_file::Expected;
+use charon_proof::cluster::Cluster;
 use charon_proof::confirm::{
-    Cluster, Confirmation, Own, Status, broken_finding, confirm as judge, time_text,
+    Confirmation, Own, Status, broken_finding, confirm as judge, time_text,
 };
 use charon_proof::receipt::{BEGINNING, MAX_TEXT_BYTES, Receipt, find_receipts};
 use charon_proof::verify::{Expectations, Material, Modes, NamedFile, Scope, Verified};
@@ -54,32 +54,17 @@ fn by_lock(
         Scope::DepositsAgainstLock
     };
     let expectations = Expectations::default();
-    let report =
-        checked::verify_shown(context, &material, &expectations, scope, Modes::Private).report;
-    checked::judge(&report, &lock.display().to_string())?;
-    let refused = |reason: String| Failure::new(Kind::VerificationFailed, reason);
-    let parsed = material
-        .cluster_lock
-        .as_ref()
-        .map(|file| ClusterLock::parse(&file.bytes));
-    let Some(Ok(parsed)) = parsed else {
-        return Err(refused("the cluster lock cannot be read".to_owned()));
+    let outcome = checked::verify_shown(context, &material, &expectations, scope, Modes::Private);
+    let Some(cluster) = outcome.cluster else {
+        let what = lock.display().to_string();
+        return Err(checked::not_proved(&outcome.report, &what));
     };
-    let lock_hash = parsed
-        .value
-        .lock_hash()
-        .map_err(|error| refused(error.to_string()))?;
-    let cluster =
-        Cluster::of(&parsed.value, lock_hash).map_err(|error| refused(error.to_string()))?;
     let files: Vec<FileDigest> = material
         .deposit_data
         .iter()
         .map(NamedFile::digest)
         .collect();
-    let own = (!files.is_empty())
-        .then(|| Own::of_files(&files))
-        .transpose()
-        .map_err(|error| refused(error.to_string()))?;
+    let own = (!files.is_empty()).then(|| Own::of_files(&files));
     Ok(judge(&cluster, &given.receipts, own.as_ref()))
 }
 
@@ -97,29 +82,19 @@ fn by_directory(
     datadir::create_state_dir(&layout).map_err(failures::state_dir)?;
     let _guard = guard::claim_directory(&layout).map_err(failures::guard)?;
     proof.remember(&layout)?;
-    let cluster = receipt::cluster_of(&proof.material, &proof.verified)?;
-    let forgotten = forgotten(&args.forget, &cluster)?;
-    let mut all: Vec<Receipt> = receipt::kept(&layout, &cluster)?;
+    let cluster = proof.verified.cluster();
+    let forgotten = forgotten(&args.forget, cluster)?;
+    let kept = receipt::kept(&layout, cluster)?;
+    let own = receipt::issue(context, &layout, &proof.verified, &proof.key, &kept)?;
+    let mut all = kept;
     all.retain(|receipt| {
         let signer = cluster.signer(receipt);
         !signer.is_some_and(|signer| forgotten.contains(&signer))
     });
-    let own = receipt::issue(context, &layout, &cluster, &proof.verified, &proof.key)?;
     all.push(own);
     all.extend_from_slice(&given.receipts);
-    let own = Own::of(&proof.verified)
-        .map_err(|error| Failure::new(Kind::Unexpected, error.to_string()))?;
-    let confirmation = judge(&cluster, &all, Some(&own));
-    receipt::keep(&layout, &cluster, &all)?;
-    // It counts when the gate, which reads what is kept, says the same.
-    if confirmation.is_complete() {
-        is_confirmed(&layout, &proof.material, &proof.verified).map_err(|reason| {
-            Failure::new(
-                Kind::Unexpected,
-                format!("the receipts were not kept: {reason}"),
-            )
-        })?;
-    }
+    let confirmation = judge(cluster, &all, Some(&Own::of(&proof.verified)));
+    receipt::keep(&layout, &confirmation)?;
     Ok((confirmation, Some(proof.verified.node_index())))
 }
 
@@ -227,7 +202,7 @@ fn table(confirmation: &Confirmation, this: Option<NodeIndex>) -> String {
                 | Status::OtherLock
                 | Status::ContradictsLock
                 | Status::OtherDeposits
-                | Status::OtherImage
+                | Status::OtherRelease
                 | Status::Conflicting,
                 _,
             ) => line
@@ -298,44 +273,12 @@ fn without_receipts(source: &str) -> Finding {
     }
 }
 
-/// Why a directory is not confirmed.
-#[derive(Debug)]
-pub(crate) enum NotConfirmed {
-    /// Somebody is missing or differs.
-    Receipts(Box<Confirmation>),
-    /// It could not be told.
-    CouldNotTell(Failure),
-}
-
-impl fmt::Display for NotConfirmed {
-    /// One line.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            NotConfirmed::Receipts(confirmation) => f.write_str(&confirmation.summary()),
-            NotConfirmed::CouldNotTell(failure) => failure.fmt(f),
-        }
-    }
-}
-
-/// Whether all operators confirmed what lies in this directory, which was just proved. Looks at the kept receipts and their
-/// signatures each time; there is no mark that says so. Writes nothing.
+/// What the kept receipts say of a directory that was just proved. Their signatures are checked each time; there is no mark
+/// that says that all operators confirmed. Writes nothing.
 ///
 /// # Errors
-/// [`NotConfirmed`] says who is missing or differs.
-pub(crate) fn is_confirmed(
-    layout: &Layout,
-    material: &Material,
-    verified: &Verified,
-) -> Result<Confirmation, NotConfirmed> {
-    let could_not_tell = NotConfirmed::CouldNotTell;
-    let cluster = receipt::cluster_of(material, verified).map_err(could_not_tell)?;
-    let kept = receipt::kept(layout, &cluster).map_err(could_not_tell)?;
-    let own = Own::of(verified)
-        .map_err(|error| could_not_tell(Failure::new(Kind::Unexpected, error.to_string())))?;
-    let confirmation = judge(&cluster, &kept, Some(&own));
-    if confirmation.is_complete() {
-        Ok(confirmation)
-    } else {
-        Err(NotConfirmed::Receipts(Box::new(confirmation)))
-    }
+/// If receipts are kept and cannot be read.
+pub(crate) fn judge_kept(layout: &Layout, verified: &Verified) -> Result<Confirmation, Failure> {
+    let kept = receipt::kept(layout, verified.cluster())?;
+    Ok(judge(verified.cluster(), &kept, Some(&Own::of(verified))))
 }

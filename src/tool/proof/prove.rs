@@ -2,7 +2,7 @@
 //! that were proved before are not stretched again.
 
 use crate::context::Context;
-use crate::error::{Failure, Kind};
+use crate::error::Failure;
 use crate::failures;
 use crate::machine::datadir::{self, Layout};
 use crate::proof::{checked, receipts};
@@ -15,7 +15,6 @@ use charon_proof::verify::{
 
 /// A data directory that passed, and what it was proved from.
 pub(crate) struct Proof {
-    pub(crate) material: Material,
     pub(crate) verified: Verified,
     pub(crate) key: EnrKey,
     /// What was proved before; it need not be written again if it has everything.
@@ -83,18 +82,16 @@ pub(crate) fn look(
 pub(crate) fn prove(context: &Context, layout: &Layout) -> Result<Proof, Failure> {
     let material = checked::read_data_dir(layout)?;
     let looked = look(Some(context), layout, &material, &checked::shown(context));
-    checked::judge(&looked.report, &layout.data_dir().display().to_string())?;
     match (looked.verified, looked.key) {
         (Some(verified), Some(key)) => Ok(Proof {
-            material,
             verified,
             key,
             before: looked.before,
         }),
-        (None, _) | (_, None) => Err(Failure::new(
-            Kind::Unexpected,
-            "a passed verification without a proof",
-        )),
+        (None, _) | (_, None) => {
+            let what = layout.data_dir().display().to_string();
+            Err(checked::not_proved(&looked.report, &what))
+        }
     }
 }
 

@@ -9,16 +9,15 @@ use crate::error::{Failure, Kind};
 use crate::failures;
 use crate::machine::datadir::{self, Layout};
 use crate::machine::guard;
-use crate::proof::{checked, prove, receipts, verify};
-use charon_files::cluster::names::CLUSTER_LOCK_FILE;
-use charon_files::cluster::{CharonVersion, ClusterLock};
+use crate::proof::{prove, receipts, verify};
+use charon_files::cluster::CharonVersion;
 use charon_files::keys::k1::EnrKey;
-use charon_files::wrong_file::Expected;
-use charon_proof::confirm::{Cluster, ReceiptDocument, confirm, time_text};
+use charon_proof::cluster::Cluster;
+use charon_proof::confirm::{Confirmation, Own, ReceiptDocument, confirm, time_text};
 use charon_proof::receipt::{
     CharonImage, RanWith, Receipt, Statement, StatementError, find_receipts,
 };
-use charon_proof::verify::{Material, Verified};
+use charon_proof::verify::Verified;
 
 #[derive(Serialize)]
 struct Document {
@@ -33,8 +32,7 @@ pub(crate) fn receipt(context: &Context) -> Result<(), Failure> {
     datadir::create_state_dir(&layout).map_err(failures::state_dir)?;
     let _guard = guard::claim_directory(&layout).map_err(failures::guard)?;
     proof.remember(&layout)?;
-    let cluster = cluster_of(&proof.material, &proof.verified)?;
-    let receipt = issue(context, &layout, &cluster, &proof.verified, &proof.key)?;
+    let receipt = give(context, &layout, &proof.verified, &proof.key)?;
     context.result(
         &format!("{receipt}\n"),
         &Document {
@@ -60,52 +58,38 @@ pub(crate) fn after_ceremony(
     let key = facts::enr_key(layout)
         .map_err(unexpected)?
         .ok_or_else(|| unexpected("the ENR key is gone".to_owned()))?;
-    let lock = checked::read_single(
-        &layout.data_dir().join(CLUSTER_LOCK_FILE),
-        Expected::ClusterLock,
-    )?;
-    let material = Material {
-        cluster_lock: Some(lock),
-        ..Material::default()
-    };
-    let cluster = cluster_of(&material, verified)?;
     prove::remember(layout, verified, &key, None)?;
-    issue(context, layout, &cluster, verified, &key)
+    give(context, layout, verified, &key)
 }
 
-/// The cluster of a lock that was verified.
-///
-/// # Errors
-/// If the lock is not the one that was verified.
-pub(crate) fn cluster_of(material: &Material, verified: &Verified) -> Result<Cluster, Failure> {
-    let unexpected = |reason: String| Failure::new(Kind::Unexpected, reason);
-    let file = material
-        .cluster_lock
-        .as_ref()
-        .ok_or_else(|| unexpected("a verified directory without a cluster lock".to_owned()))?;
-    if !verified.files().contains(&file.digest()) {
-        return Err(unexpected(format!(
-            "{} changed since it was verified",
-            file.path
-        )));
-    }
-    let lock = ClusterLock::parse(&file.bytes).map_err(|error| unexpected(error.to_string()))?;
-    Cluster::of(&lock.value, verified.lock_hash()).map_err(|error| unexpected(error.to_string()))
-}
-
-/// The receipt that this node gave before, as long as it still holds; otherwise a new one, which is kept. Expects the
-/// caller to hold the directory's guard.
-///
-/// # Errors
-/// If it cannot be kept.
-pub(crate) fn issue(
+/// This node's receipt, which is kept.
+fn give(
     context: &Context,
     layout: &Layout,
-    cluster: &Cluster,
     verified: &Verified,
     key: &EnrKey,
 ) -> Result<Receipt, Failure> {
+    let cluster = verified.cluster();
     let mut kept = kept(layout, cluster)?;
+    let receipt = issue(context, layout, verified, key, &kept)?;
+    if !kept.contains(&receipt) {
+        kept.push(receipt.clone());
+        keep(layout, &confirm(cluster, &kept, Some(&Own::of(verified))))?;
+    }
+    Ok(receipt)
+}
+
+/// The receipt that this node gave before, among those that are kept, as long as it still holds; otherwise a new one.
+///
+/// # Errors
+/// If none can be made for this.
+pub(crate) fn issue(
+    context: &Context,
+    layout: &Layout,
+    verified: &Verified,
+    key: &EnrKey,
+    kept: &[Receipt],
+) -> Result<Receipt, Failure> {
     let before = kept
         .iter()
         .filter(|receipt| {
@@ -138,8 +122,6 @@ pub(crate) fn issue(
             time_text(before.statement().time)
         ));
     }
-    kept.push(receipt.clone());
-    keep(layout, cluster, &kept)?;
     Ok(receipt)
 }
 
@@ -158,14 +140,14 @@ pub(crate) fn kept(layout: &Layout, cluster: &Cluster) -> Result<Vec<Receipt>, F
     Ok(found.into_iter().filter_map(Result::ok).collect())
 }
 
-/// Keeps of these receipts what is needed. Expects the caller to hold the directory's guard.
+/// Keeps of the receipts what the confirmation needs to come to the same answers. Expects the caller to hold the
+/// directory's guard.
 ///
 /// # Errors
 /// If they cannot be written.
-pub(crate) fn keep(layout: &Layout, cluster: &Cluster, all: &[Receipt]) -> Result<(), Failure> {
-    // Whose deposit data is right makes no difference to what is evidence.
-    let confirmation = confirm(cluster, all, None);
-    receipts::write(layout, &cluster.lock_hash(), confirmation.evidence()).map_err(failures::file)
+pub(crate) fn keep(layout: &Layout, confirmation: &Confirmation) -> Result<(), Failure> {
+    let lock_hash = confirmation.lock_hash();
+    receipts::write(layout, &lock_hash, confirmation.evidence()).map_err(failures::file)
 }
 
 /// What the last ceremony here was run with, if it was for this definition.

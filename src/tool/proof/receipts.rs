@@ -131,7 +131,7 @@ mod tests {
             lock_hash: LockHash::new([1; 32]),
             definition_hash: DefinitionHash::new([2; 32]),
             keystores: 1,
-            deposit_files: DepositFiles::of(&[]).unwrap(),
+            deposit_files: DepositFiles::of(&[]),
             charon_image: None,
             charon_version: None,
             program_version: "0.1.0".to_owned(),

@@ -62,15 +62,15 @@ pub(crate) fn verify(context: &Context, args: &VerifyArgs) -> Result<(), Failure
     let expectations = Expectations::default();
     let report =
         checked::verify_shown(context, &material, &expectations, scope, Modes::Private).report;
-    if args.quiet {
-        return checked::judge(&report, &what);
+    let passed = report.verdict == Verdict::Pass;
+    match (passed, args.quiet) {
+        (true, true) => return Ok(()),
+        (true, false) => return context.result(&text(&report, &what), &report),
+        (false, true) => {}
+        // The report is the result also when it is bad: programs read it from standard output.
+        (false, false) => context.result_for_programs(&report)?,
     }
-    if report.verdict == Verdict::Pass {
-        return context.result(&text(&report, &what), &report);
-    }
-    // The report is the result also when it is bad: programs read it from standard output.
-    context.result_for_programs(&report)?;
-    checked::judge(&report, &what)
+    Err(checked::not_proved(&report, &what))
 }
 
 /// What charon's `create cluster` made is no data directory, but holds one for each node.

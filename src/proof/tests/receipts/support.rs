@@ -7,9 +7,9 @@ use std::sync::OnceLock;
 use charon_files::cluster::names::FileDigest;
 use charon_files::cluster::{ClusterLock, NodeIndex};
 use charon_files::keys::k1::EnrKey;
-use charon_proof::confirm::Cluster;
+use charon_proof::cluster::Cluster;
 use charon_proof::receipt::{CharonImage, DepositFiles, Receipt, Statement};
-use charon_proof::verify::{Material, NamedFile};
+use charon_proof::verify::{Expectations, Material, NamedFile, Options, Scope, verify};
 use sha2::{Digest, Sha256};
 
 /// When every receipt of these tests was signed, in seconds of Unix time.
@@ -46,8 +46,14 @@ impl Group {
     pub(crate) fn read(name: &str) -> Self {
         let path = root().join(name);
         let data_dir = |node: usize| path.join(format!("node{node}/.charon"));
-        let lock = std::fs::read(data_dir(0).join("cluster-lock.json")).unwrap();
-        let lock = ClusterLock::parse(&lock).unwrap().value;
+        let bytes = std::fs::read(data_dir(0).join("cluster-lock.json")).unwrap();
+        let lock = ClusterLock::parse(&bytes).unwrap().value;
+        let material = Material {
+            cluster_lock: Some(NamedFile::new("cluster-lock.json", bytes)),
+            ..Material::default()
+        };
+        let options = Options::new(Scope::LockOnly);
+        let outcome = verify(&material, &Expectations::default(), &options);
         let nodes = 0..lock.definition.operators.len();
         let key = |node| std::fs::read(data_dir(node).join("charon-enr-private-key")).unwrap();
         let secrets = |node| {
@@ -69,7 +75,7 @@ impl Group {
         }
         deposit_files.sort_by(|a, b| a.path.cmp(&b.path));
         Self {
-            cluster: Cluster::of(&lock, lock.lock_hash().unwrap()).unwrap(),
+            cluster: outcome.cluster.unwrap(),
             keys: nodes
                 .clone()
                 .map(|node| EnrKey::parse(&key(node)).unwrap())
@@ -94,7 +100,7 @@ impl Group {
             lock_hash: self.lock.lock_hash().unwrap(),
             definition_hash: self.lock.definition.definition_hash().unwrap(),
             keystores: u32::try_from(self.lock.validators.len()).unwrap(),
-            deposit_files: DepositFiles::of(&self.deposit_files).unwrap(),
+            deposit_files: DepositFiles::of(&self.deposit_files),
             charon_image: Some(CharonImage::Manifest([0xab; 32])),
             charon_version: Some("v1.10.3".parse().unwrap()),
             program_version: "0.1.0".to_owned(),

@@ -898,7 +898,8 @@ fn install_refuses_what_would_not_work_and_changes_nothing() {
         Some(files),
     );
     // A machine may have the plugin for all of its users; here it is as on one that has not.
-    let nowhere = tempfile::tempdir().unwrap();
+    let nowhere = docker_config();
+    fs::remove_file(nowhere.path().join("cli-plugins/docker-charondkg")).unwrap();
     let before = tree(&project.dir());
     let mut words = vec!["unshare", "--mount", "sh", "-c", WITHOUT_PLUGIN];
     words.extend(["sh", nowhere.path().to_str().unwrap()]);

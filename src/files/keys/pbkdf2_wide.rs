@@ -13,6 +13,10 @@ pub(super) const WORTHWHILE: usize = 5;
 
 /// One password and its salt.
 #[derive(Clone, Copy)]
+#[cfg_attr(
+    not(target_arch = "x86_64"),
+    expect(dead_code, reason = "only x86-64 has registers that wide")
+)]
 pub(super) struct Input<'a> {
     pub(super) password: &'a [u8],
     pub(super) salt: &'a [u8],

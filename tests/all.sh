@@ -33,6 +33,8 @@ fi
 for dir in "${CARGO_HOME:-$HOME/.cargo}/bin" /usr/lib/rust-*/bin; do PATH=$PATH:$dir; done
 
 work=$(mktemp -d /tmp/cdkg-tests.XXXXXX)
+# Tests of other users find Compose in it.
+chmod 755 "$work"
 finish() {
   code=$?
   trap - EXIT

@@ -195,7 +195,7 @@ apt_install() {
   say "Installing packages: $*"
   # Without a restart of services that have nothing to do with ours (Ubuntu's needrestart).
   as_root env DEBIAN_FRONTEND=noninteractive NEEDRESTART_SUSPEND=1 apt-get -qq -y -o DPkg::Lock::Timeout=120 \
-    -o Dpkg::Use-Pty=0 install "$@" >&2
+    -o Dpkg::Use-Pty=0 ${apt_flags:+"$apt_flags"} install "$@" >&2
 }
 
 # The version of a package that apt would install; nothing if there is none.
@@ -300,8 +300,10 @@ prepare_build() {
       "This installs it and goes on:" "./install.sh --yes${rerun_words:+ $rerun_words}"
   if [ -n "$build_packages" ]; then
     can_be_root || die 3 "packages are missing, and there is no sudo here. Have this run as root:" "apt-get install -y $build_packages"
+    apt_flags=--no-install-recommends
     # shellcheck disable=SC2086 # A list of package names.
-    apt_install --no-install-recommends $build_packages || die 1 "the packages could not be installed: $build_packages"
+    apt_install $build_packages || die 1 "the packages could not be installed: $build_packages"
+    apt_flags=''
   fi
   if [ -n "$toolchain_too" ]; then
     find_rustup && as_builder "${rustup_dir:+$rustup_dir/}rustup" toolchain install "$TOOLCHAIN" --profile minimal >&2 ||

@@ -63,9 +63,10 @@ docker compose version
 
 say "tests"
 # Tests of an engine wait most of the time, so they run beside those that compute. Not run are the parts of tests that
-# others start as processes, a measurement, and two that need loop devices and an engine that enforces memory limits.
+# others start as processes, a measurement, and three that need loop devices, an engine that enforces memory limits, and
+# charon's source.
 words=(--include-ignored --skip container_child --skip listening_child --skip two_thousand_validators
-  --skip a_power_cut_at_any_step --skip killed_for_want_of_memory)
+  --skip a_power_cut_at_any_step --skip killed_for_want_of_memory --skip goldens_of_charon)
 export MUTANTS=${MUTANTS:-5}
 run() { # PACKAGE PROGRAM
   local name=${2##*/} code=0

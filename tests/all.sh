@@ -46,9 +46,9 @@ trap finish EXIT
 trap 'exit 130' INT TERM
 
 say "build"
-# What is said of each program: where its package is, and where the program.
+# What is said of each program that was built as a test: where its package is, and where the program.
 cargo test --workspace --locked --no-run --message-format json-render-diagnostics >"$work/built"
-sed -n 's/.*"manifest_path":"\([^"]*\)\/Cargo.toml".*"test":true}.*"executable":"\([^"]*\)".*/\1 \2/p' "$work/built" >"$work/programs"
+sed -n 's/.*"manifest_path":"\([^"]*\)\/Cargo.toml".*"profile":{[^}]*"test":true}.*"executable":"\([^"]*\)".*/\1 \2/p' "$work/built" >"$work/programs"
 [ -s "$work/programs" ]
 
 say "an engine, and Compose"

@@ -30,3 +30,30 @@ pub struct Finding {
     /// What to do about it; may be empty where only the summary can advise.
     pub advice: String,
 }
+
+impl Finding {
+    /// A check that was carried out and failed, without advice.
+    #[must_use]
+    pub fn fail(
+        check: &'static str,
+        subject: impl Into<String>,
+        seen: impl Into<String>,
+        expected: impl Into<String>,
+    ) -> Self {
+        Self {
+            check,
+            weight: Weight::Fail,
+            subject: subject.into(),
+            seen: seen.into(),
+            expected: expected.into(),
+            advice: String::new(),
+        }
+    }
+
+    /// The same with what to do about it.
+    #[must_use]
+    pub fn advise(mut self, advice: impl Into<String>) -> Self {
+        self.advice = advice.into();
+        self
+    }
+}

@@ -5,6 +5,18 @@
 
 use serde::Serialize;
 
+/// The text of UTF-16 with a byte order mark, which PowerShell's `>` writes; nothing for other bytes.
+pub fn from_utf16(bytes: &[u8]) -> Option<String> {
+    let read: fn([u8; 2]) -> u16 = match bytes {
+        [0xff, 0xfe, ..] => u16::from_le_bytes,
+        [0xfe, 0xff, ..] => u16::from_be_bytes,
+        _ => return None,
+    };
+    let (units, _) = bytes.as_chunks::<2>();
+    let units: Vec<u16> = units.iter().skip(1).map(|unit| read(*unit)).collect();
+    Some(String::from_utf16_lossy(&units))
+}
+
 /// The text as one line without anything that could steer a terminal or mislead a reader: escape
 /// sequences, control characters other than the tab, and characters that change the direction of
 /// text are left out; a line end becomes a space.

@@ -7,6 +7,7 @@ use crate::line::{Line, LineBuffer};
 use crate::progress::{ClusterSize, MAX_PEERS, Progress};
 use crate::redact::Redactor;
 use crate::transcript::Transcript;
+use charon_files::text::from_utf16;
 
 /// Validators of a cluster whose size a log does not say: with them silence is called a hang only when it is one for most.
 const ASSUMED_VALIDATORS: usize = 100;
@@ -25,7 +26,9 @@ pub struct Told {
 /// It may have been collected as [`crate::line`] says, and be in UTF-16 with a byte order mark, as `PowerShell` writes it.
 pub fn explain(output: &[u8]) -> Option<Told> {
     let mut buffer = LineBuffer::new();
-    let mut lines = buffer.push(&decoded(output));
+    let text = from_utf16(output);
+    let output = text.as_ref().map_or(output, String::as_bytes);
+    let mut lines = buffer.push(output);
     lines.extend(buffer.finish());
     let mut redactor = Redactor::default();
     let lines: Vec<Line> = lines
@@ -49,17 +52,6 @@ pub fn explain(output: &[u8]) -> Option<Told> {
         diagnosis: transcript.diagnose(End::default(), elapsed),
         progress: transcript.progress().clone(),
     })
-}
-
-fn decoded(output: &[u8]) -> Vec<u8> {
-    let read: fn([u8; 2]) -> u16 = match output {
-        [0xff, 0xfe, ..] => u16::from_le_bytes,
-        [0xfe, 0xff, ..] => u16::from_be_bytes,
-        _ => return output.to_vec(),
-    };
-    let (units, _) = output.as_chunks::<2>();
-    let units: Vec<u16> = units.iter().skip(1).map(|unit| read(*unit)).collect();
-    String::from_utf16_lossy(&units).into_bytes()
 }
 
 /// A container that was started again goes on in the same log. charon begins with its flags, and up to v0.13 with its name.

@@ -84,7 +84,7 @@ pub struct Defined {
 /// Everything that speaks against the terms, at once.
 pub fn define(terms: &Terms, birth: &Birth) -> Result<Defined, Vec<Finding>> {
     let charon = pins::choose(VERSION, None, false).map_err(|error| {
-        vec![fail(
+        vec![Finding::fail(
             "define-pin",
             "the definition",
             error.to_string(),
@@ -106,7 +106,7 @@ pub fn define(terms: &Terms, birth: &Birth) -> Result<Defined, Vec<Finding>> {
     let definition = match definition {
         Ok(definition) => definition,
         Err(error) => {
-            problems.push(fail(
+            problems.push(Finding::fail(
                 "define-format",
                 "the definition",
                 error.to_string(),
@@ -196,7 +196,7 @@ fn draft(terms: &Terms, birth: &Birth, network: Option<Network>) -> Definition {
 fn check_sizes(terms: &Terms, problems: &mut Vec<Finding>) {
     let operators = terms.enrs.len();
     if !(MIN_OPERATORS..=MAX_OPERATORS).contains(&operators) {
-        problems.push(fail(
+        problems.push(Finding::fail(
             "define-operators",
             "operators",
             operators.to_string(),
@@ -205,7 +205,7 @@ fn check_sizes(terms: &Terms, problems: &mut Vec<Finding>) {
     }
     let most = u64::try_from(MAX_VALIDATORS).unwrap_or(u64::MAX);
     if terms.num_validators > most {
-        problems.push(fail(
+        problems.push(Finding::fail(
             "define-validators",
             "validators",
             terms.num_validators.to_string(),
@@ -223,7 +223,7 @@ fn check_network(
     let network = Network::by_name(&terms.network)
         .filter(|network| offered && pins::knows_network(charon, network));
     if network.is_none() {
-        problems.push(fail(
+        problems.push(Finding::fail(
             "define-network",
             "network",
             &terms.network,
@@ -235,7 +235,7 @@ fn check_network(
 
 fn check_choices(terms: &Terms, problems: &mut Vec<Finding>) {
     if let Err((seen, expected)) = check_amounts(terms) {
-        problems.push(fail(
+        problems.push(Finding::fail(
             "define-deposit-amounts",
             "deposit amounts",
             seen,
@@ -243,7 +243,7 @@ fn check_choices(terms: &Terms, problems: &mut Vec<Finding>) {
         ));
     }
     if !["default", "frost", "pedersen"].contains(&terms.dkg_algorithm.as_str()) {
-        problems.push(fail(
+        problems.push(Finding::fail(
             "define-dkg-algorithm",
             "DKG algorithm",
             &terms.dkg_algorithm,
@@ -251,7 +251,7 @@ fn check_choices(terms: &Terms, problems: &mut Vec<Finding>) {
         ));
     }
     if !CONSENSUS_PROTOCOLS.contains(&terms.consensus_protocol.as_str()) {
-        problems.push(fail(
+        problems.push(Finding::fail(
             "define-consensus-protocol",
             "consensus protocol",
             &terms.consensus_protocol,
@@ -260,7 +260,7 @@ fn check_choices(terms: &Terms, problems: &mut Vec<Finding>) {
     }
     // charon refuses zero at loading (`cluster/definition.go`).
     if terms.target_gas_limit == 0 {
-        problems.push(fail(
+        problems.push(Finding::fail(
             "define-target-gas-limit",
             "target gas limit",
             "0",
@@ -268,7 +268,7 @@ fn check_choices(terms: &Terms, problems: &mut Vec<Finding>) {
         ));
     }
     if terms.name.starts_with(REHEARSAL_PREFIX) {
-        problems.push(fail(
+        problems.push(Finding::fail(
             "define-name",
             "name",
             &terms.name,
@@ -300,7 +300,7 @@ fn check_addresses(
 ) {
     let count = addresses.len();
     if count != 1 && u64::try_from(count).ok() != Some(num_validators) {
-        problems.push(fail(
+        problems.push(Finding::fail(
             "define-address-count",
             what,
             format!("{count} for {num_validators} validators"),
@@ -314,14 +314,14 @@ fn check_addresses(
             format!("{what} {} of {count}", index + 1)
         };
         match Address::parse(text) {
-            None => problems.push(fail(
+            None => problems.push(Finding::fail(
                 "define-address",
                 subject,
                 text,
                 "0x and 40 hexadecimal digits",
             )),
             Some(address) if !address.is_checksummed(text) => {
-                let mut finding = fail(
+                let mut finding = Finding::fail(
                     "define-address-spelling",
                     subject,
                     text,
@@ -334,22 +334,6 @@ fn check_addresses(
             }
             Some(_) => {}
         }
-    }
-}
-
-fn fail(
-    check: &'static str,
-    subject: impl Into<String>,
-    seen: impl Into<String>,
-    expected: impl Into<String>,
-) -> Finding {
-    Finding {
-        check,
-        weight: Weight::Fail,
-        subject: subject.into(),
-        seen: seen.into(),
-        expected: expected.into(),
-        advice: String::new(),
     }
 }
 

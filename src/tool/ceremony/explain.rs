@@ -1,7 +1,6 @@
 //! `explain`: why charon failed, from anybody's log of it; and how a diagnosis is shown.
 
 use std::ffi::OsString;
-use std::io::Read as _;
 use std::path::Path;
 
 use serde::Serialize;
@@ -10,6 +9,7 @@ use crate::cli::ExplainArgs;
 use crate::context::Context;
 use crate::error::{Failure, Kind};
 use crate::machine::read::{self, Limit};
+use crate::proof::pasted::read_standard_input;
 use crate::report;
 use charon_files::finding::{Finding, Weight};
 use charon_log::{Diagnosis, Phase, Told, Who, Whose};
@@ -68,18 +68,7 @@ pub(crate) fn explain(context: &Context, args: &ExplainArgs) -> Result<(), Failu
 
 fn read(log: &OsString) -> Result<(String, Vec<u8>), Failure> {
     if log == "-" {
-        let mut bytes = Vec::new();
-        let most = u64::try_from(MAX_LOG_BYTES).unwrap_or(u64::MAX);
-        std::io::stdin()
-            .lock()
-            .take(most.saturating_add(1))
-            .read_to_end(&mut bytes)
-            .map_err(|error| {
-                Failure::new(
-                    Kind::Unexpected,
-                    format!("cannot read standard input: {error}"),
-                )
-            })?;
+        let bytes = read_standard_input(MAX_LOG_BYTES.saturating_add(1))?;
         if bytes.len() > MAX_LOG_BYTES {
             let message = format!("standard input has more than {MAX_LOG_BYTES} bytes");
             return Err(Failure::new(Kind::Usage, message));

@@ -641,14 +641,7 @@ pub fn container_name(enr_id: &str) -> String {
 }
 
 fn fail(check: &'static str, subject: &str, seen: &str, expected: &str, advice: &str) -> Finding {
-    Finding {
-        check,
-        weight: Weight::Fail,
-        subject: subject.to_owned(),
-        seen: seen.to_owned(),
-        expected: expected.to_owned(),
-        advice: advice.to_owned(),
-    }
+    Finding::fail(check, subject, seen, expected).advise(advice)
 }
 
 /// What is said of somebody else who works on this data directory or key.

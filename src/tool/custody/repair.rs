@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use charon_files::cluster::access::{self, Fault, FileKind, FileMode, Reader};
 use charon_files::cluster::names::{self, ENR_KEY_FILE, Name, Role};
-use charon_files::finding::{Finding, Weight};
+use charon_files::finding::Finding;
 
 /// Permission bits of a file that only its owner uses.
 const FILE_MODE: u32 = 0o600;
@@ -209,14 +209,7 @@ fn refusal(tree: &Tree, seen: &Seen) -> Option<Finding> {
 }
 
 fn fail(path: &Path, seen: &str, expected: &str, advice: &str) -> Finding {
-    Finding {
-        check: "not-repairable",
-        weight: Weight::Fail,
-        subject: path.display().to_string(),
-        seen: seen.to_owned(),
-        expected: expected.to_owned(),
-        advice: advice.to_owned(),
-    }
+    Finding::fail("not-repairable", path.display().to_string(), seen, expected).advise(advice)
 }
 
 /// A path below a directory; that itself for the empty one, without a slash behind it.

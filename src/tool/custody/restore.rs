@@ -67,7 +67,7 @@ pub fn missing(layout: &Layout, files: &[Unpacked<'_>]) -> Result<Missing, Journ
                     FileError::new("read", layout.data_dir().join(&file.path), cause)
                 })?;
                 if sha256 != file.sha256 {
-                    findings.push(journal::fail(
+                    findings.push(Finding::fail(
                         "data-directory-occupied",
                         &file.path,
                         "another file in the data directory",
@@ -76,7 +76,7 @@ pub fn missing(layout: &Layout, files: &[Unpacked<'_>]) -> Result<Missing, Journ
                 }
             }
             Err(error) if error.is_missing() => absent.push(file),
-            Err(error) => findings.push(journal::fail(
+            Err(error) => findings.push(Finding::fail(
                 "data-directory-occupied",
                 &file.path,
                 &error.to_string(),
@@ -110,7 +110,7 @@ fn foreign(data: &Folder, vouched: &[FileDigest]) -> Result<Vec<Finding>, FileEr
             }
         })
         .map(|(path, kind)| {
-            journal::fail(
+            Finding::fail(
                 "data-directory-occupied",
                 &path.display().to_string(),
                 &format!("{kind} that is not in the backup"),

@@ -13,7 +13,7 @@ use crate::machine::datadir::Layout;
 use crate::machine::files::{EntryKind, FileError, Folder, Owner};
 use crate::machine::read::{self, ReadError};
 use charon_files::cluster::names::{CLUSTER_LOCK_FILE, FileDigest, MAX_DEPTH};
-use charon_files::finding::{Finding, Weight};
+use charon_files::finding::Finding;
 
 pub(crate) const JOURNAL_FILE: &str = "journal.json";
 
@@ -194,19 +194,8 @@ pub(crate) fn listing(root: &Folder) -> Result<Vec<(PathBuf, EntryKind)>, FileEr
     Ok(found)
 }
 
-pub(crate) fn fail(check: &'static str, subject: &str, seen: &str, expected: &str) -> Finding {
-    Finding {
-        check,
-        weight: Weight::Fail,
-        subject: subject.to_owned(),
-        seen: seen.to_owned(),
-        expected: expected.to_owned(),
-        advice: String::new(),
-    }
-}
-
 pub(crate) fn changed(path: &str, seen: &str) -> Finding {
-    fail(
+    Finding::fail(
         "stage-file-changed",
         path,
         seen,

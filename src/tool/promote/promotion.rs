@@ -16,7 +16,7 @@ use crate::machine::files::{
 use crate::machine::read;
 use crate::promote::journal::{
     FORMAT, Job, Journal, JournalError, Moves, Reached, Recovery, changed, check_no_journal,
-    descend, fail, listing, open_in, remove_journal, write_journal,
+    descend, listing, open_in, remove_journal, write_journal,
 };
 use charon_files::cluster::names::{CLUSTER_LOCK_FILE, DEFINITION_FILE, ENR_KEY_FILE, FileDigest};
 use charon_files::finding::Finding;
@@ -145,7 +145,7 @@ impl<'a> Promotion<'a> {
         let mut folders = BTreeSet::new();
         for file in vouched {
             let Ok((parents, _)) = read::split(Path::new(&file.path)) else {
-                findings.push(fail(
+                findings.push(Finding::fail(
                     "stage-path",
                     &file.path,
                     "a path that leaves the stage",
@@ -167,7 +167,7 @@ impl<'a> Promotion<'a> {
             moved.push(file);
         }
         if !names.remove(CLUSTER_LOCK_FILE) {
-            findings.push(fail(
+            findings.push(Finding::fail(
                 "stage-no-cluster-lock",
                 CLUSTER_LOCK_FILE,
                 "not among the verified files",
@@ -185,7 +185,7 @@ impl<'a> Promotion<'a> {
                 EntryKind::Symlink | EntryKind::Fifo | EntryKind::Other => false,
             };
             if !known {
-                findings.push(fail(
+                findings.push(Finding::fail(
                     "stage-unverified-entry",
                     &path.display().to_string(),
                     &format!("{kind} that no verification vouches for"),
@@ -195,7 +195,7 @@ impl<'a> Promotion<'a> {
         }
         for name in &names {
             if let Some(status) = data.status(name)? {
-                findings.push(fail(
+                findings.push(Finding::fail(
                     "data-directory-occupied",
                     name,
                     &format!("{} in the data directory", status.kind),
@@ -327,7 +327,7 @@ fn check_input(data: &Folder, file: &FileDigest) -> Result<Option<Finding>, File
         },
         Err(error) => error.to_string(),
     };
-    Ok(Some(fail(
+    Ok(Some(Finding::fail(
         "input-changed",
         &file.path,
         &problem,
@@ -402,7 +402,12 @@ fn incomplete(
             (Some(_), Some(_)) => "in the stage and also in the data directory",
             (None, None) => "neither in the stage nor in the data directory",
         };
-        findings.push(fail("promotion-incomplete", name, seen, "in one of both"));
+        findings.push(Finding::fail(
+            "promotion-incomplete",
+            name,
+            seen,
+            "in one of both",
+        ));
     }
     let expected: BTreeMap<&Path, &FileDigest> = journal
         .files
@@ -436,7 +441,7 @@ fn incomplete(
         for (path, kind) in listing(&place.folder(name)?)? {
             let path = Path::new(name).join(path);
             if kind != EntryKind::Directory && !expected.contains_key(path.as_path()) {
-                findings.push(fail(
+                findings.push(Finding::fail(
                     "stage-unverified-entry",
                     &path.display().to_string(),
                     &format!("{kind} that no verification vouches for"),

@@ -11,6 +11,7 @@ use crate::error::{Failure, Kind};
 use crate::machine::read::{self, Limit};
 use crate::report;
 use charon_files::enr_texts::is_secret;
+use charon_files::text::from_utf16;
 
 /// Where words of the command line come from.
 pub(crate) const COMMAND_LINE: &str = "command line";
@@ -176,19 +177,26 @@ pub(crate) const SECRET_ADVICE: &str = "never send an ENR private key: if it is 
 
 /// As text, with UTF-16 as PowerShell writes it.
 fn text_of(bytes: &[u8]) -> String {
-    let units = |from: fn([u8; 2]) -> u16| {
-        let pairs = bytes.chunks_exact(2).skip(1);
-        let units: Vec<u16> = pairs
-            .filter_map(|pair| pair.try_into().ok())
-            .map(from)
-            .collect();
-        String::from_utf16_lossy(&units)
-    };
-    match bytes {
-        [0xff, 0xfe, ..] => units(u16::from_le_bytes),
-        [0xfe, 0xff, ..] => units(u16::from_be_bytes),
-        bytes => String::from_utf8_lossy(bytes).into_owned(),
-    }
+    from_utf16(bytes).unwrap_or_else(|| String::from_utf8_lossy(bytes).into_owned())
+}
+
+/// Standard input to its end, but no more than `most` bytes of it.
+///
+/// # Errors
+/// [`Kind::Unexpected`] if it cannot be read.
+pub(crate) fn read_standard_input(most: usize) -> Result<Vec<u8>, Failure> {
+    let mut bytes = Vec::new();
+    std::io::stdin()
+        .lock()
+        .take(u64::try_from(most).unwrap_or(u64::MAX))
+        .read_to_end(&mut bytes)
+        .map_err(|error| {
+            Failure::new(
+                Kind::Unexpected,
+                format!("cannot read standard input: {error}"),
+            )
+        })?;
+    Ok(bytes)
 }
 
 fn standard_input<F>(context: &Context, wanted: &Wanted<F>) -> Result<String, Failure> {
@@ -201,18 +209,7 @@ fn standard_input<F>(context: &Context, wanted: &Wanted<F>) -> Result<String, Fa
         );
         context.pasted(&request, most)?
     } else {
-        let mut bytes = Vec::new();
-        std::io::stdin()
-            .lock()
-            .take(u64::try_from(most).unwrap_or(u64::MAX))
-            .read_to_end(&mut bytes)
-            .map_err(|error| {
-                Failure::new(
-                    Kind::Unexpected,
-                    format!("cannot read standard input: {error}"),
-                )
-            })?;
-        bytes
+        read_standard_input(most)?
     };
     if bytes.len() > wanted.limit {
         return Err(Failure::new(

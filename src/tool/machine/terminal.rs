@@ -56,27 +56,21 @@ impl std::str::FromStr for ProgressMode {
 
 /// What a piece of text means; how that looks is up to the terminal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Tone {
-    /// Done, passed.
-    Good,
+enum Tone {
     /// Failed, refused.
     Bad,
     /// Needs attention.
     Warn,
     /// A heading, or what to type.
     Strong,
-    /// Less important.
-    Faint,
 }
 
 impl Tone {
     const fn code(self) -> &'static str {
         match self {
-            Tone::Good => "32",
             Tone::Bad => "1;31",
             Tone::Warn => "33",
             Tone::Strong => "1",
-            Tone::Faint => "2",
         }
     }
 
@@ -114,7 +108,6 @@ pub enum PromptError {
 /// What is known of the streams and of the user's wishes.
 #[derive(Debug, Clone, Copy)]
 struct Manners {
-    colour_out: bool,
     colour_err: bool,
     /// Whether a question can be asked.
     can_ask: bool,
@@ -158,7 +151,6 @@ impl Terminal {
         let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
         let able = std::env::var_os("TERM").is_some_and(|term| term != "dumb" && !term.is_empty());
         let manners = Manners {
-            colour_out: out.is_terminal() && able && !no_color,
             colour_err: err.is_terminal() && able && !no_color,
             can_ask: io::stdin().is_terminal() && err.is_terminal(),
             yes,
@@ -268,16 +260,6 @@ impl Terminal {
             Shown::Plain | Shown::Json | Shown::Quiet => write(),
         }
         .ok();
-    }
-
-    /// Text for stdout in a tone, if that shows colours.
-    pub fn paint_result(&self, tone: Tone, text: &str) -> String {
-        tone.paint(text, self.manners.colour_out)
-    }
-
-    /// Text for stderr in a tone, if that shows colours.
-    pub fn paint(&self, tone: Tone, text: &str) -> String {
-        tone.paint(text, self.manners.colour_err)
     }
 
     /// Starts showing how far some work is: `label` is what is being done, `total` how much there
@@ -679,7 +661,6 @@ mod tests {
     }
 
     const PLAIN: Manners = Manners {
-        colour_out: false,
         colour_err: false,
         can_ask: false,
         yes: false,
@@ -747,8 +728,6 @@ mod tests {
         let (terminal, _, err) = terminal(Shown::Plain, manners, "");
         terminal.error("no");
         assert_eq!(err.text(), "\u{1b}[1;31merror:\u{1b}[0m no\n");
-        assert_eq!(terminal.paint_result(Tone::Good, "ok"), "ok");
-        assert_eq!(terminal.paint(Tone::Good, "ok"), "\u{1b}[32mok\u{1b}[0m");
     }
 
     #[test]

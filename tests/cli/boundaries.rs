@@ -1,6 +1,7 @@
 //! Rules that no compiler holds: the pure modules touch nothing, one place prints, and no advice
 //! names a command that does not exist.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -129,6 +130,146 @@ fn modules_with_effects_would_be_noticed() {
     for effect in ["std::fs", "std::env", "Timestamp::now", "rustix"] {
         assert!(text.contains(effect), "{effect}");
     }
+}
+
+/// A file's place in its crate, as `use` spells it: `ceremony`, `plan`.
+type ModulePath = Vec<String>;
+
+/// Which files of the crate each of its files imports from; what a folder's own file re-exports counts as that file.
+fn imports(root: &Path) -> BTreeMap<ModulePath, BTreeSet<ModulePath>> {
+    let files: BTreeMap<ModulePath, (PathBuf, String)> = code(root)
+        .into_iter()
+        .map(|(path, text)| {
+            let place = path.strip_prefix(root).unwrap().with_extension("");
+            let mut place: ModulePath = place
+                .iter()
+                .map(|name| name.to_str().unwrap().to_owned())
+                .collect();
+            if matches!(place.last().map(String::as_str), Some("mod" | "lib")) {
+                place.pop();
+            }
+            (place, (path, text))
+        })
+        .collect();
+    let word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let mut imports = BTreeMap::new();
+    for (place, (_, text)) in &files {
+        let mut found: BTreeSet<ModulePath> = BTreeSet::new();
+        for (start, _) in text
+            .match_indices("crate::")
+            .chain(text.match_indices("super::"))
+        {
+            if text[..start].ends_with(|c| word(c) || c == ':') {
+                continue;
+            }
+            // Up to the end of the statement, or of the path if it stands in an expression.
+            let path = text[start..]
+                .split([';', '(', ' ', '<', '>', ')'])
+                .next()
+                .unwrap();
+            let path = if text[..start].ends_with("use ") || text[..start].ends_with("use pub ") {
+                text[start..].split(';').next().unwrap()
+            } else {
+                path
+            };
+            for path in spelled_out(path) {
+                let mut base: ModulePath = Vec::new();
+                for (position, name) in path.iter().enumerate() {
+                    match name.as_str() {
+                        "crate" => base.clear(),
+                        "super" if position == 0 => {
+                            base = place[..place.len().saturating_sub(1)].to_vec();
+                        }
+                        "super" => drop(base.pop()),
+                        "self" => {}
+                        name => base.push(name.to_owned()),
+                    }
+                }
+                while !base.is_empty() && !files.contains_key(&base) {
+                    base.pop();
+                }
+                if base != *place && files.contains_key(&base) && !base.is_empty() {
+                    found.insert(base);
+                }
+            }
+        }
+        imports.insert(place.clone(), found);
+    }
+    imports
+}
+
+/// `a::{b, c::d}` as `a::b` and `a::c::d`.
+fn spelled_out(tree: &str) -> Vec<ModulePath> {
+    let names = |path: &str| -> ModulePath {
+        path.split("::")
+            .map(|name| name.split(" as ").next().unwrap().trim().to_owned())
+            .filter(|name| !name.is_empty())
+            .collect()
+    };
+    let Some((head, rest)) = tree.split_once('{') else {
+        return vec![names(tree)];
+    };
+    let inner = rest.rsplit_once('}').map_or(rest, |(inner, _)| inner);
+    let mut parts = vec![String::new()];
+    let mut depth = 0;
+    for c in inner.chars() {
+        match c {
+            '{' => depth += 1,
+            '}' => depth -= 1,
+            ',' if depth == 0 => {
+                parts.push(String::new());
+                continue;
+            }
+            _ => {}
+        }
+        parts.last_mut().unwrap().push(c);
+    }
+    let head = names(head);
+    parts
+        .iter()
+        .filter(|part| !part.trim().is_empty())
+        .flat_map(|part| spelled_out(part.trim()))
+        .map(|tail| head.iter().cloned().chain(tail).collect())
+        .collect()
+}
+
+/// The files that are reached from themselves.
+fn circles(imports: &BTreeMap<ModulePath, BTreeSet<ModulePath>>) -> BTreeSet<String> {
+    let reached = |from: &ModulePath| {
+        let mut reached: BTreeSet<&ModulePath> = BTreeSet::new();
+        let mut pending: Vec<&ModulePath> = imports[from].iter().collect();
+        while let Some(next) = pending.pop() {
+            if reached.insert(next) {
+                pending.extend(&imports[next]);
+            }
+        }
+        reached
+    };
+    imports
+        .keys()
+        .filter(|place| reached(place).contains(place))
+        .map(|place| place.join("::"))
+        .collect()
+}
+
+/// A definition, a lock and their hashes need each other: the lock holds the definition, and the hash is of both.
+const MAY_BE_A_CIRCLE: [&str; 4] = [
+    "cluster::cluster_lock",
+    "cluster::definition",
+    "cluster::deposit_data",
+    "cluster::hash",
+];
+
+#[test]
+fn no_file_imports_itself_over_others() {
+    let mut found: BTreeSet<String> = BTreeSet::new();
+    for root in ["tool", "files", "proof", "log", "simulator"] {
+        found.extend(circles(&imports(&crates().join(root))));
+    }
+    for name in MAY_BE_A_CIRCLE {
+        assert!(found.remove(name), "{name} is in no circle any more");
+    }
+    assert!(found.is_empty(), "{found:#?}");
 }
 
 /// What makes the decisions knows nothing of the machine, and the machine nothing of them.

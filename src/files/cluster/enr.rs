@@ -1,7 +1,7 @@
 //! Ethereum node records (EIP-778) as charon reads them (charon `eth2util/enr`).
 //!
 //! The `enr` crate is not used: it refuses the `=` padding of old records, which charon accepts, and it signs with fresh
-//! randomness, while charon's record of a key is always the same text. Composing is [`crate::keys::k1::EnrKey::enr`].
+//! randomness, while charon's record of a key is always the same text. Composing is [`k1::EnrKey::enr`].
 
 use std::fmt;
 
@@ -204,6 +204,18 @@ fn list(payload: &[u8]) -> Vec<u8> {
     .encode(&mut bytes);
     bytes.extend_from_slice(payload);
     bytes
+}
+
+impl k1::EnrKey {
+    /// The record that charon prints for this key (`charon enr`); always the same text, since signatures are
+    /// deterministic (RFC 6979).
+    pub fn enr(&self) -> Enr {
+        Enr::compose(self.public_key(), |digest| {
+            let mut signature = [0; 64];
+            signature.copy_from_slice(&self.sign_digest(digest)[..64]);
+            signature
+        })
+    }
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ use super::definition::{
 };
 use super::deposit_data::{DepositData, Gwei};
 use super::hex;
+pub use super::ssz::HashError;
 use super::ssz::{Chunk, Leaves, chunks_of};
 use super::version::{DefinitionHashLayout, DefinitionVersion, LockHashLayout};
 
@@ -66,27 +67,6 @@ qualified_hash! {
 qualified_hash! {
     /// Hash of a cluster lock: definition and validators. All shares and all ENR keys sign it.
     LockHash
-}
-
-/// Why something cannot be hashed: charon could not hash it either.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum HashError {
-    /// Longer than the format allows.
-    #[error("{field} has length {seen}, expected at most {limit}")]
-    TooLong {
-        /// The field.
-        field: &'static str,
-        /// Length in bytes, or number of elements.
-        seen: usize,
-        /// Limit, likewise.
-        limit: usize,
-    },
-    /// An address that is not 20 bytes in hexadecimal.
-    #[error("{field} is no address of 20 bytes")]
-    NotAnAddress {
-        /// The field.
-        field: &'static str,
-    },
 }
 
 /// Which of the definition's two hashes.

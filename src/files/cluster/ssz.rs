@@ -5,7 +5,26 @@
 
 use sha2::{Digest, Sha256};
 
-use super::hash::HashError;
+/// Why something cannot be hashed: charon could not hash it either.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum HashError {
+    /// Longer than the format allows.
+    #[error("{field} has length {seen}, expected at most {limit}")]
+    TooLong {
+        /// The field.
+        field: &'static str,
+        /// Length in bytes, or number of elements.
+        seen: usize,
+        /// Limit, likewise.
+        limit: usize,
+    },
+    /// An address that is not 20 bytes in hexadecimal.
+    #[error("{field} is no address of 20 bytes")]
+    NotAnAddress {
+        /// The field.
+        field: &'static str,
+    },
+}
 
 /// One leaf or node of a tree.
 pub(crate) type Chunk = [u8; 32];

@@ -9,7 +9,6 @@ use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
 use crate::cluster::address::Address;
-use crate::cluster::enr::Enr;
 
 /// Length of the hexadecimal text in `charon-enr-private-key`.
 const KEY_FILE_DIGITS: usize = 64;
@@ -85,16 +84,6 @@ impl EnrKey {
     /// The Ethereum address of the key, if it were a wallet's.
     pub(crate) fn address(&self) -> Address {
         Recovered(*self.0.verifying_key()).address()
-    }
-
-    /// The record that charon prints for this key (`charon enr`); always the same text, since signatures are
-    /// deterministic (RFC 6979).
-    pub fn enr(&self) -> Enr {
-        Enr::compose(self.public_key(), |digest| {
-            let mut signature = [0; 64];
-            signature.copy_from_slice(&self.sign_digest(digest)[..64]);
-            signature
-        })
     }
 
     /// Signs 32 bytes as they are, without a prefix or another hash: R ‖ S ‖ V, V 0 or 1, low S, deterministic. So are the
@@ -237,6 +226,7 @@ pub fn verify(key: &EnrPublicKey, digest: &[u8; 32], signature: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cluster::enr::Enr;
 
     fn key() -> EnrKey {
         EnrKey::from_secret_bytes(&[7; 32]).unwrap()

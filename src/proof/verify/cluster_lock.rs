@@ -10,7 +10,7 @@ use charon_files::cluster::{
 };
 use charon_files::keys::bls::{self, PublicKey, SharesFault, Signature};
 
-use super::deposits::{Batch, SignedWhat};
+use super::batch::{Batch, SignedWhat};
 use super::ledger::Ledger;
 use super::{Check, Context, Phase};
 

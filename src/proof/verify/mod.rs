@@ -18,6 +18,7 @@
 //! assert_ne!(outcome.report.verdict, Verdict::Pass);
 //! ```
 
+mod batch;
 mod check;
 mod cluster_lock;
 mod definition;
@@ -607,7 +608,7 @@ fn check_everything(
         let keys = cluster_lock::check_keys(context, lock, ledger);
         cluster_lock::check_aggregate(lock, &keys, summary.lock_hash, ledger);
         signatures::check_node_signatures(context, lock, &summary.enrs, summary.lock_hash, ledger);
-        let mut batch = deposits::Batch::default();
+        let mut batch = batch::Batch::default();
         cluster_lock::check_registrations(context, lock, &keys, &mut batch, ledger);
         deposits::check_lock_deposits(context, lock, &keys, &mut batch, ledger);
         if scope.has_deposit_files() {

@@ -79,7 +79,7 @@ pub fn missing(layout: &Layout, files: &[Unpacked<'_>]) -> Result<Missing, Journ
             Err(error) => findings.push(Finding::fail(
                 "data-directory-occupied",
                 &file.path,
-                &error.to_string(),
+                error.to_string(),
                 "the same as in the backup, or nothing",
             )),
         }
@@ -112,8 +112,8 @@ fn foreign(data: &Folder, vouched: &[FileDigest]) -> Result<Vec<Finding>, FileEr
         .map(|(path, kind)| {
             Finding::fail(
                 "data-directory-occupied",
-                &path.display().to_string(),
-                &format!("{kind} that is not in the backup"),
+                path.display().to_string(),
+                format!("{kind} that is not in the backup"),
                 "an empty data directory, or the files of the backup",
             )
         })

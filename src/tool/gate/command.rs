@@ -7,11 +7,9 @@ use crate::gate::{install, remove, show_status};
 use crate::cli::{GateAction, GateCheckArgs};
 use crate::context::Context;
 use crate::error::{Failure, Kind};
-use crate::failures;
 use crate::gate::decision::{Closed, GateDecision};
-use crate::machine::datadir::{self, Layout};
-use crate::machine::guard;
-use crate::proof::{checked, prove};
+use crate::machine::datadir::Layout;
+use crate::proof::checked;
 
 pub(crate) async fn gate(context: &Context, action: &GateAction) -> Result<(), Failure> {
     match action {
@@ -59,23 +57,6 @@ pub(crate) fn ask(
     ) {
         GateDecision::Open { summary } => Ok(summary),
         GateDecision::Closed(closed) => Err(failure(closed)),
-    }
-}
-
-/// Remembers which keystores are proved, so that the gate need not stretch their passwords at every start. The gate does
-/// well without.
-pub(crate) fn remember(context: &Context, layout: &Layout) {
-    let Ok(proof) = prove::prove(context, layout) else {
-        return;
-    };
-    let Ok(()) = datadir::create_state_dir(layout) else {
-        return;
-    };
-    let remembered = guard::claim_directory(layout)
-        .map_err(failures::guard)
-        .and_then(|_guard| proof.remember(layout));
-    if let Err(failure) = remembered {
-        context.warn(&format!("what is proved is not remembered: {failure}"));
     }
 }
 

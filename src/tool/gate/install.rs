@@ -73,7 +73,7 @@ pub(crate) async fn install(context: &Context, args: &GateInstallArgs) -> Result
         Edit::Keep | Edit::Delete => base,
     };
     carry_out(&mut site, text.as_bytes(), new.as_deref())?;
-    crate::gate::command::remember(context, &site.layout);
+    crate::gate::remember::remember(context, &site.layout);
     if kind == GateKind::Provider {
         context.say("Compose pulls all images before it asks the gate");
     }

@@ -23,6 +23,7 @@ pub mod file;
 pub mod install;
 pub mod project;
 pub mod provider;
+pub mod remember;
 pub mod remove;
 pub mod show_status;
 pub mod site;

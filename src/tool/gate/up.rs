@@ -3,8 +3,9 @@
 use crate::cli::UpArgs;
 use crate::context::Context;
 use crate::error::{Failure, Kind};
-use crate::gate::command::{ask, remember};
+use crate::gate::command::ask;
 use crate::gate::decide::Asked;
+use crate::gate::remember::remember;
 use crate::gate::site::{Site, os};
 use crate::gate::status::Installed;
 use crate::gate::words::Flags;

@@ -187,8 +187,8 @@ impl<'a> Promotion<'a> {
             if !known {
                 findings.push(Finding::fail(
                     "stage-unverified-entry",
-                    &path.display().to_string(),
-                    &format!("{kind} that no verification vouches for"),
+                    path.display().to_string(),
+                    format!("{kind} that no verification vouches for"),
                     "nothing but verified files",
                 ));
             }
@@ -198,7 +198,7 @@ impl<'a> Promotion<'a> {
                 findings.push(Finding::fail(
                     "data-directory-occupied",
                     name,
-                    &format!("{} in the data directory", status.kind),
+                    format!("{} in the data directory", status.kind),
                     "nothing of that name",
                 ));
             }
@@ -443,8 +443,8 @@ fn incomplete(
             if kind != EntryKind::Directory && !expected.contains_key(path.as_path()) {
                 findings.push(Finding::fail(
                     "stage-unverified-entry",
-                    &path.display().to_string(),
-                    &format!("{kind} that no verification vouches for"),
+                    path.display().to_string(),
+                    format!("{kind} that no verification vouches for"),
                     "nothing but verified files",
                 ));
             }

@@ -1,5 +1,6 @@
 //! What is proved here, and what the others say they have.
 
+mod ask_contracts;
 pub mod checked;
 pub mod confirm;
 pub mod contracts;

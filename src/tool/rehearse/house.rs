@@ -9,10 +9,11 @@ use crate::context::Context;
 use crate::docker::{Engine, EngineError, Mode, probe};
 use crate::error::{Failure, Kind};
 use crate::rehearse::cast::Cast;
-use crate::rehearse::gates::Gates;
 
 /// The label by which Compose knows the containers of a project.
 pub(crate) const COMPOSE_PROJECT_LABEL: &str = "com.docker.compose.project";
+/// Label of a rehearsal's own containers, with the name of the stage.
+pub(crate) const LABEL_REHEARSAL: &str = "charon-dkg.rehearsal";
 /// How often whatever is still being made when a rehearsal is stopped is looked for.
 const SWEEPS: usize = 40;
 /// Between two looks.
@@ -30,8 +31,6 @@ pub(crate) struct House<'a> {
     pub(crate) name: String,
     /// The directory of everything.
     pub(crate) base: &'a Path,
-    /// The gate's part, or why it cannot be shown.
-    pub(crate) gates: Result<Gates, String>,
     /// Time between two operators who come one after another.
     pub(crate) pace: Duration,
     stages: Mutex<Vec<String>>,
@@ -44,7 +43,6 @@ impl<'a> House<'a> {
         mode: Mode,
         cast: &'a Cast,
         base: &'a Path,
-        gates: Result<Gates, String>,
         pace: Duration,
     ) -> Self {
         Self {
@@ -54,7 +52,6 @@ impl<'a> House<'a> {
             cast,
             name: format!("charon-dkg-rehearsal-{}", uuid::Uuid::new_v4().simple()),
             base,
-            gates,
             pace,
             stages: Mutex::new(Vec::new()),
         }
@@ -115,11 +112,7 @@ impl<'a> House<'a> {
                 found.push(container.id);
             }
         }
-        for label in [
-            COMPOSE_PROJECT_LABEL,
-            crate::rehearse::stage::LABEL_REHEARSAL,
-            probe::LABEL_NETWORK,
-        ] {
+        for label in [COMPOSE_PROJECT_LABEL, LABEL_REHEARSAL, probe::LABEL_NETWORK] {
             for container in self.engine.find_with_label(label).await? {
                 let value = container.labels.get(label);
                 if value.is_some_and(|value| value.starts_with(&self.name)) {

@@ -50,15 +50,15 @@ pub(crate) async fn rehearse(context: &Context, args: &RehearseArgs) -> Result<(
     // Compose, docker and we name a directory by its real path.
     let real = std::fs::canonicalize(base.path()).map_err(io("find the temporary directory"))?;
     let pace = Duration::from_secs(args.pace);
-    let house = House::new(context, &engine, mode, &cast, &real, gates, pace);
+    let house = House::new(context, &engine, mode, &cast, &real, pace);
     let outcome = tokio::select! {
-        outcome = play(&house, args) => outcome,
+        outcome = play(&house, &gates, args) => outcome,
         _ = interrupt.next() => Err(stopped()),
     };
     context.say("removing containers and networks");
     house.clear().await;
     let (lines, trials) = outcome?;
-    let shown = match &house.gates {
+    let shown = match &gates {
         Ok(gates) => gates.shown(),
         Err(reason) => Shown::No {
             not_shown: reason.clone(),
@@ -113,7 +113,11 @@ async fn gates(
     gates
 }
 
-async fn play(house: &House<'_>, args: &RehearseArgs) -> Result<(Vec<Line>, Vec<Trial>), Failure> {
+async fn play(
+    house: &House<'_>,
+    gates: &Result<Gates, String>,
+    args: &RehearseArgs,
+) -> Result<(Vec<Line>, Vec<Trial>), Failure> {
     if !args.scenario.is_empty() {
         let trials = scenario::play(house, args).await?;
         return Ok((Vec::new(), trials));
@@ -134,7 +138,7 @@ async fn play(house: &House<'_>, args: &RehearseArgs) -> Result<(Vec<Line>, Vec<
         }
     ));
     let stage = Stage::set(house, "", size, None).await?;
-    Ok((story::play(&stage).await?, Vec::new()))
+    Ok((story::play(&stage, gates).await?, Vec::new()))
 }
 
 fn check_size(args: &RehearseArgs) -> Result<(), Failure> {

@@ -15,13 +15,11 @@ use crate::ceremony::plan::{CONTAINER_DATA_DIR, ContainerPlan, Mount, RelayFact}
 use crate::docker::{Mode, UserMapping, user_for};
 use crate::error::{Failure, Kind};
 use crate::failures;
-use crate::rehearse::house::{House, io};
+use crate::rehearse::house::{House, LABEL_REHEARSAL, io};
 use charon_files::cluster::names::{DEFINITION_FILE, ENR_KEY_FILE};
 use charon_files::cluster::version::DefinitionVersion;
 use charon_files::rehearsal::{self, RehearsalTerms};
 
-/// Label of a rehearsal's own containers, with the name of the stage.
-pub(crate) const LABEL_REHEARSAL: &str = "charon-dkg.rehearsal";
 const RELAY_PORT: u16 = 3640;
 /// How long a relay may take to start.
 const RELAY_PATIENCE: Duration = Duration::from_secs(30);

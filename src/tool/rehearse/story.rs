@@ -7,7 +7,7 @@ use futures_util::future::try_join_all;
 use serde::Serialize;
 
 use crate::error::{Failure, Kind};
-use crate::rehearse::gates::{Answer, Leaf, Project, When};
+use crate::rehearse::gates::{Answer, Gates, Leaf, Project, When};
 use crate::rehearse::house::io;
 use crate::rehearse::stage::{Ended, Player, Stage};
 
@@ -41,13 +41,16 @@ impl Line {
 }
 
 /// Plays it. Stops where going on makes no sense; the lines tell how far it came.
-pub(crate) async fn play(stage: &Stage<'_>) -> Result<Vec<Line>, Failure> {
+pub(crate) async fn play(
+    stage: &Stage<'_>,
+    gates: &Result<Gates, String>,
+) -> Result<Vec<Line>, Failure> {
     let house = stage.house;
     let mut lines = Vec::new();
     let Some((last, first)) = stage.players.split_last() else {
         return Ok(lines);
     };
-    let projects = match &house.gates {
+    let projects = match gates {
         Err(_) => Vec::new(),
         Ok(gates) => {
             house.context.say("installing the gates");

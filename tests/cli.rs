@@ -39,6 +39,8 @@ mod http_server;
 mod pins;
 #[path = "cli/plan.rs"]
 mod plan;
+#[path = "cli/ready.rs"]
+mod ready;
 #[path = "cli/refusals.rs"]
 mod refusals;
 #[path = "cli/repair.rs"]

@@ -13,7 +13,8 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::cluster::Cluster;
-use crate::receipt::{Broken, CharonImage, DepositFiles, Receipt, Statement};
+use crate::line::{Broken, LineKind};
+use crate::receipt::{CharonImage, DepositFiles, Receipt, Statement};
 use crate::verify::Verified;
 use charon_files::cluster::names::FileDigest;
 use charon_files::cluster::{CharonVersion, DefinitionHash, LockHash, NodeIndex};
@@ -22,19 +23,6 @@ use charon_files::finding::{Finding, Weight};
 /// Name and version of the JSON form. The number changes when a field is removed or changes its meaning; new fields may
 /// appear without.
 pub const SCHEMA: &str = "charon-dkg.confirm/1";
-
-impl Cluster {
-    /// Who signed it, if it was one of the operators.
-    pub fn signer(&self, receipt: &Receipt) -> Option<NodeIndex> {
-        let claimed = receipt.statement().node;
-        match self.members.get(claimed.position()) {
-            Some(member) if receipt.is_signed_by(&member.key) => Some(claimed),
-            Some(_) | None => receipt
-                .possible_signers()
-                .find_map(|key| self.node_of(&key)),
-        }
-    }
-}
 
 /// What is known from one's own files.
 #[derive(Debug, Clone)]
@@ -196,11 +184,11 @@ pub fn confirm(cluster: &Cluster, receipts: &[Receipt], own: Option<&Own>) -> Co
     sorted.dedup_by(|(_, text, _), (_, others, _)| text == others);
 
     let mut said: Vec<Said<'_>> = Vec::new();
-    said.resize_with(cluster.members.len(), Said::default);
+    said.resize_with(cluster.operator_count(), Said::default);
     let mut strangers = Vec::new();
     for (_, _, receipt) in sorted {
         let statement = receipt.statement();
-        let here = statement.lock_hash == cluster.lock_hash;
+        let here = statement.lock_hash == cluster.lock_hash();
         let signer = cluster.signer(receipt);
         let place = match signer {
             Some(node) if !here => said.get_mut(node.position()).map(|it| &mut it.elsewhere),
@@ -224,8 +212,8 @@ pub fn confirm(cluster: &Cluster, receipts: &[Receipt], own: Option<&Own>) -> Co
         .flat_map(|said| [said.conflict(), said.chosen(), said.moved_on()])
         .flatten();
     Confirmation {
-        lock_hash: cluster.lock_hash,
-        definition_hash: cluster.definition_hash,
+        lock_hash: cluster.lock_hash(),
+        definition_hash: cluster.definition_hash(),
         operators: said
             .iter()
             .enumerate()
@@ -313,7 +301,7 @@ impl<'a> Judge<'a> {
                     time_text(latest.time),
                     latest.lock_hash
                 ),
-                format!("lock {}", self.cluster.lock_hash),
+                format!("lock {}", self.cluster.lock_hash()),
                 "they hold the files of another ceremony: compare the lock hashes before anybody starts",
             );
         } else if !said.elsewhere.is_empty() {
@@ -355,10 +343,9 @@ impl<'a> Judge<'a> {
             );
         }
         line.problems.append(&mut line.notes);
-        let member = self.cluster.members.get(node.position());
         OperatorLine {
             node,
-            address: member.map_or_else(String::new, |member| member.address.clone()),
+            address: self.cluster.operators().address(node).to_owned(),
             status: line.status,
             receipt: said.chosen().cloned(),
             findings: line.problems,
@@ -367,17 +354,17 @@ impl<'a> Judge<'a> {
 
     fn check_against_lock(&self, statement: &Statement, line: &mut Line) {
         let cluster = self.cluster;
-        let validators = cluster.validators;
+        let validators = cluster.validator_count();
         for (what, seen, expected) in [
             (
                 "definition hash",
                 statement.definition_hash.to_string(),
-                cluster.definition_hash.to_string(),
+                cluster.definition_hash().to_string(),
             ),
             (
                 "operators",
                 statement.operators.to_string(),
-                cluster.members.len().to_string(),
+                cluster.operator_count().to_string(),
             ),
             (
                 "keystores",
@@ -536,7 +523,7 @@ impl Line {
 }
 
 /// `operator 3`, `operators 1, 2 and 4`.
-fn numbers(nodes: &[NodeIndex]) -> String {
+pub(crate) fn numbers(nodes: &[NodeIndex]) -> String {
     let texts: Vec<String> = nodes
         .iter()
         .map(|node| (node.position() + 1).to_string())
@@ -715,19 +702,39 @@ impl Confirmation {
     }
 }
 
-/// What to say of a text that looks like a receipt and is none. It changes no verdict: either the operator's receipt is
+/// What to say of a text that looks like a line and is none. It changes no verdict: either the operator's line is
 /// there in full too, or it is missing. `source` is where the text came from.
 pub fn broken_finding(source: &str, broken: &Broken) -> Finding {
     let claim = broken.claim.map_or_else(String::new, |(node, operators)| {
         format!(", which says {}", node.of(operators))
     });
     Finding {
-        check: "receipt-text",
+        check: text_check(broken.kind),
         weight: Weight::Note,
         subject: format!("{source}, line {}{claim}", broken.line),
-        seen: broken.error.to_string(),
-        expected: "a complete receipt".to_owned(),
+        seen: broken.error.text(broken.kind),
+        expected: format!("a complete {}", broken.kind.name()),
         advice: "copy the whole line once more from where it was printed".to_owned(),
+    }
+}
+
+/// A text that was given and changes nothing.
+pub fn without_lines(source: &str, kind: LineKind) -> Finding {
+    Finding {
+        check: text_check(kind),
+        weight: Weight::Note,
+        subject: source.to_owned(),
+        seen: format!("no {} in it", kind.name()),
+        expected: format!("{}s, which begin with {}", kind.name(), kind.beginning()),
+        advice: "look whether this is the right file and whether the chat was copied as text"
+            .to_owned(),
+    }
+}
+
+const fn text_check(kind: LineKind) -> &'static str {
+    match kind {
+        LineKind::Receipt => "receipt-text",
+        LineKind::Ready => "ready-text",
     }
 }
 

@@ -1,10 +1,14 @@
 //! Proves what a charon DKG left, and tells others about it, signed. Pure: bytes in, values out.
 //!
 //! [`verify`](verify::verify) takes the bytes of a data directory and gives findings and, only if all is proved, a
-//! [`verify::Verified`]; a [`receipt`] states it in one line; [`confirm`] weighs the receipts of all operators.
+//! [`verify::Verified`]; a [`receipt`] states it in one [`line`]; [`confirm`] weighs the receipts of all operators. Before a
+//! ceremony a [`ready`] line states with what a node would start, and [`readiness`] weighs those of all.
 
 pub mod cluster;
 pub mod confirm;
+pub mod line;
 pub mod proofs;
+pub mod readiness;
+pub mod ready;
 pub mod receipt;
 pub mod verify;

@@ -104,6 +104,8 @@ pub enum Verb {
     Define(DefineArgs),
     /// Show everything that `run` would do and all that speaks against it; touches nothing
     Plan(CeremonyArgs),
+    /// Print this node's ready line after the whole preflight, or show from all lines who is ready and who differs
+    Ready(ReadyArgs),
     /// Run the ceremony: guards, preflight, pin, container, proof, promotion
     Run(CeremonyArgs),
     /// Prove what is in the data directory, a bare cluster lock, a definition or a deposit file
@@ -314,6 +316,21 @@ pub struct CeremonyArgs {
     /// Flags for charon itself, after `--`
     #[arg(last = true, value_name = "CHARON FLAGS")]
     pub charon_flags: Vec<String>,
+}
+
+/// `ready`.
+#[derive(Debug, Args)]
+pub struct ReadyArgs {
+    /// Ready lines, files with ready lines in them such as a whole chat log, or - for standard input
+    /// [default: print this node's own]
+    #[arg(value_name = "READY|FILE|-")]
+    pub lines: Vec<OsString>,
+    /// Print the lines of all operators, one a line, instead of the table, to pass them on
+    #[arg(long)]
+    pub bundle: bool,
+    /// What is about to be run, as for `run`.
+    #[command(flatten)]
+    pub ceremony: CeremonyArgs,
 }
 
 /// `verify`.

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use crate::ceremony::{define_command, enr, explain, run, show_pins, show_plan};
+use crate::ceremony::{define_command, enr, explain, ready, run, show_pins, show_plan};
 use crate::cli::{self, BackupAction, BackupArgs, Invocation, Verb};
 use crate::context::{Context, block_on};
 use crate::custody::{backup, repair_command, restore_command};
@@ -73,6 +73,7 @@ fn dispatch(context: &Arc<Context>, verb: Verb) -> Result<ExitCode, Failure> {
         Verb::Enr(args) => enr::enr(context, &args),
         Verb::Define(args) => define_command::define(context, args),
         Verb::Plan(args) => block_on(show_plan::show(context, &args)),
+        Verb::Ready(args) => block_on(ready::ready(context, &args)),
         Verb::Run(args) => {
             let layout = context.layout()?;
             place::look(&layout)?;

@@ -5,7 +5,7 @@
 //! | crate | what |
 //! |---|---|
 //! | `charon_files` (`src/files`) | charon's files and keys as types; their hashes and signatures |
-//! | `charon_proof` (`src/proof`) | verification, receipts and confirmation: bytes in, findings and, only if all is proved, a `Verified` out |
+//! | `charon_proof` (`src/proof`) | verification, receipts and ready lines: bytes in, findings and, only if all is proved, a `Verified` out |
 //! | `charon_log` (`src/log`) | charon's output as events, progress and diagnosis |
 //! | `charon-dkg-simulator` (`src/simulator`) | a program that stands in for charon in rehearsals; it is no DKG |
 //!

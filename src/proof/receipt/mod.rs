@@ -4,37 +4,27 @@
 //! [`crate::confirm`]); nothing in them is secret. The format is described in `docs/receipts.md`, together with a
 //! test vector.
 //!
-//! A receipt has exactly one sequence of bytes: integers of fixed width, no field that could be written in two ways, a
-//! signature with low S and without V. So nobody but the node itself can make another valid receipt out of one.
 
-mod text;
 mod wire;
 
 use std::fmt;
 
 use sha2::{Digest, Sha256};
 
+use crate::line::{self, Broken, Signed, StatementError, TooMuch, check_node, check_version};
 use crate::verify::Verified;
-use charon_files::cluster::definition::MAX_OPERATORS;
 use charon_files::cluster::names::FileDigest;
 use charon_files::cluster::{CharonVersion, DefinitionHash, LockHash, NodeIndex};
-use charon_files::keys::k1::{self, EnrKey, EnrPublicKey};
-
-pub use text::{
-    BEGINNING, Broken, MAX_RECEIPT_CHARS, MAX_TEXT_BYTES, ReceiptError, TooMuch, find_receipts,
-};
-pub use wire::FORMAT;
-
-/// Longest version of charon or of this program in a receipt, in bytes. The longest so far is `v1.11.0-rc3`; with this
-/// bound and [`MAX_TAGS`] the longest receipt has 492 characters.
-pub const MAX_VERSION_BYTES: usize = 24;
 
 /// Deposit files that have a tag of their own in a receipt. A usual cluster has one or two; beyond these the digest over
 /// all of them still tells that they differ, but not which.
 pub const MAX_TAGS: usize = 8;
 
-/// Separates the signature from everything else that ENR keys sign: lock hashes, records and libp2p messages.
-const SIGNATURE_DOMAIN: &[u8] = b"charon-dkg receipt\n";
+/// Longest receipt in characters.
+pub const MAX_RECEIPT_CHARS: usize = line::max_chars::<Statement>();
+
+const _: () = assert!(MAX_RECEIPT_CHARS <= line::MAX_CHARS);
+
 const FILE_DOMAIN: &[u8] = b"charon-dkg deposit file\n";
 const FILES_DOMAIN: &[u8] = b"charon-dkg deposit files\n";
 
@@ -89,40 +79,16 @@ pub struct RanWith {
     pub version: CharonVersion,
 }
 
-/// A statement that does not fit into a receipt.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum StatementError {
-    /// The node is not one of the operators, or there are more than a cluster can have.
-    #[error("node {node} of {operators} operators, expected one of at most {MAX_OPERATORS}")]
-    Node {
-        /// Position of the node, from 0.
-        node: usize,
-        /// Number of operators.
-        operators: usize,
-    },
-    /// More keystores than fit the format.
-    #[error("{seen} {what}, expected at most {most}")]
-    TooMany {
-        /// Of what.
-        what: &'static str,
-        /// How many.
-        seen: usize,
-        /// How many fit.
-        most: usize,
-    },
-    /// A version that is no short text of letters, digits, `.`, `-` and `+`.
-    #[error(
-        "version {0:?}, expected 1 to {MAX_VERSION_BYTES} letters, digits, dots, hyphens and plus signs"
-    )]
-    Version(String),
-}
-
 /// A statement and the signature of whoever made it. The signature is well formed; whose it is can only be told with the
-/// cluster lock at hand, see [`Receipt::is_signed_by`].
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Receipt {
-    statement: Statement,
-    signature: [u8; 64],
+/// cluster lock at hand, see [`Signed::is_signed_by`].
+pub type Receipt = Signed<Statement>;
+
+/// Every receipt in a text, and what only looks like one; see [`line::find`].
+///
+/// # Errors
+/// If the text is too long, or there are too many.
+pub fn find_receipts(text: &str) -> Result<Vec<Result<Receipt, Broken>>, TooMuch> {
+    line::find(text)
 }
 
 impl Statement {
@@ -158,7 +124,7 @@ impl Statement {
             program_version: program_version.to_owned(),
             time,
         };
-        statement.check()?;
+        line::Stated::check(&statement)?;
         Ok(statement)
     }
 
@@ -172,34 +138,17 @@ impl Statement {
         };
         timeless(self) == timeless(other)
     }
-
-    fn check(&self) -> Result<(), StatementError> {
-        let operators = usize::from(self.operators);
-        if operators > MAX_OPERATORS || self.node.position() >= operators {
-            return Err(StatementError::Node {
-                node: self.node.position(),
-                operators,
-            });
-        }
-        if let Some(version) = &self.charon_version {
-            let text = version.to_string();
-            // Only what is read back as the same version has one spelling.
-            if !is_version(&text) || text.parse().as_ref() != Ok(version) {
-                return Err(StatementError::Version(text));
-            }
-        }
-        if !is_version(&self.program_version) {
-            return Err(StatementError::Version(self.program_version.clone()));
-        }
-        Ok(())
-    }
 }
 
-fn is_version(text: &str) -> bool {
-    (1..=MAX_VERSION_BYTES).contains(&text.len())
-        && text
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || b".-+".contains(&byte))
+/// Only what is read back as the same version has one spelling.
+pub(crate) fn check_charon(version: &CharonVersion) -> Result<(), StatementError> {
+    let text = version.to_string();
+    check_version(&text)?;
+    if text.parse().as_ref() == Ok(version) {
+        Ok(())
+    } else {
+        Err(StatementError::Version(text))
+    }
 }
 
 impl DepositFiles {
@@ -278,78 +227,4 @@ impl fmt::Display for CharonImage {
             CharonImage::Local(id) => write!(f, "sha256:{} (local)", hex::encode(id)),
         }
     }
-}
-
-impl Receipt {
-    /// Signs a statement. The same statement always gives the same receipt (RFC 6979).
-    ///
-    /// # Errors
-    /// If the statement does not fit the format.
-    pub fn sign(statement: Statement, key: &EnrKey) -> Result<Self, StatementError> {
-        statement.check()?;
-        let mut signature = [0; 64];
-        signature.copy_from_slice(&key.sign_digest(&signed_digest(&statement))[..64]);
-        Ok(Self {
-            statement,
-            signature,
-        })
-    }
-
-    /// Reads a text that is one receipt and nothing else that looks like one.
-    ///
-    /// # Errors
-    /// [`ReceiptError`] says what is wrong with it.
-    pub fn parse(text: &str) -> Result<Self, ReceiptError> {
-        let found = find_receipts(text).map_err(|_: TooMuch| ReceiptError::NotAReceipt)?;
-        let mut found = found.into_iter();
-        match (found.next(), found.next()) {
-            (Some(Ok(receipt)), None) => Ok(receipt),
-            (Some(Err(broken)), None) => Err(broken.error),
-            (None | Some(_), _) => Err(ReceiptError::NotAReceipt),
-        }
-    }
-
-    /// What is stated.
-    pub const fn statement(&self) -> &Statement {
-        &self.statement
-    }
-
-    /// R ‖ S, S in the lower half.
-    pub const fn signature(&self) -> &[u8; 64] {
-        &self.signature
-    }
-
-    /// Whether the owner of this key made the statement.
-    pub fn is_signed_by(&self, key: &EnrPublicKey) -> bool {
-        k1::verify(key, &signed_digest(&self.statement), &self.signature)
-    }
-
-    /// The keys that could have made the signature: exactly one of them did, if anybody did.
-    pub fn possible_signers(&self) -> impl Iterator<Item = EnrPublicKey> + use<> {
-        let digest = signed_digest(&self.statement);
-        let mut signature = [0; 65];
-        signature[..64].copy_from_slice(&self.signature);
-        [0, 1].into_iter().filter_map(move |v| {
-            signature[64] = v;
-            k1::recover(&digest, &signature).map(|recovered| recovered.public_key())
-        })
-    }
-}
-
-impl fmt::Display for Receipt {
-    /// The line to paste, without a line end.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&text::armour(&wire::encode(
-            &self.statement,
-            &self.signature,
-        )))
-    }
-}
-
-/// What the ENR key signs.
-fn signed_digest(statement: &Statement) -> [u8; 32] {
-    Sha256::new_with_prefix(SIGNATURE_DOMAIN)
-        .chain_update(wire::signed_part(statement))
-        .finalize()
-        .into()
 }

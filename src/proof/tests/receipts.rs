@@ -8,6 +8,8 @@
 
 #[path = "receipts/edits.rs"]
 mod edits;
+#[path = "receipts/ready.rs"]
+mod ready;
 #[path = "receipts/support.rs"]
 mod support;
 
@@ -17,10 +19,10 @@ use charon_files::finding::Weight;
 use charon_files::keys::k1::EnrKey;
 use charon_files::text;
 use charon_proof::confirm::{Own, Status, broken_finding, confirm};
+use charon_proof::line::{LineError, MAX_TEXT_BYTES, StatementError};
 use charon_proof::proofs::{DirectoryId, ProvedKeystores};
 use charon_proof::receipt::{
-    CharonImage, DepositFiles, RanWith, Receipt, ReceiptError, Statement, StatementError,
-    find_receipts,
+    CharonImage, DepositFiles, RanWith, Receipt, Statement, find_receipts,
 };
 use charon_proof::verify::{Expectations, Material, NamedFile, Options, Scope, verify};
 use proptest::prelude::*;
@@ -263,12 +265,12 @@ fn what_is_wrong_with_a_receipt_is_said() {
     let text = receipt.to_string();
     let error = |text: &str| Receipt::parse(text).unwrap_err();
     let all = text.len();
-    assert_eq!(error(""), ReceiptError::NotAReceipt);
-    assert_eq!(error("hello"), ReceiptError::NotAReceipt);
-    assert_eq!(error(&text[1..]), ReceiptError::NotAReceipt);
+    assert_eq!(error(""), LineError::NotALine);
+    assert_eq!(error("hello"), LineError::NotALine);
+    assert_eq!(error(&text[1..]), LineError::NotALine);
     for length in 12..all - 1 {
         let expected = (length >= 16).then_some(all);
-        let clipped = ReceiptError::Clipped {
+        let clipped = LineError::Clipped {
             seen: length,
             expected,
         };
@@ -278,7 +280,7 @@ fn what_is_wrong_with_a_receipt_is_said() {
     let without = format!("{}{}", &text[..100], &text[140..]);
     assert_eq!(
         error(&without),
-        ReceiptError::Clipped {
+        LineError::Clipped {
             seen: all - 40,
             expected: Some(all)
         }
@@ -286,32 +288,32 @@ fn what_is_wrong_with_a_receipt_is_said() {
     let doubled = format!("{}{}", &text[..140], &text[100..]);
     assert_eq!(
         error(&doubled),
-        ReceiptError::TooLong {
+        LineError::TooLong {
             seen: all + 40,
             expected: all
         }
     );
     let replaced = |with: char| format!("{}{with}{}", &text[..100], &text[101..]);
     for character in ['b', 'I', 'o', '1', 'é', '\u{441}', '\u{212a}'] {
-        let stray = ReceiptError::Stray {
+        let stray = LineError::Stray {
             position: 101,
             character,
         };
         assert_eq!(error(&replaced(character)), stray, "{character}");
     }
     let other = if &text[100..101] == "q" { 'p' } else { 'q' };
-    assert_eq!(error(&replaced(other)), ReceiptError::Altered);
+    assert_eq!(error(&replaced(other)), LineError::Altered);
 
     let mut bytes = support::decode(&text);
     bytes[0] = 2;
     assert_eq!(
         error(&support::armour(bytes.clone())),
-        ReceiptError::OtherFormat(2)
+        LineError::OtherFormat(2)
     );
     bytes.insert(20, 0);
     let length = u16::try_from(bytes.len()).unwrap();
     bytes[1..3].copy_from_slice(&length.to_be_bytes());
-    assert_eq!(error(&support::armour(bytes)), ReceiptError::OtherFormat(2));
+    assert_eq!(error(&support::armour(bytes)), LineError::OtherFormat(2));
 
     let broken = find_receipts(&format!("one\ntwo\n  {}", &text[..300])).unwrap();
     let broken = broken[0].as_ref().unwrap_err();
@@ -321,7 +323,7 @@ fn what_is_wrong_with_a_receipt_is_said() {
 
 #[test]
 fn a_text_without_end_is_not_read() {
-    let text = " ".repeat(charon_proof::receipt::MAX_TEXT_BYTES + 1);
+    let text = " ".repeat(MAX_TEXT_BYTES + 1);
     assert!(find_receipts(&text).is_err());
     assert!(find_receipts(&text[1..]).is_ok());
     let many = "dkgreceipt1qqqqqqqqqqqqqqqqq ".repeat(100_000);

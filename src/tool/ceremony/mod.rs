@@ -12,6 +12,7 @@ pub mod known_images;
 pub mod perform;
 pub mod pins;
 pub mod plan;
+pub mod ready;
 pub mod resume;
 pub mod run;
 pub mod show_pins;

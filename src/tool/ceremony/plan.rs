@@ -755,7 +755,7 @@ fn check_p2p_flags(request: &Request, findings: &mut Vec<Finding>) {
 }
 
 /// What a flag of charon was given, each time, behind `=` or as the next word.
-fn flag_values<'a>(flags: &'a [String], name: &str) -> Vec<&'a str> {
+pub(crate) fn flag_values<'a>(flags: &'a [String], name: &str) -> Vec<&'a str> {
     let mut values = Vec::new();
     let mut words = flags.iter();
     while let Some(word) = words.next() {

@@ -207,6 +207,16 @@ pub fn claim_state_directory_alone(layout: &Layout) -> Result<Guard, GuardError>
     directory_claim(layout)?.take()
 }
 
+/// Claims the ready lines that are kept in a state directory, which must exist: `ready` adds to them while `run` waits with
+/// the directory's own guard.
+pub fn claim_ready_lines(layout: &Layout) -> Result<Guard, GuardError> {
+    Claim {
+        path: layout.state_dir().join("ready-guard"),
+        ..directory_claim(layout)?
+    }
+    .take()
+}
+
 fn directory_claim(layout: &Layout) -> Result<Claim<'_>, GuardError> {
     Ok(Claim {
         path: layout.state_dir().join("guard"),

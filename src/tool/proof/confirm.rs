@@ -14,13 +14,14 @@ use crate::proof::{checked, prove, receipt, verify};
 use crate::report;
 use charon_files::cluster::NodeIndex;
 use charon_files::cluster::names::FileDigest;
-use charon_files::finding::{Finding, Weight};
+use charon_files::finding::Finding;
 use charon_files::wrong_file::Expected;
 use charon_proof::cluster::Cluster;
 use charon_proof::confirm::{
-    Confirmation, Own, Status, broken_finding, confirm as judge, time_text,
+    Confirmation, Own, Status, broken_finding, confirm as judge, time_text, without_lines,
 };
-use charon_proof::receipt::{BEGINNING, MAX_TEXT_BYTES, Receipt, find_receipts};
+use charon_proof::line::{self, LineKind, MAX_TEXT_BYTES, Signed, Stated};
+use charon_proof::receipt::Statement;
 use charon_proof::verify::{Expectations, Material, Modes, NamedFile, Scope, Verified};
 
 pub(crate) fn confirm(context: &Context, args: &ConfirmArgs) -> Result<(), Failure> {
@@ -37,7 +38,7 @@ fn by_lock(
     context: &Context,
     lock: &Path,
     deposit: &[std::path::PathBuf],
-    given: &Given,
+    given: &Given<Statement>,
 ) -> Result<Confirmation, Failure> {
     let mut material = Material {
         cluster_lock: Some(checked::read_single(lock, Expected::ClusterLock)?),
@@ -65,14 +66,14 @@ fn by_lock(
         .map(NamedFile::digest)
         .collect();
     let own = (!files.is_empty()).then(|| Own::of_files(&files));
-    Ok(judge(&cluster, &given.receipts, own.as_ref()))
+    Ok(judge(&cluster, &given.lines, own.as_ref()))
 }
 
 /// What this node concludes, from its own files and all receipts that it has seen.
 fn by_directory(
     context: &Context,
     args: &ConfirmArgs,
-    given: &Given,
+    given: &Given<Statement>,
 ) -> Result<(Confirmation, Option<NodeIndex>), Failure> {
     let layout = context.layout()?;
     verify::recover(context, &layout)?;
@@ -92,7 +93,7 @@ fn by_directory(
         !signer.is_some_and(|signer| forgotten.contains(&signer))
     });
     all.push(own);
-    all.extend_from_slice(&given.receipts);
+    all.extend_from_slice(&given.lines);
     let confirmation = judge(cluster, &all, Some(&Own::of(&proof.verified)));
     receipt::keep(&layout, &confirmation)?;
     Ok((confirmation, Some(proof.verified.node_index())))
@@ -123,7 +124,7 @@ fn show(
     context: &Context,
     args: &ConfirmArgs,
     confirmation: &Confirmation,
-    given: &Given,
+    given: &Given<Statement>,
     this: Option<NodeIndex>,
 ) -> Result<(), Failure> {
     let document = confirmation.document(&given.broken);
@@ -228,48 +229,43 @@ fn table(confirmation: &Confirmation, this: Option<NodeIndex>) -> String {
     text
 }
 
-/// Receipts from the command line, from files and from standard input.
-#[derive(Default)]
-struct Given {
-    receipts: Vec<Receipt>,
-    broken: Vec<Finding>,
+/// Lines of one kind from the command line, from files and from standard input.
+pub(crate) struct Given<S> {
+    pub(crate) lines: Vec<Signed<S>>,
+    /// What looks like such a line and is none.
+    pub(crate) broken: Vec<Finding>,
 }
 
-impl Given {
-    fn read(context: &Context, args: &[OsString]) -> Result<Self, Failure> {
-        let wanted = Wanted {
-            beginning: BEGINNING,
-            name: "a receipt",
-            several: "receipts",
-            limit: MAX_TEXT_BYTES,
-            find: |text: &str| find_receipts(text).map_err(|error| error.to_string()),
+impl<S: Stated> Given<S> {
+    pub(crate) fn read(context: &Context, args: &[OsString]) -> Result<Self, Failure> {
+        let kind = S::KIND;
+        let (name, several) = match kind {
+            LineKind::Receipt => ("a receipt", "receipts"),
+            LineKind::Ready => ("a ready line", "ready lines"),
         };
-        let mut given = Self::default();
+        let wanted = Wanted {
+            beginning: kind.beginning(),
+            name,
+            several,
+            limit: MAX_TEXT_BYTES,
+            find: |text: &str| line::find::<S>(text).map_err(|error| error.to_string()),
+        };
+        let mut given = Self {
+            lines: Vec::new(),
+            broken: Vec::new(),
+        };
         for text in pasted::read(context, args, &wanted)? {
             if text.found.is_empty() {
-                given.broken.push(without_receipts(&text.source));
+                given.broken.push(without_lines(&text.source, kind));
             }
             for result in text.found {
                 match result {
-                    Ok(receipt) => given.receipts.push(receipt),
+                    Ok(line) => given.lines.push(line),
                     Err(broken) => given.broken.push(broken_finding(&text.source, &broken)),
                 }
             }
         }
         Ok(given)
-    }
-}
-
-/// A text that was given and changes nothing.
-fn without_receipts(source: &str) -> Finding {
-    Finding {
-        check: "receipt-text",
-        weight: Weight::Note,
-        subject: source.to_owned(),
-        seen: "no receipt in it".to_owned(),
-        expected: format!("receipts, which begin with {BEGINNING}"),
-        advice: "look whether this is the right file and whether the chat was copied as text"
-            .to_owned(),
     }
 }
 

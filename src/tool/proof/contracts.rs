@@ -19,6 +19,7 @@ impl Contracts {
     pub(crate) fn of(verb: &Verb) -> Self {
         let args = match verb {
             Verb::Plan(args) | Verb::Run(args) => Some(&args.execution),
+            Verb::Ready(args) => Some(&args.ceremony.execution),
             Verb::Verify(args) => Some(&args.execution),
             Verb::Receipt(args) => Some(&args.execution),
             Verb::Confirm(args) => Some(&args.execution),

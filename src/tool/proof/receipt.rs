@@ -14,9 +14,8 @@ use charon_files::cluster::CharonVersion;
 use charon_files::keys::k1::EnrKey;
 use charon_proof::cluster::Cluster;
 use charon_proof::confirm::{Confirmation, Own, ReceiptDocument, confirm, time_text};
-use charon_proof::receipt::{
-    CharonImage, RanWith, Receipt, Statement, StatementError, find_receipts,
-};
+use charon_proof::line::StatementError;
+use charon_proof::receipt::{CharonImage, RanWith, Receipt, Statement, find_receipts};
 use charon_proof::verify::Verified;
 
 #[derive(Serialize)]

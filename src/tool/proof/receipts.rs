@@ -2,10 +2,11 @@
 //!
 //! ```text
 //! <state dir>/receipts/<lock hash>.txt    receipts of the operators of this lock, one a line
+//!             ready/<definition hash>.txt ready lines of the operators of this definition, likewise
 //!             proved-keystores.json       which keystores were proved before, see [`charon_proof::proofs`]
 //! ```
 //!
-//! Neither is believed for being there: receipts are checked against the lock each time, the record against the ENR key.
+//! Neither is believed for being there: receipts and ready lines are checked against lock or definition each time, the record against the ENR key.
 //! Both are replaced whole. Writing expects the caller to hold the directory's guard; reading does not.
 
 use std::path::{Path, PathBuf};
@@ -13,17 +14,20 @@ use std::path::{Path, PathBuf};
 use crate::machine::datadir::{self, Layout};
 use crate::machine::files::{FileError, Folder};
 use crate::machine::read::{self, Limit, ReadError};
-use charon_files::cluster::LockHash;
+use charon_files::cluster::{DefinitionHash, LockHash};
+use charon_proof::line::{Signed, Stated};
 use charon_proof::proofs::MAX_RECORD_BYTES;
+use charon_proof::ready::ReadyLine;
 use charon_proof::receipt::Receipt;
 
 const RECEIPTS_DIR: &str = "receipts";
+const READY_DIR: &str = "ready";
 const PROVED_FILE: &str = "proved-keystores.json";
 
-/// Three receipts of each of 256 operators, at most 492 characters each, take 380 KiB.
-const RECEIPTS: Limit = Limit {
+/// Three lines of each of 256 operators, at most 500 characters each, take 384 KiB.
+const LINES: Limit = Limit {
     bytes: 1 << 20,
-    what: "kept receipts",
+    what: "kept receipts or ready lines",
 };
 
 const PROVED: Limit = Limit {
@@ -40,14 +44,30 @@ fn name(lock_hash: &LockHash) -> String {
     format!("{}.txt", hex::encode(lock_hash.as_bytes()))
 }
 
+fn ready_name(definition_hash: &DefinitionHash) -> String {
+    format!("{}.txt", hex::encode(definition_hash.as_bytes()))
+}
+
 /// The text with the receipts for a lock; empty if none are kept.
 ///
 /// # Errors
 /// If there is something else in its place, or it cannot be read.
 pub fn read(layout: &Layout, lock_hash: &LockHash) -> Result<String, ReadError> {
-    let relative = Path::new(RECEIPTS_DIR).join(name(lock_hash));
-    match read::read_in(layout.state_dir(), &relative, RECEIPTS) {
-        // What is not ASCII is no part of a receipt of ours.
+    read_lines(layout, RECEIPTS_DIR, &name(lock_hash))
+}
+
+/// The text with the ready lines for a definition; empty if none are kept.
+///
+/// # Errors
+/// If there is something else in its place, or it cannot be read.
+pub fn read_ready(layout: &Layout, definition_hash: &DefinitionHash) -> Result<String, ReadError> {
+    read_lines(layout, READY_DIR, &ready_name(definition_hash))
+}
+
+fn read_lines(layout: &Layout, dir: &str, name: &str) -> Result<String, ReadError> {
+    let relative = Path::new(dir).join(name);
+    match read::read_in(layout.state_dir(), &relative, LINES) {
+        // What is not ASCII is no part of a line of ours.
         Ok(bytes) => Ok(String::from_utf8_lossy(&bytes).into_owned()),
         Err(error) if error.is_missing() => Ok(String::new()),
         Err(error) => Err(error),
@@ -83,15 +103,30 @@ fn locks(layout: &Layout) -> Vec<LockHash> {
 /// # Errors
 /// If the operating system refuses or fails; then those that were kept before still are.
 pub fn write(layout: &Layout, lock_hash: &LockHash, receipts: &[Receipt]) -> Result<(), FileError> {
-    let text: String = receipts
-        .iter()
-        .map(|receipt| format!("{receipt}\n"))
-        .collect();
-    datadir::state_folder(layout, RECEIPTS_DIR)?.write(
-        &name(lock_hash),
-        text.as_bytes(),
-        layout.owner()?,
-    )
+    write_lines(layout, RECEIPTS_DIR, &name(lock_hash), receipts)
+}
+
+/// Keeps exactly these ready lines for a definition. The state directory must exist. Expects the caller to hold the guard
+/// of ready lines.
+///
+/// # Errors
+/// If the operating system refuses or fails; then those that were kept before still are.
+pub fn write_ready(
+    layout: &Layout,
+    definition_hash: &DefinitionHash,
+    lines: &[ReadyLine],
+) -> Result<(), FileError> {
+    write_lines(layout, READY_DIR, &ready_name(definition_hash), lines)
+}
+
+fn write_lines<S: Stated>(
+    layout: &Layout,
+    dir: &str,
+    name: &str,
+    lines: &[Signed<S>],
+) -> Result<(), FileError> {
+    let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
+    datadir::state_folder(layout, dir)?.write(name, text.as_bytes(), layout.owner()?)
 }
 
 /// The record of proved keystores as it lies there; `None` if there is none.

@@ -242,7 +242,7 @@ fn the_operators_own_other_statements_are_accepted_only_where_they_hold() {
 }
 
 /// The same bytes with a length that fits.
-fn resized(mut bytes: Vec<u8>) -> Vec<u8> {
+pub(crate) fn resized(mut bytes: Vec<u8>) -> Vec<u8> {
     let length = u16::try_from(bytes.len()).unwrap();
     bytes[1..3].copy_from_slice(&length.to_be_bytes());
     bytes

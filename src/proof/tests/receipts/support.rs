@@ -150,9 +150,9 @@ impl Group {
 
 const ALPHABET: &str = "qpzry9x8gf2tvdw0s3jn54khce6mua7l";
 
-/// The bytes of a receipt, checksum included, whether or not it is right.
+/// The bytes of a line, checksum included, whether or not it is right.
 pub(crate) fn decode(text: &str) -> Vec<u8> {
-    let body = text.strip_prefix("dkgreceipt1").unwrap();
+    let (_, body) = text.split_once('1').unwrap();
     let bits: String = body
         .strip_suffix('1')
         .unwrap()
@@ -170,11 +170,16 @@ pub(crate) fn decode(text: &str) -> Vec<u8> {
         .collect()
 }
 
-/// A line from these bytes, the last four replaced by the right checksum.
-pub(crate) fn armour(mut bytes: Vec<u8>) -> String {
+/// A receipt from these bytes, the last four replaced by the right checksum.
+pub(crate) fn armour(bytes: Vec<u8>) -> String {
+    armour_as("receipt", bytes)
+}
+
+/// A line of a kind from these bytes, the last four replaced by the right checksum.
+pub(crate) fn armour_as(kind: &str, mut bytes: Vec<u8>) -> String {
     let content = bytes.len() - 4;
     let checksum = Sha256::new()
-        .chain_update("charon-dkg receipt checksum\n")
+        .chain_update(format!("charon-dkg {kind} checksum\n"))
         .chain_update(&bytes[..content])
         .finalize();
     bytes[content..].copy_from_slice(&checksum[..4]);
@@ -188,5 +193,5 @@ pub(crate) fn armour(mut bytes: Vec<u8>) -> String {
         .map(|char| usize::from_str_radix(str::from_utf8(char).unwrap(), 2).unwrap())
         .map(|value| char::from(ALPHABET.as_bytes()[value]))
         .collect();
-    format!("dkgreceipt1{body}1")
+    format!("dkg{kind}1{body}1")
 }

@@ -1,17 +1,12 @@
-//! How a receipt survives a chat: an alphabet that no chat touches, a beginning and an end, and a reader that looks past
+//! How a line survives a chat: an alphabet that no chat touches, a beginning and an end, and a reader that looks past
 //! everything that chats put around and into a line.
 
 use std::collections::HashSet;
 
-use charon_files::cluster::NodeIndex;
-
-use super::Receipt;
 use super::wire::{self, FORMAT, Malformed};
+use super::{Broken, LineError, LineKind, Signed, Stated, TooMuch};
 
-/// How every receipt begins, in whatever case. The 1 is not in the alphabet, so this never stands inside of one.
-pub const BEGINNING: &str = "dkgreceipt1";
-const BEGIN: &[u8] = BEGINNING.as_bytes();
-/// How every receipt ends: not in the alphabet either.
+/// How every line ends: not in the alphabet, as the last letter of every beginning.
 const END: u8 = b'1';
 
 /// The alphabet of bech32 (BIP-173): digits and lower-case letters without 1, b, i and o, which people mix up. It has none
@@ -19,95 +14,21 @@ const END: u8 = b'1';
 /// keyboards write the first letter of a message large.
 const ALPHABET: &[u8; 32] = b"qpzry9x8gf2tvdw0s3jn54khce6mua7l";
 
-/// Longest receipt in characters.
-pub const MAX_RECEIPT_CHARS: usize = BEGIN.len() + chars_for(wire::MAX_BYTES) + 1;
-
 /// Longest text that is searched, in bytes: years of a group's chat.
 pub const MAX_TEXT_BYTES: usize = 8 << 20;
 
-/// Most receipts, broken ones included, that are taken from one text: sixteen from each operator of the largest cluster.
-const MAX_FOUND: usize = 4096;
+/// Most lines of one kind, broken ones included, that are taken from one text: sixteen from each operator of the largest cluster.
+pub(super) const MAX_FOUND: usize = 4096;
 
-const _: () = assert!(
-    MAX_RECEIPT_CHARS <= 500,
-    "a receipt is short enough for every chat"
-);
-
-/// What is wrong with a text that should be a receipt.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, thiserror::Error)]
-pub enum ReceiptError {
-    /// There is no receipt in it, or more than one.
-    #[error("no receipt; one begins with dkgreceipt1 and ends with 1")]
-    NotAReceipt,
-    /// Characters are missing, mostly at the end.
-    #[error("a clipped receipt: only {seen}{} characters are here", of(.expected))]
-    Clipped {
-        /// Characters that are here, beginning and end included.
-        seen: usize,
-        /// Characters that it should have, if enough is here to tell.
-        expected: Option<usize>,
-    },
-    /// There are more characters than there should be.
-    #[error("a receipt with {seen} characters, expected {expected}")]
-    TooLong {
-        /// Characters that are here, beginning and end included.
-        seen: usize,
-        /// Characters that it should have.
-        expected: usize,
-    },
-    /// A letter or digit that no receipt contains.
-    #[error("an altered receipt: character {position} is {character:?}, which no receipt contains")]
-    Stray {
-        /// Which one, counted from 1 at the beginning of the receipt.
-        position: usize,
-        /// The character.
-        character: char,
-    },
-    /// The checksum is wrong: at least one character is not what it was.
-    #[error("an altered receipt: at least one character is not what it was")]
-    Altered,
-    /// A complete receipt of a format that this program does not know.
-    #[error("a receipt of format {0}; this program reads format {FORMAT}")]
-    OtherFormat(u8),
-    /// Complete and unaltered, and yet not what this program writes.
-    #[error("not a receipt as this program writes it: {0} is wrong")]
-    Malformed(&'static str),
-}
-
-fn of(expected: &Option<usize>) -> String {
-    expected.map_or_else(String::new, |count| format!(" of {count}"))
-}
-
-/// Something in a text that begins like a receipt and is none.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Broken {
-    /// The line on which it begins, counted from 1.
-    pub line: usize,
-    /// The node that it claims to be of, and the number of operators; never to be relied on.
-    pub claim: Option<(NodeIndex, usize)>,
-    /// What is wrong.
-    pub error: ReceiptError,
-}
-
-/// A text that is not searched.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum TooMuch {
-    /// Longer than [`MAX_TEXT_BYTES`].
-    #[error("a text of {0} bytes, expected at most {MAX_TEXT_BYTES}")]
-    Text(usize),
-    /// More receipts than all operators of the largest cluster write.
-    #[error("more than {MAX_FOUND} receipts in one text")]
-    Receipts,
-}
-
-const fn chars_for(bytes: usize) -> usize {
+pub(super) const fn chars_for(bytes: usize) -> usize {
     (bytes * 8).div_ceil(5)
 }
 
 /// The line to paste.
-pub(super) fn armour(bytes: &[u8]) -> String {
-    let mut text = Vec::with_capacity(BEGIN.len() + chars_for(bytes.len()) + 1);
-    text.extend(BEGIN);
+pub(super) fn armour(kind: LineKind, bytes: &[u8]) -> String {
+    let begin = kind.beginning().as_bytes();
+    let mut text = Vec::with_capacity(begin.len() + chars_for(bytes.len()) + 1);
+    text.extend(begin);
     text.extend(encode(bytes));
     text.push(END);
     text.into_iter().map(char::from).collect()
@@ -231,11 +152,11 @@ impl<'a> Letters<'a> {
         self.from(index).get(..=more).unwrap_or_default()
     }
 
-    fn find(&self, from: usize) -> Option<usize> {
+    fn find(&self, begin: &[u8], from: usize) -> Option<usize> {
         let at = self
             .from(from)
-            .windows(BEGIN.len())
-            .position(|word| word == BEGIN)?;
+            .windows(begin.len())
+            .position(|word| word == begin)?;
         Some(from + at)
     }
 }
@@ -248,63 +169,70 @@ const fn is_invisible(c: char) -> bool {
     )
 }
 
-/// Every receipt in a text: one receipt, many on one line, or a whole chat log. Each is given once, in the order in which
-/// they first appear, and so is what only looks like one. A clipped copy of a receipt that is also there in full, as
+/// Every line of one kind in a text: one, many on one line, or a whole chat log. Each is given once, in the order in which
+/// they first appear, and so is what only looks like one. A clipped copy of a line that is also there in full, as
 /// replies quote it, is left out.
 ///
 /// # Errors
-/// If the text is too long, or there are more receipts in it than any cluster has use for.
-pub fn find_receipts(text: &str) -> Result<Vec<Result<Receipt, Broken>>, TooMuch> {
+/// If the text is too long, or there are more lines in it than any cluster has use for.
+pub fn find<S: Stated>(text: &str) -> Result<Vec<Result<Signed<S>, Broken>>, TooMuch> {
+    let begins = S::KIND.beginning().as_bytes();
     let letters = Letters::of(text)?;
     let mut found = Vec::new();
     let mut whole: HashSet<&[u8]> = HashSet::new();
     let (mut line, mut counted) = (1, 0);
     let mut at = 0;
-    while let Some(begin) = letters.find(at) {
-        let body = begin + BEGIN.len();
+    while let Some(begin) = letters.find(begins, at) {
+        let body = begin + begins.len();
         at = body;
         let chars = letters.from(body);
-        match read(chars) {
-            Ok((receipt, length)) => {
+        match read::<S>(chars) {
+            Ok((line, length)) => {
                 at = body + length;
                 if whole.insert(chars.get(..length).unwrap_or_default()) {
-                    found.push(Ok(receipt));
+                    found.push(Ok(line));
                 }
             }
             Err(fault) => {
                 let start = decode_start::<{ wire::CLAIM_BYTES }>(chars);
                 let claim = start.as_deref().and_then(wire::claim);
-                // "The DKG receipt 1" and "it begins with dkgreceipt1" are no broken receipts.
+                // "The DKG receipt 1" and "it begins with dkgreceipt1" are no broken lines.
                 let word = letters.word(begin);
-                if claim.is_none() && word.len() <= BEGIN.len() {
+                if claim.is_none() && word.len() <= begins.len() {
                     continue;
                 }
                 let error = match fault {
-                    Fault::Stray(index) => ReceiptError::Stray {
-                        position: BEGIN.len() + index + 1,
+                    Fault::Stray(index) => LineError::Stray {
+                        position: begins.len() + index + 1,
                         character: letters.character(body + index),
                     },
                     Fault::Other(error) => error,
                 };
                 line += letters.breaks(counted, letters.place(begin));
                 counted = letters.place(begin);
-                found.push(Err((word, Broken { line, claim, error })));
+                let broken = Broken {
+                    kind: S::KIND,
+                    line,
+                    claim,
+                    error,
+                };
+                found.push(Err((word, broken)));
             }
         }
         if found.len() > MAX_FOUND {
-            return Err(TooMuch::Receipts);
+            return Err(TooMuch::Lines(S::KIND));
         }
     }
     let mut known = HashSet::new();
-    let is_quoted = |word: &[u8], error: &ReceiptError| {
-        let start = word.get(BEGIN.len()..).unwrap_or_default();
-        matches!(error, ReceiptError::Clipped { .. })
+    let is_quoted = |word: &[u8], error: &LineError| {
+        let start = word.get(begins.len()..).unwrap_or_default();
+        matches!(error, LineError::Clipped { .. })
             && whole.iter().any(|whole| whole.starts_with(start))
     };
     Ok(found
         .into_iter()
         .filter_map(|result| match result {
-            Ok(receipt) => Some(Ok(receipt)),
+            Ok(line) => Some(Ok(line)),
             Err((word, broken)) => (!is_quoted(word, &broken.error)
                 && known.insert((broken.claim, broken.error.clone())))
             .then_some(Err(broken)),
@@ -315,23 +243,24 @@ pub fn find_receipts(text: &str) -> Result<Vec<Result<Receipt, Broken>>, TooMuch
 enum Fault {
     /// The letter at this index of the body is not of the alphabet.
     Stray(usize),
-    Other(ReceiptError),
+    Other(LineError),
 }
 
-impl From<ReceiptError> for Fault {
-    fn from(error: ReceiptError) -> Self {
+impl From<LineError> for Fault {
+    fn from(error: LineError) -> Self {
         Self::Other(error)
     }
 }
 
 impl From<Malformed> for Fault {
     fn from(Malformed(what): Malformed) -> Self {
-        Self::Other(ReceiptError::Malformed(what))
+        Self::Other(LineError::Malformed(what))
     }
 }
 
-/// Reads what follows the beginning of a receipt, to the end of the text. Gives the receipt and the length of its body.
-fn read(chars: &[u8]) -> Result<(Receipt, usize), Fault> {
+/// Reads what follows the beginning of a line, to the end of the text. Gives the line and the length of its body.
+fn read<S: Stated>(chars: &[u8]) -> Result<(Signed<S>, usize), Fault> {
+    let begin = S::KIND.beginning().len();
     let in_alphabet = chars
         .iter()
         .position(|char| value_of(*char).is_none())
@@ -340,63 +269,67 @@ fn read(chars: &[u8]) -> Result<(Receipt, usize), Fault> {
         let too_short =
             chars.len() < chars_for(wire::HEADER_BYTES) || chars.get(in_alphabet) == Some(&END);
         return Err(if too_short {
-            Fault::Other(ReceiptError::Clipped {
-                seen: BEGIN.len() + in_alphabet,
+            Fault::Other(LineError::Clipped {
+                seen: begin + in_alphabet,
                 expected: None,
             })
         } else {
             Fault::Stray(in_alphabet)
         });
     };
-    let (format, bytes) = wire::header(&start).ok_or(ReceiptError::Altered)?;
-    let plausible = format != FORMAT || (wire::MIN_BYTES..=wire::MAX_BYTES).contains(&bytes);
+    let (format, bytes) = wire::header(&start).ok_or(LineError::Altered)?;
+    let plausible = format != FORMAT || (S::MIN_BYTES..=S::MAX_BYTES).contains(&bytes);
     if format == 0 || bytes < wire::HEADER_BYTES || !plausible {
-        return Err(ReceiptError::Altered.into());
+        return Err(LineError::Altered.into());
     }
     let expected = chars_for(bytes);
     if let Some(body) = chars.get(..expected)
         && let Some(decoded) = decode(body)
         && decoded.len() == bytes
-        && wire::checksum_is_right(&decoded)
+        && wire::checksum_is_right(S::KIND, &decoded)
     {
         if format != FORMAT {
-            return Err(ReceiptError::OtherFormat(format).into());
+            return Err(LineError::OtherFormat(format).into());
         }
         return Ok((wire::decode(&decoded)?, expected));
     }
-    Err(why_not(chars, in_alphabet, expected))
+    Err(why_not(begin, chars, in_alphabet, expected))
 }
 
 /// Why a body that should have so many characters is none.
-fn why_not(chars: &[u8], in_alphabet: usize, expected: usize) -> Fault {
-    let whole = |body: usize| BEGIN.len() + body + 1;
+fn why_not(begin: usize, chars: &[u8], in_alphabet: usize, expected: usize) -> Fault {
+    let whole = |body: usize| begin + body + 1;
     if chars.get(expected) == Some(&END) {
         // Nothing is missing.
         return if in_alphabet < expected {
             Fault::Stray(in_alphabet)
         } else {
-            ReceiptError::Altered.into()
+            LineError::Altered.into()
         };
     }
     let end = chars.iter().position(|char| *char == END);
-    // The end that was found may belong to the beginning of the next receipt.
-    let end = end.filter(|end| !chars.get(..=*end).unwrap_or_default().ends_with(BEGIN));
+    // The end that was found may belong to the beginning of the next line, of whatever kind.
+    let end = end.filter(|end| {
+        let upto = chars.get(..=*end).unwrap_or_default();
+        let begins = LineKind::ALL.map(|kind| upto.ends_with(kind.beginning().as_bytes()));
+        !begins.contains(&true)
+    });
     match end {
         Some(end) if end > expected && in_alphabet < expected => Fault::Stray(in_alphabet),
-        Some(end) if end > expected => ReceiptError::TooLong {
+        Some(end) if end > expected => LineError::TooLong {
             seen: whole(end),
             expected: whole(expected),
         }
         .into(),
-        Some(end) if in_alphabet == end => ReceiptError::Clipped {
+        Some(end) if in_alphabet == end => LineError::Clipped {
             seen: whole(end),
             expected: Some(whole(expected)),
         }
         .into(),
-        None if in_alphabet >= expected => ReceiptError::Altered.into(),
-        // Foreign letters come with the text that follows a clipped receipt.
-        Some(_) | None => ReceiptError::Clipped {
-            seen: BEGIN.len() + in_alphabet,
+        None if in_alphabet >= expected => LineError::Altered.into(),
+        // Foreign letters come with the text that follows a clipped line.
+        Some(_) | None => LineError::Clipped {
+            seen: begin + in_alphabet,
             expected: Some(whole(expected)),
         }
         .into(),

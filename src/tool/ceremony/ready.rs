@@ -1,0 +1,405 @@
+//! `ready`: this node's ready line after a whole preflight, and what the lines of all operators amount to.
+
+use serde::Serialize;
+use url::Url;
+
+use crate::ceremony::definition_source::{self, FoundDefinition, NoDefinition};
+use crate::ceremony::facts::{self, Observed};
+use crate::ceremony::pins;
+use crate::ceremony::plan::{self, EngineFact, EnrKeyFact, Plan};
+use crate::cli::ReadyArgs;
+use crate::context::Context;
+use crate::error::{Failure, Kind};
+use crate::failures;
+use crate::machine::datadir::{self, Layout};
+use crate::machine::guard;
+use crate::place;
+use crate::proof::confirm::Given;
+use crate::proof::receipts;
+use crate::report;
+use charon_files::cluster::NodeIndex;
+use charon_files::finding::Weight;
+use charon_files::keys::k1::EnrKey;
+use charon_proof::cluster::Operators;
+use charon_proof::confirm::time_text;
+use charon_proof::readiness::{Group, Readiness, StatementDocument, weigh};
+use charon_proof::ready::{EngineKind, List, Processor, ReadyLine, Statement, find_ready_lines};
+use charon_proof::receipt::CharonImage;
+
+/// Flags of `charon dkg` that every operator must give alike: who waits shorter than the others ends the ceremony for all,
+/// and features are what nodes speak to each other. Of the rest some are each node's own, and some are secrets.
+const SHARED_FLAGS: [&str; 4] = [
+    "timeout",
+    "feature-set",
+    "feature-set-enable",
+    "feature-set-disable",
+];
+
+#[derive(Serialize)]
+struct Document {
+    schema: &'static str,
+    text: String,
+    statement: StatementDocument,
+}
+
+pub(crate) async fn ready(context: &Context, args: &ReadyArgs) -> Result<(), Failure> {
+    if args.lines.is_empty() && !args.bundle {
+        say_ready(context, args).await
+    } else {
+        collect(context, args).await
+    }
+}
+
+/// Looks at everything as `plan` does, and signs what it found.
+async fn say_ready(context: &Context, args: &ReadyArgs) -> Result<(), Failure> {
+    let layout = context.layout()?;
+    place::look(&layout)?;
+    facts::check_nothing_under_way(&layout)?;
+    let observed = facts::observe(context, &layout, &args.ceremony).await?;
+    observed.settle(context).await;
+    let plan = facts::plan(&observed)?;
+    let statement = state(&observed, &plan).await?;
+    let unexpected = |reason: String| Failure::new(Kind::Unexpected, reason);
+    let key = facts::enr_key(&layout)
+        .map_err(unexpected)?
+        .ok_or_else(|| unexpected("the ENR key is gone".to_owned()))?;
+    let line = ReadyLine::sign(statement, &key)
+        .map_err(|error| unexpected(format!("no ready line for this: {error}")))?;
+    for note in &plan.notes {
+        context.say(report::findings_text(std::slice::from_ref(note)).trim_end());
+    }
+    if let Some(found) = &observed.definition {
+        keep(&layout, &operators(found)?, std::slice::from_ref(&line))?;
+    }
+    context.result(
+        &format!("{line}\n"),
+        &Document {
+            schema: "charon-dkg.ready/1",
+            text: line.to_string(),
+            statement: StatementDocument::of(line.statement()),
+        },
+    )?;
+    context.say("paste this line into the group's chat; there is nothing secret in it");
+    context.say(&format!(
+        "then save the chat as a file: `{} ready FILE` shows who else is ready",
+        context.spelling
+    ));
+    Ok(())
+}
+
+/// With what this plan is about to start a ceremony, signed by nobody yet.
+///
+/// # Errors
+/// If the engine falls silent, or the plan is for something that no line can state.
+pub(crate) async fn state(observed: &Observed, plan: &Plan) -> Result<Statement, Failure> {
+    let unexpected = |what: &str| Failure::new(Kind::Unexpected, what);
+    let (Some(found), Some(engine)) = (&observed.definition, &observed.engine) else {
+        return Err(unexpected("a plan without engine or definition"));
+    };
+    let machine = engine.facts().await.map_err(failures::engine)?;
+    let processor = machine.os_arch.rsplit('/').next().unwrap_or_default();
+    let engine = match &observed.facts.engine {
+        EngineFact::Ready { mode, .. } => EngineKind::by_name(mode),
+        EngineFact::Unreachable { .. } | EngineFact::Remote(_) | EngineFact::WrongOwner { .. } => {
+            None
+        }
+    };
+    let is_backed_up = match &observed.facts.enr_key {
+        EnrKeyFact::Found { backed_up, .. } => *backed_up,
+        EnrKeyFact::Missing | EnrKeyFact::Unusable(_) => false,
+    };
+    let relays: Vec<String> = if observed.request.relays.is_empty() {
+        let own = pins::default_relays(&plan.charon_version);
+        own.iter().map(|url| public_url(url)).collect()
+    } else {
+        let given = observed.request.relays.iter();
+        given.map(|url| public_url(url)).collect()
+    };
+    let flags = shared_flags(&observed.request.charon_flags);
+    Ok(Statement {
+        node: NodeIndex::new(plan.node_index),
+        operators: u16::try_from(plan.operators)
+            .map_err(|_| unexpected("more operators than a line can state"))?,
+        definition_hash: found.definition_hash,
+        time: now(),
+        charon_image: CharonImage::parse(&plan.container.image)
+            .ok_or_else(|| unexpected("an image without a digest"))?,
+        charon_version: plan.charon_version.clone(),
+        program_version: env!("CARGO_PKG_VERSION").to_owned(),
+        relays: List::of(relays.iter().map(String::as_str)),
+        flags: List::of(flags.iter().map(String::as_str)),
+        engine: engine.ok_or_else(|| unexpected("an engine of an unknown kind"))?,
+        processor: Processor::by_name(processor),
+        is_backed_up,
+    })
+}
+
+/// A relay's URL without what may be a password, spelled in one way.
+fn public_url(text: &str) -> String {
+    let Ok(mut url) = Url::parse(text) else {
+        return text.to_owned();
+    };
+    if !url.has_host() {
+        return text.to_owned();
+    }
+    url.set_query(None);
+    url.set_fragment(None);
+    // A URL with a host has room for both.
+    url.set_username("").ok();
+    url.set_password(None).ok();
+    url.as_str().trim_end_matches('/').to_owned()
+}
+
+fn shared_flags(charon_flags: &[String]) -> Vec<String> {
+    SHARED_FLAGS
+        .iter()
+        .flat_map(|name| {
+            let values = plan::flag_values(charon_flags, name);
+            values
+                .into_iter()
+                .map(move |value| format!("--{name}={value}"))
+        })
+        .collect()
+}
+
+fn now() -> u64 {
+    u64::try_from(jiff::Timestamp::now().as_second()).unwrap_or(0)
+}
+
+/// The lines that were given and those that are kept, as a table.
+async fn collect(context: &Context, args: &ReadyArgs) -> Result<(), Failure> {
+    let given = Given::<Statement>::read(context, &args.lines)?;
+    let layout = context.layout()?;
+    let asked = args.ceremony.definition.as_deref();
+    let found = found_definition(definition_source::find(context, &layout, asked).await)?;
+    let operators = operators(&found)?;
+    let this = this_node(&layout, &operators);
+    let mut lines = given.lines;
+    if this.is_some() {
+        lines = keep(&layout, &operators, &lines)?;
+    }
+    let group = weigh(&operators, &lines, None, now());
+    let document = group.document(&given.broken);
+    let bundle = group.bundle();
+    let text = match (&bundle, args.bundle) {
+        (Some(bundle), true) => bundle.clone(),
+        // Whoever wants the bundle in a file wants no table there.
+        (None, true) => String::new(),
+        (_, false) => table(&group, this),
+    };
+    context.result(&text, &document)?;
+    let mut findings = group.findings();
+    findings.extend(given.broken);
+    if group.is_complete() {
+        if !findings.is_empty() {
+            context.say(report::findings_text(&findings).trim_end());
+        }
+        return Ok(());
+    }
+    let mut failure =
+        Failure::new(Kind::VerificationFailed, group.summary()).with_findings(findings);
+    let is_missing = |line: &_| matches!(line, Readiness::Missing);
+    if group
+        .operators()
+        .iter()
+        .any(|line| is_missing(&line.status))
+    {
+        failure = failure.hint(format!(
+            "ask whoever is missing to run `{me} ready` and to paste the line; then `{me} ready` with it, or with the whole chat log",
+            me = context.spelling
+        ));
+    }
+    Err(failure.hint("start when everybody is ready: what differs ends the ceremony for all"))
+}
+
+/// A definition that may be used.
+///
+/// # Errors
+/// [`Kind::Usage`] where there is none, [`Kind::VerificationFailed`] where it is not one to rely on.
+pub(crate) fn found_definition(
+    found: Result<FoundDefinition, NoDefinition>,
+) -> Result<FoundDefinition, Failure> {
+    match found {
+        Ok(found) => {
+            let is_sound = found.findings.iter().all(|it| it.weight == Weight::Note);
+            if is_sound {
+                return Ok(found);
+            }
+            Err(Failure::new(
+                Kind::VerificationFailed,
+                format!("{} did not pass", found.source),
+            )
+            .with_findings(found.findings))
+        }
+        Err(NoDefinition::Missing(looked)) => Err(Failure::new(
+            Kind::Usage,
+            format!("no cluster definition in {looked}"),
+        )
+        .hint("give it with --definition FILE or --definition https://…")),
+        Err(NoDefinition::Unusable { reason, advice }) => {
+            Err(Failure::new(Kind::Usage, reason).hint(advice))
+        }
+    }
+}
+
+/// Who the operators of a definition are.
+///
+/// # Errors
+/// Where an ENR is missing.
+pub(crate) fn operators(found: &FoundDefinition) -> Result<Operators, Failure> {
+    Operators::of(&found.definition, found.definition_hash).ok_or_else(|| {
+        Failure::new(
+            Kind::Refused,
+            format!("{} does not name one ENR for each operator", found.source),
+        )
+        .hint("wait until every operator has given an ENR, and ask the coordinator for the definition again")
+    })
+}
+
+/// The operator whose key lies here, if it is one of them.
+fn this_node(layout: &Layout, operators: &Operators) -> Option<NodeIndex> {
+    let key: EnrKey = facts::enr_key(layout).ok().flatten()?;
+    operators.node_of(&key.public_key())
+}
+
+/// The lines that are kept for a definition. What is damaged among them is as good as missing.
+///
+/// # Errors
+/// If there are some and they cannot be read.
+pub(crate) fn kept(layout: &Layout, operators: &Operators) -> Result<Vec<ReadyLine>, Failure> {
+    let text = receipts::read_ready(layout, &operators.definition_hash())
+        .map_err(|error| Failure::new(Kind::Unexpected, error.to_string()))?;
+    let found = find_ready_lines(&text).unwrap_or_default();
+    Ok(found.into_iter().filter_map(Result::ok).collect())
+}
+
+/// Keeps these lines beside those that are kept, and gives all of them. `run` may be waiting with the directory's guard, so
+/// the lines have one of their own.
+fn keep(
+    layout: &Layout,
+    operators: &Operators,
+    lines: &[ReadyLine],
+) -> Result<Vec<ReadyLine>, Failure> {
+    if lines.is_empty() {
+        return kept(layout, operators);
+    }
+    datadir::create_state_dir(layout).map_err(failures::state_dir)?;
+    let _guard = guard::claim_ready_lines(layout).map_err(failures::guard)?;
+    let mut all = kept(layout, operators)?;
+    all.extend_from_slice(lines);
+    let group = weigh(operators, &all, None, now());
+    receipts::write_ready(layout, &operators.definition_hash(), group.evidence())
+        .map_err(failures::file)?;
+    // Forged lines and strangers are told once, and not kept.
+    Ok(all)
+}
+
+/// The table for people.
+pub(crate) fn table(group: &Group, this: Option<NodeIndex>) -> String {
+    let operators = group.operators();
+    let mut text = format!("definition_hash {}\n", group.definition_hash());
+    let width = operators.iter().map(|line| line.address.len()).max();
+    let width = width.unwrap_or(0).max("unsigned".len());
+    text.push_str(&format!(
+        "{:<9} {:<width$} {:<17} {}\n",
+        "operator", "address", "ready", "what"
+    ));
+    for line in operators {
+        let address = if line.address.is_empty() {
+            "unsigned"
+        } else {
+            &line.address
+        };
+        let what = match (line.status, &line.statement) {
+            (Readiness::Ready, Some(statement)) => described(statement),
+            (
+                Readiness::Ready
+                | Readiness::Missing
+                | Readiness::WrongKey
+                | Readiness::OtherDefinition
+                | Readiness::ContradictsDefinition
+                | Readiness::OtherRelease
+                | Readiness::OtherImage
+                | Readiness::OtherRelays
+                | Readiness::OtherFlags
+                | Readiness::TooOld
+                | Readiness::ClockAhead,
+                _,
+            ) => line
+                .findings
+                .first()
+                .map_or_else(String::new, |finding| finding.seen.clone()),
+        };
+        let mine = if this == Some(line.node) {
+            " (this node)"
+        } else {
+            ""
+        };
+        text.push_str(&format!(
+            "{:<9} {:<width$} {:<17} {}{mine}\n",
+            format!("{} of {}", line.node.position() + 1, operators.len()),
+            report::clean(address),
+            line.status.text(),
+            report::clean(&what),
+        ));
+    }
+    text.push_str(&group.summary());
+    text.push('\n');
+    text
+}
+
+/// `2026-11-28T03:00:00Z, charon v1.10.3, rootful on amd64`.
+fn described(statement: &Statement) -> String {
+    format!(
+        "{}, charon {}, {} on {}",
+        time_text(statement.time),
+        statement.charon_version,
+        statement.engine.name(),
+        statement.processor.name()
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_relay_is_spelled_in_one_way_and_without_passwords() {
+        for (given, stated) in [
+            ("https://0.relay.obol.tech", "https://0.relay.obol.tech"),
+            (
+                "HTTPS://0.Relay.obol.tech:443/",
+                "https://0.relay.obol.tech",
+            ),
+            ("http://relay:3640/enr", "http://relay:3640/enr"),
+            (
+                "https://me:secret@relay.x/?key=secret#secret",
+                "https://relay.x",
+            ),
+            (
+                "/ip4/1.2.3.4/tcp/3610/p2p/16Uiu2",
+                "/ip4/1.2.3.4/tcp/3610/p2p/16Uiu2",
+            ),
+            ("relay", "relay"),
+        ] {
+            assert_eq!(public_url(given), stated);
+        }
+    }
+
+    #[test]
+    fn only_flags_that_all_must_share_are_stated() {
+        let flags = [
+            "--timeout",
+            "5m",
+            "--execution-client-rpc-endpoint=https://x/secret",
+            "--p2p-tcp-address=0.0.0.0:3610",
+            "--nickname=alice",
+            "--feature-set=alpha",
+        ]
+        .map(str::to_owned);
+        assert_eq!(
+            shared_flags(&flags),
+            ["--timeout=5m", "--feature-set=alpha"]
+        );
+    }
+}

@@ -33,7 +33,7 @@ impl Case<'_> {
             Cause::Local(local) => local.explain(),
             Cause::Terms(terms) => terms.explain(words),
             Cause::Settings(settings) => settings.explain(words),
-            Cause::Network(network) => self.explain_network(network),
+            Cause::Network(network) => self.explain_network(network, words),
             // Reported in 2023: a definition in which two operators have one ENR.
             Cause::Crash
                 if words.contains("index out of range")
@@ -60,7 +60,7 @@ impl Case<'_> {
         }
     }
 
-    fn explain_network(&self, network: &Network) -> Diagnosis {
+    fn explain_network(&self, network: &Network, words: &str) -> Diagnosis {
         match network {
             Network::VersionsDiffer => self.versions_differ(),
             Network::DefinitionsDiffer => self.definitions_differ(),
@@ -107,6 +107,18 @@ impl Case<'_> {
             Network::PeerLost { .. } if self.progress.relay_trouble().is_some() => {
                 self.relay_lost()
             }
+            // The relay's word for a node that holds no place there (circuit relay v2).
+            Network::PeerLost { peer } if words.contains("NO_RESERVATION") => said(
+                "peer-lost",
+                Whose::Everybody,
+                format!(
+                    "{} is no longer at the relay: its charon ended, or lost the relay",
+                    self.name(peer.as_deref())
+                ),
+                format!(
+                    "Ask which node ended first; its log says why. If none did, the relay was restarted. {RETRY_TOGETHER}"
+                ),
+            ),
             Network::PeerLost { peer } => {
                 let only = match peer {
                     Some(_) => "; the one named here is only where this node noticed",
@@ -315,6 +327,9 @@ impl Case<'_> {
             Phase::WaitingForRelay if self.progress.relay_is_silent() => self.relay_unreachable(),
             Phase::WaitingForPeers => self.peers_missing(how),
             Phase::Keygen | Phase::Signing | Phase::Saving => self.hung().unwrap_or_else(|| {
+                if !self.has_ended() {
+                    return self.log_ends();
+                }
                 said(
                     "interrupted",
                     Whose::You,
@@ -329,6 +344,25 @@ impl Case<'_> {
                 "Run again; nothing was lost.",
             ),
         }
+    }
+
+    /// Whether anything says that the process has ended.
+    fn has_ended(&self) -> bool {
+        self.end.stopped || self.end.oom_killed || self.end.exit_code.is_some()
+    }
+
+    /// A node that waits for another one says nothing, and no more does one whose log was cut off.
+    fn log_ends(&self) -> Diagnosis {
+        said(
+            "interrupted",
+            Whose::Unknown,
+            "the log ends in the middle of the ceremony, and does not say why",
+            format!(
+                "Look at the logs of the other operators, one of which may say more, and see whether charon still runs \
+                 here.{} {RETRY_TOGETHER}",
+                self.hint()
+            ),
+        )
     }
 
     fn peers_missing(&self, how: &str) -> Diagnosis {

@@ -186,7 +186,8 @@ impl Local {
                     or(path, "its data directory")
                 ),
                 "Give the data directory and the directory it lies in back to their owner (`chown -R`). Rights for everybody \
-                 (`chmod 777`) are never needed.",
+                 (`chmod 777`) are never needed. Where SELinux enforces (`getenforce`), containers also need a label on the \
+                 data directory and on its working directory beside it: `chcon -R -t container_file_t .charon .charon-dkg`.",
             ),
             Self::InputOutput => said(
                 "input-output-error",

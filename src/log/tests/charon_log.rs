@@ -292,6 +292,40 @@ fn the_operator_with_another_definition_is_found_by_majority() {
     assert_eq!(undecided.whose, Whose::Everybody);
 }
 
+/// A log alone does not say whose fault it is that it ends; v0.13 and v0.14 hang with each other and say nothing.
+#[test]
+fn nobody_is_blamed_for_a_log_that_ends() {
+    for node in 0..4 {
+        let path = fixtures("failures").join(format!("mix-0.13-0.14/node{node}.log"));
+        let told = explain(&fs::read(path).unwrap()).unwrap();
+        let found = told.diagnosis.unwrap();
+        assert_eq!((found.id, &found.whose), ("interrupted", &Whose::Unknown));
+        assert!(found.next_step.contains("v0.14"), "{}", found.next_step);
+    }
+    // Where it is known that charon was stopped, it was stopped here.
+    let path = fixtures("failures").join("mix-0.13-0.14/node0.log");
+    let stopped = End {
+        stopped: true,
+        ..End::default()
+    };
+    let output = recorded(&path).output;
+    let found = diagnose(&output, SIZE, None, stopped, Duration::ZERO).unwrap();
+    assert_eq!(found.whose, Whose::You);
+}
+
+#[test]
+fn a_node_without_a_place_at_the_relay_is_gone() {
+    for (case, name) in [
+        ("v0.14.4/peer-killed/node1", "the node frantic-painter"),
+        ("v1.11.0-rc3/peer-killed/node2", "another node"),
+    ] {
+        let found = certainly(case);
+        let gone = format!("{name} is no longer at the relay");
+        assert_eq!(found.id, "peer-lost");
+        assert!(found.cause.contains(&gone), "{case}: {}", found.cause);
+    }
+}
+
 #[test]
 fn values_of_the_failure_are_repeated() {
     for (case, value) in [

@@ -427,6 +427,25 @@ fn nothing_that_was_given_is_without_effect() {
     }
 }
 
+#[test]
+fn a_key_in_a_chat_is_called_one_and_receipts_beside_it_count() {
+    let group = Group::new();
+    let receipts: Vec<String> = (2..=3).map(|operator| group.receipt(operator)).collect();
+    let key = hex::encode([0x5a; 32]);
+    let chat = format!("{}\nBob: oops, mine is {key}\n", receipts.join("\n"));
+    fs::write(group.base.path().join("chat.txt"), &chat).unwrap();
+    let said = group.run(1, &["confirm", "chat.txt"]);
+    assert_eq!(said.code, 4, "{}", said.err);
+    for text in [
+        "3 of 4 operators have everything",
+        "note [pasted-secret] chat.txt, line 3",
+        "never send an ENR private key",
+    ] {
+        assert!(said.err.contains(text), "{}", said.err);
+    }
+    assert!(!said.err.contains(&key) && !said.out.contains(&key));
+}
+
 /// A terminal that edits lines takes 4095 bytes of one and drops the rest.
 #[test]
 fn a_line_longer_than_a_terminal_takes_is_pasted_whole() {

@@ -277,6 +277,23 @@ fn value(letter: char) -> Option<usize> {
     alphabet.into_iter().position(|known| known == letter)
 }
 
+/// Lines, counted from 1, in which something looks like an ENR private key.
+pub fn lines_with_secrets(text: &str) -> Vec<usize> {
+    let (mut line, mut counted) = (1, 0);
+    let mut lines = Vec::new();
+    for at in secrets(text) {
+        line += text
+            .get(counted..at)
+            .unwrap_or_default()
+            .matches('\n')
+            .count();
+        counted = at;
+        lines.push(line);
+    }
+    lines.dedup();
+    lines
+}
+
 /// Where 64 hexadecimal digits stand as a word of their own. With `0x`, or behind the name of a digest, they are a hash,
 /// unless there is nothing else.
 fn secrets(text: &str) -> impl Iterator<Item = usize> {
@@ -286,7 +303,8 @@ fn secrets(text: &str) -> impl Iterator<Item = usize> {
         .map(|word| offset(text, word))
         .filter(|at| {
             let before = text.get(..*at).unwrap_or_default();
-            !before.ends_with("sha256:")
+            // As images are named, and as `backup` tells the digest of its file.
+            !before.ends_with("sha256:") && !before.ends_with("SHA-256 ")
         })
 }
 
@@ -314,6 +332,15 @@ mod tests {
             .into_iter()
             .map(|found| (found.line, name(found.what)))
             .collect()
+    }
+
+    #[test]
+    fn secrets_are_told_from_digests_and_hashes() {
+        let key = hex::encode([0x5a; 32]);
+        let text = format!(
+            "lock_hash 0x{key}\nSHA-256 {key}\nimage@sha256:{key}\nmine is {key} {key}, and\n\n`{key}`\n"
+        );
+        assert_eq!(lines_with_secrets(&text), [4, 6]);
     }
 
     fn one(text: &str, expected: &str) {

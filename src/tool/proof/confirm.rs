@@ -9,18 +9,19 @@ use crate::error::{Failure, Kind};
 use crate::failures;
 use crate::machine::datadir::{self, Layout};
 use crate::machine::guard;
-use crate::proof::pasted::{self, Wanted};
+use crate::proof::pasted::{self, COMMAND_LINE, SECRET_ADVICE, Wanted};
 use crate::proof::{checked, prove, receipt, verify};
 use crate::report;
 use charon_files::cluster::NodeIndex;
 use charon_files::cluster::names::FileDigest;
-use charon_files::finding::Finding;
+use charon_files::enr_texts::lines_with_secrets;
+use charon_files::finding::{Finding, Weight};
 use charon_files::wrong_file::Expected;
 use charon_proof::cluster::Cluster;
 use charon_proof::confirm::{
     Confirmation, Own, Status, broken_finding, confirm as judge, time_text, without_lines,
 };
-use charon_proof::line::{self, LineKind, MAX_TEXT_BYTES, Signed, Stated};
+use charon_proof::line::{self, Broken, LineKind, MAX_TEXT_BYTES, Signed, Stated};
 use charon_proof::receipt::Statement;
 use charon_proof::verify::{Expectations, Material, Modes, NamedFile, Scope, Verified};
 
@@ -236,6 +237,21 @@ pub(crate) struct Given<S> {
     pub(crate) broken: Vec<Finding>,
 }
 
+/// Something in a pasted text.
+#[derive(PartialEq)]
+enum Found<S> {
+    Line(Box<Result<Signed<S>, Broken>>),
+    /// What looks like an ENR private key, on this line of the text.
+    Secret(usize),
+}
+
+fn find<S: Stated>(text: &str) -> Result<Vec<Found<S>>, String> {
+    let lines = line::find::<S>(text).map_err(|error| error.to_string())?;
+    let secrets = lines_with_secrets(text).into_iter().map(Found::Secret);
+    let lines = lines.into_iter().map(|line| Found::Line(Box::new(line)));
+    Ok(lines.chain(secrets).collect())
+}
+
 impl<S: Stated> Given<S> {
     pub(crate) fn read(context: &Context, args: &[OsString]) -> Result<Self, Failure> {
         let kind = S::KIND;
@@ -248,24 +264,44 @@ impl<S: Stated> Given<S> {
             name,
             several,
             limit: MAX_TEXT_BYTES,
-            find: |text: &str| line::find::<S>(text).map_err(|error| error.to_string()),
+            find: find::<S>,
         };
         let mut given = Self {
             lines: Vec::new(),
             broken: Vec::new(),
         };
         for text in pasted::read(context, args, &wanted)? {
-            if text.found.is_empty() {
+            let is_line = |found: &Found<S>| matches!(found, Found::Line(_));
+            if !text.found.iter().any(is_line) {
                 given.broken.push(without_lines(&text.source, kind));
             }
-            for result in text.found {
-                match result {
-                    Ok(line) => given.lines.push(line),
-                    Err(broken) => given.broken.push(broken_finding(&text.source, &broken)),
+            for found in text.found {
+                match found {
+                    Found::Line(line) => match *line {
+                        Ok(line) => given.lines.push(line),
+                        Err(broken) => given.broken.push(broken_finding(&text.source, &broken)),
+                    },
+                    Found::Secret(line) => given.broken.push(secret_finding(&text.source, line)),
                 }
             }
         }
         Ok(given)
+    }
+}
+
+/// Whoever sent it has more to fear than a line that is missing. It is not repeated.
+fn secret_finding(source: &str, line: usize) -> Finding {
+    Finding {
+        check: "pasted-secret",
+        weight: Weight::Note,
+        subject: if source == COMMAND_LINE {
+            source.to_owned()
+        } else {
+            format!("{source}, line {line}")
+        },
+        seen: "64 hexadecimal digits, which is what an ENR private key looks like".to_owned(),
+        expected: "nothing secret".to_owned(),
+        advice: SECRET_ADVICE.to_owned(),
     }
 }
 

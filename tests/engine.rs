@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 
 use charon_dkg::ceremony::plan::{ContainerPlan, Mount};
 use charon_dkg::docker::endpoint::Address;
-use charon_dkg::docker::probe::{self, Outcome, ask_relays};
+use charon_dkg::docker::probe::{self, Outcome, Questions, ask_inside};
 use charon_dkg::docker::self_image::{PROGRAM, SelfImage, SelfImageSpec, load_self_image};
 use charon_dkg::docker::{
     ContainerState, Engine, EngineError, EngineFacts, LogLine, MAX_LINE_BYTES, Mode, OutputStream,
@@ -728,18 +728,23 @@ async fn relays_are_asked_from_inside_a_network() {
     };
     let mapping = mapping.unwrap();
     let image = image(&engine).await.reference;
-    let urls = [
-        "http://127.0.0.1:1".to_owned(),
-        "http://relay.invalid:3640".to_owned(),
-        "/ip4/127.0.0.1/tcp/1".to_owned(),
-    ];
+    let questions = Questions {
+        urls: vec![
+            "http://127.0.0.1:1".to_owned(),
+            "http://relay.invalid:3640".to_owned(),
+            "/ip4/127.0.0.1/tcp/1".to_owned(),
+        ],
+        enr_key: None,
+    };
     let began = Instant::now();
-    let answers = ask_relays(&engine, &image, Some("none"), &mapping, &urls)
+    let answers = ask_inside(&engine, &image, Some("none"), &mapping, &questions)
         .await
         .unwrap();
     engine.settle().await.unwrap();
     println!("{:?}: {answers:?}", began.elapsed());
-    assert!(answers.iter().map(|answer| &answer.url).eq(&urls));
+    assert_eq!(answers.enr_key, None);
+    let answers = answers.relays;
+    assert!(answers.iter().map(|answer| &answer.url).eq(&questions.urls));
     assert_eq!(answers[0].outcome, Outcome::Refused);
     assert!(
         matches!(answers[1].outcome, Outcome::Unresolved { .. }),
@@ -771,12 +776,16 @@ async fn a_relay_with_a_name_in_its_network_only_is_found_there() {
     let id = engine.create_container(&plan).await.unwrap();
     engine.start_container(&id).await.unwrap();
     wait_for_line(&engine, &id, "listening").await;
-    let urls = [format!("http://{}:3640", plan.name)];
+    let questions = Questions {
+        urls: vec![format!("http://{}:3640", plan.name)],
+        enr_key: None,
+    };
     for network in [Some(plan.name.as_str()), None] {
         let began = Instant::now();
-        let answers = ask_relays(&engine, &plan.image, network, &mapping, &urls)
+        let answers = ask_inside(&engine, &plan.image, network, &mapping, &questions)
             .await
-            .unwrap();
+            .unwrap()
+            .relays;
         engine.settle().await.unwrap();
         println!("{:?}: {answers:?}", began.elapsed());
         let outcome = &answers[0].outcome;

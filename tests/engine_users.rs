@@ -1,5 +1,5 @@
-//! Whole ceremonies on engines that map users, rootless and userns-remap: whoever owns the directory, every file that a
-//! ceremony leaves is theirs and nobody else's to read.
+//! Engines that map users, rootless and userns-remap: whoever owns the directory, every file that a ceremony leaves is
+//! theirs and nobody else's to read. And one that sees other files than this machine, and keeps no logs.
 //!
 //! Each engine is started by `tests/engines.sh`, which needs root, beside whatever engine the machine has.
 
@@ -241,4 +241,138 @@ fn a_rootless_engine_serves_its_own_user_and_nobody_else() {
     assert_eq!(refused.status.code(), Some(3), "{said}");
     assert!(said.contains("rootless") && said.contains("4242"), "{said}");
     assert_eq!(tree(&data), before);
+}
+
+/// Words of the program that find no fault with any relay.
+const ASIDE: [&str; 5] = [
+    "--no-backup",
+    "--image",
+    "charon-dkg-simulator",
+    "--relay",
+    "/ip4/127.0.0.1/tcp/3640/p2p/16Uiu2HAkxHVbm8vvvGrNBHK5aDfz4hgBQWvYjYtP2KDrU9y6pL5c",
+];
+
+#[test]
+#[ignore = "needs root and docker's engine"]
+fn an_engine_that_sees_other_files_is_found_out_before_the_ceremony() {
+    let engine = OwnEngine::start("hidden");
+    let home = engine.place("home", ROOT);
+    let run = |project: &Path, words: &[&str]| {
+        let mut command = engine.command(ROOT, &home);
+        command.args(words).arg("--dir").arg(project);
+        command.output().unwrap()
+    };
+    // One that both see, and one that the engine sees nothing of.
+    let plain = engine.place("plain", ROOT);
+    let hidden = engine.place("hidden/project", ROOT);
+    let enrs: Vec<String> = [&plain, &hidden]
+        .map(|project| {
+            let made = run(project, &["enr"]);
+            assert!(made.status.success(), "{}", text(&made));
+            String::from_utf8(made.stdout).unwrap().trim().to_owned()
+        })
+        .into_iter()
+        .chain((0..2).map(|number| {
+            let made = run(&engine.place(&format!("other-{number}"), ROOT), &["enr"]);
+            String::from_utf8(made.stdout).unwrap().trim().to_owned()
+        }))
+        .collect();
+    let address = "0x52908400098527886E0F7030069857D2E4169EE7";
+    let mut words = vec!["define", "--network=hoodi", "--num-validators=1"];
+    words.extend(["--withdrawal-addresses", address]);
+    words.extend(["--fee-recipient-addresses", address]);
+    words.extend(enrs.iter().map(String::as_str));
+    let made = run(engine.dir.path(), &words);
+    assert!(made.status.success(), "{}", text(&made));
+    let definition = engine.dir.path().join("cluster-definition.json");
+    let ask = |verb: &str, project: &Path| {
+        let mut words = vec![verb, "--definition", definition.to_str().unwrap()];
+        words.extend(ASIDE);
+        let said = run(project, &words);
+        assert_eq!(said.status.code(), Some(3), "{}", text(&said));
+        text(&said)
+    };
+    // There is no image of charon, which is another matter.
+    let said = ask("plan", &plain);
+    assert!(said.contains("[image-unavailable]"), "{said}");
+    assert!(!said.contains("mount"), "{said}");
+    assert!(!said.contains("engine-sees-other-files"), "{said}");
+    let before = tree(&hidden.join(".charon"));
+    for verb in ["plan", "run"] {
+        let said = ask(verb, &hidden);
+        assert!(said.contains("[engine-sees-other-files]"), "{said}");
+        assert!(said.contains("the engine sees no file"), "{said}");
+        assert!(said.contains("snap list docker"), "{said}");
+        assert_eq!(tree(&hidden.join(".charon")), before);
+    }
+    // With a key in that place it is another one.
+    let pid = fs::read_to_string(engine.told("PIDFILE")).unwrap();
+    let key = |project: &Path| project.join(".charon/charon-enr-private-key");
+    let copied = Command::new("nsenter")
+        .args(["--mount", "--target", pid.trim(), "install", "-Dm600"])
+        .args([key(&plain), key(&hidden)])
+        .output()
+        .unwrap();
+    assert!(copied.status.success(), "{}", text(&copied));
+    let said = ask("plan", &hidden);
+    assert!(said.contains("[engine-sees-other-files]"), "{said}");
+    assert!(said.contains("the key of ENR id "), "{said}");
+    let secret = fs::read_to_string(key(&plain)).unwrap();
+    assert!(!said.contains(secret.trim()));
+    // And one that a container of the owner may not read is said not to be readable.
+    let closed = Command::new("nsenter")
+        .args(["--mount", "--target", pid.trim(), "chown", "4242"])
+        .arg(key(&hidden))
+        .output()
+        .unwrap();
+    assert!(closed.status.success(), "{}", text(&closed));
+    let said = ask("plan", &hidden);
+    assert!(said.contains("[mount-unreadable]"), "{said}");
+    let left = Command::new("docker")
+        .args([
+            "--host",
+            engine.told("DOCKER_HOST"),
+            "ps",
+            "--all",
+            "--quiet",
+        ])
+        .output()
+        .unwrap();
+    assert_eq!(String::from_utf8_lossy(&left.stdout), "");
+}
+
+#[test]
+#[ignore = "needs root, docker's engine and Compose"]
+fn a_gate_says_why_where_containers_have_no_log() {
+    let engine = OwnEngine::start("hidden");
+    let home = engine.place("home", ROOT);
+    let project = engine.place("project", ROOT);
+    fs::write(
+        project.join("compose.yml"),
+        "services:\n  charon:\n    image: charon-dkg-self:none\n    pull_policy: never\n    volumes: ['./.charon:/opt/charon/.charon']\n",
+    )
+    .unwrap();
+    for words in [&["enr"][..], &["gate", "install", "--one-shot"]] {
+        let mut command = engine.command(ROOT, &home);
+        let said = command.args(words).arg("--dir").arg(&project).output();
+        let said = said.unwrap();
+        assert!(said.status.success(), "{words:?}: {}", text(&said));
+    }
+    let docker = |words: &[&str]| {
+        Command::new("docker")
+            .args(["--host", engine.told("DOCKER_HOST")])
+            .args(words)
+            .current_dir(&project)
+            .output()
+            .unwrap()
+    };
+    let driver = docker(&["info", "--format", "{{.LoggingDriver}}"]);
+    assert_eq!(String::from_utf8_lossy(&driver.stdout).trim(), "none");
+    let up = docker(&["compose", "up", "--detach", "charon-dkg-gate"]);
+    assert!(up.status.success(), "{}", text(&up));
+    let name = docker(&["compose", "ps", "--all", "--quiet", "charon-dkg-gate"]);
+    let id = String::from_utf8(name.stdout).unwrap();
+    assert!(docker(&["wait", id.trim()]).status.success());
+    let said = text(&docker(&["compose", "logs", "charon-dkg-gate"]));
+    assert!(said.contains("no ceremony has ended here"), "{said}");
 }

@@ -1,8 +1,11 @@
 #!/bin/sh
 # Docker engines of the tests' own, beside whatever engine the machine has. Needs root.
 #
-#   engines.sh start rootful|rootless|userns DIR   prints what to know, as NAME=value lines
-#   engines.sh stop DIR                            ends it and all it left outside DIR
+#   engines.sh start rootful|rootless|userns|hidden DIR   prints what to know, as NAME=value lines
+#   engines.sh stop DIR                                   ends it and all it left outside DIR
+#
+# A hidden one is rootful, in a mount namespace of its own, where DIR/hidden is another directory, and keeps no logs of
+# containers that ask for none.
 #
 # All of an engine is in DIR: data, sockets, pid file, log. Outside there are only a bridge and the
 # networks of its containers in a range of 10.213.0.0/16 that was free, three iptables rules for that
@@ -102,10 +105,13 @@ make_tun() {
   fi
 }
 
+before=
 run_rootful() { # more options of dockerd
   # Not the engine's own iptables rules: at its start it would flush those of the machine's engine.
   # Not the machine's configuration, nor its containerd's name space.
-  setsid nohup dockerd --config-file "$dir/daemon.json" --data-root "$dir/data" --exec-root "$dir/exec" \
+  # What comes before dockerd, where something does, is replaced by it.
+  # shellcheck disable=SC2086 # Words.
+  setsid nohup $before dockerd --config-file "$dir/daemon.json" --data-root "$dir/data" --exec-root "$dir/exec" \
     --pidfile "$dir/dockerd.pid" --host "unix://$socket" --bridge "$bridge" --iptables=false --ip6tables=false \
     --default-address-pool "base=10.213.$((third + 8)).0/21,size=26" \
     --containerd-namespace "charon-dkg-$bridge" --containerd-plugins-namespace "charon-dkg-$bridge-plugins" \
@@ -122,7 +128,7 @@ run_rootless() {
 }
 
 start() {
-  case $kind in rootful | rootless | userns) ;; *) fail "what kind of engine is '$kind'?" ;; esac
+  case $kind in rootful | rootless | userns | hidden) ;; *) fail "what kind of engine is '$kind'?" ;; esac
   [ "$(id -u)" = 0 ] || fail "engines for the tests are started by root"
   # Sockets have at most 107 bytes of path, and containerd's lie deeper.
   [ "${#dir}" -le 60 ] || fail "$dir is too long a path for sockets in it" "choose a directory of at most 60 bytes"
@@ -155,6 +161,15 @@ start() {
   flock 9
   case $kind in
     rootful)
+      make_network
+      run_rootful
+      ;;
+    hidden)
+      need unshare util-linux
+      mkdir -p "$dir/hidden"
+      printf '#!/bin/sh\nmount -t tmpfs tmpfs "%s/hidden" && exec "$@"\n' "$dir" >"$dir/hide"
+      before="unshare --mount sh $dir/hide"
+      echo '{"log-driver": "none"}' >"$dir/daemon.json"
       make_network
       run_rootful
       ;;
@@ -257,7 +272,7 @@ stop() {
   rm -f "$dir/state" "$dir/pid" "$dir/dockerd.pid" "$socket"
 }
 
-usage() { fail "usage: engines.sh start rootful|rootless|userns DIR" "or: engines.sh stop DIR"; }
+usage() { fail "usage: engines.sh start rootful|rootless|userns|hidden DIR" "or: engines.sh stop DIR"; }
 
 kind=''
 case ${1-}-$# in

@@ -6,7 +6,8 @@ use std::path::Path;
 
 use charon_dkg::ceremony::plan::{
     DataDirFact, DefinitionFact, EngineFact, EnrKeyFact, Entry, EntryKind, Facts, ImageFact,
-    NetworkFact, OtherUser, Plan, RelayAnswer, RelayFact, Request, StateDirProblem, make,
+    MountFact, NetworkFact, OtherUser, Plan, RelayAnswer, RelayFact, Request, StateDirProblem,
+    make,
 };
 use charon_files::cluster::access::{FileKind, FileMode};
 use charon_files::cluster::definition::Definition;
@@ -89,6 +90,7 @@ fn good() -> (Request, Facts) {
         others: Vec::new(),
         relays: vec![relay("https://a.example", RelayAnswer::Answers)],
         network: NetworkFact::Usable,
+        mounts: MountFact::Same,
         attempt_dir: "/srv/x/.charon-dkg/attempts/1".into(),
     };
     (request, facts)
@@ -345,6 +347,18 @@ fn faults() -> Vec<Fault> {
             request.network = Some(text("nowhere"));
             facts.network = NetworkFact::Unusable(text("no such network"));
         }),
+        fault("engine-sees-other-files", &["inside"], |_, facts| {
+            facts.mounts = MountFact::Elsewhere(text("the engine sees no file"));
+        }),
+        fault("mount-unreadable", &["inside"], |_, facts| {
+            facts.mounts = MountFact::Unreadable {
+                reason: text("Permission denied"),
+                selinux: false,
+            };
+        }),
+        fault("mount-refused", &["inside"], |_, facts| {
+            facts.mounts = MountFact::Refused(text("the path is not shared"));
+        }),
         fault("relay-does-not-answer", &["relay"], |_, facts| {
             facts.relays = vec![relay("https://a.example", RelayAnswer::Silent(text("no")))];
         }),
@@ -430,6 +444,24 @@ fn all_faults_are_told_together() {
         told.is_superset(&expected),
         "{told:?}, expected {expected:?}"
     );
+}
+
+/// Only where SELinux enforces is the advice to label anything, and then with what the directories need.
+#[test]
+fn a_mount_that_cannot_be_read_where_selinux_enforces_needs_a_label() {
+    for selinux in [false, true] {
+        let (request, mut facts) = good();
+        facts.mounts = MountFact::Unreadable {
+            reason: text("Permission denied"),
+            selinux,
+        };
+        let findings = make(&request, &facts).unwrap_err();
+        let [finding] = findings.as_slice() else {
+            panic!("{findings:#?}");
+        };
+        let command = "`mkdir -p -m 700 /srv/x/.charon-dkg && chcon -R -t container_file_t /srv/x/.charon /srv/x/.charon-dkg`";
+        assert_eq!(finding.advice.contains(command), selinux, "{finding:?}");
+    }
 }
 
 /// A check that nobody can bring about is either dead or not tested.

@@ -1,5 +1,5 @@
-//! Gathers the facts that [`plan::make`] decides on. Reads only, but for a short-lived container
-//! each to ask the image for its version and the relays for an answer.
+//! Gathers the facts that [`plan::make`] decides on. Reads only, but for short-lived containers: one asks the image for
+//! its version, one the relays for an answer, and what it sees of the ENR key that is mounted in it.
 
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -14,15 +14,15 @@ use crate::ceremony::known_images::KnownImages;
 use crate::ceremony::pins;
 use crate::ceremony::plan::{
     self, ContainerPlan, DataDirFact, DefinitionFact, EngineFact, EnrKeyFact, Entry, EntryKind,
-    Facts, ImageFact, LABEL_ATTEMPT, LABEL_ENR_ID, NetworkFact, OtherUser, RelayAnswer, RelayFact,
-    Request, StateDirProblem,
+    Facts, ImageFact, LABEL_ATTEMPT, LABEL_ENR_ID, MountFact, NetworkFact, OtherUser, RelayAnswer,
+    RelayFact, Request, StateDirProblem,
 };
 use crate::cli::CeremonyArgs;
 use crate::context::Context;
 use crate::custody::record::Record;
 use crate::custody::sources;
 use crate::docker::endpoint::{Address, Endpoint};
-use crate::docker::probe::{self, ProbeError};
+use crate::docker::probe::{self, Answers, ProbeError, Questions, SeenKey};
 use crate::docker::self_image::{self, SelfImageError, SelfImageSpec};
 use crate::docker::{
     ContainerFacts, Engine, EngineError, EngineFacts, Mode, Overlap, Reason, Touching, UserMapping,
@@ -33,7 +33,7 @@ use crate::failures;
 use crate::machine::datadir::{self, DataDirFacts, Layout};
 use crate::machine::files::EntryKind as FileKind;
 use crate::machine::processes::{self, Relation, Sign};
-use crate::machine::{read, users};
+use crate::machine::{read, selinux, users};
 use crate::promote::journal;
 use crate::report;
 use charon_files::cluster::index::NodeIndex;
@@ -122,11 +122,20 @@ pub(crate) async fn observe(
                     Ok(facts) => engine_fact(&facts, &endpoint.address, &on_disk),
                     Err(error) => unreachable(&error, endpoint),
                 };
-                let mapping = mapping_of(&fact);
-                let relays = relays(engine, &request, release.as_ref(), mapping.as_ref()).await;
-                (fact, relays)
+                let questions = Questions {
+                    urls: relay_urls(&request, release.as_ref()),
+                    enr_key: key_to_mount(layout, &on_disk, enr_id.as_deref()),
+                };
+                let inside = match mapping_of(&fact) {
+                    Some(mapping) => {
+                        let network = request.network.as_deref();
+                        look_inside(engine, network, &mapping, questions, enr_id.as_deref()).await
+                    }
+                    None => Inside::nothing(),
+                };
+                (fact, inside)
             };
-            let (image, (fact, (relays, network)), others) = tokio::join!(
+            let (image, (fact, inside), others) = tokio::join!(
                 image(engine, &request, release.as_ref()),
                 mapped,
                 containers(engine, layout, enr_id.as_deref()),
@@ -139,8 +148,7 @@ pub(crate) async fn observe(
                 | EngineFact::Remote(_) => SeenOfEngine {
                     fact,
                     image,
-                    relays,
-                    network,
+                    inside,
                     others,
                 },
             }
@@ -177,8 +185,9 @@ pub(crate) async fn observe(
         engine: seen.fact,
         image: seen.image,
         others,
-        relays: seen.relays,
-        network: seen.network,
+        relays: seen.inside.relays,
+        network: seen.inside.network,
+        mounts: seen.inside.mounts,
         attempt_dir: attempt_dir(layout, next_attempt),
     };
     Ok(Observed {
@@ -193,8 +202,7 @@ pub(crate) async fn observe(
 struct SeenOfEngine {
     fact: EngineFact,
     image: ImageFact,
-    relays: Vec<RelayFact>,
-    network: NetworkFact,
+    inside: Inside,
     others: Vec<OtherUser>,
 }
 
@@ -203,8 +211,7 @@ impl SeenOfEngine {
         Self {
             fact,
             image: ImageFact::Unknown,
-            relays: Vec::new(),
-            network: NetworkFact::NotLookedAt,
+            inside: Inside::nothing(),
             others: Vec::new(),
         }
     }
@@ -552,14 +559,9 @@ pub(crate) async fn version_inside(
     }
 }
 
-/// Asks the relays, unless there is nothing to ask with.
-async fn relays(
-    engine: &Engine,
-    request: &Request,
-    release: Option<&CharonVersion>,
-    mapping: Option<&UserMapping>,
-) -> (Vec<RelayFact>, NetworkFact) {
-    let urls: Vec<String> = match (request.relays.is_empty(), release) {
+/// The relays that can be asked.
+fn relay_urls(request: &Request, release: Option<&CharonVersion>) -> Vec<String> {
+    match (request.relays.is_empty(), release) {
         // A multiaddr, which charon takes too, answers nothing that could be asked over http.
         (false, _) => request
             .relays
@@ -572,23 +574,107 @@ async fn relays(
             .map(|&url| url.to_owned())
             .collect(),
         (true, None) => Vec::new(),
-    };
-    let Some(mapping) = mapping.filter(|_| !urls.is_empty()) else {
-        return (Vec::new(), NetworkFact::NotLookedAt);
-    };
-    let network = request.network.as_deref();
-    match ask_relays(engine, &urls, network, mapping).await {
-        Ok(facts) => (facts, NetworkFact::Usable),
-        Err(AskError::Probe(ProbeError::Engine(error))) if is_about_network(&error) => {
-            (Vec::new(), NetworkFact::Unusable(error.to_string()))
+    }
+}
+
+/// The ENR key, if it is one that the owner of the data directory can read; else that is what is to be told.
+fn key_to_mount(layout: &Layout, on_disk: &DataDirFacts, enr_id: Option<&str>) -> Option<PathBuf> {
+    let entry = on_disk.entry(ENR_KEY_FILE)?;
+    (enr_id.is_some() && entry.owner.uid == on_disk.owner.uid && entry.mode & 0o400 != 0)
+        .then(|| layout.data_dir().join(ENR_KEY_FILE))
+}
+
+/// What was seen from inside a container like that of the ceremony.
+struct Inside {
+    relays: Vec<RelayFact>,
+    network: NetworkFact,
+    mounts: MountFact,
+}
+
+impl Inside {
+    fn nothing() -> Self {
+        Self {
+            relays: Vec::new(),
+            network: NetworkFact::NotLookedAt,
+            mounts: MountFact::NotLookedAt,
         }
-        Err(error) => {
-            let facts = urls.into_iter().map(|url| RelayFact {
-                url,
-                answer: RelayAnswer::NotAsked(error.to_string()),
-            });
-            (facts.collect(), NetworkFact::NotLookedAt)
+    }
+}
+
+/// Looks at relays and at the mounted ENR key, unless there is nothing to look at.
+async fn look_inside(
+    engine: &Engine,
+    network: Option<&str>,
+    mapping: &UserMapping,
+    mut questions: Questions,
+    enr_id: Option<&str>,
+) -> Inside {
+    if questions.urls.is_empty() && questions.enr_key.is_none() {
+        return Inside::nothing();
+    }
+    let mut asked = ask_inside(engine, &questions, network, mapping).await;
+    let mut mounts = match &asked {
+        Ok(answers) => mount_fact(answers.enr_key.as_ref(), enr_id),
+        Err(AskError::Probe(ProbeError::Engine(error)))
+            if questions.enr_key.is_some() && !is_about_network(error) =>
+        {
+            refused_mount(error)
         }
+        Err(_) => MountFact::NotLookedAt,
+    };
+    // Whether it was the mount, and what the relays say all the same.
+    if mounts.is_problem() && asked.is_err() && !questions.urls.is_empty() {
+        questions.enr_key = None;
+        asked = ask_inside(engine, &questions, network, mapping).await;
+        if asked.is_err() {
+            mounts = MountFact::NotLookedAt;
+        }
+    }
+    match asked {
+        Ok(answers) => Inside {
+            relays: answers.relays.into_iter().map(relay_fact).collect(),
+            network: NetworkFact::Usable,
+            mounts,
+        },
+        Err(AskError::Probe(ProbeError::Engine(error))) if is_about_network(&error) => Inside {
+            network: NetworkFact::Unusable(error.to_string()),
+            ..Inside::nothing()
+        },
+        Err(error) => Inside {
+            relays: questions
+                .urls
+                .into_iter()
+                .map(|url| RelayFact {
+                    url,
+                    answer: RelayAnswer::NotAsked(error.to_string()),
+                })
+                .collect(),
+            network: NetworkFact::NotLookedAt,
+            mounts,
+        },
+    }
+}
+
+fn mount_fact(seen: Option<&SeenKey>, enr_id: Option<&str>) -> MountFact {
+    match seen {
+        None => MountFact::NotLookedAt,
+        Some(SeenKey::EnrId(id)) if Some(id.as_str()) == enr_id => MountFact::Same,
+        Some(SeenKey::EnrId(id)) => {
+            MountFact::Elsewhere(format!("the key of ENR id {id} in its place"))
+        }
+        Some(SeenKey::Unreadable(reason)) => MountFact::Unreadable {
+            reason: reason.clone(),
+            selinux: selinux::is_enforcing(),
+        },
+    }
+}
+
+fn refused_mount(error: &EngineError) -> MountFact {
+    let reason = error.to_string();
+    if matches!(error, EngineError::NoMountSource { .. }) {
+        MountFact::Elsewhere(reason)
+    } else {
+        MountFact::Refused(reason)
     }
 }
 
@@ -609,6 +695,20 @@ pub(crate) enum AskError {
     Probe(#[from] ProbeError),
 }
 
+/// Asks from inside a docker network.
+///
+/// # Errors
+/// When the container that asks cannot be made or run.
+async fn ask_inside(
+    engine: &Engine,
+    questions: &Questions,
+    network: Option<&str>,
+    mapping: &UserMapping,
+) -> Result<Answers, AskError> {
+    let image = self_image::load_self_image(engine, &SelfImageSpec::default()).await?;
+    Ok(probe::ask_inside(engine, &image.facts.id, network, mapping, questions).await?)
+}
+
 /// Asks relays from inside a docker network.
 ///
 /// # Errors
@@ -619,19 +719,23 @@ pub(crate) async fn ask_relays(
     network: Option<&str>,
     mapping: &UserMapping,
 ) -> Result<Vec<RelayFact>, AskError> {
-    let image = self_image::load_self_image(engine, &SelfImageSpec::default()).await?;
-    let answers = probe::ask_relays(engine, &image.facts.id, network, mapping, urls).await?;
-    Ok(answers
-        .into_iter()
-        .map(|answer| RelayFact {
-            answer: if answer.outcome.is_good() {
-                RelayAnswer::Answers
-            } else {
-                RelayAnswer::Silent(answer.outcome.to_string())
-            },
-            url: answer.url,
-        })
-        .collect())
+    let questions = Questions {
+        urls: urls.to_vec(),
+        enr_key: None,
+    };
+    let answers = ask_inside(engine, &questions, network, mapping).await?;
+    Ok(answers.relays.into_iter().map(relay_fact).collect())
+}
+
+fn relay_fact(answer: probe::RelayAnswer) -> RelayFact {
+    RelayFact {
+        answer: if answer.outcome.is_good() {
+            RelayAnswer::Answers
+        } else {
+            RelayAnswer::Silent(answer.outcome.to_string())
+        },
+        url: answer.url,
+    }
 }
 
 async fn containers(engine: &Engine, layout: &Layout, enr_id: Option<&str>) -> Vec<OtherUser> {

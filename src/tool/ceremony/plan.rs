@@ -399,6 +399,36 @@ pub enum NetworkFact {
     NotLookedAt,
 }
 
+/// Whether what the engine mounts is what lies here, tried with the ENR key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MountFact {
+    /// A container with the ceremony's user read this very key.
+    Same,
+    /// There was no key to mount, or no engine to mount it.
+    NotLookedAt,
+    /// The engine sees no such file, or another one; its words, or what it is.
+    Elsewhere(String),
+    /// The container may not read it.
+    Unreadable {
+        /// Why not.
+        reason: String,
+        /// Whether SELinux enforces on this machine.
+        selinux: bool,
+    },
+    /// The engine did not run a container with it; the reason.
+    Refused(String),
+}
+
+impl MountFact {
+    /// Whether it stands in the way of a ceremony.
+    pub const fn is_problem(&self) -> bool {
+        match self {
+            MountFact::Same | MountFact::NotLookedAt => false,
+            MountFact::Elsewhere(_) | MountFact::Unreadable { .. } | MountFact::Refused(_) => true,
+        }
+    }
+}
+
 /// Why our own directory cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StateDirProblem {
@@ -431,6 +461,8 @@ pub struct Facts {
     pub relays: Vec<RelayFact>,
     /// The docker network.
     pub network: NetworkFact,
+    /// Whether the engine mounts what lies here.
+    pub mounts: MountFact,
     /// Directory of the attempt that `run` would make.
     pub attempt_dir: PathBuf,
 }
@@ -500,6 +532,7 @@ pub fn make(request: &Request, facts: &Facts) -> Result<Plan, Vec<Finding>> {
         .as_ref()
         .and_then(|charon| check_image(request, facts, charon, &mut findings));
     check_network(request, facts, &mut findings);
+    check_mounts(request, facts, &mut findings);
     check_relays(facts, &mut findings);
     let (Some(_owner), Some(key), Some(found), Some(charon), Some(engine), Some(image), false) = (
         owner,
@@ -1310,6 +1343,65 @@ fn check_network(request: &Request, facts: &Facts, findings: &mut Vec<Finding>) 
             "`docker network ls` shows the networks; name one with --network, or none",
         )),
     }
+}
+
+fn check_mounts(request: &Request, facts: &Facts, findings: &mut Vec<Finding>) {
+    let engine = match &facts.engine {
+        EngineFact::Ready { address, .. } => format!("docker engine {address}"),
+        EngineFact::Unreachable { .. } | EngineFact::Remote(_) | EngineFact::WrongOwner { .. } => {
+            "docker engine".to_owned()
+        }
+    };
+    let key = request.data_dir.join(ENR_KEY_FILE);
+    match &facts.mounts {
+        MountFact::Same | MountFact::NotLookedAt => {}
+        MountFact::Elsewhere(seen) => findings.push(fail(
+            "engine-sees-other-files",
+            &engine,
+            seen,
+            &format!("the file that lies here: {}", key.display()),
+            ELSEWHERE_ADVICE,
+        )),
+        MountFact::Unreadable { reason, selinux } => {
+            let selinux_advice;
+            let advice = if *selinux {
+                selinux_advice = format!(
+                    "SELinux enforces here: label the directories for containers, `{}`",
+                    label_commands(&request.data_dir, &request.state_dir)
+                );
+                &selinux_advice
+            } else {
+                "find out what keeps containers from it: `dmesg` tells of AppArmor, and a network file system has rules of \
+                 its own"
+            };
+            findings.push(fail(
+                "mount-unreadable",
+                &engine,
+                &format!("a container with this ENR key mounted: {reason}"),
+                "a container of the directory's owner that reads it",
+                advice,
+            ));
+        }
+        MountFact::Refused(reason) => findings.push(fail(
+            "mount-refused",
+            &engine,
+            reason,
+            &format!("a container with {} mounted", key.display()),
+            ELSEWHERE_ADVICE,
+        )),
+    }
+}
+
+/// What to do about an engine that has other files than this machine.
+pub const ELSEWHERE_ADVICE: &str = "an engine in another mount namespace or container sees its own files. Docker from snap \
+    sees only your home directory, and there nothing whose first name begins with a dot: move the project to a plain \
+    directory in your home, or use an engine that is not from snap (`snap list docker` tells); another engine of this \
+    machine is named with --host or --context";
+
+/// What lets containers use both directories where SELinux enforces. The second may not exist yet.
+fn label_commands(data_dir: &Path, state_dir: &Path) -> String {
+    let (data_dir, state_dir) = (quoted(data_dir), quoted(state_dir));
+    format!("mkdir -p -m 700 {state_dir} && chcon -R -t container_file_t {data_dir} {state_dir}")
 }
 
 /// One relay that answers is enough to meet; the others are only worth knowing.

@@ -245,6 +245,8 @@ async fn start_container(
     } else if facts::is_about_network(&error) {
         Failure::new(Kind::Refused, error.to_string())
             .hint("`docker network ls` shows the networks; name one with --network, or none")
+    } else if let EngineError::NoMountSource { .. } = &error {
+        Failure::new(Kind::Refused, error.to_string()).hint(plan::ELSEWHERE_ADVICE)
     } else {
         Failure::new(Kind::Unexpected, format!("charon was not started: {error}"))
             .hint("nothing was promoted; the data directory is as before")

@@ -449,7 +449,7 @@ impl Engine {
     /// and have a mount that is, contains, or lies inside one of them, or carry one of the labels.
     ///
     /// Symbolic links are followed on both sides, and volumes that are a directory of the machine
-    /// in disguise are seen through.
+    /// in disguise are seen through. Short runs of this program change nothing and are left out.
     ///
     /// # Errors
     /// What every call may answer.
@@ -463,7 +463,9 @@ impl Engine {
             .list_containers(ListContainersOptionsBuilder::default())
             .await?;
         let mut touching = Vec::new();
-        for container in running {
+        let lasting =
+            |container: &ContainerFacts| !container.labels.contains_key(LABEL_USEFUL_UNTIL);
+        for container in running.into_iter().filter(lasting) {
             let mut reasons = Vec::new();
             for mount in &container.mounts {
                 let source = resolved(&self.real_source(mount).await?);

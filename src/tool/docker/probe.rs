@@ -5,21 +5,28 @@
 //! network. It is the question that charon puts (charon `p2p/bootnode.go`): `GET` of the URL
 //! itself, answered by a JSON array of multiaddrs (`cmd/relay/relay.go`), or by an ENR from old
 //! relays.
+//!
+//! The same container proves that what the engine mounts is what lies here: it is given the ENR key as the ceremony's
+//! container will be, and tells the public identifier of the key that it sees. An engine in another mount namespace, as
+//! docker from snap is, sees another one or none.
 
 use std::collections::BTreeSet;
 use std::error::Error;
 use std::io::ErrorKind;
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use futures_util::future::join_all;
 use reqwest::{Client, Response, Url};
 use serde::{Deserialize, Serialize};
 
-use crate::ceremony::plan::ContainerPlan;
+use crate::ceremony::plan::{ContainerPlan, Mount};
 use crate::docker::causes::causes;
 use crate::docker::{Engine, EngineError, OutputStream, UserMapping};
 use crate::machine::fetch::{excerpt, excerpt_of, mozilla_roots};
+use crate::machine::read;
+use charon_files::keys::k1::EnrKey;
 
 /// The hidden verb that puts the question inside the container.
 pub const VERB: &str = "internal-probe";
@@ -27,6 +34,9 @@ pub const VERB: &str = "internal-probe";
 /// Label with the network that the question is put in, by which whoever made that network finds the container if this
 /// program is killed before it removes it.
 pub const LABEL_NETWORK: &str = "charon-dkg.probe-network";
+
+/// Where the ENR key is mounted; among the arguments, it asks for that key.
+const ENR_KEY: &str = "/enr-key";
 
 /// How long one relay may take to be found, and as long again to answer. charon itself asks for a
 /// minute; a relay that needs longer than this is no good to a ceremony either.
@@ -136,17 +146,58 @@ impl std::fmt::Display for Outcome {
     }
 }
 
-/// Why the relays could not even be asked.
+/// What a container saw of the ENR key that it was given.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SeenKey {
+    /// A key with this [public identifier](charon_files::keys::k1::EnrId).
+    EnrId(String),
+    /// No key that it may read; the reason.
+    Unreadable(String),
+}
+
+/// The line in which it is told.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct KeyLine {
+    enr_key: SeenKey,
+}
+
+/// What a container is asked.
+#[derive(Debug, Clone, Default)]
+pub struct Questions {
+    /// Relays to ask for an answer.
+    pub urls: Vec<String>,
+    /// The ENR key to mount.
+    pub enr_key: Option<PathBuf>,
+}
+
+impl Questions {
+    fn is_empty(&self) -> bool {
+        self.urls.is_empty() && self.enr_key.is_none()
+    }
+}
+
+/// What it answered.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Answers {
+    /// Of the relays, in the order in which they were given.
+    pub relays: Vec<RelayAnswer>,
+    /// Of the key, where one was mounted.
+    pub enr_key: Option<SeenKey>,
+}
+
+/// Why a container could not even be asked.
 #[derive(Debug, thiserror::Error)]
 pub enum ProbeError {
     /// The container could not be run.
     #[error(transparent)]
     Engine(#[from] EngineError),
-    /// The container ended without an answer for each relay.
-    #[error("the probe ended with code {code} and without an answer for {url}: {output}")]
+    /// The container ended without an answer to each question.
+    #[error("the probe ended with code {code} and without an answer for {question}: {output}")]
     NoAnswer {
-        /// The relay.
-        url: String,
+        /// The relay, or the key.
+        question: String,
         /// The container's exit code.
         code: i64,
         /// The beginning of its output.
@@ -154,23 +205,24 @@ pub enum ProbeError {
     },
 }
 
-/// Asks all relays at once, from a container in the given docker network.
+/// Puts all questions at once, from a container in the given docker network.
 ///
 /// `image` is one of [`crate::docker::self_image`]; `mapping` is what the ceremony's container will run
-/// with, since some networks are open to some users only. Answers are in the order of `urls`.
+/// with, since some networks and files are open to some users only.
 ///
 /// # Errors
 /// Only when the container cannot be run; an unreachable relay is an answer.
-pub async fn ask_relays(
+pub async fn ask_inside(
     engine: &Engine,
     image: &str,
     network: Option<&str>,
     mapping: &UserMapping,
-    urls: &[String],
-) -> Result<Vec<RelayAnswer>, ProbeError> {
-    if urls.is_empty() {
-        return Ok(Vec::new());
+    questions: &Questions,
+) -> Result<Answers, ProbeError> {
+    if questions.is_empty() {
+        return Ok(Answers::default());
     }
+    let enr_key = questions.enr_key.iter();
     let plan = ContainerPlan {
         name: format!("charon-dkg-probe-{}", uuid::Uuid::new_v4().simple()),
         image: image.to_owned(),
@@ -179,10 +231,17 @@ pub async fn ask_relays(
         network: network.map(str::to_owned),
         entrypoint: None,
         args: std::iter::once(VERB.to_owned())
-            .chain(urls.iter().cloned())
+            .chain(enr_key.clone().map(|_| ENR_KEY.to_owned()))
+            .chain(questions.urls.iter().cloned())
             .collect(),
         env: Vec::new(),
-        mounts: Vec::new(),
+        mounts: enr_key
+            .map(|source| Mount {
+                source: source.clone(),
+                target: ENR_KEY.to_owned(),
+                read_only: true,
+            })
+            .collect(),
         labels: network
             .map(|network| (LABEL_NETWORK.to_owned(), network.to_owned()))
             .into_iter()
@@ -191,47 +250,85 @@ pub async fn ask_relays(
     let run = engine
         .run_short_unsettled(&plan, CONTAINER_DEADLINE)
         .await?;
-    let answers: Vec<RelayAnswer> = run
-        .output
-        .iter()
-        .filter(|line| line.stream == OutputStream::Stdout)
+    let lines = || {
+        let lines = run.output.iter();
+        lines.filter(|line| line.stream == OutputStream::Stdout)
+    };
+    let no_answer = |question: &str| ProbeError::NoAnswer {
+        question: question.to_owned(),
+        code: run.exit.code,
+        output: excerpt(run.text().as_bytes()),
+    };
+    let told: Vec<RelayAnswer> = lines()
         .filter_map(|line| serde_json::from_str(&line.text).ok())
         .collect();
     let answer_of = |url: &String| {
-        let found = answers.iter().find(|answer| answer.url == *url).cloned();
-        found.ok_or_else(|| ProbeError::NoAnswer {
-            url: url.clone(),
-            code: run.exit.code,
-            output: excerpt(run.text().as_bytes()),
-        })
+        let found = told.iter().find(|answer| answer.url == *url).cloned();
+        found.ok_or_else(|| no_answer(url))
     };
-    urls.iter().map(answer_of).collect()
+    let seen = lines().find_map(|line| serde_json::from_str::<KeyLine>(&line.text).ok());
+    Ok(Answers {
+        relays: questions
+            .urls
+            .iter()
+            .map(answer_of)
+            .collect::<Result<_, _>>()?,
+        enr_key: match (&questions.enr_key, seen) {
+            (None, _) => None,
+            (Some(source), Some(line)) => Some(match line.enr_key {
+                // As it is called here.
+                SeenKey::Unreadable(reason) => {
+                    SeenKey::Unreadable(reason.replace(ENR_KEY, &source.display().to_string()))
+                }
+                seen @ SeenKey::EnrId(_) => seen,
+            }),
+            (Some(_), None) => return Err(no_answer("the ENR key")),
+        },
+    })
 }
 
 /// What the hidden verb prints and ends with.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Served {
-    /// One JSON object per line and relay, for standard output.
+    /// One JSON object per line and question, for standard output.
     pub lines: String,
     /// 0 where every relay is good, else 1.
     pub exit_code: u8,
 }
 
-/// Puts the question from where this process is: the work of the hidden verb.
+/// Answers from where this process is: the work of the hidden verb. Each argument is a relay, or [`ENR_KEY`].
 ///
 /// Never takes longer than a few seconds. A name that is still being resolved then goes on in a
 /// thread: end the process, or drop the runtime with `shutdown_background`.
-pub async fn serve(urls: &[String]) -> Served {
-    let answers = join_all(urls.iter().map(|url| ask(url, ANSWER_DEADLINE))).await;
-    let lines = answers
-        .iter()
-        .filter_map(|answer| serde_json::to_string(answer).ok())
+pub async fn serve(args: &[String]) -> Served {
+    let (keys, urls): (Vec<&String>, Vec<&String>) = args.iter().partition(|arg| *arg == ENR_KEY);
+    let answers = join_all(urls.into_iter().map(|url| ask(url, ANSWER_DEADLINE))).await;
+    let keys = keys.into_iter().map(|key| {
+        serde_json::to_string(&KeyLine {
+            enr_key: see_key(Path::new(key)),
+        })
+    });
+    let lines = keys
+        .chain(answers.iter().map(serde_json::to_string))
+        .filter_map(Result::ok)
         .map(|line| line + "\n")
         .collect();
     let all_good = answers.iter().all(|answer| answer.outcome.is_good());
     Served {
         lines,
         exit_code: u8::from(!all_good),
+    }
+}
+
+fn see_key(path: &Path) -> SeenKey {
+    let read = read::read_secret_file(path, read::ENR_KEY);
+    let key = read.map_err(|error| error.to_string()).and_then(|bytes| {
+        // What is not a key is not repeated.
+        EnrKey::parse(&bytes).map_err(|error| error.to_string())
+    });
+    match key {
+        Ok(key) => SeenKey::EnrId(key.id().to_string()),
+        Err(reason) => SeenKey::Unreadable(reason),
     }
 }
 

@@ -1,4 +1,4 @@
-//! `internal-probe`: asks relays, inside a container of our own.
+//! `internal-probe`: asks relays and looks at the mounted ENR key, inside a container of our own.
 
 use crate::cli::RawArgs;
 use crate::context::Context;
@@ -6,12 +6,12 @@ use crate::docker::probe;
 use crate::error::{Failure, Kind};
 
 pub(crate) async fn serve(context: &Context, args: &RawArgs) -> Result<(), Failure> {
-    let urls: Vec<String> = args
+    let questions: Vec<String> = args
         .args
         .iter()
-        .map(|url| url.to_string_lossy().into_owned())
+        .map(|arg| arg.to_string_lossy().into_owned())
         .collect();
-    let served = probe::serve(&urls).await;
+    let served = probe::serve(&questions).await;
     context.print(&served.lines)?;
     if served.exit_code == 0 {
         Ok(())

@@ -6,6 +6,7 @@ pub mod files;
 pub mod guard;
 pub mod processes;
 pub mod read;
+pub mod selinux;
 pub mod signals;
 pub mod terminal;
 #[cfg(test)]

@@ -316,8 +316,9 @@ prepare_build() {
 build() {
   say "Building charon-dkg with Rust $rust_version (some minutes the first time)"
   build_path=${rust_dir:+$rust_dir:}$PATH
-  as_builder env "PATH=$build_path" ${rust_toolchain:+"RUSTUP_TOOLCHAIN=$rust_toolchain"} \
-    cargo build --release --locked --manifest-path "$here/Cargo.toml" --target-dir "$target" --bins --workspace >&2 ||
+  # Cargo looks for the settings of a build, which make it static, from where it is.
+  (cd "$here" && as_builder env "PATH=$build_path" ${rust_toolchain:+"RUSTUP_TOOLCHAIN=$rust_toolchain"} \
+    cargo build --release --locked --target-dir "$target" --bins --workspace >&2) ||
     die 1 "the build failed; nothing was installed"
 }
 

@@ -34,7 +34,7 @@ for which in before after; do
   # shellcheck disable=SC2016 # Text of the other script.
   what=$(sed -n 's/.*cargo build --release --locked .*"\$target" \(.*\) >&2.*/\1/p' "$work/$which/install.sh")
   # shellcheck disable=SC2086 # Words on purpose.
-  build[$which]=$(seconds cargo build --release --locked --offline --manifest-path "$work/$which/Cargo.toml" --target-dir "$work/$which/target" $what)
+  build[$which]=$(cd "$work/$which" && seconds cargo build --release --locked --offline --target-dir "$work/$which/target" $what)
   echo "build $which: ${build[$which]} s of processor time"
 done
 echo "build after / before: $(quotient "${build[after]}" "${build[before]}")"

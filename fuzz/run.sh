@@ -18,7 +18,7 @@ flags="--cfg fuzzing -Ccodegen-units=1 -Cdebug-assertions -Cpasses=sancov-module
 for option in level=4 inline-8bit-counters pc-table trace-compares; do
     flags="$flags -Cllvm-args=-sanitizer-coverage-$option"
 done
-RUSTFLAGS=$flags \
+RUSTC_WORKSPACE_WRAPPER='' RUSTFLAGS=$flags \
     cargo build --release --target "$host" --target-dir "$work/build"
 
 fixtures=../tests/fixtures

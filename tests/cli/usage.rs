@@ -209,6 +209,22 @@ fn version_in_every_spelling() {
     }
 }
 
+/// An image is made from them alone, and they run on whatever distribution.
+#[cfg(target_os = "linux")]
+#[test]
+fn both_programs_need_no_library_of_the_machine() {
+    let simulator = Path::new(BINARY).with_file_name("charon-dkg-simulator");
+    for program in [Path::new(BINARY), &simulator] {
+        let said = std::process::Command::new("ldd").arg(program).output();
+        let said = said.unwrap();
+        let text = String::from_utf8([said.stdout, said.stderr].concat()).unwrap();
+        assert!(
+            text.contains("statically linked") || text.contains("not a dynamic executable"),
+            "{text}"
+        );
+    }
+}
+
 #[test]
 fn usage_repeats_the_spelling_that_was_typed() {
     let env = TestEnv::new();

@@ -93,7 +93,6 @@ impl OwnEngine {
             .env("DOCKER_HOST", self.told("DOCKER_HOST"))
             .env_remove("DOCKER_CONTEXT")
             .env("HOME", home)
-            .env("XDG_CACHE_HOME", home)
             .env("TMPDIR", home);
         if uid != 0 {
             command.uid(uid).gid(gid);

@@ -10,7 +10,6 @@ use rustix::process::getuid;
 
 use crate::ceremony::attempt::Attempt;
 use crate::ceremony::definition_source::{self, FoundDefinition, NoDefinition};
-use crate::ceremony::known_images::KnownImages;
 use crate::ceremony::pins;
 use crate::ceremony::plan::{
     self, ContainerPlan, DataDirFact, DefinitionFact, EngineFact, EnrKeyFact, Entry, EntryKind,
@@ -509,7 +508,7 @@ async fn image(engine: &Engine, request: &Request, release: Option<&CharonVersio
     match engine.inspect_image(&reference).await {
         Ok(Some(found)) => {
             let run_as = found.run_image(&reference).reference().to_owned();
-            let version_output = version_inside(engine, &found.id, &run_as, release).await;
+            let version_output = version_inside(engine, &run_as).await;
             ImageFact::Present {
                 run_as,
                 version_output,
@@ -523,17 +522,8 @@ async fn image(engine: &Engine, request: &Request, release: Option<&CharonVersio
     }
 }
 
-/// What `charon version` prints inside an image of this id, which is asked once if it is this release.
-pub(crate) async fn version_inside(
-    engine: &Engine,
-    id: &str,
-    run_as: &str,
-    release: &CharonVersion,
-) -> Result<String, String> {
-    let known = KnownImages::of_this_process();
-    if let Some(output) = known.version_output(id, release) {
-        return Ok(output);
-    }
+/// What `charon version` prints inside an image.
+pub(crate) async fn version_inside(engine: &Engine, run_as: &str) -> Result<String, String> {
     let plan = ContainerPlan {
         network: Some("none".to_owned()),
         args: vec!["version".to_owned()],
@@ -547,9 +537,7 @@ pub(crate) async fn version_inside(
         .await
         .map_err(|error| error.to_string())?;
     if run.exit.code == 0 {
-        let output = run.text();
-        known.remember(id, release, &output);
-        Ok(output)
+        Ok(run.text())
     } else {
         Err(format!(
             "`charon version` ended with exit code {}: {}",

@@ -8,7 +8,6 @@ pub mod enr;
 pub mod explain;
 pub mod facts;
 pub mod follow;
-pub mod known_images;
 pub mod perform;
 pub mod pins;
 pub mod plan;

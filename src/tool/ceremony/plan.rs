@@ -1446,7 +1446,7 @@ fn check_relays(facts: &Facts, findings: &mut Vec<Finding>) {
 ///
 /// Builds from source print `v0.16-rc` or `v1.10` without a patch number; peers compare
 /// major.minor only, so such an output agrees where these two do.
-pub fn says_version(output: &str, charon: &CharonVersion) -> bool {
+fn says_version(output: &str, charon: &CharonVersion) -> bool {
     version_in(output).is_some_and(|said| {
         said.same_line(charon) && said.patch.is_none_or(|patch| Some(patch) == charon.patch)
     })

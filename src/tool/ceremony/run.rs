@@ -291,8 +291,7 @@ async fn pull(
     })?;
     drop(bar);
     let run_as = pulled.run_image(&plan.image_tag).reference().to_owned();
-    let release = &plan.charon_version;
-    let version_output = facts::version_inside(engine, &pulled.id, &run_as, release).await;
+    let version_output = facts::version_inside(engine, &run_as).await;
     observed.facts.image = plan::ImageFact::Present {
         run_as,
         version_output,

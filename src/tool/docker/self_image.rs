@@ -1,15 +1,10 @@
 //! An image made from this very program, for engines that can reach no registry.
 //!
-//! It holds the running executable, the shared libraries it has mapped and the dynamic loader it
-//! names, and nothing else: no shell, no package. So it can only be run on the processor it was
+//! It holds one static file and nothing else: no library, no shell, no package. It can only be run on the processor it was
 //! made on, which is where its engine is.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::ffi::OsStr;
-use std::io::Read;
-use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use sha2::{Digest, Sha256};
 
@@ -24,23 +19,12 @@ pub const REPOSITORY: &str = "charon-dkg-self";
 /// The label that tells from which content an image was made, in hexadecimal.
 pub const CONTENT_LABEL: &str = "charon-dkg.self-image";
 
-/// Where the image keeps shared libraries. `LD_LIBRARY_PATH` leads there, since every distribution
-/// looks in other directories by default.
-const LIBRARIES: &str = "lib/charon-dkg";
-
-/// Without this file older C libraries ask the network for names that `/etc/hosts` has.
-const NSSWITCH: &[u8] = b"hosts: files dns\n";
-
-/// Libraries that glibc before 2.34 opens only when a name is first resolved.
-const RESOLVER_LIBRARIES: [&str; 3] = ["libnss_files.so.2", "libnss_dns.so.2", "libresolv.so.2"];
-
-/// An executable or a library larger than this is not ours.
-const MAX_FILE_BYTES: u64 = 1 << 30;
+const EXECUTABLE: &str = "/proc/self/exe";
 
 /// What went wrong while an image was made from this program.
 #[derive(Debug, thiserror::Error)]
 pub enum SelfImageError {
-    /// A file of the running program cannot be read.
+    /// The program's file cannot be read.
     #[error("cannot read {path}: {error}")]
     Unreadable {
         /// The file.
@@ -48,18 +32,12 @@ pub enum SelfImageError {
         /// Why.
         error: std::io::Error,
     },
-    /// A library was replaced while the program runs, as a system update does.
-    #[error("{path} was replaced since this program was started")]
-    Replaced {
-        /// The library.
-        path: PathBuf,
-    },
-    /// The executable is no 64-bit ELF file with the lower byte first.
-    #[error("{path} is not an executable of a known form")]
-    UnknownForm {
-        /// The executable.
-        path: PathBuf,
-    },
+    /// This program was built with flags of somebody's own, and needs libraries that an image would lack.
+    #[error(
+        "this charon-dkg is not a static program, so no image can be made from it: build it with `./install.sh`, or \
+         without RUSTFLAGS and RUSTC_WORKSPACE_WRAPPER"
+    )]
+    NotStatic,
     /// The engine runs another operating system or processor.
     #[error("the engine runs {engine}, and this program is made for {program}")]
     OtherPlatform {
@@ -82,7 +60,7 @@ pub enum SelfImageError {
 /// What the image is called and what it runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SelfImageSpec {
-    /// Another program of ours to be in the image, built for this machine as this one is; `None` for this one.
+    /// Another program of ours to be in the image, static and for this processor as this one is; `None` for this one.
     pub program: Option<PathBuf>,
     /// `name:tag`; `None` for [`REPOSITORY`] with a tag that follows from the content.
     pub reference: Option<String>,
@@ -120,11 +98,14 @@ pub struct SelfImage {
 /// Makes an image from the running program and loads it, unless the engine has it already.
 ///
 /// # Errors
-/// When files of the program cannot be read, the engine runs on another platform, or refuses.
+/// When the program cannot be read or is not static, the engine runs on another platform, or refuses.
 pub async fn load_self_image(
     engine: &Engine,
     spec: &SelfImageSpec,
 ) -> Result<SelfImage, SelfImageError> {
+    if !cfg!(target_feature = "crt-static") {
+        return Err(SelfImageError::NotStatic);
+    }
     let platform = format!("{}/{}", std::env::consts::OS, go_architecture());
     if engine.os_arch() != platform {
         return Err(SelfImageError::OtherPlatform {
@@ -132,52 +113,36 @@ pub async fn load_self_image(
             program: platform,
         });
     }
-    let program = program_of(spec)?;
-    let alias = program.alias(spec);
-    if let Some(alias) = &alias
-        && let Some(facts) = engine.inspect_image(alias).await?
-        && let Some(content) = facts.labels.get(CONTENT_LABEL)
-    {
+    let program = spec
+        .program
+        .clone()
+        .unwrap_or_else(|| PathBuf::from(EXECUTABLE));
+    let unreadable = |error| SelfImageError::Unreadable {
+        path: program.clone(),
+        error,
+    };
+    // Reading and hashing some tens of megabytes must not hold up a signal handler.
+    let packed = tokio::task::spawn_blocking({
+        let (program, spec) = (program.clone(), spec.clone());
+        move || Packed::of(&std::fs::read(program)?, &spec)
+    });
+    let packed = packed
+        .await
+        .map_err(|error| unreadable(std::io::Error::other(error)))?
+        .map_err(unreadable)?;
+    if let Some(facts) = find(engine, &packed.reference, &packed.content).await? {
         return Ok(SelfImage {
-            reference: reference_of(content),
+            reference: packed.reference,
             facts,
             reused: true,
         });
     }
-    // Reading and hashing some tens of megabytes must not hold up a signal handler.
-    let packed = tokio::task::spawn_blocking({
-        let spec = spec.clone();
-        let alias = alias.clone();
-        move || Packed::of(&program, &spec, alias)
-    });
-    let packed = match packed.await {
-        Ok(packed) => packed?,
-        Err(error) => {
-            return Err(SelfImageError::Unreadable {
-                path: PathBuf::from(EXECUTABLE),
-                error: std::io::Error::other(error),
-            });
-        }
-    };
-    let known = find(engine, &packed).await?;
-    if let (Some(facts), None) = (&known, &alias) {
-        return Ok(SelfImage {
-            reference: packed.reference,
-            facts: facts.clone(),
-            reused: true,
-        });
-    }
-    // An image that is there already gets the alias by this.
     engine.load_image(packed.archive).await?;
-    let packed = Packed {
-        archive: Vec::new(),
-        ..packed
-    };
-    match find(engine, &packed).await? {
+    match find(engine, &packed.reference, &packed.content).await? {
         Some(facts) => Ok(SelfImage {
             reference: packed.reference,
             facts,
-            reused: known.is_some(),
+            reused: false,
         }),
         None => Err(SelfImageError::NotLoaded {
             reference: packed.reference,
@@ -185,102 +150,19 @@ pub async fn load_self_image(
     }
 }
 
-/// The name of an image that nobody gave another name.
-fn reference_of(content: &str) -> String {
-    let tag: String = content.chars().take(16).collect();
-    format!("{REPOSITORY}:{tag}")
-}
-
 /// The image of this name, if it was made from the same content and with the same settings.
-async fn find(engine: &Engine, packed: &Packed) -> Result<Option<ImageFacts>, EngineError> {
-    let found = engine.inspect_image(&packed.reference).await?;
-    Ok(found.filter(|facts| facts.labels.get(CONTENT_LABEL) == Some(&packed.content)))
-}
-
-const EXECUTABLE: &str = "/proc/self/exe";
-
-/// The files that a program needs to run.
-struct Program {
-    executable: PathBuf,
-    libraries: BTreeSet<PathBuf>,
-}
-
-impl Program {
-    /// A name for the image of exactly these files, as they lie on this machine's disk now: who
-    /// has it need not read them. `None` where the caller names the image.
-    ///
-    /// The kernel sets a file's change time whenever its content changes, and nobody can set it.
-    fn alias(&self, spec: &SelfImageSpec) -> Option<String> {
-        if spec.reference.is_some() {
-            return None;
-        }
-        let mut hash = Sha256::new();
-        hash.update(format!("{spec:?}"));
-        for path in std::iter::once(&self.executable).chain(&self.libraries) {
-            let meta = std::fs::metadata(path).ok()?;
-            hash.update(format!(
-                "{}:{}:{}:{}.{}:{};",
-                meta.dev(),
-                meta.ino(),
-                meta.len(),
-                meta.ctime(),
-                meta.ctime_nsec(),
-                path.display()
-            ));
-        }
-        let tag: String = hex::encode(hash.finalize()).chars().take(16).collect();
-        Some(format!("{REPOSITORY}:files-{tag}"))
-    }
-}
-
-/// The executable and the libraries it needs, which are those that this process has mapped: another program of ours
-/// needs no others.
-fn program_of(spec: &SelfImageSpec) -> Result<Program, SelfImageError> {
-    let path = Path::new("/proc/self/maps");
-    let maps = std::fs::read(path).map_err(|error| SelfImageError::Unreadable {
-        path: path.to_owned(),
-        error,
-    })?;
-    let executable =
-        std::fs::read_link(EXECUTABLE).map_err(|error| SelfImageError::Unreadable {
-            path: PathBuf::from(EXECUTABLE),
-            error,
-        })?;
-    Ok(Program {
-        libraries: mapped_libraries(&maps, &executable)?,
-        executable: spec
-            .program
-            .clone()
-            .unwrap_or_else(|| PathBuf::from(EXECUTABLE)),
-    })
-}
-
-/// The files mapped to be executed, besides the executable itself
-/// (`address perms offset device inode path`, proc_pid_maps(5)).
-fn mapped_libraries(maps: &[u8], executable: &Path) -> Result<BTreeSet<PathBuf>, SelfImageError> {
-    const DELETED: &[u8] = b" (deleted)";
-    let mut libraries = BTreeSet::new();
-    for line in maps.split(|byte| *byte == b'\n') {
-        let mut fields = line.splitn(2, |byte| *byte == b'/');
-        let (Some(head), Some(path)) = (fields.next(), fields.next()) else {
-            continue;
-        };
-        let is_code = head
-            .split(|byte| *byte == b' ')
-            .nth(1)
-            .is_some_and(|permissions| permissions.get(2) == Some(&b'x'));
-        let path = [b"/", path].concat();
-        if !is_code || path == executable.as_os_str().as_bytes() {
-            continue;
-        }
-        if let Some(path) = path.strip_suffix(DELETED) {
-            return Err(SelfImageError::Replaced {
-                path: PathBuf::from(OsStr::from_bytes(path)),
-            });
-        }
-        libraries.insert(PathBuf::from(OsStr::from_bytes(&path)));
-    }
-    Ok(libraries)
+async fn find(
+    engine: &Engine,
+    reference: &str,
+    content: &str,
+) -> Result<Option<ImageFacts>, EngineError> {
+    let found = engine.inspect_image(reference).await?;
+    Ok(found.filter(|facts| {
+        facts
+            .labels
+            .get(CONTENT_LABEL)
+            .is_some_and(|it| it == content)
+    }))
 }
 
 /// An image archive in the form of `docker save`, and what it is known by.
@@ -291,12 +173,9 @@ struct Packed {
 }
 
 impl Packed {
-    fn of(
-        program: &Program,
-        spec: &SelfImageSpec,
-        alias: Option<String>,
-    ) -> Result<Self, SelfImageError> {
-        let layer = pack_layer(program)?;
+    /// The same program and settings give the same bytes.
+    fn of(program: &[u8], spec: &SelfImageSpec) -> std::io::Result<Self> {
+        let layer = tar_of(&[(PROGRAM.trim_start_matches('/'), program)])?;
         let layer_digest = hex::encode(Sha256::digest(&layer));
         let config = |content: &str| {
             let mut labels = spec.labels.clone();
@@ -308,39 +187,37 @@ impl Packed {
                 "config": {
                     "Entrypoint": spec.entrypoint,
                     "Cmd": spec.cmd,
-                    "Env": ["PATH=/", format!("LD_LIBRARY_PATH=/{LIBRARIES}")],
+                    "Env": ["PATH=/"],
                     "WorkingDir": "/",
                     "Labels": labels,
                 },
                 "rootfs": { "type": "layers", "diff_ids": [format!("sha256:{layer_digest}")] },
             });
-            config.to_string().into_bytes()
+            config.to_string()
         };
         // The label stands for the content and all settings; it cannot stand for itself.
         let content = hex::encode(Sha256::digest(config("")));
         let config = config(&content);
-        let reference = spec
-            .reference
-            .clone()
-            .unwrap_or_else(|| reference_of(&content));
+        let reference = spec.reference.clone().unwrap_or_else(|| {
+            let tag: String = content.chars().take(16).collect();
+            format!("{REPOSITORY}:{tag}")
+        });
         let config_name = format!("{}.json", hex::encode(Sha256::digest(&config)));
-        let layer_name = format!("{layer_digest}/layer.tar");
-        let names: Vec<&str> = std::iter::once(reference.as_str())
-            .chain(alias.as_deref())
-            .collect();
+        let layer_name = format!("{layer_digest}.tar");
         let manifest = serde_json::json!([{
             "Config": config_name,
-            "RepoTags": names,
+            "RepoTags": [reference],
             "Layers": [layer_name],
         }]);
-        let mut archive = Archive::default();
-        archive.add_file(&config_name, &config, 0o644)?;
-        archive.add_file(&layer_name, &layer, 0o644)?;
-        archive.add_file("manifest.json", manifest.to_string().as_bytes(), 0o644)?;
+        let archive = tar_of(&[
+            (&config_name, config.as_bytes()),
+            (&layer_name, &layer),
+            ("manifest.json", manifest.to_string().as_bytes()),
+        ])?;
         Ok(Self {
             reference,
             content,
-            archive: archive.finish()?,
+            archive,
         })
     }
 }
@@ -355,358 +232,37 @@ fn go_architecture() -> &'static str {
     }
 }
 
-/// The file system of the image. The same files give the same bytes.
-fn pack_layer(program: &Program) -> Result<Vec<u8>, SelfImageError> {
-    let executable = read_file(&program.executable)?;
-    let form = || SelfImageError::UnknownForm {
-        path: program.executable.clone(),
-    };
-    let loader = elf::interpreter(&executable).ok_or_else(form)?;
-    let mut layer = Archive::default();
-    layer.add_file(PROGRAM.trim_start_matches('/'), &executable, 0o755)?;
-    layer.add_file("etc/nsswitch.conf", NSSWITCH, 0o644)?;
-    // A static executable names no loader, and what is mapped beside it is not its own.
-    let Some(loader) = loader else {
-        return layer.finish();
-    };
-    let loader_path = Path::new(OsStr::from_bytes(loader));
-    let loader_name = loader_path.strip_prefix("/").map_err(|_| form())?;
-    layer.add_file(loader_name, &read_file(loader_path)?, 0o755)?;
-    let mut libraries = program.libraries.clone();
-    libraries.extend(find_resolver_libraries(&program.libraries));
-    for library in &libraries {
-        let bytes = read_file(library)?;
-        let name = library
-            .file_name()
-            .ok_or_else(|| SelfImageError::UnknownForm {
-                path: library.clone(),
-            })?;
-        layer.add_file(Path::new(LIBRARIES).join(name), &bytes, 0o755)?;
-        // Others ask for a library by this name, of which the file's name may be a longer form.
-        if let Some(soname) = elf::soname(&bytes).filter(|soname| *soname != name.as_bytes()) {
-            let link = Path::new(LIBRARIES).join(OsStr::from_bytes(soname));
-            layer.add_link(&link, Path::new(name))?;
-        }
-    }
-    layer.finish()
-}
-
-/// What lies beside the C library and is opened only on demand.
-fn find_resolver_libraries(mapped: &BTreeSet<PathBuf>) -> Vec<PathBuf> {
-    let is_glibc = |path: &&PathBuf| {
-        path.file_name().is_some_and(|name| {
-            let name = name.as_bytes();
-            name == b"libc.so.6" || (name.starts_with(b"libc-2.") && name.ends_with(b".so"))
-        })
-    };
-    let Some(dir) = mapped.iter().find(is_glibc).and_then(|path| path.parent()) else {
-        return Vec::new();
-    };
-    RESOLVER_LIBRARIES
-        .iter()
-        .filter_map(|name| std::fs::canonicalize(dir.join(name)).ok())
-        .collect()
-}
-
-fn read_file(path: &Path) -> Result<Vec<u8>, SelfImageError> {
-    let unreadable = |error| SelfImageError::Unreadable {
-        path: path.to_owned(),
-        error,
-    };
-    let file = std::fs::File::open(path).map_err(unreadable)?;
-    let mut bytes = Vec::new();
-    file.take(MAX_FILE_BYTES + 1)
-        .read_to_end(&mut bytes)
-        .map_err(unreadable)?;
-    if u64::try_from(bytes.len()).is_ok_and(|len| len > MAX_FILE_BYTES) {
-        return Err(unreadable(std::io::Error::other("larger than a gibibyte")));
-    }
-    Ok(bytes)
-}
-
-/// A tar archive without times and owners.
-struct Archive {
-    builder: tar::Builder<Vec<u8>>,
-    dirs: BTreeSet<PathBuf>,
-}
-
-impl Default for Archive {
-    fn default() -> Self {
-        Self {
-            builder: tar::Builder::new(Vec::new()),
-            dirs: BTreeSet::new(),
-        }
-    }
-}
-
-impl Archive {
-    fn add_file(
-        &mut self,
-        name: impl AsRef<Path>,
-        bytes: &[u8],
-        mode: u32,
-    ) -> Result<(), SelfImageError> {
-        let len = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
-        let mut header = self.header(name.as_ref(), tar::EntryType::Regular, mode)?;
-        header.set_size(len);
-        self.builder
-            .append_data(&mut header, name.as_ref(), bytes)
-            .map_err(in_memory)
-    }
-
-    fn add_link(&mut self, name: &Path, target: &Path) -> Result<(), SelfImageError> {
-        let mut header = self.header(name, tar::EntryType::Symlink, 0o777)?;
-        header.set_size(0);
-        self.builder
-            .append_link(&mut header, name, target)
-            .map_err(in_memory)
-    }
-
-    /// A header for an entry, after entries for the directories above it: those that an engine
-    /// makes up itself may be closed to the user of the container.
-    fn header(
-        &mut self,
-        name: &Path,
-        kind: tar::EntryType,
-        mode: u32,
-    ) -> Result<tar::Header, SelfImageError> {
-        let above: Vec<_> = name.ancestors().skip(1).collect();
-        for dir in above.into_iter().rev() {
-            if dir.as_os_str().is_empty() || !self.dirs.insert(dir.to_owned()) {
-                continue;
-            }
-            let mut header = tar::Header::new_gnu();
-            header.set_entry_type(tar::EntryType::Directory);
-            header.set_mode(0o755);
-            header.set_size(0);
-            self.builder
-                .append_data(&mut header, dir, std::io::empty())
-                .map_err(in_memory)?;
-        }
+/// A tar archive of these files, without times and owners.
+fn tar_of(files: &[(&str, &[u8])]) -> std::io::Result<Vec<u8>> {
+    let mut archive = tar::Builder::new(Vec::new());
+    for (name, bytes) in files {
         let mut header = tar::Header::new_gnu();
-        header.set_entry_type(kind);
-        header.set_mode(mode);
-        Ok(header)
+        header.set_mode(0o755);
+        header.set_size(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
+        archive.append_data(&mut header, name, *bytes)?;
     }
-
-    fn finish(self) -> Result<Vec<u8>, SelfImageError> {
-        self.builder.into_inner().map_err(in_memory)
-    }
-}
-
-fn in_memory(error: std::io::Error) -> SelfImageError {
-    SelfImageError::Unreadable {
-        path: PathBuf::from("the archive in memory"),
-        error,
-    }
-}
-
-/// The two facts that are wanted of ELF files (elf(5)): 64 bits, lower byte first, as on every
-/// processor for which charon has images.
-mod elf {
-    const PT_LOAD: u32 = 1;
-    const PT_DYNAMIC: u32 = 2;
-    const PT_INTERP: u32 = 3;
-    const DT_STRTAB: u64 = 5;
-    const DT_SONAME: u64 = 14;
-
-    struct Segment {
-        kind: u32,
-        offset: u64,
-        address: u64,
-        len: u64,
-    }
-
-    /// The loader that an executable names. `None` where this is not such an executable,
-    /// `Some(None)` where it names none, being static.
-    pub(crate) fn interpreter(file: &[u8]) -> Option<Option<&[u8]>> {
-        let Some(segment) = segments(file)?.into_iter().find(|s| s.kind == PT_INTERP) else {
-            return Some(None);
-        };
-        let bytes = part(file, segment.offset, segment.len)?;
-        Some(Some(bytes.strip_suffix(&[0]).unwrap_or(bytes)))
-    }
-
-    /// The name by which others ask for a library.
-    pub(crate) fn soname(file: &[u8]) -> Option<&[u8]> {
-        let segments = segments(file)?;
-        let dynamic = segments.iter().find(|s| s.kind == PT_DYNAMIC)?;
-        let entries = part(file, dynamic.offset, dynamic.len)?;
-        let value_of = |tag: u64| {
-            entries
-                .chunks_exact(16)
-                .find(|entry| u64_at(entry, 0) == Some(tag))
-                .and_then(|entry| u64_at(entry, 8))
-        };
-        let name_address = value_of(DT_STRTAB)?.checked_add(value_of(DT_SONAME)?)?;
-        let segment = segments.iter().find(|s| {
-            s.kind == PT_LOAD
-                && name_address
-                    .checked_sub(s.address)
-                    .is_some_and(|within| within < s.len)
-        })?;
-        let within = name_address.checked_sub(segment.address)?;
-        let rest = part(
-            file,
-            segment.offset.checked_add(within)?,
-            segment.len.checked_sub(within)?,
-        )?;
-        let name = rest.split(|byte| *byte == 0).next()?;
-        let is_plain = !name.is_empty() && !name.contains(&b'/');
-        is_plain.then_some(name)
-    }
-
-    fn segments(file: &[u8]) -> Option<Vec<Segment>> {
-        if !file.starts_with(b"\x7fELF\x02\x01") {
-            return None;
-        }
-        let start = u64_at(file, 32)?;
-        let size = u64::from(u16_at(file, 54)?);
-        let count = u64::from(u16_at(file, 56)?);
-        (0..count)
-            .map(|index| {
-                let header = part(file, start.checked_add(index.checked_mul(size)?)?, 56)?;
-                Some(Segment {
-                    kind: u32_at(header, 0)?,
-                    offset: u64_at(header, 8)?,
-                    address: u64_at(header, 16)?,
-                    len: u64_at(header, 32)?,
-                })
-            })
-            .collect()
-    }
-
-    fn part(file: &[u8], offset: u64, len: u64) -> Option<&[u8]> {
-        let start = usize::try_from(offset).ok()?;
-        let end = start.checked_add(usize::try_from(len).ok()?)?;
-        file.get(start..end)
-    }
-
-    fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
-        bytes
-            .get(at..)?
-            .first_chunk()
-            .copied()
-            .map(u16::from_le_bytes)
-    }
-
-    fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
-        bytes
-            .get(at..)?
-            .first_chunk()
-            .copied()
-            .map(u32::from_le_bytes)
-    }
-
-    fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
-        bytes
-            .get(at..)?
-            .first_chunk()
-            .copied()
-            .map(u64::from_le_bytes)
-    }
+    archive.into_inner()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    use proptest::prelude::*;
-
-    fn names_in(archive: &[u8]) -> Vec<String> {
-        tar::Archive::new(archive)
-            .entries()
-            .unwrap()
-            .map(|entry| entry.unwrap().path().unwrap().display().to_string())
-            .collect()
-    }
-
-    #[test]
-    fn the_running_program_is_packed_with_loader_and_libraries() {
-        let layer = pack_layer(&program_of(&SelfImageSpec::default()).unwrap()).unwrap();
-        let names = names_in(&layer);
-        assert!(names.contains(&"charon-dkg".to_owned()), "{names:?}");
-        let executable = std::fs::read(EXECUTABLE).unwrap();
-        let Some(loader) = elf::interpreter(&executable).unwrap() else {
-            // A static build has nothing more to pack.
-            assert!(!names.iter().any(|name| name.starts_with("lib/charon-dkg/")));
-            return;
-        };
-        let loader = String::from_utf8(loader.to_vec()).unwrap();
-        assert!(names.contains(&loader.trim_start_matches('/').to_owned()));
-        assert!(
-            names
-                .iter()
-                .any(|name| name.starts_with("lib/charon-dkg/libc"))
-        );
-    }
-
     #[test]
     fn packing_twice_gives_the_same_bytes_and_other_settings_give_another_label() {
-        let program = program_of(&SelfImageSpec::default()).unwrap();
         let spec = SelfImageSpec::default();
-        let one = Packed::of(&program, &spec, None).unwrap();
-        let two = Packed::of(&program, &spec, None).unwrap();
+        let one = Packed::of(b"program", &spec).unwrap();
+        let two = Packed::of(b"program", &spec).unwrap();
         assert!(one.archive == two.archive);
         assert_eq!(one.reference, two.reference);
         let other = SelfImageSpec {
             entrypoint: vec![PROGRAM.to_owned(), "simulator".to_owned()],
-            ..spec
+            ..spec.clone()
         };
-        let other = Packed::of(&program, &other, None).unwrap();
+        let other = Packed::of(b"program", &other).unwrap();
         assert_ne!(one.content, other.content);
         assert_ne!(one.reference, other.reference);
-    }
-
-    #[test]
-    fn only_code_of_other_files_is_a_library() {
-        let maps = b"00400000-00401000 r-xp 00000000 08:01 1    /opt/charon-dkg\n\
-            7f00-7f10 r--p 00000000 08:01 2    /usr/lib/libc.so.6\n\
-            7f10-7f20 r-xp 00000000 08:01 2    /usr/lib/libc.so.6\n\
-            7f20-7f30 r--p 00000000 08:01 3    /usr/lib/locale/locale-archive\n\
-            7f30-7f40 r-xp 00000000 08:01 4    /usr/lib/with space.so\n\
-            7ffd-7ffe r-xp 00000000 00:00 0    [vdso]\n";
-        let libraries = mapped_libraries(maps, Path::new("/opt/charon-dkg")).unwrap();
-        let expected = ["/usr/lib/libc.so.6", "/usr/lib/with space.so"];
-        assert!(
-            libraries
-                .iter()
-                .map(|path| path.as_path())
-                .eq(expected.map(Path::new))
-        );
-    }
-
-    #[test]
-    fn a_library_that_was_replaced_is_told() {
-        let maps = b"7f10-7f20 r-xp 00000000 08:01 2    /usr/lib/libc.so.6 (deleted)\n";
-        let refused = mapped_libraries(maps, Path::new("/x"));
-        assert!(matches!(refused, Err(SelfImageError::Replaced { .. })));
-    }
-
-    #[test]
-    fn libraries_know_the_name_others_use() {
-        let program = program_of(&SelfImageSpec::default()).unwrap();
-        for library in &program.libraries {
-            let bytes = std::fs::read(library).unwrap();
-            let soname = elf::soname(&bytes).map(String::from_utf8_lossy);
-            assert!(
-                soname.is_some_and(|name| name.contains(".so")),
-                "{library:?}"
-            );
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn files_of_any_form_are_refused_or_read_but_never_overrun(
-            mut bytes in prop::collection::vec(any::<u8>(), 0..300),
-            looks_like_elf in any::<bool>(),
-        ) {
-            if looks_like_elf {
-                bytes.splice(..6.min(bytes.len()), *b"\x7fELF\x02\x01");
-            }
-            let _: Option<Option<&[u8]>> = elf::interpreter(&bytes);
-            let _: Option<&[u8]> = elf::soname(&bytes);
-        }
+        let newer = Packed::of(b"newer program", &spec).unwrap();
+        assert_ne!(one.reference, newer.reference);
     }
 }

@@ -17,6 +17,7 @@ say "packages"
 packages=(
   docker.io iptables iproute2 uidmap slirp4netns rootlesskit util-linux passwd procps # engines
   zsh fish sudo strace ca-certificates                                               # what is tested with
+  chromium fonts-dejavu-core                                                         # what looks at the board's page
 )
 # Since Debian 13 docker's client is a package of its own.
 if ! command -v docker >/dev/null && [ -n "$(apt-cache search --names-only '^docker-cli$')" ]; then packages+=(docker-cli); fi

@@ -19,6 +19,8 @@ mod archive;
 mod backup;
 #[path = "cli/bad_input.rs"]
 mod bad_input;
+#[path = "cli/board.rs"]
+mod board;
 #[path = "cli/boundaries.rs"]
 mod boundaries;
 #[path = "cli/define.rs"]

@@ -4,6 +4,7 @@
 //! [`verify::Verified`]; a [`receipt`] states it in one [`line`]; [`confirm`] weighs the receipts of all operators. Before a
 //! ceremony a [`ready`] line states with what a node would start, and [`readiness`] weighs those of all.
 
+pub mod board;
 pub mod cluster;
 pub mod confirm;
 pub mod line;

@@ -107,13 +107,15 @@ pub enum Verb {
     /// Print this node's ready line after the whole preflight, or show from all lines who is ready and who differs
     Ready(ReadyArgs),
     /// Run the ceremony: guards, preflight, pin, container, proof, promotion
-    Run(CeremonyArgs),
+    Run(RunArgs),
     /// Prove what is in the data directory, a bare cluster lock, a definition or a deposit file
     Verify(VerifyArgs),
     /// Print this node's receipt: one line that tells the others, signed, what this node holds
     Receipt(ReceiptArgs),
     /// Collect the receipts of all operators, and say who is missing or differs
     Confirm(ConfirmArgs),
+    /// Show where the ceremony stands, who is missing and what to send to each; as text, JSON or a page to post
+    Board(BoardArgs),
     /// Keep a compose project from starting before everybody has everything
     Gate(GateArgs),
     /// Ask the gate, say why not in full, and start the project with Compose's `up -d`
@@ -318,6 +320,20 @@ pub struct CeremonyArgs {
     pub charon_flags: Vec<String>,
 }
 
+/// `run`.
+#[derive(Debug, Clone, Args)]
+pub struct RunArgs {
+    /// Look and pull now, wait, look again and start at this time: 2027-01-15T20:00Z, or 20:00 in local time
+    #[arg(long, value_name = "TIME")]
+    pub at: Option<String>,
+    /// Refuse to start unless the ready lines of all operators are kept here and agree
+    #[arg(long)]
+    pub require_ready: bool,
+    /// What is run.
+    #[command(flatten)]
+    pub ceremony: CeremonyArgs,
+}
+
 /// `ready`.
 #[derive(Debug, Args)]
 pub struct ReadyArgs {
@@ -391,6 +407,30 @@ pub struct ConfirmArgs {
     /// Leave out the receipts that this operator, counted from 1, gave before
     #[arg(long, value_name = "N", conflicts_with = "lock")]
     pub forget: Vec<usize>,
+    /// Where contract wallets are asked.
+    #[command(flatten)]
+    pub execution: ExecutionArgs,
+}
+
+/// `board`.
+#[derive(Debug, Args)]
+pub struct BoardArgs {
+    /// Files with ready lines and receipts in them such as a whole chat log, such lines themselves, or - for standard
+    /// input; those that are kept in the project count too
+    #[arg(value_name = "FILE|LINE|-")]
+    pub lines: Vec<OsString>,
+    /// Cluster definition: a file or an https URL [default: that of the project]
+    #[arg(long, value_name = "FILE|URL", value_hint = ValueHint::FilePath)]
+    pub definition: Option<String>,
+    /// Cluster lock to check receipts against [default: that of the project, unless a definition is given]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub lock: Option<PathBuf>,
+    /// A deposit data file to check against the lock and to add up; repeat for several
+    #[arg(long, value_name = "FILE", requires = "lock", value_hint = ValueHint::FilePath)]
+    pub deposit: Vec<PathBuf>,
+    /// Write a page that needs nothing else, to post in the group or to keep as the record of the ceremony
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub html: Option<PathBuf>,
     /// Where contract wallets are asked.
     #[command(flatten)]
     pub execution: ExecutionArgs,
@@ -872,7 +912,7 @@ mod tests {
         let Verb::Run(args) = parsed.cli.verb else {
             panic!("not run");
         };
-        assert_eq!(args.charon_flags, ["--timeout=5m"]);
-        assert_eq!(args.relay, ["http://r"]);
+        assert_eq!(args.ceremony.charon_flags, ["--timeout=5m"]);
+        assert_eq!(args.ceremony.relay, ["http://r"]);
     }
 }

@@ -14,7 +14,7 @@ use crate::gate::{answer_compose, command as gate, provider, up};
 use crate::machine::signals::Interrupt;
 use crate::machine::terminal::{ProgressMode, Terminal};
 use crate::promote::archive_command;
-use crate::proof::{confirm, receipt, verify};
+use crate::proof::{board, confirm, receipt, verify};
 use crate::{completion, failures, place, rehearse, report, status};
 
 /// Runs a command line and gives the process exit code.
@@ -86,6 +86,7 @@ fn dispatch(context: &Arc<Context>, verb: Verb) -> Result<ExitCode, Failure> {
         Verb::Verify(args) => verify::verify(context, &args),
         Verb::Receipt(_) => receipt::receipt(context),
         Verb::Confirm(args) => confirm::confirm(context, &args),
+        Verb::Board(args) => block_on(board::board(context, &args)),
         Verb::Status => status::show(context),
         Verb::Archive(args) => archive_command::archive(context, &args),
         Verb::Backup(args) => match args.action {

@@ -12,7 +12,7 @@ use crate::docker::endpoint::{
 };
 use crate::error::{Failure, Kind};
 use crate::machine::datadir::Layout;
-use crate::machine::terminal::{Progress, ProgressMode, PromptError, Terminal};
+use crate::machine::terminal::{Block, Progress, ProgressMode, PromptError, Terminal};
 use crate::promote::journal::Recovery;
 use crate::proof::contracts;
 use crate::{failures, report};
@@ -81,6 +81,11 @@ impl Context {
     /// Something that takes a while, shown as a bar or as lines on standard error.
     pub(crate) fn task(&self, name: &str, total: u64) -> Progress<'_> {
         self.terminal.progress(name, total)
+    }
+
+    /// Lines that are replaced in place, where standard error is a screen.
+    pub(crate) fn block(&self) -> Option<Block> {
+        self.terminal.block()
     }
 
     /// A result: the text for people or the document for programs, on standard output.

@@ -45,7 +45,7 @@ const EFFECTS: [&str; 23] = [
     "SystemTime",
     "Instant::now",
     "Timestamp::now",
-    "Zoned::now",
+    "ZonedDateTime::now",
     "getrandom",
     "tokio",
     "bollard",

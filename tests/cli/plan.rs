@@ -45,6 +45,8 @@ fn good() -> (Request, Facts) {
         allow_prerelease: false,
         no_backup: false,
         charon_flags: Vec::new(),
+        agreed: None,
+        is_proposal: false,
     };
     let facts = Facts {
         my_uid: OWNER,

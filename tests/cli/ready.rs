@@ -15,7 +15,7 @@ fn now() -> u64 {
 }
 
 /// What this operator of the ceremony says now, with whatever else they say.
-fn line(node: usize, edit: impl FnOnce(&mut Statement)) -> String {
+pub(crate) fn line(node: usize, edit: impl FnOnce(&mut Statement)) -> String {
     let bytes = fs::read(fixture(CEREMONY, node).join(DEFINITION)).unwrap();
     let definition = Definition::parse(&bytes).unwrap().value;
     let key = EnrKey::parse(&fs::read(fixture(CEREMONY, node).join(KEY)).unwrap()).unwrap();

@@ -16,6 +16,7 @@ use crate::ceremony::plan::{
     Facts, ImageFact, LABEL_ATTEMPT, LABEL_ENR_ID, MountFact, NetworkFact, OtherUser, RelayAnswer,
     RelayFact, Request, StateDirProblem,
 };
+use crate::ceremony::ready_lines;
 use crate::cli::CeremonyArgs;
 use crate::context::Context;
 use crate::custody::record::Record;
@@ -43,6 +44,15 @@ use charon_files::keys::k1::EnrKey;
 
 /// `charon version` answers at once; a cold disk may need a while to read the image.
 const VERSION_DEADLINE: Duration = Duration::from_secs(60);
+
+/// What one looks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// To start a ceremony.
+    Start,
+    /// To tell the other operators with what this node would.
+    Propose,
+}
 
 /// Everything seen before a ceremony, and what was opened on the way.
 pub(crate) struct Observed {
@@ -82,8 +92,9 @@ pub(crate) async fn observe(
     context: &Context,
     layout: &Layout,
     args: &CeremonyArgs,
+    purpose: Purpose,
 ) -> Result<Observed, Failure> {
-    let request = request(layout, args)?;
+    let mut request = request(layout, args, purpose)?;
     let on_disk = datadir::observe(layout).map_err(failures::file)?;
     let key = enr_key(layout);
     let (mut definition, engine) = tokio::join!(
@@ -93,16 +104,15 @@ pub(crate) async fn observe(
     if let Ok(found) = &mut definition {
         found.findings.extend(execution_finding(found, &request));
     }
-    let node = node_of(key.as_ref(), &definition);
-    let release = definition.as_ref().ok().and_then(|found| {
-        let version = found.definition.version;
-        pins::choose(
-            version,
-            request.charon_version.as_ref(),
-            request.allow_prerelease,
-        )
+    request.agreed = definition
+        .as_ref()
         .ok()
-    });
+        .and_then(|found| ready_lines::agreed(layout, found));
+    let node = node_of(key.as_ref(), &definition);
+    let release = definition
+        .as_ref()
+        .ok()
+        .and_then(|found| request.release_for(found.definition.version).ok());
     let enr_id = key
         .as_ref()
         .ok()
@@ -272,7 +282,7 @@ fn attempt_dir(layout: &Layout, number: u32) -> PathBuf {
     layout.state_dir().join("attempts").join(number.to_string())
 }
 
-fn request(layout: &Layout, args: &CeremonyArgs) -> Result<Request, Failure> {
+fn request(layout: &Layout, args: &CeremonyArgs, purpose: Purpose) -> Result<Request, Failure> {
     let charon_version = match &args.charon_version {
         Some(text) => Some(
             text.parse::<CharonVersion>()
@@ -304,6 +314,8 @@ fn request(layout: &Layout, args: &CeremonyArgs) -> Result<Request, Failure> {
         allow_prerelease: args.allow_prerelease,
         no_backup: args.no_backup,
         charon_flags: args.charon_flags.clone(),
+        agreed: None,
+        is_proposal: purpose == Purpose::Propose,
     })
 }
 
@@ -504,7 +516,7 @@ async fn image(engine: &Engine, request: &Request, release: Option<&CharonVersio
     let Some(release) = release else {
         return ImageFact::Unknown;
     };
-    let reference = format!("{}:{release}", request.repository);
+    let reference = request.image_reference(release);
     match engine.inspect_image(&reference).await {
         Ok(Some(found)) => {
             let run_as = found.run_image(&reference).reference().to_owned();

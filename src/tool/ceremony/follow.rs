@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use crate::ceremony::explain;
 use crate::context::Context;
+use crate::machine::terminal::Block;
 use charon_files::cluster::definition::Definition;
 use charon_files::cluster::index::NodeIndex;
 use charon_files::cluster::version::CharonVersion;
 use charon_files::finding::Finding;
-use charon_log::{ClusterSize, Diagnosis, End, Event, Peer, Phase, Transcript, Waiting, Who};
+use charon_log::{ClusterSize, Diagnosis, End, Event, Link, Peer, Phase, Transcript, Waiting, Who};
 
 /// How often a wait is told again while nothing changes.
 const REMIND_EVERY: Duration = Duration::from_secs(30);
@@ -34,7 +35,12 @@ pub(crate) struct Watch<'a> {
     restless_told: BTreeSet<String>,
     /// Whether charon was asked to stop; then its complaints are no news.
     stopping: bool,
+    /// Where all this stands in one place instead of line by line.
+    block: Option<Block>,
 }
+
+/// More operators than these are counted, and only those who are missing are named.
+const MOST_ROWS: usize = 12;
 
 impl<'a> Watch<'a> {
     /// A ceremony of which nothing was seen yet.
@@ -55,6 +61,7 @@ impl<'a> Watch<'a> {
             relays_told: BTreeSet::new(),
             restless_told: BTreeSet::new(),
             stopping: false,
+            block: context.block(),
         }
     }
 
@@ -65,6 +72,7 @@ impl<'a> Watch<'a> {
             self.tell(&event);
         }
         self.tell_phase();
+        self.draw();
     }
 
     /// Takes the end of charon's output.
@@ -74,6 +82,7 @@ impl<'a> Watch<'a> {
             self.tell(&event);
         }
         self.tell_phase();
+        self.draw();
     }
 
     /// Tells what is waited for, and what was written, when that is worth telling.
@@ -83,16 +92,96 @@ impl<'a> Watch<'a> {
         if keystores != self.keystores {
             self.keystores = keystores;
             let all = self.definition.num_validators;
-            self.context
-                .say(&format!("keystores written: {keystores} of {all}"));
+            self.say_in_lines(&format!("keystores written: {keystores} of {all}"));
         }
+        self.draw();
         if now.saturating_sub(self.reminded) < REMIND_EVERY {
             return;
         }
         if let Some(waiting) = self.transcript.progress().waiting(now) {
             self.reminded = now;
-            self.context.say(&self.waiting_text(&waiting));
+            let text = self.waiting_text(&waiting);
+            match waiting {
+                // This needs everybody, so it is not left to somebody's glance at a corner.
+                Waiting::Hung { .. } => self.context.say(&text),
+                Waiting::Relay { .. } | Waiting::Peers { .. } => self.say_in_lines(&text),
+            }
         }
+    }
+
+    /// Says what the block shows anyway.
+    fn say_in_lines(&self, text: &str) {
+        if self.block.is_none() {
+            self.context.say(text);
+        }
+    }
+
+    /// Shows who is here, who is missing and since when, the phase, and the keystores so far.
+    fn draw(&self) {
+        let Some(block) = &self.block else {
+            return;
+        };
+        let progress = self.transcript.progress();
+        let phase = match progress.phase() {
+            Phase::Starting => "charon is starting",
+            Phase::WaitingForRelay => "asking the relay for the other operators",
+            Phase::WaitingForPeers => "waiting for the other operators",
+            Phase::Keygen => "all operators are connected; generating keys",
+            Phase::Signing => "signing deposits and the cluster lock",
+            Phase::Saving => "writing files",
+            Phase::Done => "charon has finished",
+            Phase::Failed => "charon has failed",
+        };
+        let mut lines = vec![format!("phase       {phase}")];
+        if let Some(relay) = progress.relay() {
+            lines.push(format!("relay       {relay}"));
+        }
+        let peers = progress.peers();
+        let all = self.definition.operators.len();
+        if peers.is_empty() {
+            let (connected, total) = progress.connected_peers();
+            lines.push(format!(
+                "operators   {connected} of {total} others are here"
+            ));
+        }
+        let is_named = |peer: &&Peer| peers.len() <= MOST_ROWS || peer.is_absent();
+        if peers.len() > MOST_ROWS {
+            let absent = peers.iter().filter(|peer| peer.is_absent()).count();
+            let here = peers.len() - absent;
+            lines.push(format!("operators   {here} of {all} are here"));
+        }
+        for (row, peer) in peers.iter().filter(is_named).take(MOST_ROWS).enumerate() {
+            let label = if row == 0 && peers.len() <= MOST_ROWS {
+                "operators"
+            } else {
+                ""
+            };
+            let is_here = match peer.link {
+                _ if peer.you => "this node".to_owned(),
+                Link::Connected { .. } if peer.is_restless() => "comes and goes".to_owned(),
+                Link::Connected { .. } => "here".to_owned(),
+                Link::Missing { since } => {
+                    format!("missing for {}", spoken(self.now.saturating_sub(since)))
+                }
+                Link::Lost { since } => {
+                    format!("lost {} ago", spoken(self.now.saturating_sub(since)))
+                }
+            };
+            let who = match peer.index {
+                Some(index) => format!("{} of {all}", index.position() + 1),
+                None => peer.name.clone(),
+            };
+            lines.push(format!("{label:<11} {who:<9} {is_here:<20} {}", peer.name));
+        }
+        lines.push(format!(
+            "keystores   {} of {}",
+            self.keystores, self.definition.num_validators
+        ));
+        let lines: Vec<String> = lines
+            .iter()
+            .map(|line| crate::report::clean(line))
+            .collect();
+        block.show(&lines);
     }
 
     /// Why charon failed; `None` if it succeeded.
@@ -130,27 +219,26 @@ impl<'a> Watch<'a> {
             }
             Event::PeerConnected { peer, .. } => {
                 let (connected, total) = progress.connected_peers();
-                self.context.say(&format!(
+                self.say_in_lines(&format!(
                     "connected: {} ({connected} of {total})",
                     self.peer_by_name(peer)
                 ));
             }
             Event::PeerDisconnected { peer } => {
-                self.context.say(&format!(
+                self.say_in_lines(&format!(
                     "lost: {}; charon tries again",
                     self.peer_by_name(peer)
                 ));
             }
             Event::RelayResolved { url, .. } => {
-                self.context.say(&format!("relay {url} answers"));
+                self.say_in_lines(&format!("relay {url} answers"));
             }
             Event::RelayFailed { reason } => self.tell_relay("does not answer", reason),
             Event::RelayTrouble { reason, .. } => {
                 self.tell_relay("does not serve this node", reason);
             }
             Event::KeyDone { key, total } => {
-                self.context
-                    .say(&format!("keys generated: {key} of {total}"));
+                self.say_in_lines(&format!("keys generated: {key} of {total}"));
             }
             Event::Error { message, peer } if !self.stopping => {
                 let about = peer.as_deref().map_or_else(String::new, |peer| {
@@ -208,7 +296,7 @@ impl<'a> Watch<'a> {
             Phase::Saving => "writing files".to_owned(),
             Phase::Done => "charon has finished".to_owned(),
         };
-        self.context.say(&text);
+        self.say_in_lines(&text);
     }
 
     fn waiting_text(&self, waiting: &Waiting) -> String {

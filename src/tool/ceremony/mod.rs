@@ -1,5 +1,6 @@
 //! A ceremony, from the ENR key and the definition to charon's end.
 
+pub mod appointment;
 pub mod attempt;
 pub mod define;
 pub mod define_command;
@@ -12,6 +13,7 @@ pub mod perform;
 pub mod pins;
 pub mod plan;
 pub mod ready;
+pub mod ready_lines;
 pub mod resume;
 pub mod run;
 pub mod show_pins;

@@ -202,6 +202,42 @@ pub fn choose(
     }
 }
 
+/// The same for operators who agree among themselves. What all have named counts more than the table, even if this
+/// program does not know it; what is refused whatever is asked, stays refused. A release newer than every one that is known
+/// may be proposed to the others.
+///
+/// # Errors
+/// As [`choose`].
+pub fn choose_among(
+    definition: DefinitionVersion,
+    asked: Option<&CharonVersion>,
+    allow_prerelease: bool,
+    agreed: Option<&CharonVersion>,
+    is_proposal: bool,
+) -> Result<CharonVersion, PinError> {
+    let agreed = agreed.filter(|agreed| asked.is_none_or(|asked| asked == *agreed));
+    let proposed = asked.filter(|asked| is_proposal && asked.patch.is_some() && is_newer(asked));
+    match agreed.or(proposed) {
+        None => choose(definition, asked, allow_prerelease),
+        Some(charon) => match denied(charon, definition) {
+            Some(reason) => Err(PinError::Denied {
+                charon: charon.clone(),
+                reason,
+            }),
+            None => Ok(charon.clone()),
+        },
+    }
+}
+
+/// Whether a release is of a newer line than all that the table names.
+pub fn is_newer(charon: &CharonVersion) -> bool {
+    let line = |charon: &CharonVersion| (charon.major, charon.minor);
+    let known = table().into_iter();
+    known
+        .filter_map(|row| row.charon.max(row.prerelease))
+        .all(|known| line(&known) < line(charon))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -257,6 +293,51 @@ mod tests {
         assert!(!knows("v1.11.0-rc3", "holesky") && knows("v1.11.0-rc3", "hoodi"));
         assert!(!knows("v1.2.0", "hoodi") && knows("v1.3.3", "hoodi"));
         assert!(!knows("v0.16.0", "ropsten"));
+    }
+
+    #[test]
+    fn what_all_agree_on_counts_more_than_the_table_but_not_than_what_is_refused() {
+        let choose = |definition: &str, asked: Option<&str>, agreed: Option<&str>, proposal| {
+            let parse = |text: &str| text.parse::<CharonVersion>().unwrap();
+            choose_among(
+                definition.parse().unwrap(),
+                asked.map(parse).as_ref(),
+                false,
+                agreed.map(parse).as_ref(),
+                proposal,
+            )
+            .map(|charon| charon.to_string())
+        };
+        let chosen = |text: &str| Ok(text.to_owned());
+        assert_eq!(choose("v1.10.0", None, None, false), chosen("v1.10.3"));
+        assert_eq!(
+            choose("v1.10.0", None, Some("v1.12.0"), false),
+            chosen("v1.12.0")
+        );
+        assert_eq!(
+            choose("v1.10.0", Some("v1.12.0"), Some("v1.12.0"), false),
+            chosen("v1.12.0")
+        );
+        assert_eq!(
+            choose("v1.11.0", None, Some("v1.11.0-rc3"), false),
+            chosen("v1.11.0-rc3")
+        );
+        // Whoever asks for something else asks for that.
+        assert_eq!(
+            choose("v1.10.0", Some("v1.9.0"), Some("v1.12.0"), false),
+            chosen("v1.9.0")
+        );
+        assert!(choose("v1.10.0", Some("v1.12.0"), None, false).is_err());
+        assert_eq!(
+            choose("v1.10.0", Some("v1.12.0"), None, true),
+            chosen("v1.12.0")
+        );
+        assert!(choose("v1.10.0", Some("v1.12"), None, true).is_err());
+        assert!(choose("v1.10.0", Some("v0.16.0"), None, true).is_err());
+        assert!(matches!(
+            choose("v1.4.0", None, Some("v0.14.2"), false),
+            Err(PinError::Denied { .. })
+        ));
     }
 
     #[test]

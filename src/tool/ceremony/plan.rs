@@ -17,8 +17,9 @@ use charon_files::cluster::hash::DefinitionHash;
 use charon_files::cluster::index::NodeIndex;
 use charon_files::cluster::names::{self, DEFINITION_FILE, ENR_KEY_FILE, Role};
 use charon_files::cluster::network::Network;
-use charon_files::cluster::version::CharonVersion;
+use charon_files::cluster::version::{CharonVersion, DefinitionVersion};
 use charon_files::finding::{Finding, Weight};
+use charon_proof::readiness::Agreement;
 
 /// Where the data directory is mounted inside the container (charon's Dockerfile: WORKDIR
 /// `/opt/charon`, default `--data-dir .charon`).
@@ -161,9 +162,41 @@ pub struct Request {
     pub no_backup: bool,
     /// charon's own flags.
     pub charon_flags: Vec<String>,
+    /// What all operators have agreed on in their ready lines.
+    pub agreed: Option<Agreement>,
+    /// Whether this is what a node would start, to be told to the others, rather than a start.
+    pub is_proposal: bool,
 }
 
 impl Request {
+    /// The release that must run a definition of this version, or the one asked for or agreed on if it may.
+    ///
+    /// # Errors
+    /// [`pins::PinError`] says why there is none.
+    pub fn release_for(&self, version: DefinitionVersion) -> Result<CharonVersion, pins::PinError> {
+        let agreed = self.agreed.as_ref().map(|agreed| &agreed.charon_version);
+        pins::choose_among(
+            version,
+            self.charon_version.as_ref(),
+            self.allow_prerelease,
+            agreed,
+            self.is_proposal,
+        )
+    }
+
+    /// The image of a release as it is looked for and pulled: by its tag, or by the digest that all have agreed on.
+    pub fn image_reference(&self, release: &CharonVersion) -> String {
+        let repository = &self.repository;
+        match self
+            .agreed
+            .as_ref()
+            .filter(|it| it.charon_version == *release)
+        {
+            Some(agreed) => format!("{repository}@sha256:{}", hex::encode(agreed.manifest)),
+            None => format!("{repository}:{release}"),
+        }
+    }
+
     /// The flags that choose relays, docker network, release and image, as another attempt repeats them. charon's own
     /// may hold keys, and stay where they were typed.
     pub fn flags(&self) -> Vec<String> {
@@ -472,7 +505,7 @@ pub struct Facts {
 pub struct Plan {
     /// Which charon release.
     pub charon_version: CharonVersion,
-    /// `repository:tag` as it is pulled.
+    /// `repository:tag` as it is pulled; `repository@sha256:…` where all operators have agreed on an image.
     pub image_tag: String,
     /// Whether the image must be pulled first.
     pub pull: bool,
@@ -650,7 +683,7 @@ fn assemble(request: &Request, facts: &Facts, chosen: Chosen<'_>, notes: Vec<Fin
     };
     Plan {
         charon_version: charon.clone(),
-        image_tag: format!("{}:{charon}", request.repository),
+        image_tag: request.image_reference(&charon),
         pull: image.pull,
         node_index: found.node.map_or(0, NodeIndex::position),
         operators: found.definition.operators.len(),
@@ -1139,13 +1172,11 @@ fn choose_release(
     definition: &Definition,
     findings: &mut Vec<Finding>,
 ) -> Option<CharonVersion> {
-    let chosen = pins::choose(
-        definition.version,
-        request.charon_version.as_ref(),
-        request.allow_prerelease,
-    );
-    match chosen {
+    match request.release_for(definition.version) {
         Ok(charon) => {
+            if let Some(note) = release_note(request, definition, &charon) {
+                findings.push(note);
+            }
             if let Some(network) = Network::by_fork_version(definition.fork_version)
                 && !pins::knows_network(&charon, &network)
             {
@@ -1174,6 +1205,9 @@ fn choose_release(
                 pins::PinError::Prerelease(_) => {
                     "agree with every operator and all pass --allow-prerelease".to_owned()
                 }
+                pins::PinError::NotAccepted { charon, .. } if pins::is_newer(charon) => format!(
+                    "leave out --charon-version; or have every operator print a line with `charon-dkg ready --charon-version {charon}`: what all name with the same image is run"
+                ),
                 pins::PinError::NoStableRelease {
                     candidate: None, ..
                 }
@@ -1193,6 +1227,40 @@ fn choose_release(
             None
         }
     }
+}
+
+/// Says where a release comes from that this program's table does not name.
+fn release_note(
+    request: &Request,
+    definition: &Definition,
+    charon: &CharonVersion,
+) -> Option<Finding> {
+    let agreed = request.agreed.as_ref();
+    let is_agreed = agreed.is_some_and(|agreed| agreed.charon_version == *charon);
+    let table = pins::choose(definition.version, None, request.allow_prerelease);
+    let (check, seen, advice) = if is_agreed && table.as_ref() != Ok(charon) {
+        (
+            "charon-release-agreed",
+            format!("charon {charon}, which the ready lines of all operators name"),
+            "",
+        )
+    } else if request.is_proposal && pins::accepted_by(charon).is_none() {
+        (
+            "charon-release-unknown",
+            format!("charon {charon}, which is newer than this program"),
+            "`charon-dkg run` starts it only if the ready lines of all operators name it with the same image",
+        )
+    } else {
+        return None;
+    };
+    let expected = table.map_or_else(
+        |_| "a release that the table names".to_owned(),
+        |release| format!("{release}, by this program's own table"),
+    );
+    Some(Finding {
+        weight: Weight::Note,
+        ..fail(check, "charon release", &seen, &expected, advice)
+    })
 }
 
 fn check_disk(
@@ -1271,7 +1339,7 @@ fn check_image(
     charon: &CharonVersion,
     findings: &mut Vec<Finding>,
 ) -> Option<ImageChosen> {
-    let subject = format!("image {}:{charon}", request.repository);
+    let subject = format!("image {}", request.image_reference(charon));
     match &facts.image {
         // Without an engine there is nothing to ask, which was told.
         ImageFact::Unknown if !matches!(facts.engine, EngineFact::Ready { .. }) => None,

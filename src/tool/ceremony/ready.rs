@@ -3,27 +3,25 @@
 use serde::Serialize;
 use url::Url;
 
-use crate::ceremony::definition_source::{self, FoundDefinition, NoDefinition};
-use crate::ceremony::facts::{self, Observed};
+use crate::ceremony::definition_source;
+use crate::ceremony::facts::{self, Observed, Purpose};
 use crate::ceremony::pins;
 use crate::ceremony::plan::{self, EngineFact, EnrKeyFact, Plan};
+use crate::ceremony::ready_lines;
 use crate::cli::ReadyArgs;
 use crate::context::Context;
 use crate::error::{Failure, Kind};
 use crate::failures;
-use crate::machine::datadir::{self, Layout};
-use crate::machine::guard;
+use crate::machine::datadir::Layout;
 use crate::place;
 use crate::proof::confirm::Given;
-use crate::proof::receipts;
 use crate::report;
 use charon_files::cluster::NodeIndex;
-use charon_files::finding::Weight;
 use charon_files::keys::k1::EnrKey;
 use charon_proof::cluster::Operators;
 use charon_proof::confirm::time_text;
 use charon_proof::readiness::{Group, Readiness, StatementDocument, weigh};
-use charon_proof::ready::{EngineKind, List, Processor, ReadyLine, Statement, find_ready_lines};
+use charon_proof::ready::{EngineKind, List, Processor, ReadyLine, Statement};
 use charon_proof::receipt::CharonImage;
 
 /// Flags of `charon dkg` that every operator must give alike: who waits shorter than the others ends the ceremony for all,
@@ -55,7 +53,7 @@ async fn say_ready(context: &Context, args: &ReadyArgs) -> Result<(), Failure> {
     let layout = context.layout()?;
     place::look(&layout)?;
     facts::check_nothing_under_way(&layout)?;
-    let observed = facts::observe(context, &layout, &args.ceremony).await?;
+    let observed = facts::observe(context, &layout, &args.ceremony, Purpose::Propose).await?;
     observed.settle(context).await;
     let plan = facts::plan(&observed)?;
     let statement = state(&observed, &plan).await?;
@@ -69,7 +67,11 @@ async fn say_ready(context: &Context, args: &ReadyArgs) -> Result<(), Failure> {
         context.say(report::findings_text(std::slice::from_ref(note)).trim_end());
     }
     if let Some(found) = &observed.definition {
-        keep(&layout, &operators(found)?, std::slice::from_ref(&line))?;
+        ready_lines::keep(
+            &layout,
+            &ready_lines::operators(found)?,
+            std::slice::from_ref(&line),
+        )?;
     }
     context.result(
         &format!("{line}\n"),
@@ -121,7 +123,7 @@ pub(crate) async fn state(observed: &Observed, plan: &Plan) -> Result<Statement,
         operators: u16::try_from(plan.operators)
             .map_err(|_| unexpected("more operators than a line can state"))?,
         definition_hash: found.definition_hash,
-        time: now(),
+        time: ready_lines::now(),
         charon_image: CharonImage::parse(&plan.container.image)
             .ok_or_else(|| unexpected("an image without a digest"))?,
         charon_version: plan.charon_version.clone(),
@@ -162,23 +164,20 @@ fn shared_flags(charon_flags: &[String]) -> Vec<String> {
         .collect()
 }
 
-fn now() -> u64 {
-    u64::try_from(jiff::Timestamp::now().as_second()).unwrap_or(0)
-}
-
 /// The lines that were given and those that are kept, as a table.
 async fn collect(context: &Context, args: &ReadyArgs) -> Result<(), Failure> {
     let given = Given::<Statement>::read(context, &args.lines)?;
     let layout = context.layout()?;
     let asked = args.ceremony.definition.as_deref();
-    let found = found_definition(definition_source::find(context, &layout, asked).await)?;
-    let operators = operators(&found)?;
+    let found =
+        ready_lines::found_definition(definition_source::find(context, &layout, asked).await)?;
+    let operators = ready_lines::operators(&found)?;
     let this = this_node(&layout, &operators);
     let mut lines = given.lines;
     if this.is_some() {
-        lines = keep(&layout, &operators, &lines)?;
+        lines = ready_lines::keep(&layout, &operators, &lines)?;
     }
-    let group = weigh(&operators, &lines, None, now());
+    let group = weigh(&operators, &lines, None, ready_lines::now());
     let document = group.document(&given.broken);
     let bundle = group.bundle();
     let text = match (&bundle, args.bundle) {
@@ -212,86 +211,32 @@ async fn collect(context: &Context, args: &ReadyArgs) -> Result<(), Failure> {
     Err(failure.hint("start when everybody is ready: what differs ends the ceremony for all"))
 }
 
-/// A definition that may be used.
+/// How the group stands, by the lines that are kept and what this node is about to start, and whether any are kept.
 ///
 /// # Errors
-/// [`Kind::Usage`] where there is none, [`Kind::VerificationFailed`] where it is not one to rely on.
-pub(crate) fn found_definition(
-    found: Result<FoundDefinition, NoDefinition>,
-) -> Result<FoundDefinition, Failure> {
-    match found {
-        Ok(found) => {
-            let is_sound = found.findings.iter().all(|it| it.weight == Weight::Note);
-            if is_sound {
-                return Ok(found);
-            }
-            Err(Failure::new(
-                Kind::VerificationFailed,
-                format!("{} did not pass", found.source),
-            )
-            .with_findings(found.findings))
-        }
-        Err(NoDefinition::Missing(looked)) => Err(Failure::new(
-            Kind::Usage,
-            format!("no cluster definition in {looked}"),
-        )
-        .hint("give it with --definition FILE or --definition https://…")),
-        Err(NoDefinition::Unusable { reason, advice }) => {
-            Err(Failure::new(Kind::Usage, reason).hint(advice))
-        }
-    }
-}
-
-/// Who the operators of a definition are.
-///
-/// # Errors
-/// Where an ENR is missing.
-pub(crate) fn operators(found: &FoundDefinition) -> Result<Operators, Failure> {
-    Operators::of(&found.definition, found.definition_hash).ok_or_else(|| {
-        Failure::new(
-            Kind::Refused,
-            format!("{} does not name one ENR for each operator", found.source),
-        )
-        .hint("wait until every operator has given an ENR, and ask the coordinator for the definition again")
-    })
+/// If kept lines cannot be read, or the engine falls silent.
+pub(crate) async fn group(
+    layout: &Layout,
+    observed: &Observed,
+    plan: &Plan,
+) -> Result<(Group, bool), Failure> {
+    let Some(found) = &observed.definition else {
+        return Err(Failure::new(
+            Kind::Unexpected,
+            "a plan without a definition",
+        ));
+    };
+    let operators = ready_lines::operators(found)?;
+    let kept = ready_lines::kept(layout, &operators)?;
+    let own = state(observed, plan).await?;
+    let group = weigh(&operators, &kept, Some(&own), ready_lines::now());
+    Ok((group, !kept.is_empty()))
 }
 
 /// The operator whose key lies here, if it is one of them.
 fn this_node(layout: &Layout, operators: &Operators) -> Option<NodeIndex> {
     let key: EnrKey = facts::enr_key(layout).ok().flatten()?;
     operators.node_of(&key.public_key())
-}
-
-/// The lines that are kept for a definition. What is damaged among them is as good as missing.
-///
-/// # Errors
-/// If there are some and they cannot be read.
-pub(crate) fn kept(layout: &Layout, operators: &Operators) -> Result<Vec<ReadyLine>, Failure> {
-    let text = receipts::read_ready(layout, &operators.definition_hash())
-        .map_err(|error| Failure::new(Kind::Unexpected, error.to_string()))?;
-    let found = find_ready_lines(&text).unwrap_or_default();
-    Ok(found.into_iter().filter_map(Result::ok).collect())
-}
-
-/// Keeps these lines beside those that are kept, and gives all of them. `run` may be waiting with the directory's guard, so
-/// the lines have one of their own.
-fn keep(
-    layout: &Layout,
-    operators: &Operators,
-    lines: &[ReadyLine],
-) -> Result<Vec<ReadyLine>, Failure> {
-    if lines.is_empty() {
-        return kept(layout, operators);
-    }
-    datadir::create_state_dir(layout).map_err(failures::state_dir)?;
-    let _guard = guard::claim_ready_lines(layout).map_err(failures::guard)?;
-    let mut all = kept(layout, operators)?;
-    all.extend_from_slice(lines);
-    let group = weigh(operators, &all, None, now());
-    receipts::write_ready(layout, &operators.definition_hash(), group.evidence())
-        .map_err(failures::file)?;
-    // Forged lines and strangers are told once, and not kept.
-    Ok(all)
 }
 
 /// The table for people.

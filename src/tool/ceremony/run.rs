@@ -2,13 +2,17 @@
 //! instant; the next `run` goes on from what the attempt's record, the container and the journal say.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use jiff::{SignedDuration, Timestamp, ZonedDateTime};
+
+use crate::ceremony::appointment;
 use crate::ceremony::attempt::{Attempt, RECORD_FORMAT, Record, State};
-use crate::ceremony::facts::{self, Observed};
+use crate::ceremony::facts::{self, Observed, Purpose};
 use crate::ceremony::perform::{Ceremony, Done, mark_failed, remove_container};
 use crate::ceremony::plan::{self, Plan, Request};
-use crate::ceremony::resume;
-use crate::cli::CeremonyArgs;
+use crate::ceremony::{ready, resume};
+use crate::cli::{CeremonyArgs, RunArgs};
 use crate::context::Context;
 use crate::docker::{Engine, EngineError};
 use crate::error::{Failure, Kind};
@@ -27,15 +31,22 @@ use charon_proof::receipt::Receipt;
 pub(crate) async fn run(
     context: &Arc<Context>,
     layout: &Layout,
-    args: &CeremonyArgs,
+    args: &RunArgs,
     interrupt: &mut Interrupt,
 ) -> Result<Done, Failure> {
+    let at = match &args.at {
+        Some(text) => Some(
+            appointment::parse(text, &ZonedDateTime::now())
+                .map_err(|error| Failure::new(Kind::Usage, error))?,
+        ),
+        None => None,
+    };
     let mut guards = match claim(layout) {
         Ok(guards) => guards,
         Err(failure) if failure.kind == Kind::Busy => return Err(failure),
         // What keeps this user from guarding the directory is one of several problems, mostly.
         Err(failure) => {
-            let observed = look(context, layout, args, interrupt).await?;
+            let observed = look(context, layout, &args.ceremony, interrupt).await?;
             observed.settle(context).await;
             return Err(facts::plan(&observed).err().unwrap_or(failure));
         }
@@ -44,10 +55,20 @@ pub(crate) async fn run(
         context.recovered(&recovery);
     }
     if let Some((attempt, record)) = resume::unfinished(layout)?
-        && let Some(done) =
-            resume::resume(context, layout, args, &attempt, &record, interrupt).await?
+        && let Some(done) = resume::resume(
+            context,
+            layout,
+            &args.ceremony,
+            &attempt,
+            &record,
+            interrupt,
+        )
+        .await?
     {
         return Ok(done);
+    }
+    if let Some(at) = at {
+        wait(context, layout, args, at, interrupt).await?;
     }
     start(context, layout, args, &mut guards, interrupt).await
 }
@@ -80,30 +101,170 @@ fn claim(layout: &Layout) -> Result<Vec<Guard>, Failure> {
     Ok(guards)
 }
 
+/// Looks, pulls and asks whatever is to be asked now, and waits. Nothing is changed.
+async fn wait(
+    context: &Context,
+    layout: &Layout,
+    args: &RunArgs,
+    at: Timestamp,
+    interrupt: &mut Interrupt,
+) -> Result<(), Failure> {
+    let mut observed = look(context, layout, &args.ceremony, interrupt).await?;
+    let prepared = async {
+        let plan = prepare(context, &mut observed, interrupt).await?;
+        hold_to_group(
+            context,
+            layout,
+            args,
+            &observed,
+            &plan,
+            Moment::BeforeTheWait,
+        )
+        .await
+    };
+    let prepared = prepared.await;
+    observed.settle(context).await;
+    prepared?;
+    until(context, at, interrupt).await
+}
+
+/// Waits until a time by this machine's clock, and says how long it still takes.
+async fn until(context: &Context, at: Timestamp, interrupt: &mut Interrupt) -> Result<(), Failure> {
+    let here = at.to_zoned_datetime(jiff::tz::TimeZone::system());
+    let left = || at.duration_since(Timestamp::now());
+    context.say(&format!(
+        "everything is prepared; starting at {at} ({} here), in {}",
+        here.strftime("%H:%M"),
+        appointment::spoken(left())
+    ));
+    let block = context.block();
+    let mut told = left().as_secs();
+    loop {
+        let left = left();
+        if left <= SignedDuration::ZERO {
+            return Ok(());
+        }
+        // A machine that slept, or whose clock was set, skips seconds.
+        let now = left.as_secs();
+        if let Some(block) = &block {
+            block.show(&[format!(
+                "starting in {}; Ctrl-C ends this and leaves nothing behind",
+                appointment::spoken(left)
+            )]);
+        } else if (now..told).rev().any(appointment::is_worth_a_line) && now > 0 {
+            context.say(&format!("starting in {}", appointment::spoken(left)));
+        }
+        told = now;
+        let step = Duration::try_from(left)
+            .unwrap_or_default()
+            .min(Duration::from_secs(1));
+        tokio::select! {
+            () = tokio::time::sleep(step) => {}
+            _ = interrupt.next() => return Err(stopped_early()),
+        }
+    }
+}
+
+/// When the group is asked for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Moment {
+    /// `--at`: others may get ready in the meantime.
+    BeforeTheWait,
+    /// Nothing lies between this and the start.
+    BeforeTheStart,
+}
+
+/// Says who of the group is not ready or differs, by the ready lines that are kept here, and asks whether to go on.
+async fn hold_to_group(
+    context: &Context,
+    layout: &Layout,
+    args: &RunArgs,
+    observed: &Observed,
+    plan: &Plan,
+    moment: Moment,
+) -> Result<(), Failure> {
+    let (group, are_kept) = ready::group(layout, observed, plan).await?;
+    if !are_kept && !args.require_ready {
+        return Ok(());
+    }
+    let summary = group.summary();
+    if group.is_complete() {
+        context.say(&summary);
+        return Ok(());
+    }
+    let collect = format!(
+        "`{} ready FILE` takes the lines of the others, from the whole chat",
+        context.spelling
+    );
+    let is_now = moment == Moment::BeforeTheStart;
+    if args.require_ready && is_now {
+        return Err(
+            Failure::new(Kind::Refused, format!("{summary}; nothing was changed"))
+                .with_findings(group.findings())
+                .hint(collect),
+        );
+    }
+    context.say(report::findings_text(&group.findings()).trim_end());
+    context.say(&format!("{summary}; {collect}"));
+    // Nobody need be there when the time has come: it was asked before the wait.
+    let was_asked = args.at.is_some() && is_now;
+    if args.require_ready || was_asked {
+        return Ok(());
+    }
+    let question = match moment {
+        Moment::BeforeTheWait => "not everybody is ready; wait, and start then all the same?",
+        Moment::BeforeTheStart => "not everybody is ready; start all the same?",
+    };
+    if context.agree(question)? {
+        return Ok(());
+    }
+    Err(Failure::new(Kind::Refused, format!("{summary}; nothing was changed")).hint(collect))
+}
+
 async fn start(
     context: &Arc<Context>,
     layout: &Layout,
-    args: &CeremonyArgs,
+    args: &RunArgs,
     guards: &mut Vec<Guard>,
     interrupt: &mut Interrupt,
 ) -> Result<Done, Failure> {
-    let mut observed = look(context, layout, args, interrupt).await?;
-    let result = begin(context, layout, &mut observed, guards, interrupt).await;
+    let mut observed = look(context, layout, &args.ceremony, interrupt).await?;
+    let result = begin(context, layout, args, &mut observed, guards, interrupt).await;
     observed.settle(context).await;
     result
+}
+
+/// The plan, and the image here.
+async fn prepare(
+    context: &Context,
+    observed: &mut Observed,
+    interrupt: &mut Interrupt,
+) -> Result<Plan, Failure> {
+    let plan = facts::plan(observed)?;
+    if plan.pull {
+        return pull(context, observed, &plan, interrupt).await;
+    }
+    Ok(plan)
 }
 
 async fn begin(
     context: &Arc<Context>,
     layout: &Layout,
+    args: &RunArgs,
     observed: &mut Observed,
     guards: &mut Vec<Guard>,
     interrupt: &mut Interrupt,
 ) -> Result<Done, Failure> {
-    let mut plan = facts::plan(observed)?;
-    if plan.pull {
-        plan = pull(context, observed, &plan, interrupt).await?;
-    }
+    let plan = prepare(context, observed, interrupt).await?;
+    hold_to_group(
+        context,
+        layout,
+        args,
+        observed,
+        &plan,
+        Moment::BeforeTheStart,
+    )
+    .await?;
     let (Some(engine), Some(found)) = (&observed.engine, &observed.definition) else {
         return Err(Failure::new(
             Kind::Unexpected,
@@ -161,7 +322,7 @@ async fn look(
     args: &CeremonyArgs,
     interrupt: &mut Interrupt,
 ) -> Result<Observed, Failure> {
-    let looking = facts::observe(context, layout, args);
+    let looking = facts::observe(context, layout, args, Purpose::Start);
     tokio::pin!(looking);
     let mut stopped = false;
     loop {

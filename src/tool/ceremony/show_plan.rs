@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::ceremony::facts;
+use crate::ceremony::facts::{self, Purpose};
 use crate::ceremony::plan::{Plan, shown_args};
 use crate::cli::CeremonyArgs;
 use crate::context::Context;
@@ -21,7 +21,7 @@ pub(crate) async fn show(context: &Context, args: &CeremonyArgs) -> Result<(), F
     let layout = context.layout()?;
     place::look(&layout)?;
     facts::check_nothing_under_way(&layout)?;
-    let observed = facts::observe(context, &layout, args).await?;
+    let observed = facts::observe(context, &layout, args, Purpose::Start).await?;
     observed.settle(context).await;
     let plan = facts::plan(&observed)?;
     let document = Document {

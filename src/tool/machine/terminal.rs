@@ -294,6 +294,20 @@ impl Terminal {
         progress
     }
 
+    /// A few lines at the end of the screen that are replaced in place; `None` where there is no screen.
+    pub fn block(&self) -> Option<Block> {
+        match &self.shown {
+            Shown::Bars(bars) => {
+                let bar = bars.add(ProgressBar::new_spinner());
+                if let Ok(style) = ProgressStyle::with_template("{msg}") {
+                    bar.set_style(style);
+                }
+                Some(Block { bar })
+            }
+            Shown::Plain | Shown::Json | Shown::Quiet => None,
+        }
+    }
+
     /// Asks a yes-or-no question. `--yes` answers it; anything but `y` or `yes` is no.
     pub fn confirm(&self, question: &str) -> Result<bool, PromptError> {
         if self.manners.yes {
@@ -587,6 +601,34 @@ impl Drop for Progress<'_> {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
         }
+    }
+}
+
+/// Lines that are replaced in place. The last ones stay when it is dropped.
+#[derive(Debug)]
+pub struct Block {
+    bar: ProgressBar,
+}
+
+impl Block {
+    /// Shows these lines instead of those before, each cut to the width of the screen.
+    pub fn show(&self, lines: &[String]) {
+        let size = rustix::termios::tcgetwinsize(io::stderr());
+        let width = size.map_or(0, |size| usize::from(size.ws_col));
+        // Some terminals say nothing of their size.
+        let width = if width == 0 { 80 } else { width };
+        let cut: Vec<String> = lines
+            .iter()
+            .map(|line| line.chars().take(width - 1).collect())
+            .collect();
+        self.bar.set_message(cut.join("\n"));
+        self.bar.tick();
+    }
+}
+
+impl Drop for Block {
+    fn drop(&mut self) {
+        self.bar.abandon();
     }
 }
 

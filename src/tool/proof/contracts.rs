@@ -18,11 +18,13 @@ pub(crate) struct Contracts {
 impl Contracts {
     pub(crate) fn of(verb: &Verb) -> Self {
         let args = match verb {
-            Verb::Plan(args) | Verb::Run(args) => Some(&args.execution),
+            Verb::Plan(args) => Some(&args.execution),
+            Verb::Run(args) => Some(&args.ceremony.execution),
             Verb::Ready(args) => Some(&args.ceremony.execution),
             Verb::Verify(args) => Some(&args.execution),
             Verb::Receipt(args) => Some(&args.execution),
             Verb::Confirm(args) => Some(&args.execution),
+            Verb::Board(args) => Some(&args.execution),
             Verb::Gate(args) => args.action.execution(),
             Verb::Enr(_)
             | Verb::Define(_)

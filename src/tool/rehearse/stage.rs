@@ -172,10 +172,25 @@ impl<'a> Stage<'a> {
 
     /// Starts an operator's `run`.
     pub(crate) fn run(&self, player: &Player, more: &[&str]) -> Result<Act<'_>, Failure> {
+        self.start_ceremonial(player, "run", more)
+    }
+
+    /// An operator's `ready`, to its end.
+    pub(crate) async fn ready(&self, player: &Player) -> Result<Ended, Failure> {
+        self.start_ceremonial(player, "ready", &[])?.end().await
+    }
+
+    /// Starts a command that wants to know what is run.
+    fn start_ceremonial(
+        &self,
+        player: &Player,
+        verb: &str,
+        more: &[&str],
+    ) -> Result<Act<'_>, Failure> {
         let relay = self.relay_url();
         let words = [
             &[
-                "run",
+                verb,
                 // Throw-away keys.
                 "--no-backup",
                 "--relay",

@@ -50,6 +50,7 @@ pub(crate) async fn play(
     let Some((last, first)) = stage.players.split_last() else {
         return Ok(lines);
     };
+    get_ready(stage).await?;
     let projects = match gates {
         Err(_) => Vec::new(),
         Ok(gates) => {
@@ -142,6 +143,33 @@ pub(crate) async fn play(
         }
     }
     Ok(lines)
+}
+
+/// Everybody says that they are ready, and takes the lines of all from the chat.
+async fn get_ready(stage: &Stage<'_>) -> Result<(), Failure> {
+    let players = || stage.players.iter();
+    let said = try_join_all(players().map(|player| stage.ready(player))).await?;
+    let line = |ended: &Ended| ended.document["text"].as_str().map(str::to_owned);
+    let lines: Vec<String> = said.iter().filter_map(line).collect();
+    stage.house.context.say(&format!(
+        "{} of {} ready lines are in the chat",
+        lines.len(),
+        stage.players.len()
+    ));
+    let mut words = vec!["ready"];
+    words.extend(lines.iter().map(String::as_str));
+    let taken = try_join_all(players().map(|player| stage.ours(player, &words))).await?;
+    match taken
+        .iter()
+        .zip(players())
+        .find(|(ended, _)| ended.code != 0)
+    {
+        None => Ok(()),
+        Some((_, player)) => Err(Failure::new(
+            Kind::VerificationFailed,
+            format!("operator {} does not see everybody ready", player.number),
+        )),
+    }
 }
 
 fn receipts(lines: &[Line]) -> Vec<String> {

@@ -1,0 +1,300 @@
+//! `board`: where the ceremony stands, for people, for programs, and as a page to post or to keep.
+
+use std::fs;
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+
+use crate::ceremony::definition_source;
+use crate::ceremony::ready_lines;
+use crate::cli::BoardArgs;
+use crate::context::Context;
+use crate::error::{Failure, Kind};
+use crate::proof::board_page;
+use crate::proof::checked;
+use crate::proof::pasted::{self, Wanted};
+use crate::proof::receipt;
+use crate::report;
+use charon_files::cluster::DepositFile;
+use charon_files::cluster::names::{CLUSTER_LOCK_FILE, FileDigest};
+use charon_files::finding::Finding;
+use charon_files::wrong_file::Expected;
+use charon_proof::board::{Board, Drawing, draw};
+use charon_proof::cluster::Operators;
+use charon_proof::confirm::{Own, broken_finding, confirm};
+use charon_proof::line::{self, Broken, MAX_TEXT_BYTES};
+use charon_proof::readiness::weigh;
+use charon_proof::ready::{ReadyLine, find_ready_lines};
+use charon_proof::receipt::{Receipt, find_receipts};
+use charon_proof::verify::{Expectations, Material, Modes, NamedFile, Scope};
+
+pub(crate) async fn board(context: &Context, args: &BoardArgs) -> Result<(), Failure> {
+    let mut given = Given::read(context, args)?;
+    let layout = context.layout()?;
+    let found = definition_source::find(context, &layout, args.definition.as_deref()).await;
+    let found = ready_lines::found_definition(found)?;
+    let operators = ready_lines::operators(&found)?;
+    given.ready.extend(ready_lines::kept(&layout, &operators)?);
+
+    let own_lock = layout.data_dir().join(CLUSTER_LOCK_FILE);
+    let lock = match &args.lock {
+        Some(lock) => Some(lock.clone()),
+        // Whoever names a definition may be somewhere else.
+        None => (args.definition.is_none() && own_lock.is_file()).then_some(own_lock),
+    };
+    let mut deposits = Vec::new();
+    let confirmation = match &lock {
+        Some(lock) => {
+            let checked = check(context, lock, &args.deposit, &operators)?;
+            deposits = checked.deposits;
+            let cluster = &checked.cluster;
+            given.receipts.extend(receipt::kept(&layout, cluster)?);
+            Some(confirm(cluster, &given.receipts, checked.own.as_ref()))
+        }
+        None => None,
+    };
+    let now = ready_lines::now();
+    let readiness = weigh(&operators, &given.ready, None, now);
+    let board = draw(&Drawing {
+        definition: &found.definition,
+        operators: &operators,
+        readiness: &readiness,
+        receipts: &given.receipts,
+        confirmation: confirmation.as_ref(),
+        deposits: &deposits,
+        others: &given.broken,
+        now,
+    });
+    if let Some(path) = &args.html {
+        write(path, &board_page::page(&board))?;
+    }
+    context.result(&text(&board), &board)?;
+    if let Some(path) = &args.html {
+        context.say(&format!("wrote {}", path.display()));
+    }
+    Ok(())
+}
+
+/// A lock of this definition that passed, and deposit data that belongs to it.
+struct Checked {
+    cluster: charon_proof::cluster::Cluster,
+    own: Option<Own>,
+    deposits: Vec<DepositFile>,
+}
+
+fn check(
+    context: &Context,
+    lock: &Path,
+    deposit: &[PathBuf],
+    operators: &Operators,
+) -> Result<Checked, Failure> {
+    let mut material = Material {
+        cluster_lock: Some(checked::read_single(lock, Expected::ClusterLock)?),
+        ..Material::default()
+    };
+    for path in deposit {
+        let file = checked::read_single(path, Expected::DepositData)?;
+        material.deposit_data.push(file);
+    }
+    let scope = if deposit.is_empty() {
+        Scope::LockOnly
+    } else {
+        Scope::DepositsAgainstLock
+    };
+    let expectations = Expectations::default();
+    let outcome = checked::verify_shown(context, &material, &expectations, scope, Modes::Private);
+    let shown = lock.display().to_string();
+    let Some(cluster) = outcome.cluster else {
+        return Err(checked::not_proved(&outcome.report, &shown));
+    };
+    if cluster.definition_hash() != operators.definition_hash() {
+        return Err(Failure::new(
+            Kind::VerificationFailed,
+            format!(
+                "{shown} is the lock of definition {}, expected {}",
+                cluster.definition_hash(),
+                operators.definition_hash()
+            ),
+        )
+        .hint("give the lock and the definition of one cluster"));
+    }
+    let files: Vec<FileDigest> = material
+        .deposit_data
+        .iter()
+        .map(NamedFile::digest)
+        .collect();
+    let parsed = material.deposit_data.iter();
+    // What cannot be parsed did not pass above.
+    let parsed = parsed.filter_map(|file| DepositFile::parse(&file.bytes).ok());
+    Ok(Checked {
+        own: (!files.is_empty()).then(|| Own::of_files(&files)),
+        deposits: parsed.map(|parsed| parsed.value).collect(),
+        cluster,
+    })
+}
+
+/// One line of either kind, or what is none.
+#[derive(Debug, PartialEq)]
+enum Line {
+    Ready(Box<ReadyLine>),
+    Receipt(Box<Receipt>),
+    Broken(Broken),
+}
+
+#[derive(Default)]
+struct Given {
+    ready: Vec<ReadyLine>,
+    receipts: Vec<Receipt>,
+    broken: Vec<Finding>,
+}
+
+impl Given {
+    fn read(context: &Context, args: &BoardArgs) -> Result<Self, Failure> {
+        let wanted = Wanted {
+            // What both kinds begin with.
+            beginning: "dkgre",
+            name: "a ready line or receipt",
+            several: "ready lines and receipts",
+            limit: MAX_TEXT_BYTES,
+            find: |text: &str| lines_in(text).map_err(|error| error.to_string()),
+        };
+        let mut given = Self::default();
+        for text in pasted::read(context, &args.lines, &wanted)? {
+            if text.found.is_empty() {
+                for kind in line::LineKind::ALL {
+                    given
+                        .broken
+                        .push(charon_proof::confirm::without_lines(&text.source, kind));
+                }
+            }
+            for line in text.found {
+                match line {
+                    Line::Ready(line) => given.ready.push(*line),
+                    Line::Receipt(receipt) => given.receipts.push(*receipt),
+                    Line::Broken(broken) => {
+                        given.broken.push(broken_finding(&text.source, &broken));
+                    }
+                }
+            }
+        }
+        Ok(given)
+    }
+}
+
+fn lines_in(text: &str) -> Result<Vec<Line>, line::TooMuch> {
+    let ready = find_ready_lines(text)?.into_iter();
+    let ready = ready.map(|found| found.map_or_else(Line::Broken, |it| Line::Ready(Box::new(it))));
+    let receipts = find_receipts(text)?.into_iter();
+    let receipts =
+        receipts.map(|found| found.map_or_else(Line::Broken, |it| Line::Receipt(Box::new(it))));
+    Ok(ready.chain(receipts).collect())
+}
+
+/// The board for people.
+fn text(board: &Board) -> String {
+    let terms = &board.terms;
+    let mut text = format!("{}: {}\n\n", board.verdict.text(), board.summary);
+    let amounts = if terms.deposit_amounts.is_empty() {
+        "charon's default".to_owned()
+    } else {
+        format!("{} ETH each", terms.deposit_amounts.join(", "))
+    };
+    let rows = [
+        ("cluster", terms.name.clone()),
+        (
+            "terms",
+            format!(
+                "{} on {}, {} of {} operators sign",
+                report::count(terms.validators, "validator"),
+                terms.network,
+                terms.threshold,
+                terms.operators
+            ),
+        ),
+        ("withdrawal", terms.withdrawal_addresses.join(", ")),
+        ("fees", terms.fee_recipient_addresses.join(", ")),
+        ("amounts", amounts),
+        ("definition", terms.definition_hash.clone()),
+        (
+            "lock",
+            terms
+                .lock_hash
+                .clone()
+                .unwrap_or_else(|| "none yet".to_owned()),
+        ),
+    ];
+    for (label, value) in rows {
+        text.push_str(&format!("{label:<11} {}\n", report::clean(&value)));
+    }
+    if let Some(deposits) = &board.deposits {
+        let amounts = deposits.amounts.iter();
+        let amounts = amounts.map(|it| format!("{} of {} ETH", it.count, it.amount));
+        text.push_str(&format!(
+            "deposits    {}; {} ETH in all files together\n",
+            amounts.collect::<Vec<_>>().join(", "),
+            deposits.total
+        ));
+    }
+    text.push_str(&format!("\n{:<9} {:<17} receipt\n", "operator", "ready"));
+    for row in &board.operators {
+        text.push_str(&format!(
+            "{:<9} {:<17} {}\n",
+            format!("{} of {}", row.operator, board.operators.len()),
+            row.ready.text,
+            row.receipt.text
+        ));
+    }
+    text.push('\n');
+    for row in &board.operators {
+        text.push_str(&format!(
+            "to operator {}: {}\n",
+            row.operator,
+            report::clean(&row.say)
+        ));
+    }
+    text
+}
+
+/// Writes the page, whole or not at all. Only a page of ours is ever replaced.
+fn write(path: &Path, page: &str) -> Result<(), Failure> {
+    let failed = |error: io::Error| {
+        Failure::new(
+            Kind::Refused,
+            format!("cannot write {}: {error}", path.display()),
+        )
+        .hint("name a file that you may create with --html")
+    };
+    match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(failed(error)),
+        Ok(_) => {
+            let mut beginning = Vec::new();
+            let most = u64::try_from(board_page::BEGINNING.len()).unwrap_or(u64::MAX);
+            let is_file = fs::symlink_metadata(path).is_ok_and(|meta| meta.is_file());
+            if is_file {
+                let file = fs::File::open(path).map_err(failed)?;
+                file.take(most)
+                    .read_to_end(&mut beginning)
+                    .map_err(failed)?;
+            }
+            if beginning != board_page::BEGINNING.as_bytes() {
+                return Err(Failure::new(
+                    Kind::Refused,
+                    format!("{} exists and is no board", path.display()),
+                )
+                .hint("name another file with --html; only an older board is replaced"));
+            }
+        }
+    }
+    let dir = match path.parent() {
+        Some(dir) if dir != Path::new("") => dir,
+        Some(_) | None => Path::new("."),
+    };
+    let mut file = tempfile::NamedTempFile::new_in(dir).map_err(failed)?;
+    file.write_all(page.as_bytes()).map_err(failed)?;
+    // It is made to be shown.
+    let readable = fs::Permissions::from_mode(0o644);
+    file.as_file().set_permissions(readable).map_err(failed)?;
+    file.persist(path).map_err(|error| failed(error.error))?;
+    Ok(())
+}

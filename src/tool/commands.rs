@@ -4,24 +4,34 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use crate::ceremony::{define_command, enr, explain, ready, run, show_pins, show_plan};
+use crate::ceremony::{define_command, enr, explain, show_pins};
+#[cfg(target_os = "linux")]
+use crate::ceremony::{ready, run, show_plan};
 use crate::cli::{self, BackupAction, BackupArgs, Invocation, Verb};
 use crate::context::{Context, block_on};
-use crate::custody::{backup, repair_command, restore_command};
-use crate::docker::serve_probe;
+use crate::custody::{backup, restore_command};
 use crate::error::{Failure, Kind};
-use crate::gate::{answer_compose, command as gate, provider, up};
-use crate::machine::signals::Interrupt;
+use crate::gate::provider;
 use crate::machine::terminal::{ProgressMode, Terminal};
-use crate::promote::archive_command;
 use crate::proof::{board, confirm, receipt, verify};
-use crate::{completion, failures, place, rehearse, report, status};
+use crate::{completion, report};
+#[cfg(target_os = "linux")]
+use crate::{
+    custody::repair_command,
+    docker::serve_probe,
+    failures,
+    gate::{answer_compose, command as gate, up},
+    machine::signals::Interrupt,
+    place,
+    promote::archive_command,
+    rehearse, status,
+};
 
 /// Runs a command line and gives the process exit code.
 pub fn main(argv: Vec<OsString>) -> ExitCode {
     // Compose wants to be answered in its own way, mistakes in its own options included.
     if let Some(words) = provider::words_of_compose(&argv) {
-        return answer_compose::answer(words);
+        return answer_compose(words);
     }
     if let Some(answer) = completion::answer(&argv) {
         return Terminal::of_process(ProgressMode::Quiet, false)
@@ -43,6 +53,20 @@ pub fn main(argv: Vec<OsString>) -> ExitCode {
             ExitCode::from(failure.kind.exit_code())
         }
     }
+}
+
+#[cfg(target_os = "linux")]
+fn answer_compose(words: &[OsString]) -> ExitCode {
+    answer_compose::answer(words)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn answer_compose(_words: &[OsString]) -> ExitCode {
+    let refused = provider::refusal(&needs_linux().message);
+    Terminal::of_process(ProgressMode::Quiet, false)
+        .result(refused.trim_end())
+        .map_or(Kind::Unexpected.exit_code(), |()| Kind::Refused.exit_code())
+        .into()
 }
 
 /// Shows what clap has to say: help or version, which were asked for, or what is wrong.
@@ -72,8 +96,11 @@ fn dispatch(context: &Arc<Context>, verb: Verb) -> Result<ExitCode, Failure> {
     let done = match verb {
         Verb::Enr(args) => enr::enr(context, &args),
         Verb::Define(args) => define_command::define(context, args),
+        #[cfg(target_os = "linux")]
         Verb::Plan(args) => block_on(show_plan::show(context, &args)),
+        #[cfg(target_os = "linux")]
         Verb::Ready(args) => block_on(ready::ready(context, &args)),
+        #[cfg(target_os = "linux")]
         Verb::Run(args) => {
             let layout = context.layout()?;
             place::look(&layout)?;
@@ -87,7 +114,9 @@ fn dispatch(context: &Arc<Context>, verb: Verb) -> Result<ExitCode, Failure> {
         Verb::Receipt(_) => receipt::receipt(context),
         Verb::Confirm(args) => confirm::confirm(context, &args),
         Verb::Board(args) => block_on(board::board(context, &args)),
+        #[cfg(target_os = "linux")]
         Verb::Status => status::show(context),
+        #[cfg(target_os = "linux")]
         Verb::Archive(args) => archive_command::archive(context, &args),
         Verb::Backup(args) => match args.action {
             None => block_on(backup::backup(context, args.backup)),
@@ -99,13 +128,44 @@ fn dispatch(context: &Arc<Context>, verb: Verb) -> Result<ExitCode, Failure> {
                 "flags of a backup before the word restore; they belong behind it",
             )),
         },
+        #[cfg(target_os = "linux")]
         Verb::Repair(args) => repair_command::repair(context, &args),
         Verb::Pins => show_pins::show(context),
         Verb::Explain(args) => explain::explain(context, &args),
+        #[cfg(target_os = "linux")]
         Verb::Rehearse(args) => block_on(rehearse::rehearse(context, &args)),
+        #[cfg(target_os = "linux")]
         Verb::Gate(args) => block_on(gate::gate(context, &args.action)),
+        #[cfg(target_os = "linux")]
         Verb::Up(args) => up::up(context, &args),
+        #[cfg(target_os = "linux")]
         Verb::InternalProbe(args) => block_on(serve_probe::serve(context, &args)),
+        #[cfg(not(target_os = "linux"))]
+        Verb::Plan(_)
+        | Verb::Ready(_)
+        | Verb::Run(_)
+        | Verb::Status
+        | Verb::Archive(_)
+        | Verb::Repair(_)
+        | Verb::Rehearse(_)
+        | Verb::Gate(_)
+        | Verb::Up(_)
+        | Verb::InternalProbe(_) => Err(needs_linux()),
     };
     done.map(|()| ExitCode::SUCCESS)
+}
+
+/// What needs the engine, the modes and the processes of Linux, asked for elsewhere.
+#[cfg(not(target_os = "linux"))]
+fn needs_linux() -> Failure {
+    let place = if cfg!(windows) {
+        "in WSL 2 (`wsl --install`), with Docker Desktop's integration for it"
+    } else {
+        "in a Linux virtual machine, or in a Linux container that has the docker socket"
+    };
+    Failure::new(
+        Kind::Refused,
+        format!("this command works on Linux alone; run it {place}; nothing was changed"),
+    )
+    .hint("here work: enr, backup, define, verify, receipt, confirm, board, explain and pins")
 }

@@ -7,6 +7,7 @@ use serde::Serialize;
 use zeroize::Zeroizing;
 
 use crate::cli::{Cli, Common, Format, ProgressStyle, Verb};
+#[cfg(target_os = "linux")]
 use crate::docker::endpoint::{
     self, Endpoint, EngineEnvironment, EngineLookupError, EngineOptions,
 };
@@ -200,6 +201,7 @@ impl Context {
     }
 
     /// The engine that docker itself would talk to.
+    #[cfg(target_os = "linux")]
     pub(crate) fn endpoint(&self) -> Result<Endpoint, EngineLookupError> {
         let options = EngineOptions {
             host: self.common.host.clone(),

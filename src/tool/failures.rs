@@ -5,6 +5,7 @@ use std::path::Path;
 
 use crate::ceremony::attempt::AttemptError;
 use crate::ceremony::plan::LABEL_ATTEMPT;
+#[cfg(target_os = "linux")]
 use crate::docker::EngineError;
 use crate::error::{Failure, Kind};
 use crate::machine::datadir::{KeyFileError, LayoutError, StateDirError};
@@ -86,6 +87,7 @@ pub(crate) fn guard(error: GuardError) -> Failure {
     }
 }
 
+#[cfg(target_os = "linux")]
 pub(crate) fn engine(error: EngineError) -> Failure {
     Failure::new(Kind::Unexpected, error.to_string())
 }

@@ -42,12 +42,18 @@
 //! the gate: `gate::answer_compose` speaks Compose's protocol, `gate::decide` has the directory proved and the receipts
 //! weighed, `gate::decision` says open or closed, and why.
 
+#![cfg_attr(
+    not(target_os = "linux"),
+    expect(dead_code, reason = "half of it serves the verbs that need Linux")
+)]
+
 pub mod ceremony;
 pub mod cli;
 pub mod commands;
 pub mod completion;
 pub mod context;
 pub mod custody;
+#[cfg(target_os = "linux")]
 pub mod docker;
 pub mod error;
 pub mod failures;
@@ -57,6 +63,8 @@ pub mod metadata;
 pub mod place;
 pub mod promote;
 pub mod proof;
+#[cfg(target_os = "linux")]
 pub mod rehearse;
 pub mod report;
+#[cfg(target_os = "linux")]
 pub mod status;

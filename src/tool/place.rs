@@ -3,12 +3,10 @@
 
 use std::path::{Path, PathBuf};
 
-use rustix::process::getuid;
-
 use crate::error::{Failure, Kind};
 use crate::failures;
 use crate::machine::datadir::{self, DataDirFacts, Layout};
-use crate::machine::files::EntryKind;
+use crate::machine::files::{self, EntryKind};
 use crate::machine::users;
 use crate::promote::archive::{self, ArchiveScope};
 use charon_files::cluster::names::{CLUSTER_LOCK_FILE, ENR_KEY_FILE};
@@ -63,7 +61,7 @@ fn unreadable(path: &str, reason: &str, facts: &DataDirFacts) -> Failure {
 
 /// Whom to run this as, where the data directory is somebody else's.
 pub(crate) fn owner_to_be(facts: &DataDirFacts) -> Option<String> {
-    let (owner, me) = (facts.owner.uid, getuid().as_raw());
+    let (owner, me) = (facts.owner.uid, files::own_identity().uid);
     let you = || format!("you are {}", users::describe_user(me));
     match (owner, me) {
         (_, 0) => None,

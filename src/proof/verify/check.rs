@@ -78,6 +78,12 @@ const COPY_DEPOSIT: &str =
 pub(super) const OWN_KEYSTORE: &str = "only this node has this file: put it back from a backup that was made after the ceremony; without one, \
      all operators run the ceremony again, but only if nothing was deposited yet";
 const REPAIR: &str = "`charon-dkg repair` gives everything to the owner of the data directory, takes the rights of others away, and says who could read what";
+/// Windows has no modes, and no `repair`.
+const PRIVATE: &str = if cfg!(windows) {
+    "keep the data directory below your own profile; or in its directory: icacls .charon /inheritance:r /grant:r \"%USERNAME%:(OI)(CI)F\" \"*S-1-5-18:(OI)(CI)F\""
+} else {
+    REPAIR
+};
 
 checks! {
     // Files as such.
@@ -292,7 +298,7 @@ checks! {
         REPAIR;
     FileMode = "file-mode", Node, V1_0, "§5",
         "nobody but the owner can read keys or change anything",
-        REPAIR;
+        PRIVATE;
 }
 
 impl Check {

@@ -191,6 +191,18 @@ pub(super) fn check_ownership(context: &Context<'_>, ledger: &mut Ledger) {
 }
 
 fn check_modes(material: &Material, ledger: &mut Ledger) {
+    if material.untold_modes > 0 {
+        ledger.could_not_tell(
+            Check::FileMode,
+            ".",
+            format!(
+                "this system does not tell who may use {} of its entries",
+                material.untold_modes
+            ),
+            "files that nobody else may use",
+            Check::FileMode.advice(),
+        );
+    }
     let mut harmless = Vec::new();
     // Owners are a check of their own.
     for (entry, fault) in access::faults(&material.ownership, None) {

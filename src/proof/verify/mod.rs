@@ -107,6 +107,8 @@ pub struct Material {
     pub other_names: Vec<String>,
     /// Owner and mode of everything in the data directory.
     pub ownership: Vec<FileMode>,
+    /// Of how many of them the system did not tell who may use them.
+    pub untold_modes: usize,
     /// Who should own everything, as uid and gid; unchecked if `None`.
     pub expected_owner: Option<(u32, u32)>,
 }

@@ -11,11 +11,10 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{Mode, OFlags};
 use serde::{Deserialize, Serialize};
 
 use crate::machine::datadir::{self, Layout};
-use crate::machine::files::{self, EntryKind, FILE_MODE, FileError, Folder};
+use crate::machine::files::{self, EntryKind, FileError, Folder};
 use crate::machine::read::{self, ReadError};
 use charon_files::cluster::names::{DEFINITION_FILE, ENR_KEY_FILE, HEARTBEAT_FILE};
 
@@ -305,20 +304,7 @@ impl Attempt {
     /// Opens charon's log for appending; it is made, mode 0600, if there is none. Its present
     /// length tells what an earlier command already wrote.
     pub fn open_log(&self, layout: &Layout) -> Result<File, AttemptError> {
-        let folder = self.open(layout)?;
-        let flags = OFlags::RDWR
-            | OFlags::APPEND
-            | OFlags::CREATE
-            | OFlags::NOFOLLOW
-            | OFlags::NONBLOCK
-            | OFlags::CLOEXEC;
-        let failed = |cause| FileError::new("open", self.log_path(), cause);
-        let mode = Mode::from_raw_mode(FILE_MODE);
-        let file = rustix::fs::openat(folder.file(), LOG_FILE, flags, mode)
-            .map(File::from)
-            .map_err(|errno| failed(errno.into()))?;
-        files::settle(&file, layout.owner()?, FILE_MODE).map_err(failed)?;
-        Ok(file)
+        Ok(self.open(layout)?.append_to(LOG_FILE, layout.owner()?)?)
     }
 
     /// Removes what the container leaves in the stage that is no output: the two mount points, if

@@ -1,8 +1,7 @@
 //! `define`: the coordinator's cluster definition, written once and never over another.
 
-use std::fs::{self, File, Permissions};
+use std::fs;
 use std::io::{self, Write as _};
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
@@ -11,6 +10,7 @@ use crate::ceremony::define::{self, Birth, Defined, Terms};
 use crate::cli::DefineArgs;
 use crate::context::Context;
 use crate::error::{Failure, Kind};
+use crate::machine::os;
 use crate::proof::pasted::{self, COMMAND_LINE, SECRET_ADVICE, Wanted};
 use crate::report;
 use charon_files::cluster::{Enr, Gwei};
@@ -277,8 +277,7 @@ fn write(path: &Path, text: &str) -> Result<(), Failure> {
     file.write_all(text.as_bytes())
         .map_err(|error| failed(&error))?;
     // There is nothing secret in it, and the others are to read it.
-    file.as_file()
-        .set_permissions(Permissions::from_mode(0o644))
+    os::set_mode(file.as_file(), 0o644)
         .and_then(|()| file.as_file().sync_all())
         .map_err(|error| failed(&error))?;
     file.persist_noclobber(path).map_err(|failed| {
@@ -288,8 +287,8 @@ fn write(path: &Path, text: &str) -> Result<(), Failure> {
             unwritable(path, &failed.error)
         }
     })?;
-    File::open(&parent)
-        .and_then(|dir| dir.sync_all())
+    os::Dir::open(&parent)
+        .and_then(|dir| dir.sync())
         .map_err(|error| failed(&error))
 }
 

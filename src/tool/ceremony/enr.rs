@@ -2,12 +2,13 @@
 
 use serde::Serialize;
 
-use crate::ceremony::facts;
+use crate::ceremony::key;
 use crate::cli::{EnrAction, EnrArgs};
 use crate::context::Context;
 use crate::error::{Failure, Kind};
 use crate::failures;
 use crate::machine::datadir::{self, Layout};
+use crate::machine::files::Status;
 use crate::machine::guard;
 use crate::place;
 use charon_files::keys::k1::EnrKey;
@@ -25,7 +26,7 @@ pub(crate) fn enr(context: &Context, args: &EnrArgs) -> Result<(), Failure> {
     let layout = context.layout()?;
     let facts = place::look(&layout)?;
     let key_path = layout.enr_key_path().display().to_string();
-    let existing = facts::enr_key(&layout).map_err(|reason| {
+    let existing = key::enr_key(&layout).map_err(|reason| {
         let hint = place::owner_to_be(&facts).unwrap_or_else(|| {
             format!("restore {key_path} from your backup; it is not overwritten")
         });
@@ -49,6 +50,12 @@ pub(crate) fn enr(context: &Context, args: &EnrArgs) -> Result<(), Failure> {
     let enr = key.enr();
     if created {
         context.say(&format!("created {key_path}"));
+        let status = Status::of_path(&layout.enr_key_path()).map_err(failures::file)?;
+        if status.is_none_or(|status| status.mode_untold || status.mode & 0o077 != 0) {
+            context.warn(&format!(
+                "whether nobody else can read {key_path} could not be told, or others can: keep it below your own profile"
+            ));
+        }
     }
     context.result(
         &format!("{}\n", enr.text()),

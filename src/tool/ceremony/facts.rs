@@ -10,6 +10,7 @@ use rustix::process::getuid;
 
 use crate::ceremony::attempt::Attempt;
 use crate::ceremony::definition_source::{self, FoundDefinition, NoDefinition};
+pub(crate) use crate::ceremony::key::{enr_key, last_backup};
 use crate::ceremony::pins;
 use crate::ceremony::plan::{
     self, ContainerPlan, DataDirFact, DefinitionFact, EngineFact, EnrKeyFact, Entry, EntryKind,
@@ -19,8 +20,6 @@ use crate::ceremony::plan::{
 use crate::ceremony::ready_lines;
 use crate::cli::CeremonyArgs;
 use crate::context::Context;
-use crate::custody::record::Record;
-use crate::custody::sources;
 use crate::docker::endpoint::{Address, Endpoint};
 use crate::docker::probe::{self, Answers, ProbeError, Questions, SeenKey};
 use crate::docker::self_image::{self, SelfImageError, SelfImageSpec};
@@ -33,7 +32,7 @@ use crate::failures;
 use crate::machine::datadir::{self, DataDirFacts, Layout};
 use crate::machine::files::EntryKind as FileKind;
 use crate::machine::processes::{self, Relation, Sign};
-use crate::machine::{read, selinux, users};
+use crate::machine::{selinux, users};
 use crate::promote::journal;
 use crate::report;
 use charon_files::cluster::index::NodeIndex;
@@ -70,17 +69,6 @@ impl Observed {
         {
             context.warn(&error.to_string());
         }
-    }
-}
-
-/// The ENR key of a data directory, if there is one that can be read.
-pub(crate) fn enr_key(layout: &Layout) -> Result<Option<EnrKey>, String> {
-    match read::read_secret_in(layout.data_dir(), Path::new(ENR_KEY_FILE), read::ENR_KEY) {
-        Ok(bytes) => EnrKey::parse(&bytes)
-            .map(Some)
-            .map_err(|error| error.to_string()),
-        Err(error) if error.is_missing() => Ok(None),
-        Err(error) => Err(error.to_string()),
     }
 }
 
@@ -343,7 +331,7 @@ fn data_dir_fact(on_disk: &DataDirFacts) -> DataDirFact {
                     .iter()
                     .filter(|entry| entry.path.components().count() == 1)
                     .map(|entry| Entry {
-                        name: entry.path.display().to_string(),
+                        name: entry.name(),
                         kind: match entry.kind {
                             FileKind::Regular => EntryKind::File,
                             FileKind::Directory => EntryKind::Directory,
@@ -362,12 +350,6 @@ fn data_dir_fact(on_disk: &DataDirFacts) -> DataDirFact {
             DataDirFact::Unreadable(format!("it is {kind}, not a directory"))
         }
     }
-}
-
-/// The record of this key's last backup. One that cannot be read says nothing.
-pub(crate) fn last_backup(layout: &Layout, key: &EnrKey) -> Option<Record> {
-    let records = sources::read_records(layout).ok()?;
-    records.of(&key.id().to_string()).cloned()
 }
 
 fn key_fact(

@@ -7,7 +7,7 @@ use age::x25519;
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
-use crate::ceremony::facts;
+use crate::ceremony::key;
 use crate::cli::BackupArgs;
 use crate::context::Context;
 use crate::custody::contents::{self, About};
@@ -124,7 +124,7 @@ fn make(
     args: &BackupArgs,
     litter: &Litter,
 ) -> Result<(), Failure> {
-    let enr_id = match facts::enr_key(layout) {
+    let enr_id = match key::enr_key(layout) {
         Ok(Some(key)) => key.id().to_string(),
         Ok(None) => {
             return Err(Failure::new(

@@ -4,7 +4,9 @@ pub mod backup;
 pub mod contents;
 pub mod record;
 pub mod repair;
+#[cfg(target_os = "linux")]
 pub mod repair_command;
+#[cfg(target_os = "linux")]
 pub mod repair_files;
 pub mod restore;
 pub mod restore_command;

@@ -9,12 +9,9 @@
 //!
 //! All functions that write expect their caller to hold the directory's guard.
 
-use std::fs::File as OpenFile;
 use std::io::Write as _;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{Advice, OFlags};
 use tempfile::NamedTempFile;
 use zeroize::Zeroizing;
 
@@ -22,6 +19,7 @@ use crate::custody::contents::{self, ArchiveError, File, MAX_ARCHIVE_BYTES, Plac
 use crate::custody::record::{MAX_RECORD_BYTES, Record, Records};
 use crate::machine::datadir::{self, Layout};
 use crate::machine::files::{self, EntryKind, FILE_MODE, FileError, Folder, Owner, UNFINISHED};
+use crate::machine::os;
 use crate::machine::read::{self, Limit, ReadError};
 use charon_files::cluster::names::HEARTBEAT_FILE;
 
@@ -119,12 +117,12 @@ pub fn gather(layout: &Layout) -> Result<Vec<File>, GatherError> {
         if total > MAX_ARCHIVE_BYTES {
             return Err(ArchiveError::TooLong { seen: total }.into());
         }
-        let Some(name) = entry.path.to_str() else {
+        if entry.path.to_str().is_none() {
             return Err(GatherError::Name { path });
-        };
+        }
         files.push(File {
             place: Place::Data,
-            path: name.to_owned(),
+            path: entry.name(),
             bytes: read::read_secret_in(layout.data_dir(), &entry.path, ANY_FILE)?,
         });
     }
@@ -168,14 +166,11 @@ pub struct Unnamed {
 /// # Errors
 /// When the operating system refuses or fails.
 pub fn write_unnamed(layout: &Layout, dir: &Path, sealed: &[u8]) -> Result<Unnamed, FileError> {
-    let real = std::fs::canonicalize(dir).map_err(|cause| FileError::new("find", dir, cause))?;
+    let real = dunce::canonicalize(dir).map_err(|cause| FileError::new("find", dir, cause))?;
     let folder = Folder::open(&real)?;
     let owner = layout.owner()?;
     let write = || -> std::io::Result<NamedTempFile> {
-        let mut file = tempfile::Builder::new()
-            .prefix(UNFINISHED)
-            .permissions(std::fs::Permissions::from_mode(FILE_MODE))
-            .tempfile_in(&real)?;
+        let mut file = os::private_file(UNFINISHED, &real)?;
         // A stick with a file system without owners keeps none; what is in the file is encrypted.
         files::settle(file.as_file(), owner, FILE_MODE).ok();
         file.write_all(sealed)?;
@@ -197,16 +192,8 @@ impl Unnamed {
     /// # Errors
     /// When it cannot be read.
     pub fn read_back(&self, limit: Limit) -> Result<Vec<u8>, ReadError> {
-        let drop_cache = || -> rustix::io::Result<()> {
-            let file = OpenFile::from(rustix::fs::open(
-                self.path(),
-                OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC,
-                rustix::fs::Mode::empty(),
-            )?);
-            rustix::fs::fadvise(&file, 0, None, Advice::DontNeed)
-        };
         // A file system in memory has nothing else to read from.
-        drop_cache().ok();
+        os::drop_cache(self.path()).ok();
         read::read_file(self.path(), limit)
     }
 

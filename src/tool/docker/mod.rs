@@ -3,7 +3,6 @@
 //! Every call has a deadline, except following a container's output and waiting for its end. An
 //! engine that dies in the middle is [`EngineError::Died`], whatever was going on.
 
-pub mod causes;
 mod containers;
 pub mod endpoint;
 mod images;
@@ -32,8 +31,8 @@ use bollard::Docker;
 use bollard::errors::Error as BollardError;
 use bollard::models::{SystemInfo, SystemVersion};
 
-use crate::docker::causes::causes;
 use crate::docker::endpoint::{Address, Endpoint};
+use crate::machine::causes::causes;
 use crate::machine::users;
 
 /// How long the engine may take. It may be busy starting fifty containers on a slow disk; it is

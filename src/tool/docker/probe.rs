@@ -22,8 +22,8 @@ use reqwest::{Client, Response, Url};
 use serde::{Deserialize, Serialize};
 
 use crate::ceremony::plan::{ContainerPlan, Mount};
-use crate::docker::causes::causes;
 use crate::docker::{Engine, EngineError, OutputStream, UserMapping};
+use crate::machine::causes::causes;
 use crate::machine::fetch::{excerpt, excerpt_of, mozilla_roots};
 use crate::machine::read;
 use charon_files::keys::k1::EnrKey;

@@ -11,24 +11,36 @@
 //!
 //! All of it is pure: values in, values out.
 
+#[cfg(target_os = "linux")]
 pub mod answer_compose;
+#[cfg(target_os = "linux")]
 pub mod command;
+#[cfg(target_os = "linux")]
 pub mod compose;
+#[cfg(target_os = "linux")]
 pub mod confirmation;
 pub mod coverage;
+#[cfg(target_os = "linux")]
 pub mod decide;
 pub mod decision;
 pub mod dotenv;
 pub mod file;
+#[cfg(target_os = "linux")]
 pub mod install;
 pub mod project;
 pub mod provider;
+#[cfg(target_os = "linux")]
 pub mod remember;
+#[cfg(target_os = "linux")]
 pub mod remove;
+#[cfg(target_os = "linux")]
 pub mod show_status;
+#[cfg(target_os = "linux")]
 pub mod site;
 pub mod status;
+#[cfg(target_os = "linux")]
 pub mod up;
+#[cfg(target_os = "linux")]
 pub mod words;
 
 /// The service that all others wait for.

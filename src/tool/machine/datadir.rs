@@ -2,15 +2,14 @@
 
 use std::ffi::OsString;
 use std::io;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{Access, AtFlags, StatxFlags};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
 use crate::machine::files::{self, DIR_MODE, EntryKind, FileError, Folder, Owner, Status};
+use crate::machine::os;
 use crate::machine::read::{self, ReadError};
 use charon_files::cluster::access::{FileKind, FileMode};
 use charon_files::cluster::names::{ENR_KEY_FILE, MAX_DEPTH};
@@ -122,7 +121,7 @@ fn parent_of(path: &Path) -> &Path {
 }
 
 fn real_path(path: &Path) -> Result<PathBuf, FileError> {
-    std::fs::canonicalize(path).map_err(|cause| FileError::new("find", path, cause))
+    dunce::canonicalize(path).map_err(|cause| FileError::new("find", path, cause))
 }
 
 /// The real path that a directory will have once it is made.
@@ -154,6 +153,18 @@ pub struct Entry {
     pub len: u64,
 }
 
+impl Entry {
+    /// Its path relative to the data directory, with `/` on every system.
+    pub fn name(&self) -> String {
+        let parts: Vec<_> = self
+            .path
+            .iter()
+            .map(std::ffi::OsStr::to_string_lossy)
+            .collect();
+        parts.join("/")
+    }
+}
+
 /// What is known of a data directory and the room beside it, without having changed anything.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct DataDirFacts {
@@ -169,6 +180,8 @@ pub struct DataDirFacts {
     pub unreadable: Vec<(PathBuf, String)>,
     /// Whether there were more or deeper entries than are gathered.
     pub truncated: bool,
+    /// Entries of which this system did not tell who else may use them.
+    pub untold_modes: Vec<PathBuf>,
     /// Whether files can be renamed from the state directory into the data directory: the same
     /// filesystem through the same mount.
     pub same_filesystem: bool,
@@ -199,12 +212,7 @@ impl DataDirFacts {
                 EntryKind::Directory => FileKind::Directory,
                 EntryKind::Symlink | EntryKind::Fifo | EntryKind::Other => FileKind::Other,
             };
-            of(
-                entry.path.display().to_string(),
-                entry.owner,
-                entry.mode,
-                kind,
-            )
+            of(entry.name(), entry.owner, entry.mode, kind)
         });
         let itself = self
             .mode
@@ -229,6 +237,9 @@ pub fn observe(layout: &Layout) -> Result<DataDirFacts, FileError> {
 
     let mut listing = Listing::default();
     if is_dir {
+        if status.is_some_and(|status| status.mode_untold) {
+            listing.untold_modes.push(PathBuf::from("."));
+        }
         match Folder::open(data_dir) {
             Ok(folder) => listing.gather(&folder, Path::new(""), 0)?,
             Err(error) => listing
@@ -244,12 +255,12 @@ pub fn observe(layout: &Layout) -> Result<DataDirFacts, FileError> {
         parent
     };
     let target = if is_dir { data_dir } else { parent };
-    let same_filesystem = mount_of(target)? == mount_of(state_room)?;
-    let space = rustix::fs::statvfs(state_room)
-        .map_err(|errno| FileError::new("measure free space of", state_room, errno))?;
-    let access = Access::WRITE_OK | Access::EXEC_OK;
-    let writable = (is_dir || status.is_none())
-        && rustix::fs::accessat(rustix::fs::CWD, target, access, AtFlags::EACCESS).is_ok();
+    let look = |action: &'static str| {
+        move |cause: io::Error| FileError::new(action, state_room.to_owned(), cause)
+    };
+    let same_filesystem = os::same_mount(target, state_room).map_err(look("look at"))?;
+    let free_bytes = os::free_bytes(state_room).map_err(look("measure free space of"))?;
+    let writable = (is_dir || status.is_none()) && os::check_writable(target).is_ok();
     let owner = match status {
         Some(status) => status.owner,
         None => layout.owner()?,
@@ -261,8 +272,9 @@ pub fn observe(layout: &Layout) -> Result<DataDirFacts, FileError> {
         entries: listing.entries,
         unreadable: listing.unreadable,
         truncated: listing.truncated,
+        untold_modes: listing.untold_modes,
         same_filesystem,
-        free_bytes: space.f_bavail.saturating_mul(space.f_frsize),
+        free_bytes,
         writable,
     })
 }
@@ -272,6 +284,7 @@ struct Listing {
     entries: Vec<Entry>,
     unreadable: Vec<(PathBuf, String)>,
     truncated: bool,
+    untold_modes: Vec<PathBuf>,
 }
 
 impl Listing {
@@ -286,6 +299,9 @@ impl Listing {
                 continue;
             };
             let path = prefix.join(&name);
+            if status.mode_untold {
+                self.untold_modes.push(path.clone());
+            }
             self.entries.push(Entry {
                 path: path.clone(),
                 kind: status.kind,
@@ -306,17 +322,6 @@ impl Listing {
             }
         }
         Ok(())
-    }
-}
-
-/// Device and mount of a directory. `rename` works neither across devices nor between two mounts
-/// of one device, as of a directory that is bind-mounted onto itself.
-fn mount_of(path: &Path) -> Result<(u32, u32, u64), FileError> {
-    let wanted = StatxFlags::MNT_ID | StatxFlags::TYPE;
-    match rustix::fs::statx(rustix::fs::CWD, path, AtFlags::empty(), wanted) {
-        // Kernels before 5.8 leave the mount id at 0, and then only the device counts.
-        Ok(seen) => Ok((seen.stx_dev_major, seen.stx_dev_minor, seen.stx_mnt_id)),
-        Err(errno) => Err(FileError::new("look at", path, errno)),
     }
 }
 
@@ -361,7 +366,8 @@ pub fn create_state_dir(layout: &Layout) -> Result<(), StateDirError> {
     // Somebody who may write in a data directory of another user, through a group, keeps the
     // state directory as it is.
     if seen.owner.uid == owner.uid || files::acting_as_root() {
-        files::settle(state.file(), owner, DIR_MODE)
+        state
+            .settle(owner, DIR_MODE)
             .map_err(|cause| FileError::new("set owner and mode of", layout.state_dir(), cause))?;
         // A project directory is often a checkout of somebody's repository, and stages hold keystores.
         if state.status(IGNORE_FILE)?.is_none() {
@@ -440,8 +446,8 @@ pub fn create_enr_key_file(layout: &Layout, hex: &Zeroizing<String>) -> Result<(
 /// If it cannot be looked at.
 pub fn inode(layout: &Layout) -> Result<u64, FileError> {
     let path = layout.data_dir();
-    std::fs::metadata(path)
-        .map(|meta| meta.ino())
+    os::status_through(path)
+        .map(|status| status.ino)
         .map_err(|error| FileError::new("look at", path, error))
 }
 

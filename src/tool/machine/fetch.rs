@@ -6,7 +6,7 @@ use std::time::Duration;
 use reqwest::header::{ACCEPT, LOCATION};
 use reqwest::{Certificate, Client, Response, Url};
 
-use crate::docker::causes::causes;
+use crate::machine::causes::causes;
 
 /// The largest file that is fetched. A definition of 256 operators and 10 000 validators has less
 /// than a tenth of this.

@@ -1,17 +1,15 @@
 //! The file operations that the rest of `host` is made of: relative to an open directory, never
 //! through a symbolic link, whole or not at all, and on the disk when they return.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Write as _};
-use std::os::fd::OwnedFd;
-use std::os::unix::ffi::OsStrExt as _;
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, RenameFlags, Stat, Uid};
-use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
+
+use crate::machine::os;
+pub(crate) use crate::machine::os::{acting_as_root, own_identity};
 
 /// Mode of every file of ours and of every file of a promoted data directory.
 pub(crate) const FILE_MODE: u32 = 0o600;
@@ -89,21 +87,6 @@ pub enum EntryKind {
     Other,
 }
 
-impl EntryKind {
-    pub(crate) fn of_mode(raw_mode: u32) -> Self {
-        match FileType::from_raw_mode(raw_mode) {
-            FileType::RegularFile => EntryKind::Regular,
-            FileType::Directory => EntryKind::Directory,
-            FileType::Symlink => EntryKind::Symlink,
-            FileType::Fifo => EntryKind::Fifo,
-            FileType::Socket
-            | FileType::CharacterDevice
-            | FileType::BlockDevice
-            | FileType::Unknown => EntryKind::Other,
-        }
-    }
-}
-
 impl std::fmt::Display for EntryKind {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
@@ -123,7 +106,11 @@ pub(crate) struct Status {
     pub(crate) owner: Owner,
     /// Permission bits, setuid, setgid and sticky included.
     pub(crate) mode: u32,
+    /// Whether who else may use it could not be told; never on Unix. The permission bits mean nothing then.
+    pub(crate) mode_untold: bool,
     pub(crate) len: u64,
+    /// How many names (hard links) it has.
+    pub(crate) names: u64,
     pub(crate) dev: u64,
     pub(crate) ino: u64,
     /// Modification and status change, seconds and nanoseconds.
@@ -133,69 +120,11 @@ pub(crate) struct Status {
 impl Status {
     /// What lies at a path, itself and not what it may link to; `None` if nothing does.
     pub(crate) fn of_path(path: &Path) -> Result<Option<Self>, FileError> {
-        match rustix::fs::statat(rustix::fs::CWD, path, AtFlags::SYMLINK_NOFOLLOW) {
-            Ok(stat) => Ok(Some(stat.into())),
-            Err(Errno::NOENT) => Ok(None),
-            Err(errno) => Err(FileError::new("look at", path, errno)),
-        }
+        os::status_of_path(path).map_err(|cause| FileError::new("look at", path, cause))
     }
 
     pub(crate) fn of_file(file: &File) -> io::Result<Self> {
-        let meta = file.metadata()?;
-        Ok(Self {
-            kind: EntryKind::of_mode(meta.mode()),
-            owner: Owner {
-                uid: meta.uid(),
-                gid: meta.gid(),
-            },
-            mode: meta.mode() & 0o7777,
-            len: meta.len(),
-            dev: meta.dev(),
-            ino: meta.ino(),
-            times: [
-                meta.mtime(),
-                meta.mtime_nsec(),
-                meta.ctime(),
-                meta.ctime_nsec(),
-            ],
-        })
-    }
-}
-
-impl From<Stat> for Status {
-    fn from(stat: Stat) -> Self {
-        // The nanoseconds are unsigned on some architectures and never exceed a billion.
-        let nanoseconds = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
-        Self {
-            kind: EntryKind::of_mode(stat.st_mode),
-            owner: Owner {
-                uid: stat.st_uid,
-                gid: stat.st_gid,
-            },
-            mode: stat.st_mode & 0o7777,
-            len: u64::try_from(stat.st_size).unwrap_or(0),
-            dev: stat.st_dev,
-            ino: stat.st_ino,
-            times: [
-                stat.st_mtime,
-                nanoseconds(stat.st_mtime_nsec),
-                stat.st_ctime,
-                nanoseconds(stat.st_ctime_nsec),
-            ],
-        }
-    }
-}
-
-/// Whether this process may give files to other users.
-pub(crate) fn acting_as_root() -> bool {
-    rustix::process::geteuid().is_root()
-}
-
-/// The user and group that this process creates files as.
-pub(crate) fn own_identity() -> Owner {
-    Owner {
-        uid: rustix::process::geteuid().as_raw(),
-        gid: rustix::process::getegid().as_raw(),
+        os::status_of_file(file)
     }
 }
 
@@ -205,108 +134,82 @@ pub(crate) fn own_identity() -> Owner {
 /// with a second hard link is refused before its owner changes, since root would otherwise give
 /// away a file that somebody linked here from elsewhere.
 pub(crate) fn settle(file: &File, owner: Owner, mode: u32) -> io::Result<()> {
-    let meta = file.metadata()?;
-    if meta.is_file() && meta.nlink() > 1 {
-        return Err(io::Error::other(format!(
-            "it has {} hard links, expected 1",
-            meta.nlink()
-        )));
-    }
-    if (meta.uid(), meta.gid()) != (owner.uid, owner.gid) {
-        if acting_as_root() {
-            let (uid, gid) = (Uid::from_raw(owner.uid), Gid::from_raw(owner.gid));
-            rustix::fs::fchown(file, Some(uid), Some(gid))?;
-        } else if meta.uid() != owner.uid {
-            return Err(io::Error::new(
-                io::ErrorKind::PermissionDenied,
-                format!("it belongs to uid {}, expected {}", meta.uid(), owner.uid),
-            ));
-        }
-    }
-    if meta.mode() & 0o7777 != mode {
-        file.set_permissions(std::fs::Permissions::from_mode(mode))?;
-    }
-    Ok(())
+    os::settle(file, owner, mode)
 }
 
 /// An open directory and the path by which people know it.
 #[derive(Debug)]
 pub(crate) struct Folder {
-    file: File,
+    dir: os::Dir,
     path: PathBuf,
 }
 
 impl Folder {
     /// Opens a directory; its last component must not be a symbolic link.
     pub(crate) fn open(path: &Path) -> Result<Self, FileError> {
-        Self::open_at(&rustix::fs::CWD, path, path.to_owned())
+        Self::opened(os::Dir::open(path), path.to_owned())
     }
 
     /// Opens a directory inside this one, without following a symbolic link.
     pub(crate) fn folder(&self, name: impl AsRef<Path>) -> Result<Self, FileError> {
         let path = self.path.join(name.as_ref());
-        Self::open_at(&self.file, name.as_ref(), path)
+        Self::opened(self.dir.dir(name.as_ref()), path)
     }
 
-    fn open_at(at: &impl std::os::fd::AsFd, name: &Path, path: PathBuf) -> Result<Self, FileError> {
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        match rustix::fs::openat(at, name, flags, Mode::empty()) {
-            Ok(fd) => Ok(Self {
-                file: File::from(fd),
-                path,
-            }),
-            Err(errno) => Err(FileError::new("open directory", path, errno)),
+    fn opened(dir: io::Result<os::Dir>, path: PathBuf) -> Result<Self, FileError> {
+        match dir {
+            Ok(dir) => Ok(Self { dir, path }),
+            Err(cause) => Err(FileError::new("open directory", path, cause)),
         }
     }
 
     /// Opens for reading what a descriptor only names.
+    #[cfg(target_os = "linux")]
     pub(crate) fn open_in(named: &File, path: &Path) -> Result<Self, FileError> {
-        Self::open_at(named, Path::new("."), path.to_owned())
+        Self::opened(os::Dir::open_named(named), path.to_owned())
     }
 
     /// Opens this directory once more.
     pub(crate) fn again(&self) -> Result<Self, FileError> {
-        Self::open_at(&self.file, Path::new("."), self.path.clone())
+        Self::opened(self.dir.dir(Path::new(".")), self.path.clone())
     }
 
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
+    /// The open directory, to be locked.
     pub(crate) fn file(&self) -> &File {
-        &self.file
+        self.dir.file()
     }
 
-    fn error(&self, action: &'static str, name: impl AsRef<Path>, cause: Errno) -> FileError {
+    /// Gives it to `owner` and sets its mode, as [`settle`] does.
+    pub(crate) fn settle(&self, owner: Owner, mode: u32) -> io::Result<()> {
+        self.dir.settle(owner, mode)
+    }
+
+    fn error(&self, action: &'static str, name: impl AsRef<Path>, cause: io::Error) -> FileError {
         FileError::new(action, self.path.join(name.as_ref()), cause)
     }
 
     /// What lies under `name`, itself and not what it may link to; `None` if nothing does.
     pub(crate) fn status(&self, name: impl AsRef<Path>) -> Result<Option<Status>, FileError> {
-        match rustix::fs::statat(&self.file, name.as_ref(), AtFlags::SYMLINK_NOFOLLOW) {
-            Ok(stat) => Ok(Some(stat.into())),
-            Err(Errno::NOENT) => Ok(None),
-            Err(errno) => Err(self.error("look at", name, errno)),
-        }
+        self.dir
+            .status(name.as_ref())
+            .map_err(|cause| self.error("look at", name, cause))
     }
 
     /// What the directory itself is now.
     pub(crate) fn own_status(&self) -> Result<Status, FileError> {
-        Status::of_file(&self.file).map_err(|cause| FileError::new("look at", &self.path, cause))
+        self.dir
+            .own_status()
+            .map_err(|cause| FileError::new("look at", &self.path, cause))
     }
 
     /// The names in this directory, sorted.
     pub(crate) fn names(&self) -> Result<Vec<OsString>, FileError> {
-        let failed = |errno| self.error("list", "", errno);
-        let mut names = Vec::new();
-        let mut entries = rustix::fs::Dir::read_from(&self.file).map_err(failed)?;
-        while let Some(entry) = entries.read() {
-            let entry = entry.map_err(failed)?;
-            let name = OsStr::from_bytes(entry.file_name().to_bytes());
-            if name != "." && name != ".." {
-                names.push(name.to_owned());
-            }
-        }
+        let names = self.dir.names();
+        let mut names = names.map_err(|cause| FileError::new("list", &self.path, cause))?;
         names.sort_unstable();
         Ok(names)
     }
@@ -314,11 +217,19 @@ impl Folder {
     /// Opens a regular file for reading, without following a symbolic link and without ever
     /// waiting for a writer, as opening a FIFO would.
     pub(crate) fn file_in(&self, name: impl AsRef<Path>) -> Result<File, FileError> {
-        let flags =
-            OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-        let fd: OwnedFd = rustix::fs::openat(&self.file, name.as_ref(), flags, Mode::empty())
-            .map_err(|errno| self.error("open", &name, errno))?;
-        Ok(File::from(fd))
+        self.dir
+            .open_file(name.as_ref())
+            .map_err(|cause| self.error("open", name, cause))
+    }
+
+    /// Opens a file to append to it, without following a symbolic link, or makes it.
+    pub(crate) fn append_to(&self, name: &str, owner: Owner) -> Result<File, FileError> {
+        let open = || -> io::Result<File> {
+            let file = self.dir.append_to_file(Path::new(name))?;
+            settle(&file, owner, FILE_MODE)?;
+            Ok(file)
+        };
+        open().map_err(|cause| self.error("open", name, cause))
     }
 
     /// Makes a directory that must not exist yet, and puts it on the disk.
@@ -327,10 +238,11 @@ impl Folder {
         name: impl AsRef<Path>,
         owner: Owner,
     ) -> Result<Self, FileError> {
-        rustix::fs::mkdirat(&self.file, name.as_ref(), Mode::from_raw_mode(DIR_MODE))
-            .map_err(|errno| self.error("make directory", &name, errno))?;
+        self.dir
+            .make_dir(name.as_ref())
+            .map_err(|cause| self.error("make directory", &name, cause))?;
         let made = self.folder(&name)?;
-        settle(&made.file, owner, DIR_MODE)
+        made.settle(owner, DIR_MODE)
             .map_err(|cause| FileError::new("give directory to its owner", &made.path, cause))?;
         self.sync()?;
         Ok(made)
@@ -360,12 +272,8 @@ impl Folder {
 
     /// Writes a file that must not exist yet. It is not on the disk when this returns: for what a crash makes worthless.
     pub(crate) fn put_new(&self, name: &str, bytes: &[u8], owner: Owner) -> Result<(), FileError> {
-        let flags =
-            OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let mode = Mode::from_raw_mode(FILE_MODE);
-        let fd = rustix::fs::openat(&self.file, name, flags, mode)
-            .map_err(|errno| self.error("make", name, errno))?;
-        let mut file = File::from(fd);
+        let made = self.dir.make_file(Path::new(name));
+        let mut file = made.map_err(|cause| self.error("make", name, cause))?;
         let mut write = || {
             settle(&file, owner, FILE_MODE)?;
             file.write_all(bytes)
@@ -380,10 +288,7 @@ impl Folder {
         owner: Owner,
     ) -> Result<tempfile::NamedTempFile, FileError> {
         let write = || -> io::Result<tempfile::NamedTempFile> {
-            let mut temporary = tempfile::Builder::new()
-                .prefix(UNFINISHED)
-                .permissions(std::fs::Permissions::from_mode(FILE_MODE))
-                .tempfile_in(&self.path)?;
+            let mut temporary = os::private_file(UNFINISHED, &self.path)?;
             settle(temporary.as_file(), owner, FILE_MODE)?;
             temporary.write_all(bytes)?;
             temporary.as_file().sync_all()?;
@@ -399,39 +304,52 @@ impl Folder {
         to: &Folder,
         new_name: &str,
     ) -> Result<(), FileError> {
-        let flags = RenameFlags::NOREPLACE;
-        match rustix::fs::renameat_with(&self.file, name, &to.file, new_name, flags) {
+        match self
+            .dir
+            .move_new(Path::new(name), &to.dir, Path::new(new_name))
+        {
             Ok(()) => Ok(()),
-            Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {
+            Err(cause) if cause.kind() == io::ErrorKind::Unsupported => {
                 self.move_looking_first(name, to, new_name)
             }
-            Err(errno) => Err(to.error("rename into", new_name, errno)),
+            Err(cause) => Err(to.error("rename into", new_name, cause)),
         }
     }
 
-    /// NFS, and ZFS before 2.2, know no RENAME_NOREPLACE. Everybody of ours who writes here holds
-    /// the directory's guard, so looking first is enough between us.
+    /// Not every file system knows how to rename without replacing. Everybody of ours who writes here holds the directory's
+    /// guard, so looking first is enough between us.
     fn move_looking_first(&self, name: &str, to: &Folder, new_name: &str) -> Result<(), FileError> {
         if to.status(new_name)?.is_some() {
-            return Err(to.error("rename into", new_name, Errno::EXIST));
+            let cause = io::ErrorKind::AlreadyExists.into();
+            return Err(to.error("rename into", new_name, cause));
         }
-        rustix::fs::renameat(&self.file, name, &to.file, new_name)
-            .map_err(|errno| to.error("rename into", new_name, errno))
+        self.dir
+            .move_over(Path::new(name), &to.dir, Path::new(new_name))
+            .map_err(|cause| to.error("rename into", new_name, cause))
     }
 
     /// Removes a file or a symbolic link; nothing there is fine.
     pub(crate) fn remove_file(&self, name: impl AsRef<Path>) -> Result<(), FileError> {
-        match rustix::fs::unlinkat(&self.file, name.as_ref(), AtFlags::empty()) {
-            Ok(()) | Err(Errno::NOENT) => Ok(()),
-            Err(errno) => Err(self.error("remove", name, errno)),
-        }
+        self.gone("remove", name.as_ref(), self.dir.remove_file(name.as_ref()))
     }
 
     /// Removes an empty directory; nothing there is fine.
     pub(crate) fn remove_folder(&self, name: impl AsRef<Path>) -> Result<(), FileError> {
-        match rustix::fs::unlinkat(&self.file, name.as_ref(), AtFlags::REMOVEDIR) {
-            Ok(()) | Err(Errno::NOENT) => Ok(()),
-            Err(errno) => Err(self.error("remove directory", name, errno)),
+        let removed = self.dir.remove_dir(name.as_ref());
+        self.gone("remove directory", name.as_ref(), removed)
+    }
+
+    fn gone(
+        &self,
+        action: &'static str,
+        name: &Path,
+        removed: io::Result<()>,
+    ) -> Result<(), FileError> {
+        match removed {
+            Err(cause) if cause.kind() != io::ErrorKind::NotFound => {
+                Err(self.error(action, name, cause))
+            }
+            Ok(()) | Err(_) => Ok(()),
         }
     }
 
@@ -452,8 +370,8 @@ impl Folder {
 
     /// Puts the names in this directory on the disk.
     pub(crate) fn sync(&self) -> Result<(), FileError> {
-        self.file
-            .sync_all()
+        self.dir
+            .sync()
             .map_err(|cause| FileError::new("sync", &self.path, cause))
     }
 }

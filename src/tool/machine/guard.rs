@@ -1,7 +1,7 @@
 //! Exclusive holds by the kernel: one ENR key is in one ceremony on this machine, whoever runs it,
 //! and one directory belongs to one command at a time.
 //!
-//! A hold is an flock(2) on a file that is never deleted. The kernel ends it with its holder,
+//! A hold is an flock(2), on Windows a LockFileEx, on a file that is never deleted. The kernel ends it with its holder,
 //! however that dies, so there is no stale hold and no clock. Deleting the file would let two
 //! holders in, each on a file of its own; if somebody else deletes it, a claim notices.
 //!
@@ -10,23 +10,15 @@
 
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _, Write as _};
-use std::os::unix::fs::{FileExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use fs2::TryLockError;
 use jiff::Timestamp;
-use rustix::fs::{Mode, OFlags};
-use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 use crate::machine::datadir::Layout;
 use crate::machine::files::{self, EntryKind, FileError, Owner, Status};
-use crate::machine::users;
-
-/// Where the guards of ENR keys may lie, first fitting one first. Whether one fits depends on
-/// nothing but the machine, so that all users agree: it must be root's, writable for all and
-/// sticky. Debian and Ubuntu have the first; others keep it to root, and have the last.
-const SHARED_DIRS: [&str; 3] = ["/run/lock", "/var/lock", "/tmp"];
+use crate::machine::{os, users};
 
 /// Mode of a guard that all users share. Whoever may open it may hold it; there is nothing in it
 /// but who does.
@@ -166,7 +158,9 @@ struct Note {
 /// The id must be the same for every copy of the key: the node id of its public key, in lower-case
 /// hex.
 pub fn claim_enr_key(id: &str, layout: &Layout) -> Result<Guard, GuardError> {
-    let dir = shared_directory(&SHARED_DIRS.map(Path::new))?;
+    let candidates = os::meeting_places();
+    let candidates: Vec<&Path> = candidates.iter().map(PathBuf::as_path).collect();
+    let dir = shared_directory(&candidates)?;
     claim_enr_key_in(dir, id, layout.data_dir())
 }
 
@@ -247,11 +241,7 @@ pub fn claim_data_directory_alone(layout: &Layout) -> Result<Option<Guard>, Guar
 
 /// The first of the candidates where all users of this machine can meet.
 fn shared_directory<'a>(candidates: &[&'a Path]) -> Result<&'a Path, GuardError> {
-    let fits = |path: &&&Path| {
-        std::fs::metadata(path)
-            .is_ok_and(|meta| meta.is_dir() && meta.uid() == 0 && meta.mode() & 0o1002 == 0o1002)
-    };
-    match candidates.iter().find(fits) {
+    match candidates.iter().find(|dir| os::is_meeting_place(dir)) {
         Some(path) => Ok(path),
         None => {
             let tried: Vec<String> = candidates.iter().map(|p| p.display().to_string()).collect();
@@ -323,10 +313,8 @@ impl Claim<'_> {
             Err(TryLockError::WouldBlock) => {
                 Err(GuardError::Held(Box::new(self.holder(&own, false)?)))
             }
-            Err(TryLockError::Error(error)) => match Errno::from_io_error(&error) {
-                Some(Errno::BADF | Errno::INVAL | Errno::NOLCK | Errno::OPNOTSUPP) => Ok(None),
-                Some(_) | None => Err(failed(error).into()),
-            },
+            Err(TryLockError::Error(error)) if os::locks_no_directories(&error) => Ok(None),
+            Err(TryLockError::Error(error)) => Err(failed(error).into()),
         }
     }
 
@@ -335,30 +323,33 @@ impl Claim<'_> {
     fn open(&self) -> Result<File, GuardError> {
         let mut linked = None;
         for _ in 0..TRIES {
-            match self.open_existing(OFlags::RDWR) {
+            match os::open_guard(&self.path, true) {
                 Ok(file) => match self.checked(file)? {
                     Checked::Guard(file) => return Ok(file),
                     Checked::Linked(names) => linked = Some(names),
                 },
-                // flock needs no right to write; only the note is lost.
-                Err(Errno::ACCESS | Errno::PERM | Errno::ROFS) => {
-                    let file = self
-                        .open_existing(OFlags::RDONLY)
-                        .map_err(|errno| FileError::new("open guard", &self.path, errno))?;
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    if let Some(file) = self.create()? {
+                        return Ok(file);
+                    }
+                }
+                Err(error) => {
+                    if let Some(kind) = os::in_the_way(&error) {
+                        return Err(self.foreign(kind.to_string()));
+                    }
+                    // A lock needs no right to write; only the note is lost.
+                    let opened = if os::is_read_only(&error) {
+                        os::open_guard(&self.path, false)
+                    } else {
+                        Err(error)
+                    };
+                    let file =
+                        opened.map_err(|cause| FileError::new("open guard", &self.path, cause))?;
                     match self.checked(file)? {
                         Checked::Guard(file) => return Ok(file),
                         Checked::Linked(names) => linked = Some(names),
                     }
                 }
-                Err(Errno::NOENT) => {
-                    if let Some(file) = self.create()? {
-                        return Ok(file);
-                    }
-                }
-                Err(Errno::LOOP) => return Err(self.foreign(EntryKind::Symlink.to_string())),
-                Err(Errno::ISDIR) => return Err(self.foreign(EntryKind::Directory.to_string())),
-                Err(Errno::NXIO) => return Err(self.foreign(EntryKind::Other.to_string())),
-                Err(errno) => return Err(FileError::new("open guard", &self.path, errno).into()),
             }
         }
         match linked {
@@ -367,11 +358,6 @@ impl Claim<'_> {
                 path: self.path.clone(),
             }),
         }
-    }
-
-    fn open_existing(&self, access: OFlags) -> Result<File, Errno> {
-        let flags = access | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-        rustix::fs::openat(rustix::fs::CWD, &self.path, flags, Mode::empty()).map(File::from)
     }
 
     /// Makes the guard's file with its final mode, whatever the umask, before it has its name: no
@@ -385,10 +371,7 @@ impl Claim<'_> {
             .map_err(failed)?;
         match self.owner {
             Some(owner) => files::settle(made.as_file(), owner, self.mode),
-            None => {
-                let mode = std::fs::Permissions::from_mode(self.mode);
-                made.as_file().set_permissions(mode)
-            }
+            None => os::set_mode(made.as_file(), self.mode),
         }
         .map_err(failed)?;
         match made.persist_noclobber(&self.path) {
@@ -402,11 +385,10 @@ impl Claim<'_> {
     /// elsewhere, is not ours to write a note into. A filesystem without RENAME_NOREPLACE shows a
     /// guard under two names for the moment in which it is made.
     fn checked(&self, file: File) -> Result<Checked, GuardError> {
-        let meta = file
-            .metadata()
-            .map_err(|cause| FileError::new("look at", &self.path, cause))?;
-        match EntryKind::of_mode(meta.mode()) {
-            EntryKind::Regular if meta.nlink() > 1 => Ok(Checked::Linked(meta.nlink())),
+        let status =
+            Status::of_file(&file).map_err(|cause| FileError::new("look at", &self.path, cause))?;
+        match status.kind {
+            EntryKind::Regular if status.names > 1 => Ok(Checked::Linked(status.names)),
             EntryKind::Regular => Ok(Checked::Guard(file)),
             kind @ (EntryKind::Directory
             | EntryKind::Symlink
@@ -424,12 +406,9 @@ impl Claim<'_> {
 
     fn is_in_place(&self, file: &File) -> Result<bool, GuardError> {
         let failed = |cause| FileError::new("look at", &self.path, cause);
-        let held = file.metadata().map_err(failed)?;
-        match std::fs::symlink_metadata(&self.path) {
-            Ok(named) => Ok((named.dev(), named.ino()) == (held.dev(), held.ino())),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-            Err(error) => Err(failed(error).into()),
-        }
+        let held = Status::of_file(file).map_err(failed)?;
+        let named = Status::of_path(&self.path)?;
+        Ok(named.is_some_and(|named| (named.dev, named.ino) == (held.dev, held.ino)))
     }
 
     /// Writes who we are. The hold does not need it, so a full disk or a file that is not ours to
@@ -484,7 +463,7 @@ impl Claim<'_> {
 fn read_note(file: &File) -> Option<Note> {
     let len = usize::try_from(file.metadata().ok()?.len().min(MAX_NOTE)).ok()?;
     let mut bytes = vec![0; len];
-    file.read_exact_at(&mut bytes, 0).ok()?;
+    os::read_exact_at(file, &mut bytes, 0).ok()?;
     let note: Note = serde_json::from_slice(&bytes).ok()?;
     let printable = |text: &str| !text.chars().any(char::is_control);
     (printable(&note.since) && printable(&note.directory)).then_some(note)
@@ -497,7 +476,7 @@ fn read_note(file: &File) -> Option<Note> {
 /// Some filesystems (btrfs, overlayfs) show another device there than `stat` does; then the inode
 /// counts, if the process is the one that left the note.
 fn lock_owner(locks: &str, dev: u64, ino: u64, noted: Option<u32>) -> Option<u32> {
-    let (major, minor) = (rustix::fs::major(dev), rustix::fs::minor(dev));
+    let (major, minor) = os::device_numbers(dev);
     let exact = format!("{major:02x}:{minor:02x}:{ino}");
     let same_inode = format!(":{ino}");
     let mut by_note = None;
@@ -531,7 +510,7 @@ pub(crate) fn process_uid(pid: u32) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use std::io::Write as _;
-    use std::os::unix::fs::symlink;
+    use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
     use std::process::{Command, Stdio};
     use std::sync::Barrier;
     use std::time::{Duration, Instant};
@@ -719,7 +698,9 @@ mod tests {
     #[test]
     #[ignore = "needs root"]
     fn the_machine_has_one_place_for_all_users() {
-        let first = shared_directory(&SHARED_DIRS.map(Path::new)).unwrap();
+        let places = os::meeting_places();
+        let places: Vec<&Path> = places.iter().map(PathBuf::as_path).collect();
+        let first = shared_directory(&places).unwrap();
         println!("ENR keys are guarded in {}", first.display());
         let private = tempfile::tempdir().unwrap();
         let shared = shared_dir();

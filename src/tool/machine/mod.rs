@@ -1,17 +1,30 @@
-//! This machine: files, guards, processes, signals, the terminal.
+//! This machine: files, guards, processes, signals, the terminal. What differs between systems is in `os`: `unix.rs` or
+//! `windows.rs`.
 
+pub mod causes;
 pub mod datadir;
 pub mod fetch;
 pub mod files;
 pub mod guard;
+#[cfg(target_os = "linux")]
 pub mod processes;
 pub mod read;
+#[cfg(any(windows, test))]
+mod sddl;
+#[cfg(target_os = "linux")]
 pub mod selinux;
 pub mod signals;
 pub mod terminal;
 #[cfg(test)]
 pub mod testing;
 pub mod users;
+
+#[cfg(unix)]
+#[path = "unix.rs"]
+pub(crate) mod os;
+#[cfg(windows)]
+#[path = "windows.rs"]
+pub(crate) mod os;
 
 #[cfg(test)]
 #[expect(

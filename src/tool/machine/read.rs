@@ -8,7 +8,6 @@ use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::{Component, Path, PathBuf};
 
-use rustix::fs::{AtFlags, Mode, OFlags};
 use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
@@ -16,6 +15,7 @@ use charon_files::cluster::{cluster_lock, definition, deposit_data};
 use charon_files::keys::keystore;
 
 use crate::machine::files::{EntryKind, FileError, Folder, Status};
+use crate::machine::os;
 
 /// How long a kind of file may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -237,19 +237,19 @@ pub(crate) fn open_regular(
 }
 
 fn open_named(path: &Path, limit: Limit) -> Result<File, ReadError> {
-    let failed = |errno: rustix::io::Errno| match errno {
-        rustix::io::Errno::NOENT => ReadError::Missing {
-            path: path.to_owned(),
-            expected: limit.what,
-        },
-        other => FileError::new("open", path, other).into(),
+    let failed = |cause: io::Error| {
+        if cause.kind() == io::ErrorKind::NotFound {
+            return ReadError::Missing {
+                path: path.to_owned(),
+                expected: limit.what,
+            };
+        }
+        FileError::new("open", path, cause).into()
     };
     // Looking before opening: opening alone already rewinds some devices.
-    let stat = rustix::fs::statat(rustix::fs::CWD, path, AtFlags::empty()).map_err(failed)?;
-    check_kind(Status::from(stat).kind, path, limit.what)?;
-    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    let fd = rustix::fs::openat(rustix::fs::CWD, path, flags, Mode::empty()).map_err(failed)?;
-    let file = File::from(fd);
+    let status = os::status_through(path).map_err(failed)?;
+    check_kind(status.kind, path, limit.what)?;
+    let file = os::open_through(path).map_err(failed)?;
     check_open_kind(&file, path, limit.what)?;
     Ok(file)
 }

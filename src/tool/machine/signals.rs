@@ -4,17 +4,11 @@
 //! own signals by closing a socket that it offers to each plugin (docker/cli
 //! `cli-plugins/socket/socket.go`); a docker that dies closes it too.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::io::Error as IoError;
-use std::os::linux::net::SocketAddrExt;
-use std::os::unix::ffi::OsStrExt;
-use std::os::unix::net::{SocketAddr, UnixStream as StdUnixStream};
-use std::path::PathBuf;
 use std::time::Duration;
 
-use tokio::io::AsyncReadExt;
-use tokio::net::UnixStream;
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use crate::machine::os;
 
 /// Where docker tells its plugins the socket's address.
 pub const PLUGIN_SOCKET_VARIABLE: &str = "DOCKER_CLI_PLUGIN_SOCKET";
@@ -26,11 +20,11 @@ const HANGUP_GRACE: Duration = Duration::from_millis(100);
 /// Who asks to stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StopSource {
-    /// `SIGINT`: Ctrl-C.
+    /// `SIGINT`: Ctrl-C, or Ctrl-Break on Windows.
     Interrupt,
     /// `SIGTERM`.
     Terminate,
-    /// `SIGHUP`: the terminal went away, for instance with an ssh connection.
+    /// `SIGHUP`: the terminal went away, for instance with an ssh connection, or a console was closed.
     Hangup,
     /// Docker closed the plugin socket: it was told to stop, or is gone.
     PluginSocket,
@@ -67,10 +61,8 @@ pub enum InterruptError {
 /// The process no longer ends by `SIGINT`, `SIGTERM` or `SIGHUP`, not even when this is dropped.
 #[derive(Debug)]
 pub struct Interrupt {
-    interrupt: Signal,
-    terminate: Signal,
-    hangup: Signal,
-    plugin_socket: Option<UnixStream>,
+    signals: os::Signals,
+    plugin_socket: Option<os::PluginSocket>,
     /// It was closed, and that is not reported yet.
     plugin_socket_closed: bool,
     /// `SIGINT` and `SIGTERM` so far: only somebody who sends two of them insists. One hang-up of
@@ -96,12 +88,9 @@ impl Interrupt {
     /// # Errors
     /// When the system refuses a signal handler.
     pub fn listen_with(plugin_socket: Option<OsString>) -> Result<Self, InterruptError> {
-        let handler = |kind| signal(kind).map_err(InterruptError::Signals);
         Ok(Self {
-            interrupt: handler(SignalKind::interrupt())?,
-            terminate: handler(SignalKind::terminate())?,
-            hangup: handler(SignalKind::hangup())?,
-            plugin_socket: plugin_socket.and_then(|address| open_plugin_socket(&address).ok()),
+            signals: os::Signals::listen().map_err(InterruptError::Signals)?,
+            plugin_socket: plugin_socket.and_then(|address| os::PluginSocket::open(&address).ok()),
             plugin_socket_closed: false,
             deliberate: 0,
             was_requested: false,
@@ -140,17 +129,13 @@ impl Interrupt {
         if let Some(socket) = &mut self.plugin_socket {
             tokio::select! {
                 biased;
-                source = next_signal(
-                    &mut self.interrupt,
-                    &mut self.terminate,
-                    &mut self.hangup,
-                ) => return source,
-                () = read_to_end(socket) => {}
+                source = self.signals.next() => return source,
+                () = socket.closed() => {}
             }
             self.plugin_socket = None;
             self.plugin_socket_closed = true;
         }
-        let signal = next_signal(&mut self.interrupt, &mut self.terminate, &mut self.hangup);
+        let signal = self.signals.next();
         if !self.plugin_socket_closed {
             return signal.await;
         }
@@ -158,39 +143,4 @@ impl Interrupt {
         self.plugin_socket_closed = false;
         source.unwrap_or(StopSource::PluginSocket)
     }
-}
-
-async fn next_signal(
-    interrupt: &mut Signal,
-    terminate: &mut Signal,
-    hangup: &mut Signal,
-) -> StopSource {
-    tokio::select! {
-        Some(()) = interrupt.recv() => StopSource::Interrupt,
-        Some(()) = terminate.recv() => StopSource::Terminate,
-        Some(()) = hangup.recv() => StopSource::Hangup,
-        else => std::future::pending().await,
-    }
-}
-
-/// Ends when docker has closed the socket. Docker sends nothing on it, and what it might send one
-/// day is passed over, as its own plugins do.
-async fn read_to_end(socket: &mut UnixStream) {
-    let mut byte = [0];
-    while socket.read(&mut byte).await.is_ok_and(|count| count > 0) {}
-}
-
-fn open_plugin_socket(address: &OsStr) -> Result<UnixStream, IoError> {
-    let bytes = address.as_bytes();
-    // Go writes the leading NUL of an abstract name as `@`.
-    let abstract_name = bytes
-        .strip_prefix(b"@")
-        .or_else(|| bytes.strip_prefix(b"\0"));
-    let address = match abstract_name {
-        Some(name) => SocketAddr::from_abstract_name(name)?,
-        None => SocketAddr::from_pathname(PathBuf::from(address))?,
-    };
-    let socket = StdUnixStream::connect_addr(&address)?;
-    socket.set_nonblocking(true)?;
-    UnixStream::from_std(socket)
 }

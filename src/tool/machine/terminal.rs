@@ -6,9 +6,10 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
-use rustix::termios::{LocalModes, OptionalActions, Termios};
 use serde_json::{Map, Value, json};
 use zeroize::Zeroizing;
+
+use crate::machine::os;
 
 /// How often a plain progress line is repeated at most: often enough to see life in a log, seldom
 /// enough to read the rest of it.
@@ -132,7 +133,7 @@ pub struct Terminal {
     manners: Manners,
     shown: Shown,
     /// The terminal's settings from before a question without echo, while it is asked.
-    settings: Mutex<Option<Termios>>,
+    settings: Mutex<Option<os::TerminalSettings>>,
 }
 
 impl std::fmt::Debug for Terminal {
@@ -366,8 +367,7 @@ impl Terminal {
             question: question.to_owned(),
             cause,
         };
-        self.read_bytes(LocalModes::ECHO)
-            .map_err(|errno| failed(errno.into()))?;
+        self.read_bytes(true).map_err(failed)?;
         self.prompt(&format!("{question}: "));
         let typed = read_hidden(&mut **lock(&self.input));
         self.calm();
@@ -395,8 +395,7 @@ impl Terminal {
             question: request.to_owned(),
             cause,
         };
-        self.read_bytes(LocalModes::empty())
-            .map_err(|errno| failed(errno.into()))?;
+        self.read_bytes(false).map_err(failed)?;
         self.note(request);
         let typed = read_until_end(&mut **lock(&self.input), most);
         self.calm();
@@ -408,14 +407,10 @@ impl Terminal {
         }
     }
 
-    /// Byte by byte, and without these modes: Ctrl-C is read like any other, so that it cannot end this program with the
+    /// Byte by byte, and hidden or shown: Ctrl-C is read like any other, so that it cannot end this program with the
     /// terminal left like that.
-    fn read_bytes(&self, without: LocalModes) -> rustix::io::Result<()> {
-        let before = rustix::termios::tcgetattr(io::stdin())?;
-        let mut raw = before.clone();
-        let modes = LocalModes::ICANON | LocalModes::ISIG | LocalModes::IEXTEN | without;
-        raw.local_modes.remove(modes);
-        rustix::termios::tcsetattr(io::stdin(), OptionalActions::Flush, &raw)?;
+    fn read_bytes(&self, hidden: bool) -> io::Result<()> {
+        let before = os::read_bytes(hidden)?;
         *self.settings.lock().unwrap_or_else(PoisonError::into_inner) = Some(before);
         Ok(())
     }
@@ -428,7 +423,7 @@ impl Terminal {
             .unwrap_or_else(PoisonError::into_inner)
             .take();
         if let Some(before) = before {
-            rustix::termios::tcsetattr(io::stdin(), OptionalActions::Now, &before).ok();
+            os::restore_terminal(&before).ok();
         }
     }
 }

@@ -247,7 +247,8 @@ impl<'a> Promotion<'a> {
         // The longest paths first: a directory's own entry is synced by its parent.
         for path in self.folders.iter().rev() {
             let folder = descend(stage, path)?;
-            files::settle(folder.file(), owner, DIR_MODE)
+            folder
+                .settle(owner, DIR_MODE)
                 .map_err(|cause| FileError::new("set owner and mode of", folder.path(), cause))?;
             folder.sync()?;
         }

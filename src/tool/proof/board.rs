@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use crate::ceremony::definition_source;
@@ -10,6 +9,7 @@ use crate::ceremony::ready_lines;
 use crate::cli::BoardArgs;
 use crate::context::Context;
 use crate::error::{Failure, Kind};
+use crate::machine::os;
 use crate::proof::board_page;
 use crate::proof::checked;
 use crate::proof::pasted::{self, Wanted};
@@ -293,8 +293,7 @@ fn write(path: &Path, page: &str) -> Result<(), Failure> {
     let mut file = tempfile::NamedTempFile::new_in(dir).map_err(failed)?;
     file.write_all(page.as_bytes()).map_err(failed)?;
     // It is made to be shown.
-    let readable = fs::Permissions::from_mode(0o644);
-    file.as_file().set_permissions(readable).map_err(failed)?;
+    os::set_mode(file.as_file(), 0o644).map_err(failed)?;
     file.persist(path).map_err(|error| failed(error.error))?;
     Ok(())
 }

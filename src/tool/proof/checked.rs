@@ -67,6 +67,7 @@ pub(crate) fn read_data_dir(layout: &Layout) -> Result<Material, Failure> {
     all_was_seen(&facts, layout.data_dir())?;
     let mut material = read_files(layout.data_dir(), &facts.entries)?;
     material.ownership = facts.modes();
+    material.untold_modes = facts.untold_modes.len();
     material.expected_owner = Some((facts.owner.uid, facts.owner.gid));
     Ok(material)
 }
@@ -98,7 +99,7 @@ fn read_files(dir: &Path, entries: &[Entry]) -> Result<Material, Failure> {
     let mut material = Material::default();
     let mut wanted = Vec::new();
     for entry in entries {
-        let path = entry.path.display().to_string();
+        let path = entry.name();
         match entry.kind {
             EntryKind::Directory if names::classify(&path) == Name::ValidatorKeys => {}
             EntryKind::Regular => match limit_of(&path) {

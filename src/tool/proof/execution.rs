@@ -8,7 +8,7 @@ use reqwest::header::CONTENT_TYPE;
 use reqwest::{Client, Response, Url};
 use serde_json::{Value, json};
 
-use crate::docker::causes::causes;
+use crate::machine::causes::causes;
 use crate::machine::fetch::{excerpt, is_this_machine, mozilla_roots};
 use charon_files::cluster::{Address, eip1271};
 use charon_log::url_keys::UrlKeys;

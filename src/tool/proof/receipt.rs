@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::ceremony::attempt::{Attempt, State};
-use crate::ceremony::facts;
+use crate::ceremony::key;
 use crate::context::Context;
 use crate::error::{Failure, Kind};
 use crate::failures;
@@ -54,7 +54,7 @@ pub(crate) fn after_ceremony(
     verified: &Verified,
 ) -> Result<Receipt, Failure> {
     let unexpected = |reason: String| Failure::new(Kind::Unexpected, reason);
-    let key = facts::enr_key(layout)
+    let key = key::enr_key(layout)
         .map_err(unexpected)?
         .ok_or_else(|| unexpected("the ENR key is gone".to_owned()))?;
     prove::remember(layout, verified, &key, None)?;

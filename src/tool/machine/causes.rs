@@ -17,7 +17,7 @@ pub(crate) fn causes(error: &dyn std::error::Error) -> String {
 
 #[cfg(test)]
 mod tests {
-    use crate::docker::causes::causes;
+    use crate::machine::causes::causes;
 
     #[test]
     fn causes_are_told_once() {

@@ -66,13 +66,19 @@ pub(crate) async fn install(context: &Context, args: &GateInstallArgs) -> Result
             .map(|service| waiting(service, &seen))
             .collect(),
     });
-    rehearse(&site, &before, &seen, kind, base.as_deref(), &files, &text)?;
+    let handed = rehearse(&site, &before, &seen, kind, base.as_deref(), &files, &text)?;
     let edit = dotenv::add(base.as_deref(), &files, &site.separator, GATE_FILE);
     let new = match edit.map_err(not_editable)? {
         Edit::Write(bytes) => Some(bytes),
         Edit::Keep | Edit::Delete => base,
     };
     carry_out(&mut site, text.as_bytes(), new.as_deref())?;
+    if !handed.is_empty() {
+        context.say(&format!(
+            "these are handed COMPOSE_FILE, which names one file more now, so that Compose makes their containers anew: {}",
+            handed.join(", ")
+        ));
+    }
     crate::gate::remember::remember(context, &site.layout);
     if kind == GateKind::Provider {
         context.say("Compose pulls all images before it asks the gate");
@@ -214,7 +220,7 @@ fn waiting(service: &Watched, seen: &Seen) -> Waiting {
     }
 }
 
-/// Lets Compose read copies of both files, and looks at what becomes of the project.
+/// Lets Compose read copies of both files, and looks at what becomes of the project. Gives what is handed the list of files.
 fn rehearse(
     site: &Site,
     before: &Project,
@@ -223,7 +229,7 @@ fn rehearse(
     base: Option<&[u8]>,
     files: &[String],
     text: &str,
-) -> Result<(), Failure> {
+) -> Result<Vec<String>, Failure> {
     let unexpected = |error: std::io::Error| {
         Failure::new(
             Kind::Unexpected,
@@ -242,10 +248,12 @@ fn rehearse(
         ));
     };
     let after = site.project_with(Some(&bytes))?;
-    before
-        .check_only_gate_added(&after, GATE_SERVICE)
+    let named = format!("{}{entry}", site.separator);
+    let handed = before
+        .check_only_gate_added(&after, GATE_SERVICE, &named)
         .map_err(not_understood)?;
-    check_effect(site, &after, seen, kind)
+    check_effect(site, &after, seen, kind)?;
+    Ok(handed)
 }
 
 /// Whether the gate is there, sees the right directory, and everybody waits for it.

@@ -135,20 +135,39 @@ impl Project {
             .collect()
     }
 
-    /// Checks that `with_gate` is this project with the service `gate`, more dependencies and other users, and nothing else.
+    /// Checks that a second project is this one with a gate and what waits for it, and nothing else; gives what else is
+    /// handed the list of files.
+    ///
+    /// A project may hand `COMPOSE_FILE` into its containers (eth-docker does); there it has one more entry, `named`: what
+    /// separates it and the gate's file. Such fields are the same without that.
     ///
     /// # Errors
-    /// The first difference.
-    pub fn check_only_gate_added(&self, with_gate: &Self, gate: &str) -> Result<(), ProjectError> {
+    /// [`ProjectError::OtherChange`] with the first field that is another one.
+    pub fn check_only_gate_added(
+        &self,
+        with_gate: &Self,
+        gate: &str,
+        named: &str,
+    ) -> Result<Vec<String>, ProjectError> {
         let (before, mut after) = (self.comparable(), with_gate.comparable());
         after.retain(|what, _| !what.starts_with(&format!("service {gate}:")));
-        for (what, value) in &before {
-            differ(what, Some(value), after.get(what).copied())?;
+        let mut handed = Vec::new();
+        let names: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
+        for what in names {
+            let (before, after) = (before.get(what).copied(), after.get(what).copied());
+            if before == after {
+                continue;
+            }
+            let same = match (before, after) {
+                (Some(before), Some(after)) => *before == without(after, named),
+                (Some(_) | None, None) | (None, Some(_)) => false,
+            };
+            if !same {
+                return Err(ProjectError::OtherChange { what: what.clone() });
+            }
+            handed.push(what.clone());
         }
-        for (what, value) in &after {
-            differ(what, before.get(what).copied(), Some(value))?;
-        }
-        Ok(())
+        Ok(handed)
     }
 
     /// Everything that the gate must leave alone, by name.
@@ -181,13 +200,17 @@ impl Project {
     }
 }
 
-fn differ(what: &str, before: Option<&Value>, after: Option<&Value>) -> Result<(), ProjectError> {
-    if before == after {
-        return Ok(());
+/// A value without this text in any of its texts.
+fn without(value: &Value, text: &str) -> Value {
+    match value {
+        Value::String(own) => Value::String(own.replace(text, "")),
+        Value::Array(items) => items.iter().map(|item| without(item, text)).collect(),
+        Value::Object(fields) => fields
+            .iter()
+            .map(|(name, value)| (name.clone(), without(value, text)))
+            .collect(),
+        Value::Null | Value::Bool(_) | Value::Number(_) => value.clone(),
     }
-    Err(ProjectError::OtherChange {
-        what: what.to_owned(),
-    })
 }
 
 fn service(body: &Value, document: &Value) -> Service {
@@ -494,7 +517,7 @@ volumes:
             );
         let after = |text: &str| Project::parse(text.as_bytes()).unwrap();
         before
-            .check_only_gate_added(&after(&with_gate), "gate")
+            .check_only_gate_added(&after(&with_gate), "gate", ":gate.yml")
             .unwrap();
         for (old, new) in [
             ("sleep 1", "sleep 2"),
@@ -508,10 +531,29 @@ volumes:
             let other = with_gate.replace(old, new);
             assert_ne!(other, with_gate);
             let error = before
-                .check_only_gate_added(&after(&other), "gate")
+                .check_only_gate_added(&after(&other), "gate", ":gate.yml")
                 .unwrap_err();
             assert!(matches!(error, ProjectError::OtherChange { .. }), "{error}");
         }
+    }
+
+    #[test]
+    fn the_list_of_files_may_be_handed_to_a_container() {
+        let project = |handed: &str| {
+            let text =
+                format!("services: {{a: {{image: x, environment: {{FILES: \"{handed}\"}}}}}}");
+            Project::parse(text.as_bytes()).unwrap()
+        };
+        let before = project("a.yml:b.yml");
+        let compare =
+            |after: &str| before.check_only_gate_added(&project(after), "gate", ":/tmp/x/gate.yml");
+        assert_eq!(
+            compare("a.yml:b.yml:/tmp/x/gate.yml").unwrap(),
+            ["service a: environment"]
+        );
+        assert!(compare("a.yml:b.yml").unwrap().is_empty());
+        assert!(compare("a.yml:c.yml:/tmp/x/gate.yml").is_err());
+        assert!(compare("a.yml:b.yml:gate.yml").is_err());
     }
 
     #[test]

@@ -53,6 +53,17 @@ fn the_enr_is_that_of_charons_own_key_file() {
     assert_eq!(shown.trim_end(), definition["operators"][2]["enr"]);
 }
 
+/// A repository may ship the directory of keys, kept by a `.gitignore`; eth-docker does.
+#[test]
+fn an_empty_directory_of_keys_tells_of_no_earlier_key() {
+    let env = TestEnv::new();
+    env.put("validator_keys/.gitignore", b"*\n");
+    env.run(&["enr"]).exits(0);
+    let env = TestEnv::new();
+    env.put("validator_keys/keystore-0.json", b"{}");
+    env.run(&["enr"]).exits(3);
+}
+
 #[test]
 fn showing_creates_nothing() {
     let env = TestEnv::new();

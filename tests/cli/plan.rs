@@ -217,7 +217,7 @@ fn faults() -> Vec<Fault> {
             add(facts, LOCK, EntryKind::File);
         }),
         fault("data-directory-not-clean", &["entries"], |_, facts| {
-            add(facts, "notes.txt", EntryKind::File);
+            add(facts, "dkg.tar.gz", EntryKind::File);
         }),
         fault(
             "data-directory-not-clean",
@@ -666,6 +666,48 @@ fn one_relay_that_answers_is_enough() {
     assert_eq!(plan.notes.len(), 1);
     assert_eq!(plan.notes[0].check, "relay-does-not-answer");
     assert_eq!(plan.notes[0].weight, Weight::Note);
+}
+
+#[test]
+fn what_no_ceremony_touches_is_named_and_left_alone() {
+    let (request, mut facts) = good();
+    let DataDirFact::Found { entries, modes, .. } = &mut facts.data_dir else {
+        panic!("no data directory");
+    };
+    for (path, kind) in [
+        ("README.md", FileKind::Regular),
+        ("exit_messages", FileKind::Directory),
+        ("exit_messages/.gitignore", FileKind::Regular),
+        ("validator_keys", FileKind::Directory),
+        ("validator_keys/.gitignore", FileKind::Regular),
+    ] {
+        modes.push(FileMode {
+            path: text(path),
+            uid: OWNER,
+            gid: OWNER,
+            mode: 0o700,
+            kind,
+        });
+        if !path.contains('/') {
+            entries.push(entry(
+                path,
+                if kind == FileKind::Directory {
+                    EntryKind::Directory
+                } else {
+                    EntryKind::File
+                },
+            ));
+        }
+    }
+    let plan = plan(&request, &facts);
+    let [note] = plan.notes.as_slice() else {
+        panic!("{:?}", plan.notes);
+    };
+    assert_eq!(
+        (note.check, note.weight),
+        ("data-directory-bystanders", Weight::Note)
+    );
+    assert_eq!(note.seen, "README.md (a file), exit_messages (a directory)");
 }
 
 #[test]

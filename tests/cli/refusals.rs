@@ -109,13 +109,34 @@ fn outputs_of_an_earlier_ceremony() {
         "deposit-data.json",
         "deposit-data-32eth.json",
         "cluster-manifest.pb",
-        "x",
+        "dkg.tar.gz",
+        "old/charon-enr-private-key",
+        "keystore-0.json",
     ] {
         let env = TestEnv::ready();
         env.put(name, b"{}");
         let outcome = refused_only_for(&env, "data-directory-not-clean", &[]);
-        assert!(outcome.stderr.contains(name), "{outcome}");
+        let top = name.split('/').next().unwrap();
+        assert!(outcome.stderr.contains(top), "{outcome}");
     }
+}
+
+/// As eth-docker ships its `.eth`.
+#[test]
+fn what_is_nobodys_key_stays_beside_a_ceremony() {
+    let env = TestEnv::ready();
+    for name in [
+        "README.md",
+        ".gitignore",
+        "validator_keys/.gitignore",
+        "exit_messages/.gitignore",
+        "ethdo/create-withdrawal-change.sh",
+        "charon-enr-public-key",
+    ] {
+        env.put(name, b"*");
+    }
+    let outcome = refused(&env, &[]);
+    assert_eq!(outcome.failed(), ["engine-unreachable"], "{outcome}");
 }
 
 #[test]

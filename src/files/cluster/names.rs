@@ -26,6 +26,9 @@ const DEPOSIT_DATA: &str = "deposit-data";
 /// Written by `--zipped` (charon `app.BundleOutput`), which deletes all loose files.
 const BUNDLES: [&str; 2] = ["dkg.tar.gz", "cluster.tar.gz"];
 
+/// Keeps git from a directory (gitignore(5)). Repositories put one into directories that they ship empty.
+pub const GIT_IGNORE_FILE: &str = ".gitignore";
+
 /// Deepest path inside a data directory; charon nests one directory, and more levels than this are nothing of charon's.
 pub const MAX_DEPTH: usize = 8;
 
@@ -147,6 +150,33 @@ pub fn role(name: &str) -> Role {
         | Name::OddDepositData
         | Name::ValidatorKeys => Role::Output,
         Name::Keystore | Name::KeystorePassword | Name::Bundle | Name::Other => Role::Stranger,
+    }
+}
+
+/// Whether what lies beside a ceremony's files, or below that, may be a key, a cluster lock, deposit data or a secret, by the
+/// last name of its path. What is none of them is nothing that a ceremony could mix up.
+pub fn may_be_of_a_ceremony(path: &str) -> bool {
+    let name = path.rsplit('/').next().unwrap_or(path);
+    match classify(name) {
+        Name::EnrKey
+        | Name::Heartbeat
+        | Name::ClusterLock
+        | Name::ClusterManifest
+        | Name::DepositData
+        | Name::OddDepositData
+        | Name::Keystore
+        | Name::KeystorePassword
+        | Name::Bundle => true,
+        Name::Definition | Name::ValidatorKeys => false,
+        Name::Other => {
+            let name = name.to_ascii_lowercase();
+            let begins = ["keystore", "cluster-lock", "deposit_data"];
+            let ends = [".tar", ".tar.gz", ".tgz", ".zip", ".bak"];
+            name.contains(char::REPLACEMENT_CHARACTER)
+                || name.contains("private-key")
+                || begins.iter().any(|begin| name.starts_with(begin))
+                || ends.iter().any(|end| name.ends_with(end))
+        }
     }
 }
 

@@ -15,7 +15,9 @@ use charon_files::cluster::access::{self, FileMode};
 use charon_files::cluster::definition::Definition;
 use charon_files::cluster::hash::DefinitionHash;
 use charon_files::cluster::index::NodeIndex;
-use charon_files::cluster::names::{self, DEFINITION_FILE, ENR_KEY_FILE, Role};
+use charon_files::cluster::names::{
+    self, DEFINITION_FILE, ENR_KEY_FILE, GIT_IGNORE_FILE, Role, VALIDATOR_KEYS_DIR,
+};
 use charon_files::cluster::network::Network;
 use charon_files::cluster::version::{CharonVersion, DefinitionVersion};
 use charon_files::finding::{Finding, Weight};
@@ -912,7 +914,7 @@ fn check_data_dir(
                     &format!("chmod u+rwx {}", quoted(&request.data_dir)),
                 ));
             }
-            check_entries(entries, &subject, findings);
+            check_entries(entries, modes, &subject, findings);
             check_modes(request, modes, findings);
             if !same_file_system {
                 findings.push(fail(
@@ -946,7 +948,12 @@ fn check_state_dir(request: &Request, facts: &Facts, findings: &mut Vec<Finding>
 }
 
 /// One finding for each thing to do, not for each file.
-fn check_entries(entries: &[Entry], subject: &str, findings: &mut Vec<Finding>) {
+fn check_entries(
+    entries: &[Entry],
+    modes: &[FileMode],
+    subject: &str,
+    findings: &mut Vec<Finding>,
+) {
     let names = |fits: &dyn Fn(&Entry) -> bool| {
         let names: Vec<String> = entries
             .iter()
@@ -960,7 +967,8 @@ fn check_entries(entries: &[Entry], subject: &str, findings: &mut Vec<Finding>) 
         EntryKind::File | EntryKind::Directory => false,
     };
     let is = |entry: &Entry, role: Role| names::role(&entry.name) == role;
-    if let Some(seen) = names(&|entry| !is_special(entry) && is(entry, Role::Output)) {
+    let is_output = |entry: &Entry| is(entry, Role::Output) && !is_empty_of_keys(entry, modes);
+    if let Some(seen) = names(&|entry| !is_special(entry) && is_output(entry)) {
         findings.push(fail(
             "data-directory-not-clean",
             subject,
@@ -970,7 +978,20 @@ fn check_entries(entries: &[Entry], subject: &str, findings: &mut Vec<Finding>) 
              otherwise move them aside with `charon-dkg archive`",
         ));
     }
-    if let Some(seen) = names(&|entry| !is_special(entry) && is(entry, Role::Stranger)) {
+    let is_stranger = |entry: &Entry| !is_special(entry) && is(entry, Role::Stranger);
+    if let Some(seen) = names(&|entry| is_stranger(entry) && is_bystander(entry, modes)) {
+        findings.push(Finding {
+            weight: Weight::Note,
+            ..fail(
+                "data-directory-bystanders",
+                subject,
+                &seen,
+                "neither key, cluster lock, deposit data nor secret, by name; they stay as they are",
+                "",
+            )
+        });
+    }
+    if let Some(seen) = names(&|entry| is_stranger(entry) && !is_bystander(entry, modes)) {
         findings.push(fail(
             "data-directory-not-clean",
             subject,
@@ -1008,6 +1029,27 @@ fn check_entries(entries: &[Entry], subject: &str, findings: &mut Vec<Finding>) 
             "put the real file there, or take the entry away",
         ));
     }
+}
+
+/// Everything below an entry of the data directory.
+fn below<'a>(entry: &'a Entry, modes: &'a [FileMode]) -> impl Iterator<Item = &'a str> {
+    modes
+        .iter()
+        .filter_map(|mode| mode.path.strip_prefix(&*entry.name)?.strip_prefix('/'))
+}
+
+/// Whether this is a directory of keys without keys, as repositories ship it.
+fn is_empty_of_keys(entry: &Entry, modes: &[FileMode]) -> bool {
+    entry.name == VALIDATOR_KEYS_DIR
+        && entry.kind == EntryKind::Directory
+        && modes.iter().any(|mode| mode.path == entry.name)
+        && below(entry, modes).all(|name| name == GIT_IGNORE_FILE)
+}
+
+/// Whether this is nothing that a ceremony could mix up with its own.
+fn is_bystander(entry: &Entry, modes: &[FileMode]) -> bool {
+    !names::may_be_of_a_ceremony(&entry.name)
+        && !below(entry, modes).any(names::may_be_of_a_ceremony)
 }
 
 /// By the rule of `verify`, so that what a ceremony makes is not refused after it for what was there before.

@@ -12,8 +12,8 @@ use rayon::prelude::*;
 use crate::custody::contents::{Place, Unpacked};
 use crate::custody::sources::{self, STAGED_DATA, STAGED_STATE, Stage};
 use crate::machine::datadir::Layout;
-use crate::machine::files::{EntryKind, FileError, Folder, Owner};
-use crate::machine::read;
+use crate::machine::files::{self, EntryKind, FileError, Folder, Owner};
+use crate::machine::{os, read};
 use crate::promote::journal::{self, FORMAT, Job, Journal, JournalError, Moves, Reached, Recovery};
 use crate::promote::promotion::Promotion;
 use charon_files::cluster::names::FileDigest;
@@ -231,16 +231,17 @@ fn restore_at(
 fn sync_kept(staged_state: &Folder) -> Result<Vec<String>, FileError> {
     let mut kept = Vec::new();
     for (path, kind) in journal::listing(staged_state)? {
-        let (Some(text), EntryKind::Regular) = (path.to_str(), kind) else {
+        if path.to_str().is_none() || kind != EntryKind::Regular {
             continue;
-        };
+        }
+        let text = &files::slashed(&path);
         let (folder, file) = journal::open_in(staged_state, text).map_err(|error| {
             let cause = std::io::Error::other(error.to_string());
             FileError::new("open", staged_state.path().join(text), cause)
         })?;
-        file.sync_all()
-            .and_then(|()| folder.file().sync_all())
+        os::sync_file(&file, &staged_state.path().join(&path))
             .map_err(|cause| FileError::new("sync", folder.path(), cause))?;
+        folder.sync()?;
         kept.push(text.to_owned());
     }
     // The note that names the kept definition comes after it.

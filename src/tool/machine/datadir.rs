@@ -12,10 +12,10 @@ use crate::machine::files::{self, DIR_MODE, EntryKind, FileError, Folder, Owner,
 use crate::machine::os;
 use crate::machine::read::{self, ReadError};
 use charon_files::cluster::access::{FileKind, FileMode};
-use charon_files::cluster::names::{ENR_KEY_FILE, MAX_DEPTH};
+use charon_files::cluster::names::{ENR_KEY_FILE, GIT_IGNORE_FILE, MAX_DEPTH, VALIDATOR_KEYS_DIR};
 
 /// Keeps git from everything beside it (gitignore(5)).
-const IGNORE_FILE: &str = ".gitignore";
+const IGNORE_FILE: &str = GIT_IGNORE_FILE;
 
 /// The longest list of entries that is gathered: twice the 65536 keystores and passwords that a
 /// cluster can have, which bounds the memory to about 100 MiB.
@@ -156,12 +156,7 @@ pub struct Entry {
 impl Entry {
     /// Its path relative to the data directory, with `/` on every system.
     pub fn name(&self) -> String {
-        let parts: Vec<_> = self
-            .path
-            .iter()
-            .map(std::ffi::OsStr::to_string_lossy)
-            .collect();
-        parts.join("/")
+        files::slashed(&self.path)
     }
 }
 
@@ -375,6 +370,16 @@ pub fn create_state_dir(layout: &Layout) -> Result<(), StateDirError> {
         }
     }
     Ok(())
+}
+
+/// Whether a data directory has a directory of keys without keys, as repositories ship it. That is no output of a ceremony.
+pub(crate) fn has_empty_key_directory(data: &Folder) -> Result<bool, FileError> {
+    let status = data.status(VALIDATOR_KEYS_DIR)?;
+    if status.is_none_or(|status| status.kind != EntryKind::Directory) {
+        return Ok(false);
+    }
+    let names = data.folder(VALIDATOR_KEYS_DIR)?.names()?;
+    Ok(names.iter().all(|name| name == GIT_IGNORE_FILE))
 }
 
 /// Makes a directory below the state directory, if nothing is there, and opens it.

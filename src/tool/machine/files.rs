@@ -56,6 +56,12 @@ impl FileError {
     }
 }
 
+/// A relative path with `/` on every system.
+pub(crate) fn slashed(path: &Path) -> String {
+    let parts: Vec<_> = path.iter().map(std::ffi::OsStr::to_string_lossy).collect();
+    parts.join("/")
+}
+
 /// User and group that own a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Owner {

@@ -124,6 +124,11 @@ pub(crate) fn set_mode(file: &File, mode: u32) -> io::Result<()> {
     Ok(())
 }
 
+/// Puts an open file on the disk.
+pub(crate) fn sync_file(file: &File, _path: &Path) -> io::Result<()> {
+    file.sync_all()
+}
+
 /// A temporary file that nobody else may open.
 pub(crate) fn private_file(prefix: &str, dir: &Path) -> io::Result<tempfile::NamedTempFile> {
     tempfile::Builder::new()

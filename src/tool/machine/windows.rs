@@ -162,6 +162,11 @@ pub(crate) const fn set_mode(_file: &File, _mode: u32) -> io::Result<()> {
     Ok(())
 }
 
+/// Puts an open file on the disk, for which it must be open for writing.
+pub(crate) fn sync_file(_file: &File, path: &Path) -> io::Result<()> {
+    OpenOptions::new().write(true).open(path)?.sync_all()
+}
+
 /// A temporary file, as private as its directory.
 pub(crate) fn private_file(prefix: &str, dir: &Path) -> io::Result<tempfile::NamedTempFile> {
     tempfile::Builder::new().prefix(prefix).tempfile_in(dir)

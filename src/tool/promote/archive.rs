@@ -14,7 +14,7 @@ use crate::machine::files::{self, EntryKind, FileError, Folder, Owner};
 use crate::machine::read;
 use crate::promote::journal::{self, FORMAT, Job, Journal, JournalError, Moves, Reached, Recovery};
 use charon_files::cluster::names::{
-    self, CLUSTER_LOCK_FILE, DEFINITION_FILE, HEARTBEAT_FILE, Role,
+    self, CLUSTER_LOCK_FILE, DEFINITION_FILE, HEARTBEAT_FILE, Role, VALIDATOR_KEYS_DIR,
 };
 
 const ARCHIVE_DIR: &str = "archive";
@@ -96,9 +96,10 @@ fn split_names(
     let mut moved = Vec::new();
     let mut left = Vec::new();
     let with_definition = scope == ArchiveScope::OutputsAndDefinition;
+    let no_keys = datadir::has_empty_key_directory(data)?;
     for name in data.names()? {
         let name = name.to_string_lossy().into_owned();
-        let moves = names::role(&name) == Role::Output;
+        let moves = names::role(&name) == Role::Output && !(no_keys && name == VALIDATOR_KEYS_DIR);
         if moves || (with_definition && name == DEFINITION_FILE) {
             moved.push(name);
         } else {

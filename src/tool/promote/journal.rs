@@ -343,7 +343,7 @@ pub(crate) fn read_journal(state: &Folder) -> Result<Option<Journal>, JournalErr
     let mut plain_paths: Vec<&str> = Vec::new();
     let names = journal.names.iter().map(String::as_str);
     match &journal.job {
-        Job::Promote { .. } => plain_names.extend(names),
+        Job::Promote { .. } => plain_paths.extend(names),
         Job::Archive { name } => {
             plain_names.push(name);
             plain_names.extend(names);

@@ -9,16 +9,18 @@ use std::path::{Path, PathBuf};
 use rayon::prelude::*;
 
 use crate::ceremony::attempt::{Attempt, AttemptError, State};
-use crate::machine::datadir::Layout;
+use crate::machine::datadir::{self, Layout};
 use crate::machine::files::{
     self, DIR_MODE, EntryKind, FILE_MODE, FileError, Folder, Owner, Status,
 };
-use crate::machine::read;
+use crate::machine::{os, read};
 use crate::promote::journal::{
     FORMAT, Job, Journal, JournalError, Moves, Reached, Recovery, changed, check_no_journal,
     descend, listing, open_in, remove_journal, write_journal,
 };
-use charon_files::cluster::names::{CLUSTER_LOCK_FILE, DEFINITION_FILE, ENR_KEY_FILE, FileDigest};
+use charon_files::cluster::names::{
+    CLUSTER_LOCK_FILE, DEFINITION_FILE, ENR_KEY_FILE, FileDigest, VALIDATOR_KEYS_DIR,
+};
 use charon_files::finding::Finding;
 use charon_proof::verify::Verified;
 
@@ -124,7 +126,7 @@ fn check_state(attempt: &Attempt) -> Result<(), JournalError> {
 
 /// What is to be moved, after everything was checked that can be checked without reading the files.
 pub(crate) struct Promotion<'a> {
-    /// Top-level names in the order of moving.
+    /// What is moved, in that order: top-level names, or paths into a directory that is there.
     pub(crate) names: Vec<String>,
     /// The vouched files under those names.
     pub(crate) moved: Vec<&'a FileDigest>,
@@ -143,6 +145,8 @@ impl<'a> Promotion<'a> {
         let mut moved = Vec::new();
         let mut names = BTreeSet::new();
         let mut folders = BTreeSet::new();
+        // An empty directory of keys stays, and gains each file.
+        let gains_keys = datadir::has_empty_key_directory(data)?;
         for file in vouched {
             let Ok((parents, _)) = read::split(Path::new(&file.path)) else {
                 findings.push(Finding::fail(
@@ -158,7 +162,11 @@ impl<'a> Promotion<'a> {
                 continue;
             }
             let top = file.path.split('/').next().unwrap_or_default();
-            names.insert(top.to_owned());
+            names.insert(if gains_keys && top == VALIDATOR_KEYS_DIR {
+                file.path.clone()
+            } else {
+                top.to_owned()
+            });
             let mut folder = PathBuf::new();
             for parent in parents {
                 folder.push(parent);
@@ -310,7 +318,7 @@ fn seal_file(stage: &Folder, vouched: &FileDigest, owner: Owner) -> Result<Statu
         )));
     }
     files::settle(&file, owner, FILE_MODE).map_err(failed("set owner and mode of"))?;
-    file.sync_all().map_err(failed("sync"))?;
+    os::sync_file(&file, &path).map_err(failed("sync"))?;
     Status::of_file(&file).map_err(failed("look at"))
 }
 
@@ -420,7 +428,7 @@ fn incomplete(
         .par_iter()
         .filter_map(|file| {
             let top = file.path.split('/').next().unwrap_or_default();
-            let place = places.get(top)?;
+            let place = places.get(&*file.path).or_else(|| places.get(top))?;
             let seen = match open_in(place, &file.path) {
                 Ok((_, opened)) => match read::digest(&opened) {
                     Ok((sha256, len)) if sha256 == file.sha256 && len == file.len => {
@@ -779,6 +787,39 @@ mod tests {
             steps += 1;
         }
         assert_eq!(steps, 11);
+    }
+
+    /// A repository may ship the directory of keys, kept by a `.gitignore`.
+    #[test]
+    fn an_empty_directory_of_keys_gains_all_keys_or_none() {
+        const KEPT: &str = "validator_keys/.gitignore";
+        for step in 0.. {
+            let project = Project::in_memory();
+            put(&project.data(KEPT), b"*\n", 0o644);
+            let attempt = project.attempt(&FILES);
+            let done = crashing_at(step, |reached| {
+                promote_files(&project.layout, &attempt, &vouch(&FILES), reached).unwrap();
+            });
+            recover(&project.layout).unwrap();
+            let mut seen = outputs(&project);
+            assert_eq!(seen.remove(KEPT).as_deref(), Some(b"*\n".as_slice()));
+            let all = seen == as_tree(&FILES);
+            assert!(all || seen.is_empty(), "step {step}: {seen:?}");
+            assert_eq!(all, state(&attempt) == State::Promoted, "step {step}");
+            if done.is_some() {
+                assert!(all && step > FILES.len());
+                break;
+            }
+        }
+        // One with a key in it is somebody's.
+        let project = Project::new();
+        put(&project.data("validator_keys/keystore-7.json"), b"?", 0o600);
+        let attempt = project.attempt(&FILES);
+        let error = promote_all(&project, &attempt).unwrap_err();
+        assert_eq!(
+            checks(&error),
+            [("data-directory-occupied", "validator_keys")]
+        );
     }
 
     #[test]

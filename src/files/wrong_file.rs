@@ -77,13 +77,19 @@ impl fmt::Display for WrongFile {
 /// The keys that tell charon's files apart.
 #[derive(Deserialize)]
 struct Keys {
-    cluster_definition: Option<IgnoredAny>,
+    cluster_definition: Option<InnerKeys>,
     distributed_validators: Option<IgnoredAny>,
     operators: Option<IgnoredAny>,
     version: Option<IgnoredAny>,
     crypto: Option<IgnoredAny>,
     message: Option<serde_json::Value>,
     error: Option<serde_json::Value>,
+}
+
+/// The same of the definition in a lock.
+#[derive(Deserialize)]
+struct InnerKeys {
+    version: Option<IgnoredAny>,
 }
 
 /// The same of an entry of deposit data.
@@ -131,7 +137,11 @@ impl Keys {
     fn kind(&self) -> Option<WrongFile> {
         let said = self.message.as_ref().or(self.error.as_ref());
         let is_lock = self.cluster_definition.is_some() || self.distributed_validators.is_some();
+        let is_old = |inner: &InnerKeys| inner.version.is_none();
         match (is_lock, self.operators.is_some(), said) {
+            (true, _, _) if self.cluster_definition.as_ref().is_some_and(is_old) => {
+                Some(WrongFile::WithoutVersion)
+            }
             (true, _, _) => Some(WrongFile::Other(Expected::ClusterLock)),
             (false, true, _) if self.version.is_none() => Some(WrongFile::WithoutVersion),
             (false, true, _) => Some(WrongFile::Other(Expected::Definition)),
@@ -200,6 +210,9 @@ mod tests {
         ] {
             assert_eq!(WrongFile::of(bytes, expected), None);
         }
+        let old = br#"{"cluster_definition": {"operators": []}, "distributed_validators": []}"#;
+        let found = WrongFile::of(old, Expected::ClusterLock);
+        assert_eq!(found, Some(WrongFile::WithoutVersion));
         let found = WrongFile::of(definition.as_bytes(), Expected::ClusterLock);
         assert_eq!(found, Some(WrongFile::Other(Expected::Definition)));
     }

@@ -721,6 +721,18 @@ fn what_is_not_here_yet_is_pulled_and_run_by_digest() {
 }
 
 /// Builds from source say only their line.
+/// Nobody has to wait for this program where a group agrees on a charon that is newer.
+#[test]
+fn a_later_line_of_charon_runs_when_it_is_asked_for_by_name() {
+    let (mut request, mut facts) = good();
+    request.charon_version = Some("v1.12.0".parse().unwrap());
+    facts.image = ImageFact::Pullable(text("sha256:0123"));
+    let plan = plan(&request, &facts);
+    assert_eq!(plan.image_tag, "obolnetwork/charon:v1.12.0");
+    let checks: Vec<&str> = plan.notes.iter().map(|note| note.check).collect();
+    assert_eq!(checks, ["charon-release-unknown"]);
+}
+
 #[test]
 fn the_image_must_be_of_the_pinned_line() {
     for (output, agrees) in [

@@ -167,12 +167,13 @@ pub fn choose(
             return Err(PinError::Incomplete(charon.clone()));
         }
         let accepted = accepted_by(charon);
-        if !accepted.is_some_and(|(from, to)| from <= definition && definition <= to) {
+        let accepts = |(from, to)| from <= definition && definition <= to;
+        if !is_newer(charon) && !accepted.is_some_and(accepts) {
             return Err(PinError::NotAccepted {
                 charon: charon.clone(),
                 definition,
                 accepts: accepted.map_or_else(
-                    || "nothing that this program knows of".to_owned(),
+                    || "only formats older than v1.0.0".to_owned(),
                     |(from, to)| format!("{from} to {to}"),
                 ),
             });
@@ -229,7 +230,7 @@ pub fn choose_among(
     }
 }
 
-/// Whether a release is of a newer line than all that the table names.
+/// Whether a release is of a newer line than all that the table names. Which definitions it accepts is for itself to say.
 pub fn is_newer(charon: &CharonVersion) -> bool {
     let line = |charon: &CharonVersion| (charon.major, charon.minor);
     let known = table().into_iter();
@@ -327,7 +328,10 @@ mod tests {
             choose("v1.10.0", Some("v1.9.0"), Some("v1.12.0"), false),
             chosen("v1.9.0")
         );
-        assert!(choose("v1.10.0", Some("v1.12.0"), None, false).is_err());
+        assert_eq!(
+            choose("v1.10.0", Some("v1.12.0"), None, false),
+            chosen("v1.12.0")
+        );
         assert_eq!(
             choose("v1.10.0", Some("v1.12.0"), None, true),
             chosen("v1.12.0")
@@ -362,9 +366,16 @@ mod tests {
             ask("v1.7.0", "v0.16.0"),
             Err(PinError::Denied { .. })
         ));
+        // Older than all that this program knows, and newer: the latter is for charon to accept or not.
         assert!(matches!(
-            ask("v1.10.0", "v9.0.0"),
+            ask("v1.10.0", "v0.12.0"),
             Err(PinError::NotAccepted { .. })
+        ));
+        assert_eq!(ask("v1.10.0", "v1.12.0").unwrap().to_string(), "v1.12.0");
+        assert_eq!(ask("v1.11.0", "v2.0.1").unwrap().to_string(), "v2.0.1");
+        assert!(matches!(
+            ask("v1.10.0", "v1.12.0-rc1"),
+            Err(PinError::Prerelease(_))
         ));
         assert!(matches!(
             ask("v1.10.0", "v1.11.0-rc3"),

@@ -1241,15 +1241,19 @@ fn choose_release(
                 pins::PinError::NoStableRelease {
                     candidate: Some(candidate),
                     ..
-                } => format!(
-                    "wait for the stable release, or agree with every operator on {candidate} and all pass --allow-prerelease"
-                ),
+                } => {
+                    let stable = CharonVersion {
+                        pre_release: None,
+                        ..candidate.clone()
+                    };
+                    format!(
+                        "agree with every operator: once charon {stable} is released, all pass --charon-version {stable}; \
+                         before, all pass --allow-prerelease, which runs {candidate}"
+                    )
+                }
                 pins::PinError::Prerelease(_) => {
                     "agree with every operator and all pass --allow-prerelease".to_owned()
                 }
-                pins::PinError::NotAccepted { charon, .. } if pins::is_newer(charon) => format!(
-                    "leave out --charon-version; or have every operator print a line with `charon-dkg ready --charon-version {charon}`: what all name with the same image is run"
-                ),
                 pins::PinError::NoStableRelease {
                     candidate: None, ..
                 }
@@ -1286,11 +1290,12 @@ fn release_note(
             format!("charon {charon}, which the ready lines of all operators name"),
             "",
         )
-    } else if request.is_proposal && pins::accepted_by(charon).is_none() {
+    } else if pins::is_newer(charon) {
         (
             "charon-release-unknown",
-            format!("charon {charon}, which is newer than this program"),
-            "`charon-dkg run` starts it only if the ready lines of all operators name it with the same image",
+            format!("charon {charon}, which is newer than this program and was not tried with it"),
+            "every operator must run the same line: `charon-dkg ready` shows whether all name it. charon says whether it runs \
+             this definition, and its files are proved as always; see whether there is a newer version of this program",
         )
     } else {
         return None;

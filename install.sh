@@ -83,8 +83,8 @@ for charondkg_word do
         export CHARON_DKG_SPELLING
         ;;
       --config | --context | --host | --log-level | --tlscacert | --tlscert | --tlskey) charondkg_value=1 ;;
-      # What docker's completion for bash, zsh and fish calls with the words typed so far.
-      __complete | __completeNoDesc | --*) ;;
+      # What docker's completion for bash, zsh and fish calls with the words typed so far; and `docker help charon-dkg`.
+      __complete | __completeNoDesc | help | --*) ;;
       # Short flags may share one hyphen. A -c, -H or -l at the end takes the next word.
       -[cHl] | -[Dhv]*[cHl])
         case ${charondkg_word%?} in -*[!Dhv]*) ;; *) charondkg_value=1 ;; esac
@@ -316,8 +316,11 @@ prepare_build() {
 build() {
   say "Building charon-dkg with Rust $rust_version (some minutes the first time)"
   build_path=${rust_dir:+$rust_dir:}$PATH
-  # Cargo looks for the settings of a build, which make it static, from where it is.
+  # Cargo looks for the settings of a build, which make it static, from where it is. `charon-dkg version` says the commit.
+  build_commit=$(as_builder git -C "$here" rev-parse --short HEAD 2>/dev/null) || build_commit=''
+  build_version=$(sed -n 's/^version = "\(.*\)"/\1/p' "$here/Cargo.toml" | head -n 1)
   (cd "$here" && as_builder env "PATH=$build_path" ${rust_toolchain:+"RUSTUP_TOOLCHAIN=$rust_toolchain"} \
+    ${build_commit:+"CHARON_DKG_VERSION=$build_version (commit $build_commit)"} \
     cargo build --release --locked --target-dir "$target" --bins --workspace >&2) ||
     die 1 "the build failed; nothing was installed"
 }

@@ -23,6 +23,12 @@ use crate::gate::decision::Require;
 /// The name under which docker's CLI knows this plugin: its rule `^[a-z][a-z0-9]*$` allows no hyphen.
 pub const PLUGIN_NAME: &str = "charondkg";
 
+/// What `--version` says. Who builds a release adds the commit: `CHARON_DKG_VERSION="0.1.0 (commit 0123abc)"`.
+const VERSION: &str = match option_env!("CHARON_DKG_VERSION") {
+    Some(version) => version,
+    None => env!("CARGO_PKG_VERSION"),
+};
+
 /// Heading of the flags that every verb takes.
 const COMMON: &str = "Common options";
 
@@ -31,7 +37,7 @@ const EXECUTION: &str = "Execution client";
 
 /// One operator's side of a charon DKG ceremony: run it once, prove its outputs, lose nothing.
 #[derive(Debug, Parser)]
-#[command(version, disable_help_subcommand = true, max_term_width = 100)]
+#[command(version = VERSION, disable_help_subcommand = true, max_term_width = 100)]
 pub struct Cli {
     /// Flags that every verb takes.
     #[command(flatten)]
@@ -292,8 +298,12 @@ pub struct DefineArgs {
 pub struct CeremonyArgs {
     /// Cluster definition: a file or an https URL
     /// [default: cluster-definition.json in the data directory, or the one of the last `run`]
-    #[arg(long, value_name = "FILE|URL", value_hint = ValueHint::FilePath)]
+    // The launchpad tells operators charon's own name of it.
+    #[arg(long, alias = "definition-file", value_name = "FILE|URL", value_hint = ValueHint::FilePath)]
     pub definition: Option<String>,
+    /// Let charon publish the cluster lock at the end, for the launchpad; one operator is enough
+    #[arg(long)]
+    pub publish: bool,
     /// Relay that every operator of the cluster uses; repeat for several [default: charon's own]
     #[arg(long, value_name = "URL")]
     pub relay: Vec<String>,
@@ -332,6 +342,31 @@ pub struct RunArgs {
     /// What is run.
     #[command(flatten)]
     pub ceremony: CeremonyArgs,
+}
+
+/// charon's own flag of the same meaning.
+const PUBLISH_FLAG: &str = "--publish";
+
+impl CeremonyArgs {
+    /// charon's own flags, with those that have a name here.
+    pub fn flags_of_charon(&self) -> Vec<String> {
+        let mut flags = self.charon_flags.clone();
+        if self.publish && !self.publishes() {
+            flags.push(PUBLISH_FLAG.to_owned());
+        }
+        flags
+    }
+
+    /// Whether charon is told to publish the lock in so many words.
+    fn publishes(&self) -> bool {
+        let is_it = |flag: &String| *flag == PUBLISH_FLAG || *flag == "--publish=true";
+        self.charon_flags.iter().any(is_it)
+    }
+
+    /// Whether charon will publish the lock.
+    pub fn will_publish(&self) -> bool {
+        self.publish || self.publishes()
+    }
 }
 
 /// `ready`.
@@ -666,6 +701,7 @@ impl Invocation {
             (true, _) => format!("docker {PLUGIN_NAME}"),
             (false, _) => "charon-dkg".to_owned(),
         };
+        let args = as_flags(args);
         let command = command().bin_name(spelling.clone());
         let matches = command.try_get_matches_from(args).map_err(Box::new)?;
         let mut cli = Cli::from_arg_matches(&matches).map_err(Box::new)?;
@@ -673,6 +709,23 @@ impl Invocation {
         cli.common.context = cli.common.context.or(engine_flags.context);
         Ok(Self { cli, spelling })
     }
+}
+
+/// The words `help` and `version`, and no word at all, as the flags that they stand for. So docker's own commands take them.
+fn as_flags(args: Vec<OsString>) -> Vec<OsString> {
+    let mut words = args.into_iter();
+    let program: Vec<OsString> = words.by_ref().take(1).collect();
+    let mut words: Vec<OsString> = words.collect();
+    match words.first().and_then(|word| word.to_str()) {
+        None if words.is_empty() => words.push("--help".into()),
+        Some("help") => {
+            words.remove(0);
+            words.push("--help".into());
+        }
+        Some("version") if words.len() == 1 => words = vec!["--version".into()],
+        Some(_) | None => {}
+    }
+    [program, words].concat()
 }
 
 /// Everything that can be typed, as the help and completion know it.
@@ -882,6 +935,65 @@ mod tests {
             assert_eq!(help.kind(), clap::error::ErrorKind::DisplayHelp);
             assert!(help.to_string().contains(usage), "{help}");
         }
+    }
+
+    #[test]
+    fn words_that_people_bring_along_are_understood() {
+        let kind = |argv: &[&str]| {
+            let argv = argv.iter().map(OsString::from).collect();
+            Invocation::from_args(argv, None).map_err(|error| (error.kind(), error.to_string()))
+        };
+        for (argv, usage) in [
+            (&["charon-dkg"][..], "charon-dkg [OPTIONS] <COMMAND>"),
+            (
+                &["/x/docker-charondkg", "charondkg"],
+                "docker charondkg [OPTIONS]",
+            ),
+            (&["charon-dkg", "help"], "charon-dkg [OPTIONS] <COMMAND>"),
+            (&["charon-dkg", "help", "enr"], "charon-dkg enr [OPTIONS]"),
+            (
+                &[
+                    "/x/docker-charondkg",
+                    "charondkg",
+                    "help",
+                    "gate",
+                    "install",
+                ],
+                "docker charondkg gate install [OPTIONS]",
+            ),
+        ] {
+            let (kind, text) = kind(argv).unwrap_err();
+            assert_eq!(kind, clap::error::ErrorKind::DisplayHelp, "{argv:?}");
+            assert!(text.contains(usage), "{argv:?}: {text}");
+        }
+        for argv in [
+            &["charon-dkg", "version"][..],
+            &["/x/docker-charondkg", "charondkg", "version"],
+        ] {
+            let (kind, text) = kind(argv).unwrap_err();
+            assert_eq!(kind, clap::error::ErrorKind::DisplayVersion, "{argv:?}");
+            assert!(text.contains(env!("CARGO_PKG_VERSION")), "{text}");
+        }
+        // What the launchpad shows to be pasted.
+        let parsed = parse(&[
+            "charon-dkg",
+            "run",
+            "--definition-file=https://api.example/v1/definition/0x12",
+            "--publish",
+        ]);
+        let Verb::Run(args) = parsed.cli.verb else {
+            panic!("not run");
+        };
+        assert_eq!(
+            args.ceremony.definition.as_deref(),
+            Some("https://api.example/v1/definition/0x12")
+        );
+        assert_eq!(args.ceremony.flags_of_charon(), ["--publish"]);
+        let parsed = parse(&["charon-dkg", "run", "--publish", "--", "--publish"]);
+        let Verb::Run(args) = parsed.cli.verb else {
+            panic!("not run");
+        };
+        assert_eq!(args.ceremony.flags_of_charon(), ["--publish"]);
     }
 
     #[test]

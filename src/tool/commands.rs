@@ -107,7 +107,7 @@ fn dispatch(context: &Arc<Context>, verb: Verb) -> Result<ExitCode, Failure> {
             block_on(async {
                 let mut interrupt = Interrupt::listen().map_err(failures::signals)?;
                 let done = run::run(context, &layout, &args, &mut interrupt).await?;
-                run::show(context, &layout, &done)
+                run::show(context, &layout, &args.ceremony, &done)
             })
         }
         Verb::Verify(args) => verify::verify(context, &args),

@@ -208,6 +208,25 @@ fn another_user_is_told_whose_key_it_is() {
 }
 
 #[test]
+fn no_second_key_is_made_below_a_project_that_has_one() {
+    let env = TestEnv::with_key();
+    let below = env.project().join("notes");
+    fs::create_dir(&below).unwrap();
+    let before = env.tree();
+    let mut command = env.command(std::path::Path::new(crate::support::BINARY));
+    command.arg("enr").current_dir(&below);
+    let outcome = env.outcome(command).exits(3);
+    for text in ["[ROOT]/project has one", "enr --dir [ROOT]/project`"] {
+        assert!(outcome.stderr.contains(text), "{outcome}");
+    }
+    assert_eq!(env.tree(), before);
+    // Whoever names the place means it.
+    let named = below.display().to_string();
+    env.run(&["enr", "--dir", &named]).exits(0);
+    assert!(below.join(".charon").is_dir());
+}
+
+#[test]
 fn a_data_directory_that_is_none_is_refused() {
     let env = TestEnv::new();
     fs::write(env.project().join(".charon"), "a file").unwrap();

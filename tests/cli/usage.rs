@@ -44,6 +44,19 @@ fn help_of_the_program() {
 }
 
 #[test]
+fn the_bare_command_and_the_word_help_show_the_help() {
+    let env = TestEnv::new();
+    let help = env.run(&["--help"]).exits(0);
+    for args in [&[][..], &["help"]] {
+        assert_eq!(env.run(args).exits(0).stdout, help.stdout, "{args:?}");
+    }
+    let version = env.run(&["--version"]).exits(0);
+    assert_eq!(env.run(&["version"]).exits(0).stdout, version.stdout);
+    let of_run = env.run(&["run", "--help"]).exits(0);
+    assert_eq!(env.run(&["help", "run"]).exits(0).stdout, of_run.stdout);
+}
+
+#[test]
 fn help_of_every_verb() {
     let env = TestEnv::new();
     for verb in verbs() {
@@ -126,8 +139,7 @@ fn wrong_command_lines() {
     let env = TestEnv::new();
     let before = env.tree();
     for (name, args) in [
-        ("usage_no_verb", &[][..]),
-        ("usage_unknown_verb", &["frobnicate"]),
+        ("usage_unknown_verb", &["frobnicate"][..]),
         ("usage_unknown_flag", &["run", "--no-verify"]),
         ("usage_lock_and_directory", &["verify", "x", "--lock", "y"]),
         ("usage_deposit_without_lock", &["verify", "--deposit", "y"]),

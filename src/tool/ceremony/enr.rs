@@ -1,5 +1,7 @@
 //! `enr`: creates the ENR key if there is none, and prints the ENR to give to the coordinator.
 
+use std::path::Path;
+
 use serde::Serialize;
 
 use crate::ceremony::key;
@@ -11,6 +13,7 @@ use crate::machine::datadir::{self, Layout};
 use crate::machine::files::Status;
 use crate::machine::guard;
 use crate::place;
+use crate::report;
 use charon_files::keys::k1::EnrKey;
 
 #[derive(Serialize)]
@@ -45,7 +48,10 @@ pub(crate) fn enr(context: &Context, args: &EnrArgs) -> Result<(), Failure> {
                 ),
             );
         }
-        (None, None) => (create(&layout)?, true),
+        (None, None) => {
+            refuse_below_another_project(context, &layout)?;
+            (create(&layout)?, true)
+        }
     };
     let enr = key.enr();
     if created {
@@ -74,6 +80,30 @@ pub(crate) fn enr(context: &Context, args: &EnrArgs) -> Result<(), Failure> {
         );
     }
     Ok(())
+}
+
+/// Somebody who stands in a subdirectory of a project means its key. Whoever names a directory means that one.
+fn refuse_below_another_project(context: &Context, layout: &Layout) -> Result<(), Failure> {
+    let common = &context.common;
+    let is_named = common.dir != Path::new(".") || common.data_dir.is_some();
+    match place::project_above(layout) {
+        Some(above) if !is_named => Err(Failure::new(
+            Kind::Refused,
+            format!(
+                "there is no ENR key here, but {} has one; a second one was not made",
+                above.display()
+            ),
+        )
+        .hint(format!(
+            "for the key of that project: `charon-dkg enr --dir {}`",
+            report::quoted(above)
+        ))
+        .hint(format!(
+            "for another node with a key of its own: `charon-dkg enr --dir {}`",
+            report::quoted(layout.project_dir())
+        ))),
+        Some(_) | None => Ok(()),
+    }
 }
 
 /// Creates the key, unless it can be seen that there was another.

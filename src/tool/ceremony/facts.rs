@@ -301,7 +301,7 @@ fn request(layout: &Layout, args: &CeremonyArgs, purpose: Purpose) -> Result<Req
         charon_version,
         allow_prerelease: args.allow_prerelease,
         no_backup: args.no_backup,
-        charon_flags: args.charon_flags.clone(),
+        charon_flags: args.flags_of_charon(),
         agreed: None,
         is_proposal: purpose == Purpose::Propose,
     })

@@ -22,6 +22,7 @@ use crate::machine::guard::{self, Guard};
 use crate::machine::signals::{Interrupt, Urgency};
 use crate::promote::recover;
 use crate::report;
+use charon_files::cluster::names::CLUSTER_LOCK_FILE;
 use charon_proof::receipt::Receipt;
 
 /// Runs the ceremony, or goes on with the one that is under way.
@@ -473,7 +474,12 @@ struct Document<'a> {
 ///
 /// # Errors
 /// When standard output cannot be written.
-pub(crate) fn show(context: &Context, layout: &Layout, done: &Done) -> Result<(), Failure> {
+pub(crate) fn show(
+    context: &Context,
+    layout: &Layout,
+    args: &CeremonyArgs,
+    done: &Done,
+) -> Result<(), Failure> {
     let data_dir = layout.data_dir().display().to_string();
     let document = Document {
         schema: "charon-dkg.run/1",
@@ -490,6 +496,15 @@ pub(crate) fn show(context: &Context, layout: &Layout, done: &Done) -> Result<()
     context.say(
         "back up this directory now with `charon-dkg backup`, and paste the receipt into the group's chat",
     );
+    if !args.will_publish() {
+        // What charon's --publish sends, and where (charon `app/obolapi/publish.go`).
+        context.say(&format!(
+            "nothing was published; if the launchpad is to show this cluster and nobody ran with --publish, one operator \
+             sends the lock, which holds no secret: `curl --fail --header 'Content-Type: application/json' \
+             --data-binary @{} https://api.obol.tech/lock`",
+            report::quoted(layout.data_dir().join(CLUSTER_LOCK_FILE))
+        ));
+    }
     context.say(&format!(
         "start nothing before `{} confirm` has the receipts of all operators",
         context.spelling

@@ -105,6 +105,13 @@ fn relay(url: &str, answer: RelayAnswer) -> RelayFact {
     }
 }
 
+fn unavailable() -> ImageFact {
+    ImageFact::Unavailable {
+        reason: text("no such host"),
+        advice: text("check this machine's network"),
+    }
+}
+
 fn plan(request: &Request, facts: &Facts) -> Plan {
     make(request, facts).unwrap_or_else(|findings| panic!("{findings:#?}"))
 }
@@ -331,7 +338,7 @@ fn faults() -> Vec<Fault> {
             };
         }),
         fault("image-unavailable", &["image"], |_, facts| {
-            facts.image = ImageFact::Unavailable(text("no such host"));
+            facts.image = unavailable();
         }),
         fault("image-version-unknown", &["image"], |_, facts| {
             facts.image = ImageFact::Present {
@@ -489,7 +496,7 @@ fn every_check_of_the_plan_has_a_fault_here() {
 
 #[test]
 fn no_refusal_is_without_a_reason() {
-    for image in [ImageFact::Unknown, ImageFact::Unavailable(text("no"))] {
+    for image in [ImageFact::Unknown, unavailable()] {
         for engine in [
             None,
             Some(EngineFact::Unreachable {

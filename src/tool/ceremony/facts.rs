@@ -510,9 +510,28 @@ async fn image(engine: &Engine, request: &Request, release: Option<&CharonVersio
         }
         Ok(None) => match engine.registry_digest(&reference).await {
             Ok(digest) => ImageFact::Pullable(digest),
-            Err(error) => ImageFact::Unavailable(error.to_string()),
+            Err(error) => unavailable(&error),
         },
-        Err(error) => ImageFact::Unavailable(error.to_string()),
+        Err(error) => unavailable(&error),
+    }
+}
+
+fn unavailable(error: &EngineError) -> ImageFact {
+    ImageFact::Unavailable {
+        reason: error.to_string(),
+        advice: image_advice(error),
+    }
+}
+
+/// What helps where an image cannot be had.
+pub(crate) fn image_advice(error: &EngineError) -> String {
+    if let EngineError::PullFailed {
+        reference, reason, ..
+    } = error
+    {
+        reason.advice(reference)
+    } else {
+        engine_advice(error)
     }
 }
 

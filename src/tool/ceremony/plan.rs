@@ -367,8 +367,13 @@ pub enum EngineFact {
 pub enum ImageFact {
     /// Not asked for, because no release could be chosen or no engine answers.
     Unknown,
-    /// Neither here nor to be pulled; the reason.
-    Unavailable(String),
+    /// Neither here nor to be pulled.
+    Unavailable {
+        /// Why not.
+        reason: String,
+        /// What helps against it.
+        advice: String,
+    },
     /// Not here yet; the registry has it under this digest.
     Pullable(String),
     /// Here.
@@ -1400,13 +1405,13 @@ fn check_image(
             ));
             None
         }
-        ImageFact::Unavailable(reason) => {
+        ImageFact::Unavailable { reason, advice } => {
             findings.push(fail(
                 "image-unavailable",
                 &subject,
                 reason,
                 "the image here, or a registry that has it",
-                "check this machine's network, or name a mirror with --image",
+                advice,
             ));
             None
         }

@@ -448,8 +448,8 @@ async fn pull(
         _ = interrupt.next() => return Err(stopped_early()),
     };
     let pulled = pulled.map_err(|error| {
-        Failure::new(Kind::Refused, error.to_string())
-            .hint("check this machine's network, or name a mirror with --image")
+        let advice = facts::image_advice(&error);
+        Failure::new(Kind::Refused, error.to_string()).hint(advice)
     })?;
     drop(bar);
     let run_as = pulled.run_image(&plan.image_tag).reference().to_owned();

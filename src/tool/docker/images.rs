@@ -8,7 +8,7 @@ use bollard::query_parameters::{
 };
 use futures_util::StreamExt;
 
-use crate::docker::{Engine, EngineError, convert};
+use crate::docker::{Engine, EngineError, convert, credentials};
 
 /// What the engine knows of an image.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -119,6 +119,31 @@ pub enum PullFailure {
 }
 
 impl PullFailure {
+    /// What helps against it.
+    pub fn advice(self, reference: &str) -> String {
+        let registry = ImageReference::parse(reference).registry();
+        let login = match registry.as_str() {
+            DOCKER => "docker login".to_owned(),
+            registry => format!("docker login {registry}"),
+        };
+        match self {
+            PullFailure::Denied => format!(
+                "`{login}` as the user who runs this, or `docker pull {reference}`; if you are logged in, check the name \
+                 of the repository: registries do not tell which it is"
+            ),
+            PullFailure::RateLimited => {
+                format!("wait, or `{login}` for a higher limit, or name a mirror with --image")
+            }
+            PullFailure::UnknownTag => {
+                "this repository has no such release: check --image and --charon-version".to_owned()
+            }
+            PullFailure::NoSpace => "make room where the engine keeps its images".to_owned(),
+            PullFailure::NoRegistry | PullFailure::Stalled | PullFailure::Unclassified => {
+                "check this machine's network, or name a mirror with --image".to_owned()
+            }
+        }
+    }
+
     /// Engines pass on the registry's words or Go's, and no code; so these are looked for.
     fn of(message: &str) -> Self {
         let message = message.to_lowercase();
@@ -182,12 +207,12 @@ impl Engine {
     /// # Errors
     /// [`EngineError::PullFailed`] with the reason, and what every call may answer.
     pub async fn registry_digest(&self, reference: &str) -> Result<String, EngineError> {
-        let asked = self.docker.inspect_registry_image(reference, None);
-        let failed = |reason, message: String| EngineError::PullFailed {
-            reference: reference.to_owned(),
-            reason,
-            message,
-        };
+        let login = credentials::of(&ImageReference::parse(reference).registry()).await;
+        let asked = self
+            .docker
+            .inspect_registry_image(reference, login.credentials);
+        let failed =
+            |reason, message: String| pull_failed(reference, reason, message, login.trouble);
         match self.call("ask the registry for an image", asked).await {
             Ok(image) => image.descriptor.digest.ok_or_else(|| {
                 failed(
@@ -202,8 +227,7 @@ impl Engine {
         }
     }
 
-    /// Pulls an image by tag or digest; without either, `latest`. Nobody's registry credentials
-    /// are used: an image that needs a login must be pulled with `docker pull` beforehand.
+    /// Pulls an image by tag or digest; without either, `latest`; with this user's login at its registry, as docker has it.
     ///
     /// # Errors
     /// [`EngineError::PullFailed`] with the reason, and what every call may answer.
@@ -216,15 +240,21 @@ impl Engine {
         let parts = ImageReference::parse(reference);
         let options = CreateImageOptionsBuilder::default()
             .from_image(&parts.repository)
-            .tag(parts.digest.or(parts.tag).as_deref().unwrap_or("latest"))
+            .tag(
+                parts
+                    .digest
+                    .as_deref()
+                    .or(parts.tag.as_deref())
+                    .unwrap_or("latest"),
+            )
             .build();
-        let failed = |reason, message: String| EngineError::PullFailed {
-            reference: reference.to_owned(),
-            reason,
-            message,
-        };
+        let login = credentials::of(&parts.registry()).await;
+        let failed =
+            |reason, message: String| pull_failed(reference, reason, message, login.trouble);
         let mut layers = BTreeMap::new();
-        let mut events = self.docker.create_image(Some(options), None, None);
+        let mut events = self
+            .docker
+            .create_image(Some(options), None, login.credentials);
         loop {
             let silence = self.deadlines.pull_silence;
             let Ok(event) = tokio::time::timeout(silence, events.next()).await else {
@@ -287,6 +317,34 @@ impl Engine {
             Ok(_) | Err(EngineError::Failed { status: 404, .. }) => Ok(()),
             Err(error) => Err(error),
         }
+    }
+}
+
+/// A login that is there and was not used may be why a registry says no.
+fn pull_failed(
+    reference: &str,
+    reason: PullFailure,
+    message: String,
+    trouble: Option<&str>,
+) -> EngineError {
+    EngineError::PullFailed {
+        reference: reference.to_owned(),
+        reason,
+        message: match (reason, trouble) {
+            (PullFailure::Denied | PullFailure::RateLimited, Some(trouble)) => {
+                format!("{message} ({trouble})")
+            }
+            (
+                PullFailure::Denied
+                | PullFailure::RateLimited
+                | PullFailure::NoRegistry
+                | PullFailure::UnknownTag
+                | PullFailure::NoSpace
+                | PullFailure::Stalled
+                | PullFailure::Unclassified,
+                _,
+            ) => message,
+        },
     }
 }
 
@@ -364,6 +422,9 @@ fn progress_after(layers: &mut BTreeMap<String, Layer>, event: CreateImageInfo) 
     }
 }
 
+/// Docker's default registry.
+const DOCKER: &str = "docker.io";
+
 /// An image reference in its parts (distribution/reference, `reference.go`).
 #[derive(Debug, PartialEq, Eq)]
 struct ImageReference {
@@ -394,9 +455,15 @@ impl ImageReference {
         }
     }
 
+    /// `docker.io`, or `host[:port]`.
+    fn registry(&self) -> String {
+        let full = self.full_repository();
+        full.split_once('/')
+            .map_or(full.clone(), |(registry, _)| registry.to_owned())
+    }
+
     /// Docker shortens the names of its default registry, Podman never does.
     fn full_repository(&self) -> String {
-        const DOCKER: &str = "docker.io";
         let (first, rest) = match self.repository.split_once('/') {
             Some((first, rest)) if first.contains(['.', ':']) || first == "localhost" => {
                 (first, rest)

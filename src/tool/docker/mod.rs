@@ -4,6 +4,7 @@
 //! engine that dies in the middle is [`EngineError::Died`], whatever was going on.
 
 mod containers;
+mod credentials;
 pub mod endpoint;
 mod images;
 mod logs;

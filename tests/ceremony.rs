@@ -104,10 +104,15 @@ impl Cluster {
     }
 
     fn run(&self, project: &Path) -> Command {
+        self.ceremonial("run", project)
+    }
+
+    /// A command that wants to know what is run.
+    fn ceremonial(&self, verb: &str, project: &Path) -> Command {
         let mut command = Command::new(PROGRAM);
         command
             .args([
-                "run",
+                verb,
                 "--no-backup",
                 "--progress",
                 "plain",
@@ -224,6 +229,49 @@ fn four_operators_end_with_the_same_proved_files_whatever_happens_on_the_way() {
         text(&refused)
     );
     assert_eq!(tree(&finished.join(".charon")), before);
+
+    // Ready lines that are kept hold `run` to the group: one of four is not enough without being asked.
+    let ready = cluster.fresh(1, "ready");
+    let mut say_ready = cluster.ceremonial("ready", &ready);
+    let said = say_ready.output().unwrap();
+    assert!(said.status.success(), "{}", text(&said));
+    let document: Value = serde_json::from_slice(&said.stdout).unwrap();
+    assert!(document["text"].as_str().unwrap().starts_with("dkgready1"));
+    assert_eq!(
+        document["statement"]["relays"],
+        format!("http://{}:3640", cluster.network)
+    );
+    let before = tree(&ready);
+    for more in [
+        &[][..],
+        &["--require-ready"],
+        &["--at", "2199-01-01T00:00Z"],
+    ] {
+        let refused = cluster
+            .run(&ready)
+            .args(more)
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        assert_eq!(refused.status.code(), Some(3), "{}", text(&refused));
+        assert!(
+            text(&refused).contains("1 of 4 operators are ready"),
+            "{}",
+            text(&refused)
+        );
+        assert_eq!(tree(&ready), before);
+    }
+    // Whoever goes on all the same waits for the time, and Ctrl-C then leaves nothing behind.
+    let mut waits = cluster.run(&ready);
+    let mut waits = waits
+        .args(["--yes", "--at", "2199-01-01T00:00Z"])
+        .spawn()
+        .unwrap();
+    until(&mut waits, "starting at 2199-01-01T00:00:00Z");
+    signal(&waits, Signal::INT);
+    let stopped = waits.wait_with_output().unwrap();
+    assert_eq!(stopped.status.code(), Some(130), "{}", text(&stopped));
+    assert_eq!(tree(&ready), before);
 
     // While one `run` waits, a second with the same key is turned away, from wherever.
     let projects: Vec<PathBuf> = (1..=OPERATORS)

@@ -310,13 +310,17 @@ fn row(
     OperatorRow {
         operator: node.position() + 1,
         address: ready.address.clone(),
-        ready: ready_cell(ready),
+        ready: ready_cell(verdict, ready),
         receipt: receipt_cell(drawing, node, confirmed),
         say: say(drawing, verdict, ready, confirmed),
     }
 }
 
-fn ready_cell(ready: &ReadyOperator) -> Cell {
+fn ready_cell(verdict: Verdict, ready: &ReadyOperator) -> Cell {
+    let is_over = match verdict {
+        Verdict::NotReady | Verdict::Ready => false,
+        Verdict::ReceiptsMissing | Verdict::Stop | Verdict::Confirmed => true,
+    };
     let mark = match ready.status {
         Readiness::Ready => Mark::Good,
         Readiness::Missing | Readiness::TooOld => Mark::Open,
@@ -338,9 +342,25 @@ fn ready_cell(ready: &ReadyOperator) -> Cell {
         (Mark::Bad, _) => first_seen(&ready.findings),
         (Mark::Good | Mark::Open, _) => String::new(),
     };
+    // After the ceremony nobody waits for a ready line any more.
+    let text = match ready.status {
+        Readiness::Missing if is_over => "none",
+        Readiness::TooOld if is_over => "before",
+        Readiness::Ready
+        | Readiness::Missing
+        | Readiness::WrongKey
+        | Readiness::OtherDefinition
+        | Readiness::ContradictsDefinition
+        | Readiness::OtherRelease
+        | Readiness::OtherImage
+        | Readiness::OtherRelays
+        | Readiness::OtherFlags
+        | Readiness::TooOld
+        | Readiness::ClockAhead => ready.status.text(),
+    };
     Cell {
         mark,
-        text: ready.status.text().to_owned(),
+        text: text.to_owned(),
         detail,
     }
 }

@@ -13,7 +13,9 @@ use charon_files::cluster::access::{FileKind, FileMode};
 use charon_files::cluster::definition::Definition;
 use charon_files::cluster::index::NodeIndex;
 use charon_files::cluster::network::Network;
+use charon_files::cluster::version::CharonVersion;
 use charon_files::finding::{Finding, Weight};
+use charon_proof::readiness::Agreement;
 
 use crate::support::{CEREMONY, DEFINITION, KEY, LOCK, fixture};
 
@@ -738,6 +740,44 @@ fn a_later_line_of_charon_runs_when_it_is_asked_for_by_name() {
     assert_eq!(plan.image_tag, "obolnetwork/charon:v1.12.0");
     let checks: Vec<&str> = plan.notes.iter().map(|note| note.check).collect();
     assert_eq!(checks, ["charon-release-unknown"]);
+}
+
+#[test]
+fn what_all_operators_agreed_on_is_the_pin_of_this_ceremony() {
+    let (mut request, mut facts) = good();
+    let version: CharonVersion = "v1.12.0".parse().unwrap();
+    let image = format!("obolnetwork/charon@sha256:{}", "ab".repeat(32));
+    facts.image = ImageFact::Present {
+        run_as: image.clone(),
+        version_output: Ok(text("v1.12.0 [git_commit_hash=…]")),
+    };
+    // One operator alone cannot make this program run what it does not know, but can propose it.
+    request.charon_version = Some(version.clone());
+    assert_eq!(refused(&request, &facts), ["no-charon-release"].into());
+    request.is_proposal = true;
+    let proposed = plan(&request, &facts);
+    assert_eq!(proposed.charon_version, version);
+    assert_eq!(proposed.notes[0].check, "charon-release-unknown");
+    // All together can, without a word on the command line, and by digest.
+    request.is_proposal = false;
+    request.charon_version = None;
+    request.agreed = Some(Agreement {
+        charon_version: version.clone(),
+        manifest: [0xab; 32],
+    });
+    let agreed = plan(&request, &facts);
+    assert_eq!(agreed.charon_version, version);
+    assert_eq!(
+        (&agreed.image_tag, &agreed.container.image),
+        (&image, &image)
+    );
+    assert_eq!(agreed.notes[0].check, "charon-release-agreed");
+    // An image that says something else of itself is refused all the same.
+    facts.image = ImageFact::Present {
+        run_as: image,
+        version_output: Ok(text("v1.10.3")),
+    };
+    assert_eq!(refused(&request, &facts), ["image-version-differs"].into());
 }
 
 #[test]

@@ -141,3 +141,30 @@ fn an_operator_who_has_not_approved_yet_is_waited_for_once() {
     assert!(outcome.stderr.contains("approve the cluster"), "{outcome}");
     assert!(!outcome.stderr.contains("correct definition"), "{outcome}");
 }
+
+#[test]
+fn a_contract_wallets_signature_where_there_is_no_room_is_no_damage() {
+    let env = TestEnv::new();
+    let original = fixture("charon-v1.2.0-def-v1.8.0-n4-v2", 0).join(DEFINITION);
+    let mut definition: serde_json::Value =
+        serde_json::from_slice(&fs::read(original).unwrap()).unwrap();
+    definition["operators"][1]["config_signature"] = format!("0x{}", "ab".repeat(130)).into();
+    fs::write(env.project().join("safe.json"), definition.to_string()).unwrap();
+    for (args, code) in [
+        (&["verify", "--definition", "safe.json"][..], 4),
+        (&["plan", "--definition", "safe.json"], 3),
+    ] {
+        let said = env.run(args).exits(code);
+        assert!(
+            said.stderr
+                .contains("as contract wallets with several owners make them"),
+            "{said}"
+        );
+        assert!(
+            said.stderr
+                .contains("makes a new definition of version v1.11"),
+            "{said}"
+        );
+        assert!(!said.stderr.contains("copy the file again"), "{said}");
+    }
+}

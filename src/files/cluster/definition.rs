@@ -530,7 +530,15 @@ fn read_signature(
 ) -> Result<Vec<u8>, ParseError> {
     let signature = bytes_from_node(node, path, version.bytes_encoding())?;
     let limit = version.max_signature_pieces();
-    if !signature.len().is_multiple_of(SIGNATURE_LEN) || signature.len() / SIGNATURE_LEN > limit {
+    let is_whole = signature.len().is_multiple_of(SIGNATURE_LEN);
+    if is_whole && limit == 1 && signature.len() > SIGNATURE_LEN {
+        return Err(ParseError::ContractSignature {
+            path: path.to_string(),
+            seen: signature.len(),
+            expected: SIGNATURE_LEN,
+        });
+    }
+    if !is_whole || signature.len() / SIGNATURE_LEN > limit {
         return Err(ParseError::Invalid {
             path: path.to_string(),
             seen: format!("{} bytes", signature.len()),

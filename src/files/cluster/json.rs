@@ -141,6 +141,18 @@ pub enum ParseError {
         /// What was expected.
         expected: String,
     },
+    /// A signature of several pieces, in a definition version that has room for one.
+    #[error(
+        "{path} is {seen} bytes, as contract wallets with several owners make them, expected no bytes or {expected}"
+    )]
+    ContractSignature {
+        /// Where.
+        path: String,
+        /// Its bytes.
+        seen: usize,
+        /// Bytes of one piece.
+        expected: usize,
+    },
     /// An array with more elements than charon's format allows.
     #[error("{path} has {seen} elements, expected at most {limit}")]
     TooMany {
@@ -159,6 +171,25 @@ pub enum ParseError {
         /// The text found and the versions known.
         error: super::version::UnknownDefinitionVersion,
     },
+}
+
+impl ParseError {
+    /// What helps, where that is not another copy of the file.
+    pub const fn advice(&self) -> Option<&'static str> {
+        match self {
+            ParseError::ContractSignature { .. } => Some(
+                "the file is as it was made, and no charon runs it: the coordinator makes a new definition of version v1.11 or later, or that operator signs with an ordinary wallet",
+            ),
+            ParseError::TooLarge { .. }
+            | ParseError::NotUtf8 { .. }
+            | ParseError::Syntax { .. }
+            | ParseError::TooManyValues { .. }
+            | ParseError::WrongType { .. }
+            | ParseError::Invalid { .. }
+            | ParseError::TooMany { .. }
+            | ParseError::Version { .. } => None,
+        }
+    }
 }
 
 /// One JSON value. Objects keep every key as written, in order, duplicates included.

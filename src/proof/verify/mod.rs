@@ -658,11 +658,13 @@ fn read<T>(
             return None;
         }
         Err(error) => {
-            ledger.fail(
+            let advice = error.advice().unwrap_or(Check::FileFormat.advice());
+            ledger.fail_with(
                 Check::FileFormat,
                 &file.path,
                 error,
                 "a complete file as charon writes it",
+                advice,
             );
             return None;
         }

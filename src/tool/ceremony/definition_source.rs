@@ -241,8 +241,13 @@ pub(crate) async fn find(
             advice: checked::wrong_file_advice(&wrong, Expected::Definition, &source),
         });
     }
-    let parsed =
-        Definition::parse(&bytes).map_err(|error| NoDefinition::malformed(&source, error))?;
+    let parsed = Definition::parse(&bytes).map_err(|error| match error.advice() {
+        None => NoDefinition::malformed(&source, error),
+        Some(advice) => NoDefinition::Unusable {
+            reason: format!("{source}: {error}"),
+            advice: advice.to_owned(),
+        },
+    })?;
     let definition_hash = parsed
         .value
         .definition_hash()

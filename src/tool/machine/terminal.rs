@@ -830,6 +830,24 @@ mod tests {
     }
 
     #[test]
+    fn a_block_is_on_a_screen_alone_and_its_last_lines_stay() {
+        let screen = Screen::default();
+        let target = ProgressDrawTarget::term_like(Box::new(screen.clone()));
+        let shown = Shown::Bars(MultiProgress::with_draw_target(target));
+        let (on_screen, ..) = terminal(shown, PLAIN, "");
+        let block = on_screen.block().unwrap();
+        block.show(&["operators  2 of 4".to_owned(), "x".repeat(1000)]);
+        block.bar.force_draw();
+        drop(block);
+        let text = screen.0.text();
+        assert!(text.contains("operators  2 of 4"), "{text:?}");
+        assert!(!text.contains(&"x".repeat(999)), "{text:?}");
+        for shown in [Shown::Plain, Shown::Json, Shown::Quiet] {
+            assert!(terminal(shown, PLAIN, "").0.block().is_none());
+        }
+    }
+
+    #[test]
     fn bars_are_well_formed() {
         assert!(ProgressStyle::with_template(BAR_TEMPLATE).is_ok());
         let bars = MultiProgress::with_draw_target(ProgressDrawTarget::hidden());

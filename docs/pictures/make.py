@@ -13,6 +13,7 @@ import json
 import os
 import pathlib
 import pty
+import re
 import select
 import shutil
 import signal
@@ -26,7 +27,8 @@ import time
 import pyte
 
 HERE = pathlib.Path(__file__).resolve().parent
-COLUMNS = 100
+COLUMNS = 108
+WIDE = 138
 CELL_WIDTH, CELL_HEIGHT, PADDING = 8.4, 18, 14
 IMAGE = "charon-dkg-simulator"
 
@@ -48,17 +50,20 @@ def fail(reason):
 class Terminal:
     """A command on a terminal of its own, whose screen is what a reader would see."""
 
-    def __init__(self, command, cwd):
-        self.screen = pyte.Screen(COLUMNS, 600)
+    def __init__(self, command, cwd, columns=COLUMNS):
+        self.columns = columns
+        self.screen = pyte.Screen(columns, 600)
         self.stream = pyte.ByteStream(self.screen)
         pid, self.fd = pty.fork()
         if pid == 0:
             os.chdir(cwd)
-            os.environ.update(TERM="xterm-256color", COLUMNS=str(COLUMNS))
+            os.environ.update(TERM="xterm-256color", COLUMNS=str(columns))
             os.environ.pop("NO_COLOR", None)
-            os.execvp(command[0], command)
+            # As `docker charon-dkg` starts it, so that advice is spelled like that.
+            os.environ["CHARON_DKG_SPELLING"] = "docker charon-dkg"
+            os.execvp(command[0], [command[0], "charondkg", *command[1:]])
         self.pid = pid
-        fcntl.ioctl(self.fd, termios.TIOCSWINSZ, struct.pack("HHHH", 50, COLUMNS, 0, 0))
+        fcntl.ioctl(self.fd, termios.TIOCSWINSZ, struct.pack("HHHH", 50, columns, 0, 0))
 
     def feed(self, seconds):
         """Reads for so long; whether there will be more."""
@@ -92,10 +97,10 @@ class Terminal:
         return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
 
 
-def spans(row):
+def spans(row, columns):
     """The cells of a row as texts of one style each."""
     parts = []
-    for column in range(COLUMNS):
+    for column in range(columns):
         cell = row[column]
         style = " ".join(
             name
@@ -113,6 +118,15 @@ def spans(row):
     return parts
 
 
+def after(terminal, words):
+    """Which rows come after the one with these words."""
+    lines = terminal.text().splitlines()
+    begins = [number for number, line in enumerate(lines) if words in line]
+    if not begins:
+        fail(f"{words!r} is no longer said:\n{terminal.text()}")
+    return set(lines[begins[-1] + 1 :])
+
+
 def draw(name, typed, terminal, must_say, keep=None, redact=()):
     """Writes one picture: what was typed, and the rows of the screen. `keep` picks rows."""
     text = terminal.text()
@@ -120,12 +134,12 @@ def draw(name, typed, terminal, must_say, keep=None, redact=()):
         if words not in text:
             fail(f"{name}: {words!r} is no longer said:\n{text}")
     count = len(text.splitlines())
-    rows = [spans(terminal.screen.buffer[number]) for number in range(count)]
+    rows = [spans(terminal.screen.buffer[number], terminal.columns) for number in range(count)]
     if keep:
         rows = [row for row in rows if keep("".join(part for _, part in row).rstrip())]
     lines = [[["typed", f"$ {typed}"]]] + rows
     height = len(lines) * CELL_HEIGHT + 2 * PADDING
-    width = COLUMNS * CELL_WIDTH + 2 * PADDING
+    width = terminal.columns * CELL_WIDTH + 2 * PADDING
     title = html.escape(f"{typed}, on a terminal")
     svg = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:.0f} {height}" role="img" aria-labelledby="t">',
@@ -159,12 +173,8 @@ def main():
         code = shown.end()
         if code != 0:
             fail(f"the rehearsal ended with {code}:\n{shown.text()}")
-        lines = shown.text().splitlines()
-        kept = pathlib.Path(next(word for line in lines for word in line.split() if "/charon-dkg-rehearsal-" in word).rstrip(".,"))
-        while "operator-" in kept.name:
-            kept = kept.parent
-        starts = [n for n, line in enumerate(lines) if "removing containers" in line]
-        shown_rows = set(lines[(starts[-1] + 1) if starts else -25 :])
+        kept = pathlib.Path(re.findall(r"/\S*?/charon-dkg-rehearsal-\w+", shown.text())[-1])
+        shown_rows = after(shown, "removing containers and networks")
         draw(
             "rehearse",
             "docker charon-dkg rehearse",
@@ -181,15 +191,25 @@ def main():
             receipts.append(out.stdout.strip())
         chat = kept / "chat.txt"
         chat.write_text("\n".join(receipts))
-        shown = Terminal([program, "confirm", "--dir", "operator-1", "chat.txt"], kept)
+        shown = Terminal([program, "confirm", "--dir", "operator-1", "chat.txt"], kept, WIDE)
         if shown.end() != 0:
             fail(f"confirm:\n{shown.text()}")
-        draw("confirm", "docker charon-dkg confirm chat.txt", shown, ["4 of 4 operators have everything, and all have the same"])
+        # What is noted of the simulator's image is of no use to anybody else.
+        notes = after(shown, "all have the same")
+        said = ["4 of 4 operators have everything, and all have the same"]
+        draw("confirm", "docker charon-dkg confirm chat.txt", shown, said, keep=lambda row: row not in notes)
+
+        # A relay for what follows.
+        docker = lambda *args: subprocess.run(["docker", *args], check=True, capture_output=True, text=True).stdout
+        docker("network", "create", network)
+        tag = docker("images", "--format", "{{.Repository}}:{{.Tag}}", IMAGE).split()[0]
+        docker("run", "-d", "--name", network, "--network", network, tag, "relay", "--http-address=0.0.0.0:3640")
+        flags = ["--no-backup", f"--relay=http://{network}:3640", f"--network={network}", f"--image={IMAGE}"]
 
         # A directory in which a ceremony has been, and a key that others can read.
         key = kept / "operator-1/.charon/charon-enr-private-key"
         key.chmod(0o644)
-        shown = Terminal([program, "plan", "--no-backup", "--dir", "operator-1", "--image", IMAGE], kept)
+        shown = Terminal([program, "plan", *flags, "--dir", "operator-1"], kept)
         if shown.end() != 3:
             fail(f"plan did not refuse:\n{shown.text()}")
         key.chmod(0o600)
@@ -202,11 +222,6 @@ def main():
         )
 
         # Three operators wait for the fourth.
-        docker = lambda *args: subprocess.run(["docker", *args], check=True, capture_output=True, text=True).stdout
-        docker("network", "create", network)
-        tag = docker("images", "--format", "{{.Repository}}:{{.Tag}}", IMAGE).split()[0]
-        docker("run", "-d", "--name", network, "--network", network, tag, "relay", "--http-address=0.0.0.0:3640")
-        flags = ["--no-backup", f"--relay=http://{network}:3640", f"--network={network}", f"--image={IMAGE}"]
         projects = []
         for number in range(1, 5):
             source, project = kept / f"operator-{number}/.charon", work / f"op{number}"
@@ -220,12 +235,14 @@ def main():
         shown = Terminal([program, "run", *flags, "--dir", str(projects[0])], work)
         shown.until(["missing for 12s"], 180)
         shown.feed(0.5)
+        waiting = after(shown, "attempt 1")
         draw(
             "run-waits",
             "docker charon-dkg run --definition cluster-definition.json",
             shown,
             ["waiting for the other operators", "this node", "here", "missing for", "keystores   0 of 2"],
-            redact=[(str(projects[0]), "/srv/cluster"), (network, "relay.example")],
+            keep=lambda row: row in waiting,
+            redact=[(network, "relay.example")],
         )
         os.kill(shown.pid, signal.SIGINT)
         shown.end(120)
@@ -234,7 +251,7 @@ def main():
         data = kept / "operator-1/.charon"
         deposits = [f"--deposit={path}" for path in sorted(data.glob("deposit-data*.json"))]
         document = subprocess.run(
-            [program, "board", "--definition", str(data / "cluster-definition.json"), "--lock", str(data / "cluster-lock.json"), *deposits, "--html", str(work / "board.html"), "--format", "json", str(chat)],
+            [program, "board", "--dir", str(kept / "operator-1"), "--lock", str(data / "cluster-lock.json"), *deposits, "--html", str(work / "board.html"), "--format", "json", str(chat)],
             capture_output=True, text=True, check=True,
         ).stdout
         if json.loads(document)["verdict"] != "confirmed":

@@ -241,7 +241,11 @@ fn four_operators_end_with_the_same_proved_files_whatever_happens_on_the_way() {
         document["statement"]["relays"],
         format!("http://{}:3640", cluster.network)
     );
-    let before = tree(&ready);
+    let before = tree(&ready.join(".charon"));
+    let unchanged = || {
+        assert_eq!(tree(&ready.join(".charon")), before);
+        assert!(!ready.join(".charon-dkg/attempts").exists());
+    };
     for more in [
         &[][..],
         &["--require-ready"],
@@ -259,7 +263,7 @@ fn four_operators_end_with_the_same_proved_files_whatever_happens_on_the_way() {
             "{}",
             text(&refused)
         );
-        assert_eq!(tree(&ready), before);
+        unchanged();
     }
     // Whoever goes on all the same waits for the time, and Ctrl-C then leaves nothing behind.
     let mut waits = cluster.run(&ready);
@@ -271,7 +275,7 @@ fn four_operators_end_with_the_same_proved_files_whatever_happens_on_the_way() {
     signal(&waits, Signal::INT);
     let stopped = waits.wait_with_output().unwrap();
     assert_eq!(stopped.status.code(), Some(130), "{}", text(&stopped));
-    assert_eq!(tree(&ready), before);
+    unchanged();
 
     // While one `run` waits, a second with the same key is turned away, from wherever.
     let projects: Vec<PathBuf> = (1..=OPERATORS)

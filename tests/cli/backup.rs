@@ -242,6 +242,20 @@ fn a_backup_of_what_is_wrong_comes_back_on_demand_only() {
     other.run(&["verify"]).exits(4);
 }
 
+/// As in a repository that ships the directory of keys; there is nothing to prove yet.
+#[test]
+fn an_empty_directory_of_keys_is_no_ceremony() {
+    let env = TestEnv::ready();
+    env.put("validator_keys/.gitignore", b"*\n");
+    let passphrase = env.path("passphrase");
+    fs::write(&passphrase, "correct horse battery staple\n").unwrap();
+    let passphrase = passphrase.display().to_string();
+    let done = env
+        .run(&["backup", "--passphrase-file", &passphrase])
+        .exits(0);
+    assert!(done.stdout.contains("before a ceremony"), "{done}");
+}
+
 #[test]
 fn a_passphrase_does_as_well() {
     let env = TestEnv::ready();

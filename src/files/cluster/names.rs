@@ -75,8 +75,10 @@ pub enum Role {
 
 /// What the entry at this path is; relative to the data directory, with `/` between its names.
 pub fn classify(path: &str) -> Name {
-    if in_validator_keys(path).is_some() {
-        return if path.ends_with(".txt") {
+    if let Some(name) = in_validator_keys(path) {
+        return if name == GIT_IGNORE_FILE {
+            Name::Other
+        } else if path.ends_with(".txt") {
             Name::KeystorePassword
         } else {
             Name::Keystore
@@ -197,7 +199,7 @@ pub fn secret(path: &str) -> Option<Secret<'_>> {
     if name == ENR_KEY_FILE || BUNDLES.contains(&name) {
         return Some(Secret::Whole);
     }
-    if !dir.split('/').any(|part| part == VALIDATOR_KEYS_DIR) {
+    if name == GIT_IGNORE_FILE || !dir.split('/').any(|part| part == VALIDATOR_KEYS_DIR) {
         return None;
     }
     Some(match path.strip_suffix(".txt") {
@@ -266,6 +268,7 @@ mod tests {
             ("validator_keys.bak", Name::Other),
             ("validator_keys/keystore-0.json", Name::Keystore),
             ("validator_keys/keystore-0.txt", Name::KeystorePassword),
+            ("validator_keys/.gitignore", Name::Other),
             ("keystore-0.json", Name::Other),
             ("dkg.tar.gz", Name::Bundle),
             ("", Name::Other),

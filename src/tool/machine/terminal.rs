@@ -608,8 +608,7 @@ pub struct Block {
 impl Block {
     /// Shows these lines instead of those before, each cut to the width of the screen.
     pub fn show(&self, lines: &[String]) {
-        let size = rustix::termios::tcgetwinsize(io::stderr());
-        let width = size.map_or(0, |size| usize::from(size.ws_col));
+        let width = os::terminal_width().unwrap_or(0);
         // Some terminals say nothing of their size.
         let width = if width == 0 { 80 } else { width };
         let cut: Vec<String> = lines

@@ -420,6 +420,12 @@ pub(crate) fn restore_terminal(before: &TerminalSettings) -> io::Result<()> {
     )?)
 }
 
+/// How many characters a line of the terminal on standard error has; some say 0.
+pub(crate) fn terminal_width() -> io::Result<usize> {
+    let size = rustix::termios::tcgetwinsize(io::stderr())?;
+    Ok(usize::from(size.ws_col))
+}
+
 /// The signals that ask to stop.
 #[derive(Debug)]
 pub(crate) struct Signals {

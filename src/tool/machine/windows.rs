@@ -404,6 +404,13 @@ pub(crate) fn restore_terminal(before: &TerminalSettings) -> io::Result<()> {
     winapi_util::console::set_mode(io::stdin(), *before)
 }
 
+/// How many characters a line of the console on standard error has.
+pub(crate) fn terminal_width() -> io::Result<usize> {
+    let seen = winapi_util::console::screen_buffer_info(io::stderr())?.window_rect();
+    let width = i32::from(seen.right) - i32::from(seen.left) + 1;
+    Ok(usize::try_from(width).unwrap_or(0))
+}
+
 /// What asks to stop.
 #[derive(Debug)]
 pub(crate) struct Signals {

@@ -27,6 +27,8 @@ mod boundaries;
 mod define;
 #[path = "cli/definition_url.rs"]
 mod definition_url;
+#[path = "cli/deposits.rs"]
+mod deposits;
 #[path = "cli/enr.rs"]
 mod enr;
 #[path = "cli/explain.rs"]
@@ -43,6 +45,8 @@ mod pins;
 mod plan;
 #[path = "cli/ready.rs"]
 mod ready;
+#[path = "support/receipts.rs"]
+mod receipts;
 #[path = "cli/refusals.rs"]
 mod refusals;
 #[path = "cli/repair.rs"]

@@ -6,10 +6,16 @@
 
 #[path = "support/large.rs"]
 mod large;
+#[path = "support/receipts.rs"]
+mod receipts;
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+
+use charon_files::cluster::deposit_data::DepositFileEntry;
+use charon_files::cluster::names::FileDigest;
+use charon_files::cluster::{ClusterLock, DepositFile, Gwei, Network};
 
 /// Processor time of all child processes that have ended, in the kernel's ticks of 10 ms: it does not grow while others
 /// have the processor, as the clock does.
@@ -19,6 +25,81 @@ fn ticks_of_children() -> u64 {
     let (_, rest) = stat.rsplit_once(") ").unwrap();
     let fields: Vec<&str> = rest.split(' ').collect();
     fields[13].parse::<u64>().unwrap() + fields[14].parse::<u64>().unwrap()
+}
+
+/// The lock's deposit data file of this amount, as charon writes it.
+fn deposit_file(lock: &ClusterLock, eth: u64) -> DepositFile {
+    let amount = Gwei::from_eth(eth);
+    let fork_version = lock.definition.fork_version;
+    let network = Network::by_fork_version(fork_version).unwrap();
+    let deposits = lock.validators.iter().flat_map(|it| &it.deposits);
+    let mut file = DepositFile {
+        entries: deposits
+            .filter(|deposit| deposit.amount == amount)
+            .map(|deposit| DepositFileEntry {
+                data: deposit.clone(),
+                deposit_message_root: deposit.message_root(),
+                deposit_data_root: deposit.data_root(),
+                fork_version,
+                network_name: network.name.to_owned(),
+                deposit_cli_version: "2.7.0".to_owned(),
+            })
+            .collect(),
+    };
+    file.sort();
+    file
+}
+
+/// What `deposits` needs beside the verification is next to nothing: receipts, terms and sums.
+#[test]
+fn deposits_cost_what_their_verification_costs() {
+    let is_all = std::env::var("LARGE").is_ok_and(|all| all == "all");
+    let (validators, nodes) = (if is_all { 3000 } else { 200 }, 4);
+    let dir = tempfile::tempdir().unwrap();
+    let lock = large::lock(validators, nodes);
+    let path = dir.path().join("cluster-lock.json");
+    fs::write(&path, lock.to_json()).unwrap();
+    let deposits = deposit_file(&lock, 32).to_json().into_bytes();
+    let file = dir.path().join("deposit-data.json");
+    fs::write(&file, &deposits).unwrap();
+    let files = [FileDigest::of("deposit-data.json", &deposits)];
+    let lines: Vec<String> = receipts::receipts(&lock, &large::enr_keys(nodes), &files)
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    let chat = dir.path().join("chat.txt");
+    fs::write(&chat, lines.join("\n")).unwrap();
+    let run = |words: &[&str]| {
+        let before = ticks_of_children();
+        let start = std::time::Instant::now();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_charon-dkg"));
+        command
+            .args(words)
+            .arg("--lock")
+            .arg(&path)
+            .arg("--deposit")
+            .arg(&file);
+        if words[0] == "deposits" {
+            command.arg("--receipts").arg(&chat);
+        }
+        let output = command.output().unwrap();
+        assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        (ticks_of_children() - before, start.elapsed())
+    };
+    let (verify, verify_time) = run(&["verify"]);
+    let (deposits, deposits_time) = run(&["deposits"]);
+    println!(
+        "{validators} x {nodes}: verify {verify} ticks, {verify_time:?}; deposits {deposits} ticks, {deposits_time:?}"
+    );
+    // Two seconds of processor time, whatever else the machine does.
+    assert!(
+        deposits < verify + verify / 2 + 200,
+        "{verify} and {deposits} ticks"
+    );
 }
 
 /// Verifies a lock under a limit on the memory that can be written to, which the kernel enforces; returns the processor

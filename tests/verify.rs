@@ -10,6 +10,8 @@
 mod contracts;
 #[path = "verify/defects.rs"]
 mod defects;
+#[path = "verify/deposits.rs"]
+mod deposits;
 #[path = "verify/documentation.rs"]
 mod documentation;
 #[path = "support/files.rs"]
@@ -18,6 +20,8 @@ mod files;
 mod forge;
 #[path = "verify/mutants.rs"]
 mod mutants;
+#[path = "support/receipts.rs"]
+mod receipts;
 #[path = "support/schema.rs"]
 mod schema;
 #[path = "verify/support.rs"]

@@ -2,12 +2,16 @@
 //!
 //! [`verify`](verify::verify) takes the bytes of a data directory and gives findings and, only if all is proved, a
 //! [`verify::Verified`]; a [`receipt`] states it in one [`line`]; [`confirm`] weighs the receipts of all operators. Before a
-//! ceremony a [`ready`] line states with what a node would start, and [`readiness`] weighs those of all.
+//! ceremony a [`ready`] line states with what a node would start, and [`readiness`] weighs those of all. [`profile`] has what protocols ask for, and
+//! [`deposits`] says whether it is safe to pay.
 
 pub mod board;
+pub mod chain;
 pub mod cluster;
 pub mod confirm;
+pub mod deposits;
 pub mod line;
+pub mod profile;
 pub mod proofs;
 pub mod readiness;
 pub mod ready;

@@ -19,6 +19,7 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum, 
 
 use crate::error::Kind;
 use crate::gate::decision::Require;
+use charon_proof::profile;
 
 /// The name under which docker's CLI knows this plugin: its rule `^[a-z][a-z0-9]*$` allows no hyphen.
 pub const PLUGIN_NAME: &str = "charondkg";
@@ -34,6 +35,12 @@ const COMMON: &str = "Common options";
 
 /// Heading of the flags about the execution client.
 const EXECUTION: &str = "Execution client";
+
+/// Heading of the flags about the staking protocol.
+const PROTOCOL: &str = "Staking protocol";
+
+/// Heading of the flags about the beacon node.
+const BEACON: &str = "Beacon node";
 
 /// One operator's side of a charon DKG ceremony: run it once, prove its outputs, lose nothing.
 #[derive(Debug, Parser)]
@@ -116,6 +123,8 @@ pub enum Verb {
     Run(RunArgs),
     /// Prove what is in the data directory, a bare cluster lock, a definition or a deposit file
     Verify(VerifyArgs),
+    /// Say whether it is safe to pay for a cluster's validators; for the funder, without any key
+    Deposits(DepositsArgs),
     /// Print this node's receipt: one line that tells the others, signed, what this node holds
     Receipt(ReceiptArgs),
     /// Collect the receipts of all operators, and say who is missing or differs
@@ -143,10 +152,116 @@ pub enum Verb {
     InternalProbe(RawArgs),
 }
 
+impl Verb {
+    /// What the verb was told about a protocol, if it can be told.
+    pub const fn profile(&self) -> Option<&ProfileArgs> {
+        match self {
+            Verb::Define(args) => Some(&args.profile),
+            Verb::Plan(args) => Some(&args.profile),
+            Verb::Run(args) => Some(&args.ceremony.profile),
+            Verb::Ready(args) => Some(&args.ceremony.profile),
+            Verb::Board(args) => Some(&args.profile),
+            Verb::Verify(args) => Some(&args.profile),
+            Verb::Deposits(args) => Some(&args.profile),
+            Verb::Enr(_)
+            | Verb::Backup(_)
+            | Verb::Receipt(_)
+            | Verb::Confirm(_)
+            | Verb::Gate(_)
+            | Verb::Up(_)
+            | Verb::Status
+            | Verb::Archive(_)
+            | Verb::Repair(_)
+            | Verb::Rehearse(_)
+            | Verb::Explain(_)
+            | Verb::Pins
+            | Verb::InternalProbe(_) => None,
+        }
+    }
+
+    /// Which beacon node the verb may ask.
+    pub const fn beacon(&self) -> Option<&BeaconArgs> {
+        match self {
+            Verb::Verify(args) => Some(&args.beacon),
+            Verb::Deposits(args) => Some(&args.beacon),
+            Verb::Define(_)
+            | Verb::Plan(_)
+            | Verb::Run(_)
+            | Verb::Ready(_)
+            | Verb::Board(_)
+            | Verb::Enr(_)
+            | Verb::Backup(_)
+            | Verb::Receipt(_)
+            | Verb::Confirm(_)
+            | Verb::Gate(_)
+            | Verb::Up(_)
+            | Verb::Status
+            | Verb::Archive(_)
+            | Verb::Repair(_)
+            | Verb::Rehearse(_)
+            | Verb::Explain(_)
+            | Verb::Pins
+            | Verb::InternalProbe(_) => None,
+        }
+    }
+}
+
+/// Who is asked about validators.
+#[derive(Debug, Clone, Default, Args)]
+pub struct BeaconArgs {
+    /// Beacon node of the cluster's network, asked whether anybody deposited for these validators
+    #[arg(long, value_name = "URL", conflicts_with = "beacon_rpc_file", help_heading = BEACON)]
+    pub beacon_rpc: Option<String>,
+    /// File with that URL, for one with a key in it
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = BEACON)]
+    pub beacon_rpc_file: Option<PathBuf>,
+}
+
+/// `deposits`.
+#[derive(Debug, Args)]
+pub struct DepositsArgs {
+    /// Cluster lock; repeat for several clusters
+    #[arg(long, value_name = "FILE", required = true, num_args = 1..,
+        value_hint = ValueHint::FilePath)]
+    pub lock: Vec<PathBuf>,
+    /// Deposit data files, of whichever of these clusters
+    #[arg(long, value_name = "FILE", required = true, num_args = 1..,
+        value_hint = ValueHint::FilePath)]
+    pub deposit: Vec<PathBuf>,
+    /// Receipts of all operators, files with receipts in them such as a whole chat log, or - for standard input
+    #[arg(long, value_name = "RECEIPT|FILE|-", required = true, num_args = 1..)]
+    pub receipts: Vec<OsString>,
+    /// Network that is to be paid on
+    #[arg(long, value_name = "NETWORK")]
+    pub network: Option<String>,
+    /// Whose protocol the validators are for.
+    #[command(flatten)]
+    pub profile: ProfileArgs,
+    /// Who is asked about the validators.
+    #[command(flatten)]
+    pub beacon: BeaconArgs,
+    /// Where contract wallets, and recent deposits, are asked for.
+    #[command(flatten)]
+    pub execution: ExecutionArgs,
+}
+
+/// Whose protocol the cluster is for.
+#[derive(Debug, Clone, Default, Args)]
+pub struct ProfileArgs {
+    /// Protocol whose addresses, credentials and amounts the cluster must have: lido or lido-cm-v2
+    #[arg(long, value_name = "NAME", value_parser = profile::NAMES, hide_possible_values = true,
+        conflicts_with = "profile_file", help_heading = PROTOCOL)]
+    pub profile: Option<String>,
+    /// The same of another protocol, from a file
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = PROTOCOL)]
+    pub profile_file: Option<PathBuf>,
+}
+
 /// Where contract wallets are asked whether a signature is theirs.
 #[derive(Debug, Clone, Default, Args)]
 pub struct ExecutionArgs {
-    /// Execution client of the cluster's network, asked only if a contract wallet may have signed (EIP-1271)
+    /// Execution client of the cluster's network, asked if a contract wallet may have signed (EIP-1271); deposits
+    /// also asks it about the newest deposits
     #[arg(long, value_name = "URL", conflicts_with = "execution_rpc_file", help_heading = EXECUTION)]
     pub execution_rpc: Option<String>,
     /// File with that URL, for one with a key in it: everybody on this machine can read a command line
@@ -256,10 +371,12 @@ pub struct DefineArgs {
     #[arg(long, value_name = "N")]
     pub num_validators: u64,
     /// Who receives the stake: one address for all validators, or one for each, with commas between them
-    #[arg(long, value_name = "ADDRESS", required = true, value_delimiter = ',')]
+    #[arg(long, value_name = "ADDRESS", required_unless_present_any = ["profile", "profile_file"],
+        value_delimiter = ',')]
     pub withdrawal_addresses: Vec<String>,
     /// Who receives priority fees, likewise
-    #[arg(long, value_name = "ADDRESS", required = true, value_delimiter = ',')]
+    #[arg(long, value_name = "ADDRESS", required_unless_present_any = ["profile", "profile_file"],
+        value_delimiter = ',')]
     pub fee_recipient_addresses: Vec<String>,
     /// Name of the cluster
     #[arg(long, value_name = "NAME", default_value = "")]
@@ -291,6 +408,9 @@ pub struct DefineArgs {
     /// directory]
     #[arg(long, short, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub output: Option<PathBuf>,
+    /// Whose protocol the cluster is for.
+    #[command(flatten)]
+    pub profile: ProfileArgs,
 }
 
 /// `plan` and `run`: what is to be run, and how.
@@ -322,6 +442,9 @@ pub struct CeremonyArgs {
     /// Run with an ENR key that was never backed up by this program
     #[arg(long)]
     pub no_backup: bool,
+    /// Whose protocol the cluster is for.
+    #[command(flatten)]
+    pub profile: ProfileArgs,
     /// Where contract wallets are asked.
     #[command(flatten)]
     pub execution: ExecutionArgs,
@@ -403,6 +526,12 @@ pub struct VerifyArgs {
     /// Print nothing; the exit code tells
     #[arg(long, short)]
     pub quiet: bool,
+    /// Whose protocol the cluster is for.
+    #[command(flatten)]
+    pub profile: ProfileArgs,
+    /// Who is asked about the validators.
+    #[command(flatten)]
+    pub beacon: BeaconArgs,
     /// Where contract wallets are asked.
     #[command(flatten)]
     pub execution: ExecutionArgs,
@@ -466,6 +595,9 @@ pub struct BoardArgs {
     /// Write a page that needs nothing else, to post in the group or to keep as the record of the ceremony
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub html: Option<PathBuf>,
+    /// Whose protocol the cluster is for.
+    #[command(flatten)]
+    pub profile: ProfileArgs,
     /// Where contract wallets are asked.
     #[command(flatten)]
     pub execution: ExecutionArgs,

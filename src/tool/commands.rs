@@ -13,7 +13,7 @@ use crate::custody::{backup, restore_command};
 use crate::error::{Failure, Kind};
 use crate::gate::provider;
 use crate::machine::terminal::{ProgressMode, Terminal};
-use crate::proof::{board, confirm, receipt, verify};
+use crate::proof::{board, confirm, deposits, receipt, verify};
 use crate::{completion, report};
 #[cfg(target_os = "linux")]
 use crate::{
@@ -92,7 +92,9 @@ fn not_a_command(error: &clap::Error, json: bool) -> u8 {
 }
 
 fn dispatch(context: &Arc<Context>, verb: Verb) -> Result<ExitCode, Failure> {
+    context.find_profile()?;
     context.find_execution_client()?;
+    context.find_beacon_node()?;
     let done = match verb {
         Verb::Enr(args) => enr::enr(context, &args),
         Verb::Define(args) => define_command::define(context, args),
@@ -111,6 +113,7 @@ fn dispatch(context: &Arc<Context>, verb: Verb) -> Result<ExitCode, Failure> {
             })
         }
         Verb::Verify(args) => verify::verify(context, &args),
+        Verb::Deposits(args) => deposits::deposits(context, &args),
         Verb::Receipt(_) => receipt::receipt(context),
         Verb::Confirm(args) => confirm::confirm(context, &args),
         Verb::Board(args) => block_on(board::board(context, &args)),

@@ -15,7 +15,7 @@ use crate::error::{Failure, Kind};
 use crate::machine::datadir::Layout;
 use crate::machine::terminal::{Block, Progress, ProgressMode, PromptError, Terminal};
 use crate::promote::journal::Recovery;
-use crate::proof::contracts;
+use crate::proof::{contracts, named};
 use crate::{failures, report};
 
 /// What every verb has at hand.
@@ -24,6 +24,10 @@ pub(crate) struct Context {
     pub(crate) terminal: Terminal,
     /// How the operator spells this program; advice repeats it.
     pub(crate) spelling: String,
+    /// What the protocol asks for, if one was named.
+    pub(crate) profile: named::Protocol,
+    /// The beacon node that was named.
+    pub(crate) beacon: named::Beacon,
     /// What contract wallets say.
     pub(crate) contracts: contracts::Contracts,
     /// Whether nothing is to be printed.
@@ -44,6 +48,8 @@ impl Context {
             common: cli.common.clone(),
             terminal: Terminal::of_process(mode, cli.common.yes),
             spelling,
+            profile: named::Protocol::of(&cli.verb),
+            beacon: named::Beacon::of(&cli.verb),
             contracts: contracts::Contracts::of(&cli.verb),
             silent,
             answered: AtomicBool::new(false),

@@ -19,9 +19,7 @@ pub(crate) fn lock(validators: usize, nodes: usize) -> ClusterLock {
         .unwrap()
         .value;
     let threshold = nodes.saturating_mul(2).div_ceil(3);
-    let enr_keys: Vec<EnrKey> = (0..nodes)
-        .map(|node| EnrKey::from_secret_bytes(&seed(b'e', node)).unwrap())
-        .collect();
+    let enr_keys = enr_keys(nodes);
 
     let definition = &mut lock.definition;
     definition.num_validators = u64::try_from(validators).unwrap();
@@ -75,6 +73,13 @@ pub(crate) fn lock(validators: usize, nodes: usize) -> ClusterLock {
         .map(|key| key.sign_digest(lock_hash.as_bytes()))
         .collect();
     lock
+}
+
+/// The ENR keys of such a lock.
+pub(crate) fn enr_keys(nodes: usize) -> Vec<EnrKey> {
+    (0..nodes)
+        .map(|node| EnrKey::from_secret_bytes(&seed(b'e', node)).unwrap())
+        .collect()
 }
 
 fn validator(

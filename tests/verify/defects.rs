@@ -9,6 +9,7 @@ use charon_files::cluster::{
 use charon_files::finding::{Finding, Weight};
 use charon_files::keys::bls::{self, ShareSecret};
 use charon_files::keys::k1::EnrKey;
+use charon_proof::profile::Profile;
 use charon_proof::verify::{
     Check, ContractQuestion, Expectations, FileKind, FileMode, Material, Modes, NamedFile, Options,
     Outcome, Scope, Verdict, verify,
@@ -721,6 +722,122 @@ fn every_check_has_a_test_that_provokes_it() {
         .filter(|id| !tests.contains(&format!("\"{id}\"")))
         .collect();
     assert_eq!(missing, Vec::<&str>::new());
+}
+
+// Profiles.
+
+const VAULT: &str = "0x4473dCDDbf77679A643BdB654dbd86D67F8d32f2";
+const REWARDS: &str = "0x9b108015fe433F173696Af3Aa0CF7CDb3E104258";
+const MAINNET_VAULT: &str = "0xB9D7934878B5FB9610B3fE8A5e441e8fad7E293f";
+/// What the sample settings of Lido's compose repository for Hoodi gave.
+const HOLESKY_REWARDS: &str = "0xE73a3602b99f1f913e72F8bdcBC235e206794Ac8";
+
+/// What is said of a definition with these addresses: the serious checks, and the notes.
+fn terms(
+    withdrawal: &str,
+    fee_recipient: &str,
+    profile: Option<&str>,
+    edit: impl FnOnce(&mut Definition),
+) -> (Vec<&'static str>, Vec<&'static str>) {
+    let file = ceremony(TODAY).material(0).definition.unwrap();
+    let mut definition = Definition::parse(&file.bytes).unwrap().value;
+    let pair = AddressPair {
+        fee_recipient_address: fee_recipient.to_owned(),
+        withdrawal_address: withdrawal.to_owned(),
+    };
+    definition.validators = ValidatorAddresses::PerValidator(vec![pair; 2]);
+    edit(&mut definition);
+    let text = definition.with_hashes().unwrap().to_json();
+    let material = Material {
+        definition: Some(NamedFile::new(file.path.clone(), text.into_bytes())),
+        ..Material::default()
+    };
+    let expectations = Expectations {
+        profile: profile.map(|name| Profile::built_in(name).unwrap()),
+        ..Expectations::default()
+    };
+    let outcome = verify(
+        &material,
+        &expectations,
+        &Options::new(Scope::DefinitionOnly),
+    );
+    let notes =
+        outcome.report.findings.iter().filter(|finding| {
+            finding.weight == Weight::Note && finding.check != "definition-signed"
+        });
+    let notes = notes.map(|finding| finding.check).collect();
+    (serious(&outcome), notes)
+}
+
+#[test]
+fn vaults_of_another_network_or_in_the_wrong_place() {
+    let lido = Some("lido");
+    let none: [&str; 0] = [];
+    assert_eq!(terms(VAULT, REWARDS, lido, |_| ()), (vec![], vec![]));
+    // Without a profile, it is suggested.
+    assert_eq!(
+        terms(VAULT, REWARDS, None, |_| ()),
+        (vec![], vec!["vault-network"])
+    );
+    let other = "0x52908400098527886E0F7030069857D2E4169EE7";
+    for (withdrawal, fee_recipient, with_profile) in [
+        (VAULT, HOLESKY_REWARDS, &["profile-fee-recipient"][..]),
+        (MAINNET_VAULT, REWARDS, &["profile-withdrawal-address"]),
+        (
+            other,
+            HOLESKY_REWARDS,
+            &["profile-withdrawal-address", "profile-fee-recipient"],
+        ),
+        // Swapped.
+        (
+            REWARDS,
+            VAULT,
+            &["profile-withdrawal-address", "profile-fee-recipient"],
+        ),
+    ] {
+        let (serious, _) = terms(withdrawal, fee_recipient, None, |_| ());
+        assert_eq!(serious, ["vault-network"], "{withdrawal} {fee_recipient}");
+        let (serious, notes) = terms(withdrawal, fee_recipient, lido, |_| ());
+        assert_eq!(serious, [&["vault-network"], with_profile].concat());
+        assert_eq!(notes, none);
+    }
+    // Whatever the network is, a vault is known by its address.
+    let gnosis = |definition: &mut Definition| definition.fork_version = [0, 0, 0, 0x64];
+    assert_eq!(terms(VAULT, other, None, gnosis).0, ["vault-network"]);
+    assert_eq!(terms(other, other, None, gnosis).0, none);
+}
+
+#[test]
+fn terms_that_a_profile_speaks_against() {
+    let lido = Some("lido");
+    let gwei = |eth: &[u64]| Some(eth.iter().map(|eth| Gwei::from_eth(*eth)).collect());
+    let amounts = |eth: &'static [u64]| move |it: &mut Definition| it.deposit_amounts = gwei(eth);
+    let compounding = |definition: &mut Definition| definition.compounding = true;
+    let none: [&str; 0] = [];
+    let gnosis = |definition: &mut Definition| definition.fork_version = [0, 0, 0, 0x64];
+    let other = "0x52908400098527886E0F7030069857D2E4169EE7";
+    assert_eq!(terms(other, other, lido, gnosis).0, ["profile-network"]);
+    assert_eq!(
+        terms(VAULT, REWARDS, lido, amounts(&[16, 16])).0,
+        ["profile-amounts"]
+    );
+    assert_eq!(
+        terms(VAULT, REWARDS, lido, amounts(&[1, 31])).0,
+        ["profile-amounts"]
+    );
+    assert_eq!(terms(VAULT, REWARDS, lido, amounts(&[1, 32])).0, none);
+    assert_eq!(
+        terms(VAULT, REWARDS, lido, compounding).0,
+        ["profile-credentials"]
+    );
+    assert_eq!(
+        terms(VAULT, REWARDS, Some("lido-cm-v2"), compounding).0,
+        none
+    );
+    assert_eq!(
+        terms(VAULT, REWARDS, Some("lido-cm-v2"), |_| ()).0,
+        ["profile-credentials"]
+    );
 }
 
 // Money.
@@ -1499,6 +1616,7 @@ fn after_a_ceremony_everything_must_be_there() {
     let expect = |hash: &str| Expectations {
         definition_hash: DefinitionHash::parse(hash),
         charon_version: Some("v1.10.3".parse().unwrap()),
+        profile: None,
     };
     let options = Options::new(Scope::WholeDataDirectory);
     let mut material = source.material(0);

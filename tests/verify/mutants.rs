@@ -141,12 +141,12 @@ impl Tree {
 }
 
 /// One changed file.
-struct Mutant {
+pub(crate) struct Mutant {
     /// What was done: the stable part first, for the counts.
-    operation: &'static str,
+    pub(crate) operation: &'static str,
     /// Where: keys without positions; empty for a change of bytes.
-    field: String,
-    bytes: Vec<u8>,
+    pub(crate) field: String,
+    pub(crate) bytes: Vec<u8>,
 }
 
 /// Every other value worth trying at one place.
@@ -298,7 +298,7 @@ fn other_texts(text: &str) -> Vec<(&'static str, String)> {
 }
 
 /// All changes of fields of one JSON file.
-fn field_mutants(bytes: &[u8]) -> Vec<Mutant> {
+pub(crate) fn field_mutants(bytes: &[u8]) -> Vec<Mutant> {
     let tree = Tree::of(&serde_json::from_slice(bytes).unwrap());
     let places = tree.places();
     let mut by_name: BTreeMap<String, Vec<&Tree>> = BTreeMap::new();
@@ -335,7 +335,7 @@ fn field_mutants(bytes: &[u8]) -> Vec<Mutant> {
 }
 
 /// Changes of single bytes and lengths, about `count` of them, spread over the file.
-fn byte_mutants(bytes: &[u8], count: usize) -> Vec<Mutant> {
+pub(crate) fn byte_mutants(bytes: &[u8], count: usize) -> Vec<Mutant> {
     let step = (bytes.len() / count).max(1);
     let mutant = |operation, bytes| Mutant {
         operation,
@@ -567,7 +567,7 @@ fn same<T: PartialEq>(old: &[u8], new: &[u8], read: impl Fn(&[u8]) -> Option<T>)
 }
 
 /// A definition with everything in one spelling that the format does not care for.
-fn plain(mut definition: Definition) -> Definition {
+pub(crate) fn plain(mut definition: Definition) -> Definition {
     use charon_files::cluster::ValidatorAddresses;
     let pairs = match &mut definition.validators {
         ValidatorAddresses::Shared(pair) => std::slice::from_mut(pair),
@@ -689,7 +689,7 @@ fn outsider() -> ShareSecret {
 
 /// What an outsider makes of a changed lock: all hashes are right again, the signatures are not, or they are his own.
 /// Nothing if it cannot be read or hashed, or if nothing changed.
-fn rehashed_locks(original: &[u8], mutant: &Mutant) -> Vec<Mutant> {
+pub(crate) fn rehashed_locks(original: &[u8], mutant: &Mutant) -> Vec<Mutant> {
     let rehash = || {
         let mut lock = ClusterLock::parse(&mutant.bytes).ok()?.value;
         lock.definition = lock.definition.with_hashes().ok()?;
@@ -816,7 +816,7 @@ fn mutants_of(target: Target, bytes: &[u8]) -> Vec<Mutant> {
 
 /// One in this many mutants is tried, each ceremony another part: `MUTANTS=5` tries every fifth and takes minutes,
 /// `MUTANTS=1` tries all. `MUTANTS_SEED=N` tries other ones of them.
-fn stride() -> usize {
+pub(crate) fn stride() -> usize {
     number_in("MUTANTS", 60).max(1)
 }
 

@@ -169,6 +169,17 @@ impl Definition {
         }
     }
 
+    /// The withdrawal credentials that the validator's deposits must have: type 0x01 or 0x02, eleven zero bytes and the
+    /// withdrawal address. `None` without such an address.
+    pub fn withdrawal_credentials(&self, validator: ValidatorIndex) -> Option<[u8; 32]> {
+        let address = &self.addresses_of(validator)?.withdrawal_address;
+        let address = super::hex::array_from_0x::<20>(address)?;
+        let mut credentials = [0; 32];
+        credentials[0] = if self.compounding { 0x02 } else { 0x01 };
+        credentials[12..].copy_from_slice(&address);
+        Some(credentials)
+    }
+
     /// Whether nobody signed: no operator has an address or a signature. Legal; then nothing but the ENR keys binds the
     /// operators to the definition.
     pub fn is_unsigned(&self) -> bool {

@@ -1,5 +1,7 @@
 //! The networks charon knows (charon `eth2util/network.go`), found by their exact fork version.
 
+use super::Address;
+
 /// A chain on which a cluster can be created.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Network {
@@ -11,6 +13,8 @@ pub struct Network {
     pub chain_id: u64,
     /// Genesis time in Unix seconds: the timestamp of builder registrations. Unknown to charon for ropsten.
     pub genesis_time: Option<u64>,
+    /// Address of the deposit contract, in EIP-55 spelling.
+    deposit_contract: &'static str,
 }
 
 impl Network {
@@ -18,34 +22,62 @@ impl Network {
     ///
     /// holesky was removed in v1.11 and ropsten after v0.15.0; files made on them are still to be read.
     pub const ALL: [Network; 8] = [
-        Network::new("mainnet", [0x00, 0x00, 0x00, 0x00], 1, Some(1_606_824_023)),
-        Network::new("goerli", [0x00, 0x00, 0x10, 0x20], 5, Some(1_616_508_000)),
-        Network::new("gnosis", [0x00, 0x00, 0x00, 0x64], 100, Some(1_638_993_340)),
+        Network::new(
+            "mainnet",
+            [0x00, 0x00, 0x00, 0x00],
+            1,
+            Some(1_606_824_023),
+            "0x00000000219ab540356cBB839Cbe05303d7705Fa",
+        ),
+        Network::new(
+            "goerli",
+            [0x00, 0x00, 0x10, 0x20],
+            5,
+            Some(1_616_508_000),
+            "0xff50ed3d0ec03aC01D4C79aAd74928BFF48a7b2b",
+        ),
+        Network::new(
+            "gnosis",
+            [0x00, 0x00, 0x00, 0x64],
+            100,
+            Some(1_638_993_340),
+            "0x0B98057eA310F4d31F2a452B414647007d1645d9",
+        ),
         Network::new(
             "chiado",
             [0x00, 0x00, 0x00, 0x6f],
             10_200,
             Some(1_665_396_300),
+            "0xb97036A26259B7147018913bD58a774cf91acf25",
         ),
         Network::new(
             "sepolia",
             [0x90, 0x00, 0x00, 0x69],
             11_155_111,
             Some(1_655_733_600),
+            "0x7f02C3E3c98b133055B8B348B2Ac625669Ed295D",
         ),
         Network::new(
             "holesky",
             [0x01, 0x01, 0x70, 0x00],
             17_000,
             Some(1_696_000_704),
+            "0x4242424242424242424242424242424242424242",
         ),
         Network::new(
             "hoodi",
             [0x10, 0x00, 0x09, 0x10],
             560_048,
             Some(1_742_213_400),
+            "0x00000000219ab540356cBB839Cbe05303d7705Fa",
         ),
-        Network::new("ropsten", [0x80, 0x00, 0x00, 0x69], 3, None),
+        Network::new(
+            "ropsten",
+            [0x80, 0x00, 0x00, 0x69],
+            3,
+            None,
+            "0x6f22fFbC56eFF051aECF839396DD1eD9aD6BBA9D",
+        ),
     ];
 
     const fn new(
@@ -53,13 +85,28 @@ impl Network {
         fork_version: [u8; 4],
         chain_id: u64,
         genesis_time: Option<u64>,
+        deposit_contract: &'static str,
     ) -> Self {
         Self {
             name,
             fork_version,
             chain_id,
             genesis_time,
+            deposit_contract,
         }
+    }
+
+    /// The contract to which deposits are sent, whose events announce them.
+    pub fn deposit_contract(&self) -> Option<Address> {
+        Address::parse(self.deposit_contract)
+    }
+
+    /// Whether the chain began at this time, in Unix seconds. Of holesky charon states another time than the chain has
+    /// (lidofinance/core `deployed-holesky.json`, 2026-06-23); where charon knows none, any is right.
+    pub fn began_at(&self, time: u64) -> bool {
+        const HOLESKY: u64 = 1_695_902_400;
+        self.genesis_time.is_none_or(|known| known == time)
+            || (self.name == "holesky" && time == HOLESKY)
     }
 
     /// The network with exactly this genesis fork version.
@@ -98,6 +145,71 @@ mod tests {
                 assert_ne!(network.chain_id, other.chain_id);
             }
         }
+    }
+
+    /// The same from sources that charon has nothing to do with: the configurations of consensus clients
+    /// (@lodestar/config 1.48.0 and 1.2.2; sigp/lighthouse `built_in_network_configs`).
+    #[test]
+    fn the_chains_are_those_of_the_consensus_clients() {
+        for (name, fork_version, chain_id, contract) in [
+            (
+                "mainnet",
+                "00000000",
+                1,
+                "0x00000000219ab540356cBB839Cbe05303d7705Fa",
+            ),
+            (
+                "goerli",
+                "00001020",
+                5,
+                "0xff50ed3d0ec03aC01D4C79aAd74928BFF48a7b2b",
+            ),
+            (
+                "gnosis",
+                "00000064",
+                100,
+                "0x0B98057eA310F4d31F2a452B414647007d1645d9",
+            ),
+            (
+                "chiado",
+                "0000006f",
+                10_200,
+                "0xb97036A26259B7147018913bD58a774cf91acf25",
+            ),
+            (
+                "sepolia",
+                "90000069",
+                11_155_111,
+                "0x7f02C3E3c98b133055B8B348B2Ac625669Ed295D",
+            ),
+            (
+                "holesky",
+                "01017000",
+                17_000,
+                "0x4242424242424242424242424242424242424242",
+            ),
+            (
+                "hoodi",
+                "10000910",
+                560_048,
+                "0x00000000219ab540356cBB839Cbe05303d7705Fa",
+            ),
+            (
+                "ropsten",
+                "80000069",
+                3,
+                "0x6f22fFbC56eFF051aECF839396DD1eD9aD6BBA9D",
+            ),
+        ] {
+            let network = Network::by_name(name).unwrap();
+            assert_eq!(::hex::encode(network.fork_version), fork_version);
+            assert_eq!(network.chain_id, chain_id);
+            let seen = network.deposit_contract().unwrap();
+            assert_eq!(seen.to_string(), contract, "{name}");
+        }
+        let holesky = Network::by_name("holesky").unwrap();
+        assert!(holesky.began_at(1_695_902_400) && holesky.began_at(1_696_000_704));
+        assert!(!Network::by_name("hoodi").unwrap().began_at(1_695_902_400));
     }
 
     #[test]

@@ -149,6 +149,24 @@ checks! {
     WithdrawalAddress = "withdrawal-address", Definition, V1_0, "§8.3",
         "every validator has a withdrawal address other than the zero address",
         "do not fund this cluster: its stake could never be withdrawn";
+    VaultNetwork = "vault-network", Definition, V1_0, "§8.3",
+        "no address is a vault of Lido of another network, or in the place of the other vault",
+        "";
+    ProfileNetwork = "profile-network", Definition, V1_0, "§3.8",
+        "the profile, if one is named, has addresses for the network",
+        "";
+    ProfileWithdrawalAddress = "profile-withdrawal-address", Definition, V1_0, "§8.3",
+        "every withdrawal address is that of the profile, if one is named",
+        "";
+    ProfileFeeRecipient = "profile-fee-recipient", Definition, V1_0, "§1.1",
+        "every fee recipient is that of the profile, if one is named",
+        "";
+    ProfileCredentials = "profile-credentials", Definition, V1_0, "§4.1",
+        "the withdrawal credentials are of the profile's type, if one is named",
+        "";
+    ProfileAmounts = "profile-amounts", Definition, V1_0, "§4.3",
+        "there will be a deposit data file for each deposit of the profile, if one is named",
+        "";
     DefinitionSigned = "definition-signed", Definition, V1_3, "§2.1",
         "all operators and the creator signed, or none of them did",
         ASK_CREATOR;

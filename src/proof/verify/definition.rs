@@ -12,6 +12,7 @@ use charon_files::keys::k1::EnrPublicKey;
 
 use super::ledger::Ledger;
 use super::{Check, Context};
+use crate::profile::{Term, vault_problems};
 
 /// Every algorithm that some release runs (`dkg/dkg.go`); keycast up to v0.17, pedersen from v1.8.
 const DKG_ALGORITHMS: [&str; 4] = ["default", "frost", "keycast", "pedersen"];
@@ -135,6 +136,7 @@ pub(super) fn check_terms(context: &Context<'_>, ledger: &mut Ledger) -> Vec<Opt
     check_network(context, ledger);
     check_numbers(context, ledger);
     check_validator_addresses(context, ledger);
+    check_profile(context, ledger);
     check_operator_addresses(context, ledger);
     check_enrs(context, ledger)
 }
@@ -261,6 +263,41 @@ fn check_validator_addresses(context: &Context<'_>, ledger: &mut Ledger) {
     }
 }
 
+/// What the protocol whose cluster it is asks for, as far as anybody named it.
+fn check_profile(context: &Context<'_>, ledger: &mut Ledger) {
+    const OF_PROFILE: [Check; 5] = [
+        Check::ProfileNetwork,
+        Check::ProfileWithdrawalAddress,
+        Check::ProfileFeeRecipient,
+        Check::ProfileCredentials,
+        Check::ProfileAmounts,
+    ];
+    let profile = context.expectations.profile.as_ref();
+    ledger.ran(&[Check::VaultNetwork]);
+    let mut problems = vault_problems(context.definition, profile.is_some());
+    match profile {
+        Some(profile) => {
+            ledger.ran(&OF_PROFILE);
+            problems.extend(profile.problems(context.definition));
+        }
+        None => ledger.not_applicable(&OF_PROFILE),
+    }
+    for problem in problems {
+        ledger.take(check_of(problem.check), &problem);
+    }
+}
+
+const fn check_of(term: Term) -> Check {
+    match term {
+        Term::Vault => Check::VaultNetwork,
+        Term::Network => Check::ProfileNetwork,
+        Term::WithdrawalAddress => Check::ProfileWithdrawalAddress,
+        Term::FeeRecipient => Check::ProfileFeeRecipient,
+        Term::Credentials => Check::ProfileCredentials,
+        Term::Amounts => Check::ProfileAmounts,
+    }
+}
+
 /// Whether the text is empty or the zero address.
 fn is_zero(text: &str) -> bool {
     charon_files::cluster::hex::array_from_0x::<20>(text).is_none_or(|bytes| bytes == [0; 20])
@@ -358,4 +395,23 @@ fn check_enrs(context: &Context<'_>, ledger: &mut Ledger) -> Vec<Option<EnrPubli
         }
     }
     keys
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn terms_have_the_ids_of_their_checks() {
+        for term in [
+            Term::Vault,
+            Term::Network,
+            Term::WithdrawalAddress,
+            Term::FeeRecipient,
+            Term::Credentials,
+            Term::Amounts,
+        ] {
+            assert_eq!(check_of(term).id(), term.id());
+        }
+    }
 }

@@ -17,17 +17,6 @@ use super::{Check, Context, NamedFile, Scope};
 /// Versions of the deposit tool whose format charon's releases say they write (charon `eth2util/deposit`).
 const DEPOSIT_CLI_VERSIONS: [&str; 4] = ["2.1.0", "2.3.0", "2.5.0", "2.7.0"];
 
-/// The withdrawal credentials that the definition asks for; `None` without a withdrawal address.
-fn expected_credentials(context: &Context<'_>, index: ValidatorIndex) -> Option<[u8; 32]> {
-    let definition = context.definition;
-    let address = &definition.addresses_of(index)?.withdrawal_address;
-    let address = charon_files::cluster::hex::array_from_0x::<20>(address)?;
-    let mut credentials = [0; 32];
-    credentials[0] = if definition.compounding { 0x02 } else { 0x01 };
-    credentials[12..].copy_from_slice(&address);
-    Some(credentials)
-}
-
 /// Credentials as people compare them: kind and address if they have that form, else plain hexadecimal.
 fn describe_credentials(credentials: &[u8; 32]) -> String {
     let (head, address) = credentials.split_at(12);
@@ -47,7 +36,7 @@ fn check_credentials(
     seen: &[u8; 32],
     ledger: &mut Ledger,
 ) {
-    let expected = expected_credentials(context, index);
+    let expected = context.definition.withdrawal_credentials(index);
     if expected.as_ref() != Some(seen) {
         ledger.fail(
             check,

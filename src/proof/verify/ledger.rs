@@ -6,6 +6,8 @@ use std::fmt::Display;
 use charon_files::finding::{Finding, Weight};
 
 use super::check::Check;
+use crate::profile::Problem;
+
 use super::report::{CheckLine, CheckResult};
 
 /// Most findings of one check and weight that are kept. The first few tell what is wrong; a hostile file
@@ -90,6 +92,18 @@ impl Ledger {
         advice: impl Display,
     ) {
         self.add(Weight::Note, check, &subject, &seen, &expected, &advice);
+    }
+
+    /// Takes over what was found elsewhere.
+    pub(super) fn take(&mut self, check: Check, problem: &Problem) {
+        self.add(
+            problem.weight,
+            check,
+            &problem.subject,
+            &problem.seen,
+            &problem.expected,
+            &problem.advice,
+        );
     }
 
     /// Takes over everything another record holds.

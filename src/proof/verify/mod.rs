@@ -40,15 +40,15 @@ use charon_files::cluster::{
     Address, CharonVersion, ClusterLock, ConfigHash, Definition, DefinitionHash, DefinitionVersion,
     DepositFile, LockHash, Network, NodeIndex, ParseError, Parsed, RemarkKind,
 };
-use charon_files::finding::Weight;
 use charon_files::keys::k1::EnrPublicKey;
 
 use crate::cluster::Cluster;
+use crate::profile::Profile;
 
 pub use charon_files::cluster::access::{FileKind, FileMode};
 pub use check::{Check, Subject};
 use ledger::Ledger;
-pub use report::{CheckLine, CheckResult, Counts, Node, Report, SCHEMA, Verdict};
+pub use report::{ChainReport, CheckLine, CheckResult, Counts, Node, Report, SCHEMA, Verdict};
 
 /// A file's name and content.
 #[derive(Clone)]
@@ -120,6 +120,8 @@ pub struct Expectations {
     pub definition_hash: Option<DefinitionHash>,
     /// The charon release that made the files, if known. Otherwise what any release would have written is accepted.
     pub charon_version: Option<CharonVersion>,
+    /// What the protocol asks for whose cluster it is to be.
+    pub profile: Option<Profile>,
 }
 
 /// How much is to be verified.
@@ -472,11 +474,7 @@ pub fn verify(material: &Material, expectations: &Expectations, options: &Option
         ledger.finish(|check| version.is_some_and(|version| check.applies(version, scope)));
     let verdict = findings
         .iter()
-        .map(|finding| match finding.weight {
-            Weight::Note => Verdict::Pass,
-            Weight::CouldNotTell => Verdict::CouldNotTell,
-            Weight::Fail => Verdict::Fail,
-        })
+        .map(|finding| Verdict::from(finding.weight))
         .max()
         .unwrap_or(Verdict::Pass);
     counts.checks_run = checks
@@ -511,6 +509,7 @@ pub fn verify(material: &Material, expectations: &Expectations, options: &Option
             .and_then(|(node, definition)| directory::describe_node(node, definition)),
         counts,
         checks,
+        chain: None,
         findings,
     };
     Outcome {

@@ -5,6 +5,7 @@ use serde::Serialize;
 use charon_files::finding::{Finding, Weight};
 
 use super::Scope;
+use crate::chain::Standings;
 
 /// Name and version of the JSON form. The number changes when a field is removed or changes its meaning;
 /// new fields may appear without.
@@ -20,6 +21,16 @@ pub enum Verdict {
     CouldNotTell,
     /// Something failed.
     Fail,
+}
+
+impl From<Weight> for Verdict {
+    fn from(weight: Weight) -> Self {
+        match weight {
+            Weight::Note => Verdict::Pass,
+            Weight::CouldNotTell => Verdict::CouldNotTell,
+            Weight::Fail => Verdict::Fail,
+        }
+    }
 }
 
 /// How one check ended.
@@ -95,6 +106,16 @@ pub struct Counts {
     pub checks_run: usize,
 }
 
+/// What the chain says, and what speaks against the validators there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ChainReport {
+    /// Where each stands.
+    #[serde(flatten)]
+    pub standings: Standings,
+    /// With ids that begin with `chain-`.
+    pub findings: Vec<Finding>,
+}
+
 /// What a verification says.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Report {
@@ -122,11 +143,33 @@ pub struct Report {
     pub counts: Counts,
     /// Every check with its result, in the order of the documentation.
     pub checks: Vec<CheckLine>,
+    /// What the chain knows of the validators; absent if nobody was asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub chain: Option<ChainReport>,
     /// Everything that was found, the heaviest first.
     pub findings: Vec<Finding>,
 }
 
 impl Report {
+    /// Adds what the chain says of the validators, and what speaks against them there.
+    pub fn add_chain(&mut self, standings: Standings, findings: Vec<Finding>) {
+        let of_chain = findings
+            .iter()
+            .map(|finding| Verdict::from(finding.weight))
+            .max();
+        self.verdict = self.verdict.max(of_chain.unwrap_or(Verdict::Pass));
+        self.chain = Some(ChainReport {
+            standings,
+            findings,
+        });
+    }
+
+    /// Everything that was found, by the checks and on the chain.
+    pub fn all_findings(&self) -> Vec<Finding> {
+        let of_chain = self.chain.iter().flat_map(|chain| &chain.findings);
+        self.findings.iter().chain(of_chain).cloned().collect()
+    }
+
     /// Whether a check of this name failed for at least one subject.
     pub fn failed(&self, id: &str) -> bool {
         self.findings

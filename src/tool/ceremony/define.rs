@@ -15,6 +15,7 @@ use charon_files::cluster::{
 };
 use charon_files::finding::{Finding, Weight};
 use charon_files::rehearsal::REHEARSAL_PREFIX;
+use charon_proof::profile::Profile;
 use charon_proof::verify::{self, Expectations, Material, NamedFile, Options, Scope};
 
 /// The format written: the newest that a stable charon release takes.
@@ -56,6 +57,33 @@ pub struct Terms {
     pub consensus_protocol: String,
     /// `default`, `frost` or `pedersen`.
     pub dkg_algorithm: String,
+    /// What the protocol asks for that the cluster is made for.
+    pub profile: Option<Profile>,
+}
+
+impl Terms {
+    /// What was left open as the profile has it on the network.
+    fn filled(&self) -> Self {
+        let mut terms = self.clone();
+        let Some(profile) = &self.profile else {
+            return terms;
+        };
+        if let Some(on) = Network::by_name(&self.network).and_then(|network| profile.on(network)) {
+            for (addresses, of_profile) in [
+                (&mut terms.withdrawal_addresses, on.withdrawal_address),
+                (&mut terms.fee_recipient_addresses, on.fee_recipient_address),
+            ] {
+                if addresses.is_empty() {
+                    addresses.push(of_profile.to_string());
+                }
+            }
+        }
+        if terms.deposit_amounts.is_empty() {
+            terms.deposit_amounts = profile.deposits().to_vec();
+        }
+        terms.compounding |= profile.is_compounding();
+        terms
+    }
 }
 
 /// What makes two definitions of the same terms two ceremonies.
@@ -83,6 +111,7 @@ pub struct Defined {
 /// # Errors
 /// Everything that speaks against the terms, at once.
 pub fn define(terms: &Terms, birth: &Birth) -> Result<Defined, Vec<Finding>> {
+    let terms = &terms.filled();
     let charon = pins::choose(VERSION, None, false).map_err(|error| {
         vec![Finding::fail(
             "define-pin",
@@ -122,7 +151,11 @@ pub fn define(terms: &Terms, birth: &Birth) -> Result<Defined, Vec<Finding>> {
         ..Material::default()
     };
     let options = Options::new(Scope::DefinitionOnly);
-    let outcome = verify::verify(&material, &Expectations::default(), &options);
+    let expectations = Expectations {
+        profile: terms.profile.clone(),
+        ..Expectations::default()
+    };
+    let outcome = verify::verify(&material, &expectations, &options);
     for finding in outcome.report.findings {
         match finding.weight {
             Weight::Note => notes.push(finding),
@@ -365,6 +398,7 @@ mod tests {
             target_gas_limit: DEFAULT_TARGET_GAS_LIMIT,
             consensus_protocol: String::new(),
             dkg_algorithm: "default".to_owned(),
+            profile: None,
         }
     }
 

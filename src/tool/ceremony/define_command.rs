@@ -58,7 +58,7 @@ pub(crate) fn define(context: &Context, args: DefineArgs) -> Result<(), Failure>
         .unwrap_or_else(|| context.common.dir.join("cluster-definition.json"));
     refuse_existing(&path)?;
     let given = Given::read(context, &args)?;
-    let made = define::define(&terms(args, &given)?, &birth()?);
+    let made = define::define(&terms(context, args, &given)?, &birth()?);
     let made = match made {
         Ok(made) if given.problems.is_empty() => Ok(made),
         Ok(_) => Err(given.problems),
@@ -226,7 +226,7 @@ impl Given {
     }
 }
 
-fn terms(args: DefineArgs, given: &Given) -> Result<Terms, Failure> {
+fn terms(context: &Context, args: DefineArgs, given: &Given) -> Result<Terms, Failure> {
     let enrs = given.enrs.iter().map(|enr| enr.text().to_owned()).collect();
     let amounts: Option<Vec<Gwei>> = args.deposit_amounts.iter().map(|eth| gwei(*eth)).collect();
     Ok(Terms {
@@ -247,6 +247,7 @@ fn terms(args: DefineArgs, given: &Given) -> Result<Terms, Failure> {
         target_gas_limit: args.target_gas_limit,
         consensus_protocol: args.consensus_protocol,
         dkg_algorithm: args.dkg_algorithm,
+        profile: context.profile().cloned(),
     })
 }
 

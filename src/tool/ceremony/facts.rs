@@ -18,6 +18,7 @@ use crate::ceremony::plan::{
     RelayFact, Request, StateDirProblem,
 };
 use crate::ceremony::ready_lines;
+use crate::ceremony::settings;
 use crate::cli::CeremonyArgs;
 use crate::context::Context;
 use crate::docker::endpoint::{Address, Endpoint};
@@ -32,9 +33,11 @@ use crate::failures;
 use crate::machine::datadir::{self, DataDirFacts, Layout};
 use crate::machine::files::EntryKind as FileKind;
 use crate::machine::processes::{self, Relation, Sign};
+use crate::machine::read::{self, Limit};
 use crate::machine::{selinux, users};
 use crate::promote::journal;
 use crate::report;
+use charon_files::cluster::Definition;
 use charon_files::cluster::index::NodeIndex;
 use charon_files::cluster::names::{ENR_KEY_FILE, HEARTBEAT_FILE};
 use charon_files::cluster::version::CharonVersion;
@@ -91,6 +94,9 @@ pub(crate) async fn observe(
     );
     if let Ok(found) = &mut definition {
         found.findings.extend(execution_finding(found, &request));
+        found
+            .findings
+            .extend(settings_findings(&context.common.dir, &found.definition));
     }
     request.agreed = definition
         .as_ref()
@@ -193,6 +199,26 @@ pub(crate) async fn observe(
         engine: engine.ok().map(|(engine, _)| engine),
         definition: definition.ok(),
     })
+}
+
+/// What the project's `.env` says against the definition.
+pub(crate) fn settings_findings(project: &Path, definition: &Definition) -> Vec<Finding> {
+    const DOTENV: Limit = Limit {
+        bytes: settings::MAX_DOTENV_BYTES,
+        what: "the settings of a project",
+    };
+    match read::read_file(&project.join(".env"), DOTENV) {
+        Ok(bytes) => settings::disagreements(&bytes, definition),
+        Err(error) if error.is_missing() => Vec::new(),
+        Err(error) => vec![Finding {
+            check: "project-settings",
+            weight: Weight::Note,
+            subject: ".env".to_owned(),
+            seen: error.to_string(),
+            expected: "settings that can be compared with the definition".to_owned(),
+            advice: "compare NETWORK and LIDO_EXECUTION_LAYER_REWARDS_ADDRESS yourself".to_owned(),
+        }],
+    }
 }
 
 /// What was learnt from the engine.

@@ -23,6 +23,7 @@ pub mod ready_lines;
 pub mod resume;
 #[cfg(target_os = "linux")]
 pub mod run;
+pub mod settings;
 pub mod show_pins;
 #[cfg(target_os = "linux")]
 pub mod show_plan;

@@ -395,6 +395,7 @@ impl Ceremony<'_> {
         let expectations = Expectations {
             definition_hash: Some(self.found.definition_hash),
             charon_version: self.record.charon_version.parse().ok(),
+            profile: self.context.profile().cloned(),
         };
         let work = tokio::task::spawn_blocking({
             let context = Arc::clone(self.context);

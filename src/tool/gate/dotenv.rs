@@ -135,6 +135,12 @@ pub fn files(dotenv: Option<&[u8]>, separator: &str) -> Result<Option<Vec<String
     Ok(Some(value.split(separator).map(str::to_owned).collect()))
 }
 
+/// The last value that a variable is set to, if it is set to anything and in a form that is read here.
+pub fn value(dotenv: &[u8], variable: &str) -> Option<String> {
+    let last = assignments(dotenv, variable).ok()?.pop()?;
+    Some(text(dotenv, &last.value)).filter(|value| !value.trim().is_empty())
+}
+
 /// Puts `entry` at the end of the list. `defaults` are the files that Compose reads where `.env` names none.
 ///
 /// # Errors

@@ -1,5 +1,8 @@
 //! `gate status`: what the gate covers, what it does not, and what it would say now.
 
+use std::path::Path;
+
+use crate::ceremony::settings;
 use crate::cli::ComposeArgs;
 use crate::context::Context;
 use crate::docker::Engine;
@@ -9,7 +12,11 @@ use crate::gate::site::{Site, engine};
 use crate::gate::status::{Installed, Seen, Status};
 use crate::gate::words::Flags;
 use crate::gate::{GateKind, compose, dotenv};
+use crate::machine::read;
 use crate::proof::checked;
+use charon_files::cluster::names::{CLUSTER_LOCK_FILE, DEFINITION_FILE};
+use charon_files::cluster::{ClusterLock, Definition};
+use charon_files::finding::Finding;
 
 pub(crate) async fn status(context: &Context, args: &ComposeArgs) -> Result<(), Failure> {
     let site = Site::open(context, context.layout()?, args.compose.as_deref())?;
@@ -44,9 +51,28 @@ pub(crate) async fn show(context: &Context, site: &Site, engine: &Engine) -> Res
         has_gate_file: site.gate_file.bytes().is_some(),
         unread: unread(site, installed),
         not_removable: not_removable.map(|failure| failure.message),
+        settings: settings_findings(site),
     };
     let status = Status::of(seen, words);
     context.result(&status.text(), &status)
+}
+
+/// What `.env` says against the definition of the cluster whose files are here. A lock that cannot be read is the
+/// decision's to tell.
+fn settings_findings(site: &Site) -> Vec<Finding> {
+    let dir = site.layout.data_dir();
+    let lock = read::read_in(dir, Path::new(CLUSTER_LOCK_FILE), read::CLUSTER_LOCK)
+        .ok()
+        .and_then(|bytes| ClusterLock::parse(&bytes).ok())
+        .map(|parsed| parsed.value.definition);
+    let definition = lock.or_else(|| {
+        let bytes = read::read_in(dir, Path::new(DEFINITION_FILE), read::DEFINITION).ok()?;
+        Some(Definition::parse(&bytes).ok()?.value)
+    });
+    match (definition, site.dotenv.bytes()) {
+        (Some(definition), Some(bytes)) => settings::disagreements(bytes, &definition),
+        (None, _) | (_, None) => Vec::new(),
+    }
 }
 
 /// Files that came after the gate, which Compose would have read by itself.

@@ -7,6 +7,7 @@ use crate::gate::decision::{GateDecision, Require, Words};
 use crate::gate::project::{Project, Service};
 use crate::gate::{ComposeVersion, GATE_FILE, GATE_SERVICE, GateKind};
 use crate::report::clean;
+use charon_files::finding::Finding;
 
 /// Name and version of the JSON form.
 pub const SCHEMA: &str = "charon-dkg.gate-status/1";
@@ -77,6 +78,8 @@ pub struct Seen<'a> {
     pub unread: Vec<String>,
     /// Why the entry in `.env` could not be taken out again, if so.
     pub not_removable: Option<String>,
+    /// What `.env` says against the definition of the cluster.
+    pub settings: Vec<Finding>,
 }
 
 /// How it stands with the gate.
@@ -255,6 +258,15 @@ fn around_problems(seen: &Seen<'_>, installed: bool, words: Words<'_>) -> Vec<Pr
             "put .env right by hand",
         ));
     }
+    for finding in &seen.settings {
+        problems.push(problem(
+            format!(
+                "{}: {}, expected {}",
+                finding.subject, finding.seen, finding.expected
+            ),
+            finding.advice.clone(),
+        ));
+    }
     problems
 }
 
@@ -390,6 +402,7 @@ mod tests {
             has_gate_file: true,
             unread: Vec::new(),
             not_removable: None,
+            settings: Vec::new(),
         };
         edit(&mut seen);
         let words = Words {

@@ -26,7 +26,7 @@ use charon_proof::line::{self, Broken, MAX_TEXT_BYTES};
 use charon_proof::readiness::weigh;
 use charon_proof::ready::{ReadyLine, find_ready_lines};
 use charon_proof::receipt::{Receipt, find_receipts};
-use charon_proof::verify::{Expectations, Material, Modes, NamedFile, Scope};
+use charon_proof::verify::{Material, Modes, NamedFile, Scope};
 
 pub(crate) async fn board(context: &Context, args: &BoardArgs) -> Result<(), Failure> {
     let mut given = Given::read(context, args)?;
@@ -53,6 +53,9 @@ pub(crate) async fn board(context: &Context, args: &BoardArgs) -> Result<(), Fai
         }
         None => None,
     };
+    if let Some(profile) = context.profile() {
+        given.broken.extend(profile.judge(&found.definition));
+    }
     let now = ready_lines::now();
     let readiness = weigh(&operators, &given.ready, None, now);
     let board = draw(&Drawing {
@@ -101,7 +104,7 @@ fn check(
     } else {
         Scope::DepositsAgainstLock
     };
-    let expectations = Expectations::default();
+    let expectations = context.expectations();
     let outcome = checked::verify_shown(context, &material, &expectations, scope, Modes::Private);
     let shown = lock.display().to_string();
     let Some(cluster) = outcome.cluster else {

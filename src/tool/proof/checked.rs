@@ -45,7 +45,7 @@ pub(crate) async fn definition(
         contract_answers: &answers,
         ..Options::new(Scope::DefinitionOnly)
     };
-    let outcome = verify(&material, &Expectations::default(), &options);
+    let outcome = verify(&material, &context.expectations(), &options);
     CheckedDefinition {
         findings: outcome.report.findings,
         has_contract_wallets: !questions.is_empty(),
@@ -305,7 +305,7 @@ pub(crate) fn not_proved(report: &Report, what: &str) -> Failure {
             format!("it could not be told whether {what} is right")
         }
     };
-    Failure::new(Kind::VerificationFailed, message).with_findings(report.findings.clone())
+    Failure::new(Kind::VerificationFailed, message).with_findings(report.all_findings())
 }
 
 /// Verifies the stage of an attempt, together with the key and the definition that were mounted

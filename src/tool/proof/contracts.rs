@@ -23,6 +23,7 @@ impl Contracts {
             Verb::Ready(args) => Some(&args.ceremony.execution),
             Verb::Verify(args) => Some(&args.execution),
             Verb::Receipt(args) => Some(&args.execution),
+            Verb::Deposits(args) => Some(&args.execution),
             Verb::Confirm(args) => Some(&args.execution),
             Verb::Board(args) => Some(&args.execution),
             Verb::Gate(args) => args.action.execution(),
@@ -47,6 +48,11 @@ impl Contracts {
     /// Whether there is anybody to ask.
     pub(crate) fn can_ask(&self) -> bool {
         self.rpc.get().is_some()
+    }
+
+    /// Whom to ask.
+    pub(crate) fn rpc(&self) -> Option<&ExecutionRpc> {
+        self.rpc.get()
     }
 
     /// What a contract said, if it was asked and answered.

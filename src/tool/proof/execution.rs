@@ -10,8 +10,9 @@ use serde_json::{Value, json};
 
 use crate::machine::causes::causes;
 use crate::machine::fetch::{excerpt, is_this_machine, mozilla_roots};
-use charon_files::cluster::{Address, eip1271};
+use charon_files::cluster::{Address, DepositData, Network, eip1271};
 use charon_log::url_keys::UrlKeys;
+use charon_proof::chain::{DEPOSIT_EVENT, Pubkey, parse_event};
 use charon_proof::verify::ContractQuestion;
 
 /// Longest answer that is read, in bytes. The one that counts has a hundred; a revert may carry a few thousand.
@@ -25,6 +26,14 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const CALL_TIMEOUT: Duration = Duration::from_secs(20);
 /// All calls together: at most two for each operator and one for the creator.
 const WHOLE_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// How many blocks are searched for deposits: the beacon chain knows older ones, since it takes deposits over with the block
+/// that has them (EIP-6110), and took some hours before that. About a day where a block takes twelve seconds.
+const RECENT_BLOCKS: u64 = 8192;
+/// How many of them at once; many providers answer no more.
+const BLOCKS_AT_ONCE: u64 = 1024;
+/// Longest answer about their events: each has a kilobyte, and a block has a few at most.
+const MAX_EVENTS_BYTES: usize = 16 << 20;
 
 /// JSON-RPC's code for a call that the contract itself refused (geth, Nethermind, Besu, Erigon, Reth).
 const REVERTED: i64 = 3;
@@ -61,8 +70,8 @@ pub enum ExecutionError {
     #[error("the execution client answered with status {0}")]
     Status(u16),
     /// More than any answer has.
-    #[error("the execution client's answer is longer than {MAX_ANSWER_BYTES} bytes")]
-    TooLarge,
+    #[error("the execution client's answer is longer than {0} bytes")]
+    TooLarge(usize),
     /// Not an answer of JSON-RPC.
     #[error("the execution client's answer cannot be understood: {0}")]
     Nonsense(String),
@@ -77,6 +86,9 @@ pub enum ExecutionError {
         /// The cluster's.
         expected: u64,
     },
+    /// It does not know the newest blocks.
+    #[error("the execution client is still catching up")]
+    CatchingUp,
     /// There is no code at the address.
     #[error("the execution client knows no contract at {0}; it may still be catching up")]
     NoContract(Address),
@@ -170,11 +182,7 @@ impl ExecutionRpc {
     async fn check_chain(&self, client: &Client, expected: u64) -> Result<(), ExecutionError> {
         let result = self.call(client, "eth_chainId", json!([])).await?;
         let result = result.map_err(|error| self.refused(&error))?;
-        let seen = result
-            .as_str()
-            .and_then(|text| text.strip_prefix("0x"))
-            .and_then(|digits| u64::from_str_radix(digits, 16).ok())
-            .ok_or_else(|| self.nonsense(result.to_string().as_bytes()))?;
+        let seen = number(&result).ok_or_else(|| self.nonsense(result.to_string().as_bytes()))?;
         if seen == expected {
             Ok(())
         } else {
@@ -212,12 +220,83 @@ impl ExecutionRpc {
         Ok(eip1271::is_yes(&answer))
     }
 
+    /// The deposits for these validators among the newest [`RECENT_BLOCKS`], by the events of the network's deposit contract.
+    ///
+    /// # Errors
+    /// If the client is at fault, still catching up, or does not serve events.
+    pub async fn deposits(
+        &self,
+        network: Network,
+        keys: &[Pubkey],
+    ) -> Result<Vec<DepositData>, ExecutionError> {
+        let asking = self.deposits_in_time(network, keys);
+        tokio::time::timeout(WHOLE_TIMEOUT, asking)
+            .await
+            .unwrap_or(Err(ExecutionError::TimedOut))
+    }
+
+    async fn deposits_in_time(
+        &self,
+        network: Network,
+        keys: &[Pubkey],
+    ) -> Result<Vec<DepositData>, ExecutionError> {
+        let client = client()?;
+        let contract = network
+            .deposit_contract()
+            .ok_or_else(|| ExecutionError::Refused("no deposit contract is known".to_owned()))?;
+        self.check_chain(&client, network.chain_id).await?;
+        let done = self.call(&client, "eth_syncing", json!([])).await?;
+        if done.map_err(|error| self.refused(&error))? != Value::Bool(false) {
+            return Err(ExecutionError::CatchingUp);
+        }
+        let head = self.call(&client, "eth_blockNumber", json!([])).await?;
+        let head = head.map_err(|error| self.refused(&error))?;
+        let head = number(&head).ok_or_else(|| self.nonsense(head.to_string().as_bytes()))?;
+        let mut from = head.saturating_sub(RECENT_BLOCKS - 1);
+        let mut found = Vec::new();
+        while from <= head {
+            let to = head.min(from + BLOCKS_AT_ONCE - 1);
+            let parameters = json!([{
+                "fromBlock": format!("0x{from:x}"),
+                "toBlock": format!("0x{to:x}"),
+                "address": contract.to_string(),
+                "topics": [DEPOSIT_EVENT],
+            }]);
+            let events = self
+                .call_for(&client, "eth_getLogs", parameters, MAX_EVENTS_BYTES)
+                .await?
+                .map_err(|error| self.refused(&error))?;
+            let read = events.as_array().and_then(|events| {
+                let deposit = |event: &Value| {
+                    let data = event.get("data")?.as_str()?.strip_prefix("0x")?;
+                    parse_event(&hex::decode(data).ok()?)
+                };
+                events.iter().map(deposit).collect::<Option<Vec<_>>>()
+            });
+            let read = read.ok_or_else(|| self.nonsense(events.to_string().as_bytes()))?;
+            found.extend(read.into_iter().filter(|it| keys.contains(&it.pubkey)));
+            from = to + 1;
+        }
+        Ok(found)
+    }
+
     /// One call. The inner error is the client's own.
     async fn call(
         &self,
         client: &Client,
         method: &str,
         parameters: Value,
+    ) -> Result<Result<Value, RpcError>, ExecutionError> {
+        self.call_for(client, method, parameters, MAX_ANSWER_BYTES)
+            .await
+    }
+
+    async fn call_for(
+        &self,
+        client: &Client,
+        method: &str,
+        parameters: Value,
+        most: usize,
     ) -> Result<Result<Value, RpcError>, ExecutionError> {
         let body = json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": parameters});
         let response = client
@@ -229,7 +308,7 @@ impl ExecutionRpc {
             .map_err(|error| self.unreachable(error))?;
         let status = response.status();
         let is_success = status.is_success();
-        let bytes = match self.read(response).await {
+        let bytes = match self.read(response, most).await {
             Ok(bytes) => bytes,
             Err(_) if !is_success => return Err(ExecutionError::Status(status.as_u16())),
             Err(error) => return Err(error),
@@ -252,15 +331,15 @@ impl ExecutionRpc {
         }
     }
 
-    async fn read(&self, mut response: Response) -> Result<Vec<u8>, ExecutionError> {
+    async fn read(&self, mut response: Response, most: usize) -> Result<Vec<u8>, ExecutionError> {
         let mut bytes = Vec::new();
         while let Some(chunk) = response
             .chunk()
             .await
             .map_err(|error| self.unreachable(error))?
         {
-            if bytes.len() + chunk.len() > MAX_ANSWER_BYTES {
-                return Err(ExecutionError::TooLarge);
+            if bytes.len() + chunk.len() > most {
+                return Err(ExecutionError::TooLarge(most));
             }
             bytes.extend_from_slice(&chunk);
         }
@@ -293,7 +372,13 @@ impl RpcError {
     }
 }
 
-fn client() -> Result<Client, ExecutionError> {
+/// A quantity of JSON-RPC.
+fn number(value: &Value) -> Option<u64> {
+    let digits = value.as_str()?.strip_prefix("0x")?;
+    u64::from_str_radix(digits, 16).ok()
+}
+
+pub(crate) fn client() -> Result<Client, ExecutionError> {
     Client::builder()
         .redirect(reqwest::redirect::Policy::none())
         .connect_timeout(CONNECT_TIMEOUT)

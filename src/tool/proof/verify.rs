@@ -10,10 +10,13 @@ use crate::machine::datadir::Layout;
 use crate::machine::guard;
 use crate::place;
 use crate::promote::{journal, recover};
+use crate::proof::chain::standings_text;
 use crate::proof::checked;
 use crate::report;
+use charon_files::cluster::{ClusterLock, Network};
 use charon_files::wrong_file::Expected;
-use charon_proof::verify::{Expectations, Material, Modes, Report, Scope, Verdict};
+use charon_proof::deposits::keys_of_lock;
+use charon_proof::verify::{Material, Modes, Report, Scope, Verdict};
 
 pub(crate) fn verify(context: &Context, args: &VerifyArgs) -> Result<(), Failure> {
     let (material, scope, what) = match (&args.lock, &args.definition) {
@@ -59,9 +62,10 @@ pub(crate) fn verify(context: &Context, args: &VerifyArgs) -> Result<(), Failure
             )
         }
     };
-    let expectations = Expectations::default();
-    let report =
+    let expectations = context.expectations();
+    let mut report =
         checked::verify_shown(context, &material, &expectations, scope, Modes::Private).report;
+    ask_chain(context, &material, &mut report)?;
     let passed = report.verdict == Verdict::Pass;
     match (passed, args.quiet) {
         (true, true) => return Ok(()),
@@ -71,6 +75,27 @@ pub(crate) fn verify(context: &Context, args: &VerifyArgs) -> Result<(), Failure
         (false, false) => context.result_for_programs(&report)?,
     }
     Err(checked::not_proved(&report, &what))
+}
+
+/// Adds what the chain knows of the validators of the lock, if there is one and somebody to ask.
+fn ask_chain(context: &Context, material: &Material, report: &mut Report) -> Result<(), Failure> {
+    if !context.has_beacon_node() {
+        return Ok(());
+    }
+    let lock = material
+        .cluster_lock
+        .as_ref()
+        .and_then(|file| ClusterLock::parse(&file.bytes).ok());
+    let Some(lock) = lock.map(|parsed| parsed.value) else {
+        return Ok(());
+    };
+    let keys = keys_of_lock(&lock);
+    let network = Network::by_fork_version(lock.definition.fork_version);
+    if let Some(chain) = context.ask_chain(network, &keys, false)? {
+        let (standings, findings) = chain.judge(&keys);
+        report.add_chain(standings, findings);
+    }
+    Ok(())
 }
 
 /// What charon's `create cluster` made is no data directory, but holds one for each node.
@@ -198,6 +223,9 @@ pub(crate) fn text(report: &Report, what: &str) -> String {
         }
     }
     line("checks", &report.counts.checks_run.to_string());
-    text.push_str(&report::findings_text(&report.findings));
+    if let Some(chain) = &report.chain {
+        text.push_str(&standings_text(&chain.standings));
+    }
+    text.push_str(&report::findings_text(&report.all_findings()));
     text
 }

@@ -1,0 +1,39 @@
+//! What the command line names for a proof besides files: a protocol and a beacon node. Read once, before anything else.
+
+use std::sync::OnceLock;
+
+use crate::cli::{BeaconArgs, ProfileArgs, Verb};
+use crate::proof::beacon::BeaconRpc;
+use charon_proof::profile::Profile;
+
+/// The protocol.
+#[derive(Default)]
+pub(crate) struct Protocol {
+    pub(super) args: ProfileArgs,
+    pub(super) profile: OnceLock<Profile>,
+}
+
+impl Protocol {
+    pub(crate) fn of(verb: &Verb) -> Self {
+        Self {
+            args: verb.profile().cloned().unwrap_or_default(),
+            ..Self::default()
+        }
+    }
+}
+
+/// The beacon node.
+#[derive(Default)]
+pub(crate) struct Beacon {
+    pub(super) args: BeaconArgs,
+    pub(super) rpc: OnceLock<BeaconRpc>,
+}
+
+impl Beacon {
+    pub(crate) fn of(verb: &Verb) -> Self {
+        Self {
+            args: verb.beacon().cloned().unwrap_or_default(),
+            ..Self::default()
+        }
+    }
+}

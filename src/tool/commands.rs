@@ -170,5 +170,5 @@ fn needs_linux() -> Failure {
         Kind::Refused,
         format!("this command works on Linux alone; run it {place}; nothing was changed"),
     )
-    .hint("here work: enr, backup, define, verify, receipt, confirm, board, explain and pins")
+    .hint("here work: enr, backup, define, verify, receipt, confirm, board, deposits, explain and pins")
 }

@@ -220,6 +220,8 @@ fn restore_at(
     }
     journal::remove_journal(&state)?;
     reached("journal removed");
+    // Windows keeps the name of an open directory.
+    drop((root, staged, staged_state));
     stage.remove(layout)?;
     reached("stage removed");
     Ok(Restored {

@@ -368,6 +368,7 @@ impl Folder {
                 for below in inner.names()? {
                     inner.remove_tree(&below)?;
                 }
+                drop(inner);
                 self.remove_folder(name)
             }
             Some(_) => self.remove_file(name),

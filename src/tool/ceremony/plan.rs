@@ -986,14 +986,14 @@ fn check_entries(
     let is_stranger = |entry: &Entry| !is_special(entry) && is(entry, Role::Stranger);
     if let Some(seen) = names(&|entry| is_stranger(entry) && is_bystander(entry, modes)) {
         findings.push(Finding {
+            check: "data-directory-bystanders",
             weight: Weight::Note,
-            ..fail(
-                "data-directory-bystanders",
-                subject,
-                &seen,
-                "neither key, cluster lock, deposit data nor secret, by name; they stay as they are",
-                "",
-            )
+            subject: subject.to_owned(),
+            seen,
+            expected:
+                "neither key, cluster lock, deposit data nor secret, by name; they stay as they are"
+                    .to_owned(),
+            advice: String::new(),
         });
     }
     if let Some(seen) = names(&|entry| is_stranger(entry) && !is_bystander(entry, modes)) {

@@ -414,6 +414,7 @@ mod tests {
         let project = Project::new();
         symlink("elsewhere.json", project.data("cluster-lock.json")).unwrap();
         fs::create_dir(project.data("validator_keys")).unwrap();
+        put(&project.data("validator_keys/notes"), b"odd", 0o600);
         let archive = archived(archive(&project.layout, now(), ArchiveScope::Outputs));
         let link = fs::read_link(archive.dir.join("cluster-lock.json")).unwrap();
         assert_eq!(link, Path::new("elsewhere.json"));

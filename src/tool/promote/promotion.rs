@@ -697,6 +697,11 @@ mod tests {
         let project = Project::new();
         let attempt = project.attempt(&FILES);
         fs::create_dir(project.data("validator_keys")).unwrap();
+        put(
+            &project.data("validator_keys/keystore-0.json"),
+            b"old",
+            0o600,
+        );
         put(&project.data("cluster-lock.json"), b"old", 0o600);
         let before = tree(project.layout.data_dir());
         let error = promote_all(&project, &attempt).unwrap_err();

@@ -693,6 +693,24 @@ fn up_asks_first_and_hands_on_what_follows() {
         );
         project.ours(&["up"]).good();
         assert!(project.runs("vc"), "{:?}", project.states());
+        let asked = ["up", "--format", "json", "--progress", "json"];
+        let said = project.ours(&asked).good();
+        check_schema("up", &serde_json::from_str(&said.out).unwrap());
+        let events: Vec<Value> = said
+            .err
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect();
+        assert!(
+            events.iter().all(|it| it["text"].is_string()),
+            "{}",
+            said.err
+        );
+        assert!(
+            events.iter().any(|it| it["event"] == "compose"),
+            "{}",
+            said.err
+        );
         project.ours(&["up", "--", "no-such-service"]).bad(
             1,
             &["no such service"].map(|words| {

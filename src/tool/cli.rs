@@ -110,42 +110,81 @@ pub enum ProgressStyle {
 #[derive(Debug, Subcommand)]
 pub enum Verb {
     /// Create the ENR key if there is none, and print the ENR to give to the coordinator
+    #[command(after_help = "Examples:\n  docker charon-dkg enr\n  docker charon-dkg enr show")]
     Enr(EnrArgs),
     /// Keep the ENR key and all else of this node in one encrypted file, read back and restored once
+    #[command(
+        after_help = "Examples:\n  docker charon-dkg backup /mnt/usb/\n  docker charon-dkg backup restore charon-backup.tar.age"
+    )]
     Backup(BackupCommand),
     /// Make the cluster definition that every operator runs; for the coordinator
+    #[command(
+        after_help = "Example:\n  docker charon-dkg define --operators 4 --network hoodi --num-validators 2 \\\n    --withdrawal-addresses 0x52908400098527886E0F7030069857D2E4169EE7 \\\n    --fee-recipient-addresses 0xfB6916095ca1df60bB79Ce92cE3Ea74c37c5d359 chat.txt"
+    )]
     Define(DefineArgs),
-    /// Show everything that `run` would do and all that speaks against it; touches nothing
+    /// Show everything that `run` would do and every problem that would stop it; touches nothing
+    #[command(
+        after_help = "Example:\n  docker charon-dkg plan --definition cluster-definition.json"
+    )]
     Plan(CeremonyArgs),
     /// Print this node's ready line after the whole preflight, or show from all lines who is ready and who differs
+    #[command(
+        after_help = "Examples:\n  docker charon-dkg ready --definition cluster-definition.json\n  docker charon-dkg ready chat.txt"
+    )]
     Ready(ReadyArgs),
     /// Run the ceremony: guards, preflight, pin, container, proof, promotion
+    #[command(
+        after_help = "Example:\n  docker charon-dkg run --definition cluster-definition.json"
+    )]
     Run(RunArgs),
     /// Prove what is in the data directory, a bare cluster lock, a definition or a deposit file
+    #[command(
+        after_help = "Examples:\n  docker charon-dkg verify\n  docker charon-dkg verify --lock cluster-lock.json --deposit deposit-data.json"
+    )]
     Verify(VerifyArgs),
     /// Say whether it is safe to pay for a cluster's validators; for the funder, without any key
+    #[command(
+        after_help = "Example:\n  docker charon-dkg deposits --lock cluster-lock.json --deposit deposit-data.json --receipts chat.txt"
+    )]
     Deposits(DepositsArgs),
     /// Print this node's receipt: one line that tells the others, signed, what this node holds
+    #[command(after_help = "Example:\n  docker charon-dkg receipt")]
     Receipt(ReceiptArgs),
     /// Collect the receipts of all operators, and say who is missing or differs
+    #[command(
+        after_help = "Examples:\n  docker charon-dkg confirm chat.txt\n  docker charon-dkg confirm --lock cluster-lock.json chat.txt"
+    )]
     Confirm(ConfirmArgs),
     /// Show where the ceremony stands, who is missing and what to send to each; as text, JSON or a page to post
+    #[command(after_help = "Example:\n  docker charon-dkg board chat.txt")]
     Board(BoardArgs),
     /// Keep a compose project from starting before everybody has everything
+    #[command(
+        after_help = "Examples:\n  docker charon-dkg gate install\n  docker charon-dkg gate status"
+    )]
     Gate(GateArgs),
     /// Ask the gate, say why not in full, and start the project with Compose's `up -d`
+    #[command(after_help = "Example:\n  docker charon-dkg up")]
     Up(UpArgs),
     /// Say where this directory stands and the one safe next command
+    #[command(after_help = "Example:\n  docker charon-dkg status --dir my-cluster")]
     Status,
     /// Move the outputs of an old or failed ceremony aside; never the ENR key
+    #[command(after_help = "Example:\n  docker charon-dkg archive")]
     Archive(ArchiveArgs),
     /// Give a damaged data directory its owner and private modes back, after showing what would change
+    #[command(after_help = "Example:\n  docker charon-dkg repair --dry-run")]
     Repair(RepairArgs),
     /// Run a whole ceremony on this machine with throw-away keys
+    #[command(
+        after_help = "Examples:\n  docker charon-dkg rehearse\n  docker charon-dkg rehearse --scenario late-peer"
+    )]
     Rehearse(RehearseArgs),
     /// Say why charon failed and who must fix it, from anybody's log of it
+    #[command(after_help = "Example:\n  docker charon-dkg explain ann.log bob.log")]
     Explain(ExplainArgs),
     /// Show which charon release runs which cluster definition version, and why
+    #[command(after_help = "Example:\n  docker charon-dkg pins --format json")]
     Pins,
     /// Ask relays from inside a container
     #[command(hide = true)]
@@ -202,6 +241,36 @@ impl Verb {
             | Verb::Explain(_)
             | Verb::Pins
             | Verb::InternalProbe(_) => None,
+        }
+    }
+
+    /// Whether `--dir` and `--data-dir` name what the commands in its advice are about. The coordinator's advice is for
+    /// others, and a container's directories are not the machine's.
+    pub const fn has_directories_of_ours(&self) -> bool {
+        match self {
+            Verb::Define(_)
+            | Verb::Deposits(_)
+            | Verb::Explain(_)
+            | Verb::Pins
+            | Verb::Rehearse(_)
+            | Verb::InternalProbe(_) => false,
+            Verb::Gate(args) => match &args.action {
+                GateAction::Check(check) => !check.in_container,
+                GateAction::Install(_) | GateAction::Status(_) | GateAction::Remove(_) => true,
+            },
+            Verb::Enr(_)
+            | Verb::Backup(_)
+            | Verb::Plan(_)
+            | Verb::Ready(_)
+            | Verb::Run(_)
+            | Verb::Board(_)
+            | Verb::Verify(_)
+            | Verb::Receipt(_)
+            | Verb::Confirm(_)
+            | Verb::Up(_)
+            | Verb::Status
+            | Verb::Archive(_)
+            | Verb::Repair(_) => true,
         }
     }
 }
@@ -505,6 +574,37 @@ pub struct ReadyArgs {
     /// What is about to be run, as for `run`.
     #[command(flatten)]
     pub ceremony: CeremonyArgs,
+}
+
+impl CeremonyArgs {
+    /// The flags that the next `plan` or `run` needs too. charon's own, and the URL of an execution client, may hold keys
+    /// and stay where they were typed.
+    pub fn typed_again(&self) -> Vec<String> {
+        let one = |flag: &str, value: &str| [flag.to_owned(), value.to_owned()];
+        let chosen = [
+            ("--definition", &self.definition),
+            ("--network", &self.network),
+            ("--charon-version", &self.charon_version),
+            ("--image", &self.image),
+        ];
+        let chosen = chosen
+            .iter()
+            .filter_map(|(flag, value)| Some(one(flag, value.as_deref()?)));
+        let relays = self.relay.iter().map(|relay| one("--relay", relay));
+        let switches = [
+            ("--allow-prerelease", self.allow_prerelease),
+            ("--no-backup", self.no_backup),
+        ];
+        let switches = switches
+            .into_iter()
+            .filter(|(_, given)| *given)
+            .map(|(flag, _)| flag.to_owned());
+        let words = chosen.chain(relays).flatten().chain(switches);
+        let file = self.execution.execution_rpc_file.iter();
+        words
+            .chain(file.flat_map(|file| one("--execution-rpc-file", &file.display().to_string())))
+            .collect()
+    }
 }
 
 /// `verify`.

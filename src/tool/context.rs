@@ -1,6 +1,7 @@
 //! What every verb has at hand: the command line, the terminal, the engine to talk to.
 
 use std::future::Future;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde::Serialize;
@@ -14,8 +15,10 @@ use crate::docker::endpoint::{
 use crate::error::{Failure, Kind};
 use crate::machine::datadir::Layout;
 use crate::machine::terminal::{Block, Progress, ProgressMode, PromptError, Terminal};
+use crate::machine::users;
 use crate::promote::journal::Recovery;
 use crate::proof::{contracts, named};
+use crate::report::Typing;
 use crate::{failures, report};
 
 /// What every verb has at hand.
@@ -24,6 +27,8 @@ pub(crate) struct Context {
     pub(crate) terminal: Terminal,
     /// How the operator spells this program; advice repeats it.
     pub(crate) spelling: String,
+    /// How the next command is typed.
+    typing: Typing,
     /// What the protocol asks for, if one was named.
     pub(crate) profile: named::Protocol,
     /// The beacon node that was named.
@@ -38,6 +43,11 @@ pub(crate) struct Context {
 
 impl Context {
     pub(crate) fn new(cli: &Cli, spelling: String) -> Self {
+        let spelling = if users::is_root_by_sudo() {
+            format!("sudo {spelling}")
+        } else {
+            spelling
+        };
         let silent = matches!(&cli.verb, Verb::Verify(args) if args.quiet);
         let mode = if silent {
             ProgressMode::Quiet
@@ -47,6 +57,7 @@ impl Context {
         Self {
             common: cli.common.clone(),
             terminal: Terminal::of_process(mode, cli.common.yes),
+            typing: typing(cli, &spelling),
             spelling,
             profile: named::Protocol::of(&cli.verb),
             beacon: named::Beacon::of(&cli.verb),
@@ -62,7 +73,7 @@ impl Context {
     }
 
     pub(crate) fn spelled(&self, text: &str) -> String {
-        report::spelled(text, &self.spelling)
+        report::spelled(text, &self.typing)
     }
 
     /// The flags by which a child of ours finds the same engine.
@@ -247,6 +258,40 @@ fn unanswered(error: PromptError) -> Failure {
         PromptError::NoTerminal { .. } | PromptError::Read { .. } => {
             Failure::new(Kind::Refused, format!("{error}; nothing was changed"))
         }
+    }
+}
+
+/// What the next command repeats: where it is about the same directories, and about the same ceremony.
+fn typing(cli: &Cli, spelling: &str) -> Typing {
+    let flag = |name: &str, value: &Path| format!(" --{name} {}", report::quoted(value));
+    let mut directories = String::new();
+    if cli.verb.has_directories_of_ours() {
+        if cli.common.dir != Path::new(".") {
+            directories.push_str(&flag("dir", &cli.common.dir));
+        }
+        if let Some(data_dir) = &cli.common.data_dir {
+            directories.push_str(&flag("data-dir", data_dir));
+        }
+    }
+    let mut ceremony = String::new();
+    let told = if let Verb::Plan(args) = &cli.verb {
+        Some(args)
+    } else if let Verb::Run(args) = &cli.verb {
+        Some(&args.ceremony)
+    } else if let Verb::Ready(args) = &cli.verb {
+        Some(&args.ceremony)
+    } else {
+        None
+    };
+    if let Some(args) = told {
+        for word in args.typed_again() {
+            ceremony.push_str(&format!(" {}", report::quoted(word)));
+        }
+    }
+    Typing {
+        spelling: spelling.to_owned(),
+        directories,
+        ceremony,
     }
 }
 

@@ -27,9 +27,19 @@ pub(crate) fn layout(error: LayoutError) -> Failure {
 }
 
 pub(crate) fn state_dir(error: StateDirError) -> Failure {
-    Failure::new(Kind::Refused, error.to_string()).hint(
-        "let the owner of the data directory write in the project directory, or run this as root",
-    )
+    let hint = match &error {
+        StateDirError::Owner { path, expected, .. } => format!(
+            "`sudo chown -R {}:{} {}` gives it to the owner of the data directory",
+            expected.uid,
+            expected.gid,
+            quoted(path)
+        ),
+        StateDirError::File(_) => {
+            "let the owner of the data directory write in the project directory, or run this as root"
+                .to_owned()
+        }
+    };
+    Failure::new(Kind::Refused, error.to_string()).hint(hint)
 }
 
 pub(crate) fn attempt(error: AttemptError) -> Failure {

@@ -7,6 +7,7 @@ use crate::error::{Failure, Kind};
 use crate::failures;
 use crate::machine::datadir::{self, DataDirFacts, Layout};
 use crate::machine::files::{self, EntryKind};
+use crate::machine::os;
 use crate::machine::users;
 use crate::promote::archive::{self, ArchiveScope};
 use charon_files::cluster::names::{CLUSTER_LOCK_FILE, ENR_KEY_FILE};
@@ -53,10 +54,38 @@ pub(crate) fn look(layout: &Layout) -> Result<DataDirFacts, Failure> {
 
 fn unreadable(path: &str, reason: &str, facts: &DataDirFacts) -> Failure {
     let failure = Failure::new(Kind::Refused, format!("{path} cannot be read: {reason}"));
-    match owner_to_be(facts) {
-        Some(hint) => failure.hint(hint),
-        None => failure,
+    match (owner_to_be(facts), way_out(facts)) {
+        (Some(hint), Some(command)) => failure.hint(hint).hint(format!("`{command}`")),
+        (Some(hint), None) => failure.hint(hint),
+        (None, Some(command)) => failure.hint(format!("`{command}`")),
+        (None, None) => failure,
     }
+}
+
+/// The command that leads out where this user cannot look, or where the data directory is somebody else's.
+pub(crate) fn way_out(facts: &DataDirFacts) -> Option<&'static str> {
+    let (owner, me) = (facts.owner.uid, files::own_identity().uid);
+    if me == 0 {
+        None
+    } else if owner == me {
+        (!facts.unreadable.is_empty()).then_some("charon-dkg repair")
+    } else if users::is_subordinate(owner, me) {
+        // It finds out by itself whose it shall be, and says how root does it.
+        Some("charon-dkg repair")
+    } else {
+        Some("sudo charon-dkg status")
+    }
+}
+
+/// Whether the data directory is empty and somebody else's, as docker makes it where a directory to mount is missing, and
+/// this user may take it away.
+pub(crate) fn is_removable(layout: &Layout, facts: &DataDirFacts) -> bool {
+    let parent = layout.data_dir().parent();
+    let foreign = facts.exists() && facts.owner.uid != files::own_identity().uid;
+    foreign
+        && facts.entries.is_empty()
+        && facts.unreadable.is_empty()
+        && parent.is_some_and(|parent| os::check_writable(parent).is_ok())
 }
 
 /// Whom to run this as, where the data directory is somebody else's.
@@ -66,6 +95,10 @@ pub(crate) fn owner_to_be(facts: &DataDirFacts) -> Option<String> {
     match (owner, me) {
         (_, 0) => None,
         (owner, me) if owner == me => None,
+        (owner, me) if users::is_subordinate(owner, me) => Some(format!(
+            "{}; it belongs to uid {owner}, one of your subordinate user ids: a container of your rootless engine made it",
+            you()
+        )),
         (0, _) => Some(format!("{}; run this as root", you())),
         (_, _) => Some(format!(
             "{}; run this as the owner, {}, or as root",

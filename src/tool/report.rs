@@ -61,12 +61,58 @@ pub fn failure_text(failure: &Failure) -> String {
     text
 }
 
-/// The text with our commands spelled as this operator types them.
+/// How this operator types our commands.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Typing {
+    /// `docker charon-dkg`.
+    pub spelling: String,
+    /// Flags that name the directories, with a space before each; empty where none were typed.
+    pub directories: String,
+    /// What `plan` or `run` was told, with a space before each word; empty for other verbs.
+    pub ceremony: String,
+}
+
+/// The text with our commands as this operator types them.
 ///
-/// Facts and advice say "`charon-dkg VERB`", in backticks; an operator may have come by
-/// `docker charon-dkg`. Documents for programs keep the one name.
-pub fn spelled(text: &str, spelling: &str) -> String {
-    text.replace("`charon-dkg ", &format!("`{spelling} "))
+/// Facts and advice say "`charon-dkg VERB`", in backticks; an operator may have come by `docker charon-dkg`, named a
+/// directory, or given relays that the next `run` needs too. Documents for programs keep the one name.
+pub fn spelled(text: &str, typing: &Typing) -> String {
+    let mut spelled = String::new();
+    let mut rest = text;
+    while let Some((before, command)) = rest.split_once("charon-dkg ") {
+        if !before.ends_with('`') && !before.ends_with("`sudo ") {
+            spelled.push_str(&format!("{before}charon-dkg "));
+            rest = command;
+            continue;
+        }
+        let end = command.find('`').unwrap_or(command.len());
+        let (command, after) = command.split_at(end);
+        // What names directories or a node of its own needs no others.
+        let names_its_own = ["--dir ", "--data-dir "]
+            .iter()
+            .any(|flag| command.contains(flag))
+            || command.starts_with("verify ");
+        let directories = if names_its_own {
+            ""
+        } else {
+            &typing.directories
+        };
+        let ceremony = match command {
+            "plan" | "run" => &typing.ceremony,
+            _ => "",
+        };
+        let spelling = if before.ends_with("`sudo ") {
+            typing.spelling.trim_start_matches("sudo ")
+        } else {
+            &typing.spelling
+        };
+        spelled.push_str(&format!(
+            "{before}{spelling}{directories} {command}{ceremony}"
+        ));
+        rest = after;
+    }
+    spelled.push_str(rest);
+    spelled
 }
 
 #[derive(Serialize)]
@@ -148,12 +194,23 @@ mod tests {
 
     #[test]
     fn commands_are_spelled_as_the_operator_types_them() {
+        let mut typing = Typing {
+            spelling: "docker charon-dkg".to_owned(),
+            ..Typing::default()
+        };
+        assert_eq!(
+            spelled("try `charon-dkg enr`, not `charon dkg`", &typing),
+            "try `docker charon-dkg enr`, not `charon dkg`"
+        );
+        typing.directories = " --dir 'my node'".to_owned();
+        typing.ceremony = " --relay https://r".to_owned();
         assert_eq!(
             spelled(
-                "try `charon-dkg enr`, not `charon dkg`",
-                "docker charon-dkg"
+                "`charon-dkg run` goes on; `sudo charon-dkg repair`; `charon-dkg plan --definition`; `charon-dkg verify x/node0`; `charon-dkg run --data-dir /y`",
+                &typing
             ),
-            "try `docker charon-dkg enr`, not `charon dkg`"
+            "`docker charon-dkg --dir 'my node' run --relay https://r` goes on; `sudo docker charon-dkg --dir 'my node' repair`; `docker charon-dkg --dir 'my node' plan --definition`; \
+             `docker charon-dkg verify x/node0`; `docker charon-dkg run --data-dir /y`"
         );
     }
 

@@ -261,8 +261,7 @@ impl Look<'_> {
     fn with_unusable_key(&self, reason: &str) -> Standing {
         let stage = "key-unusable";
         if let Some(owner) = place::owner_to_be(self.facts) {
-            let next = format!("sudo {}", self.words.command("status"));
-            return stands(stage, format!("{reason}; {owner}"), next);
+            return stands(stage, format!("{reason}; {owner}"), self.way_out());
         }
         let (known, restore) = self.restore();
         let key = self.layout.enr_key_path();
@@ -284,6 +283,17 @@ impl Look<'_> {
                 format!("{reason}; {NO_BACKUP}, and move {key} away first"),
                 restore,
             ),
+        }
+    }
+
+    /// Where the data directory is somebody else's.
+    fn way_out(&self) -> String {
+        match place::way_out(self.facts) {
+            Some("charon-dkg repair") => self.words.command("repair"),
+            Some(_) | None => {
+                let status = self.words.command("status");
+                format!("sudo {}", status.trim_start_matches("sudo "))
+            }
         }
     }
 
@@ -328,6 +338,22 @@ impl Look<'_> {
             ));
         }
         let enr = self.words.command("enr");
+        if let Some(owner) = place::owner_to_be(self.facts) {
+            let dir = report::quoted(self.layout.data_dir());
+            return Ok(if place::is_removable(self.layout, self.facts) {
+                stands(
+                    "no-key",
+                    "the data directory is empty and somebody else's, as docker makes it where a directory to mount is missing",
+                    format!("rmdir {dir} && {enr}"),
+                )
+            } else {
+                stands(
+                    "no-key",
+                    format!("there is no ENR key here; {owner}"),
+                    self.way_out(),
+                )
+            });
+        }
         Ok(match place::project_above(self.layout) {
             Some(above) => stands(
                 "no-key",

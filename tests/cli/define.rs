@@ -69,7 +69,18 @@ fn the_file_is_what_verify_and_plan_take() {
     );
     assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o644);
     let name = path.display().to_string();
-    env.run(&["verify", "--definition", &name]).exits(0);
+    // What the funder compares is the same everywhere.
+    let verified = env.run(&["verify", "--definition", &name, "--format=json"]);
+    let verified = verified.exits(0).json();
+    assert_eq!(verified["payouts"], shown["payouts"]);
+    let whole = |address: &str| serde_json::json!([{"first_validator": 1, "last_validator": 2, "address": address}]);
+    assert_eq!(shown["payouts"]["withdrawal_addresses"], whole(WITHDRAWAL));
+    assert_eq!(shown["payouts"]["fee_recipient_addresses"], whole(FEES));
+    let text = env.run(&["verify", "--definition", &name]).exits(0).stdout;
+    assert!(
+        text.contains(&format!("withdrawal       {WITHDRAWAL}\n")),
+        "{text}"
+    );
 
     // The operator whose key is the third finds its place in it.
     let mine = TestEnv::new();

@@ -246,6 +246,17 @@ fn faults() -> Vec<Fault> {
                 });
             }
         }),
+        fault("data-directory-owner", &["modes"], |_, facts| {
+            if let DataDirFact::Found { modes, .. } = &mut facts.data_dir {
+                modes.push(FileMode {
+                    path: text(DEFINITION),
+                    uid: 0,
+                    gid: 0,
+                    mode: 0o644,
+                    kind: FileKind::Regular,
+                });
+            }
+        }),
         fault("data-directory-special-file", &["entries"], |_, facts| {
             add(facts, "validator_keys", EntryKind::Symlink);
         }),

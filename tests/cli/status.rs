@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::fs;
+use std::os::unix::fs::{PermissionsExt as _, chown};
 
 use charon_dkg::ceremony::attempt::State;
 use charon_dkg::cli::Invocation;
@@ -32,7 +33,7 @@ fn works_when_pasted(next: &str) {
         let words = shlex::split(command).unwrap();
         let ours = words.iter().position(|word| word == "charon-dkg");
         let Some(ours) = ours else {
-            assert_eq!(words[0], "mv", "{next}");
+            assert!(["mv", "rmdir"].contains(&words[0].as_str()), "{next}");
             continue;
         };
         assert!(ours == 0 || (ours == 1 && words[0] == "sudo"), "{next}");
@@ -59,6 +60,97 @@ fn a_fresh_directory_needs_a_key() {
     snapshot!("status_no_key", status(&env, "no-key"));
     fs::create_dir(env.data("")).unwrap();
     status(&env, "no-key");
+}
+
+/// The command that a failure ends with.
+fn hinted(outcome: &Outcome) -> String {
+    let hints = outcome
+        .stderr
+        .lines()
+        .filter(|line| line.starts_with("hint: "));
+    let marked = hints.flat_map(|line| line.split('`').skip(1).step_by(2));
+    let commands = marked.filter(|command| command.contains("charon-dkg "));
+    commands
+        .last()
+        .unwrap_or_else(|| panic!("{outcome}"))
+        .to_owned()
+}
+
+/// Types what `status` says, and what a refusal says then, until there is a key; `sudo` makes root of whoever types it.
+#[track_caller]
+fn leads_out(env: &TestEnv) {
+    let mut user = NOBODY;
+    for _ in 0..8 {
+        let outcome = env.run_as(user, &["status"]);
+        let typed = match outcome.code {
+            Some(0) => next(&outcome).to_owned(),
+            _ => hinted(&outcome),
+        };
+        if outcome.stdout.contains("there is an ENR key") {
+            return;
+        }
+        let mut commands: Vec<String> = typed.split(" && ").map(str::to_owned).collect();
+        while let Some(command) = (!commands.is_empty()).then(|| commands.remove(0)) {
+            let command = command.replace("[ROOT]", &env.path("").display().to_string());
+            let mut words = shlex::split(&command).unwrap();
+            if words[0] == "sudo" {
+                words.remove(0);
+                user = 0;
+            }
+            if words[0] == "rmdir" {
+                let mut rmdir = std::process::Command::new("rmdir");
+                std::os::unix::process::CommandExt::uid(&mut rmdir, user);
+                assert!(rmdir.arg(&words[1]).status().unwrap().success(), "{typed}");
+                continue;
+            }
+            assert_eq!(words[0], "charon-dkg", "{typed}");
+            let words: Vec<&str> = words[1..].iter().map(String::as_str).collect();
+            let done = env.run_as(user, &words);
+            if done.code != Some(0) {
+                assert!(commands.is_empty(), "{typed}: {done}");
+                let again = hinted(&done);
+                assert_ne!(again, command, "{done}");
+                commands.push(again);
+            }
+        }
+    }
+    panic!("no way out: {}", env.run_as(user, &["status"]));
+}
+
+#[test]
+#[ignore = "needs root"]
+fn what_status_says_leads_out_of_every_state_without_a_key() {
+    for (owner, mode) in [(0, 0o755), (0, 0o700), (NOBODY, 0o755), (NOBODY, 0)] {
+        let env = TestEnv::new();
+        chown(env.project(), Some(NOBODY), Some(NOBODY)).unwrap();
+        fs::create_dir(env.data("")).unwrap();
+        chown(env.data(""), Some(owner), Some(owner)).unwrap();
+        fs::set_permissions(env.data(""), fs::Permissions::from_mode(mode)).unwrap();
+        leads_out(&env);
+    }
+    // Without one, and with what an earlier release left beside an empty one of root's.
+    let env = TestEnv::new();
+    chown(env.project(), Some(NOBODY), Some(NOBODY)).unwrap();
+    leads_out(&env);
+    let env = TestEnv::new();
+    chown(env.project(), Some(NOBODY), Some(NOBODY)).unwrap();
+    fs::create_dir(env.data("")).unwrap();
+    fs::set_permissions(env.data(""), fs::Permissions::from_mode(0o755)).unwrap();
+    fs::create_dir(env.state("")).unwrap();
+    chown(env.state(""), Some(NOBODY), Some(NOBODY)).unwrap();
+    leads_out(&env);
+}
+
+#[test]
+#[ignore = "needs root"]
+fn an_empty_directory_of_root_is_told_of_and_nothing_is_made_beside_it() {
+    let env = TestEnv::new();
+    chown(env.project(), Some(NOBODY), Some(NOBODY)).unwrap();
+    fs::create_dir(env.data("")).unwrap();
+    fs::set_permissions(env.data(""), fs::Permissions::from_mode(0o755)).unwrap();
+    let refused = env.run_as(NOBODY, &["enr"]).exits(3);
+    assert!(refused.stderr.contains("hint: rmdir "), "{refused}");
+    assert!(!env.state("").exists());
 }
 
 #[test]

@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 use charon_dkg::cli;
 use charon_dkg::error::Kind;
 
+use crate::schema;
 use crate::support::{BINARY, CEREMONY, LOCK, Outcome, TestEnv, fixture};
 
 fn verbs() -> Vec<String> {
@@ -65,6 +66,32 @@ fn help_of_every_verb() {
         // What every verb takes is shown once, in the help of the program.
         let own = help.stdout.split("Common options:").next().unwrap();
         snapshot!(format!("help_{verb}"), own);
+    }
+}
+
+#[test]
+fn every_verb_has_an_example_that_can_be_typed() {
+    let env = TestEnv::new();
+    for verb in verbs() {
+        let help = env.run(&[&verb, "--help"]).exits(0).stdout;
+        let examples = help
+            .split("Example")
+            .nth(1)
+            .unwrap_or_else(|| panic!("{verb}"))
+            .replace("\\\n", "");
+        let mut typed = 0;
+        for line in examples
+            .lines()
+            .filter_map(|line| line.strip_prefix("  docker charon-dkg "))
+        {
+            let words = shlex::split(line).unwrap();
+            assert_eq!(words[0], verb);
+            let argv = ["charon-dkg".to_owned()].into_iter().chain(words);
+            let parsed = cli::Invocation::from_args(argv.map(Into::into).collect(), None);
+            assert!(parsed.is_ok(), "{line}: {:?}", parsed.err());
+            typed += 1;
+        }
+        assert!(typed > 0, "{verb}");
     }
 }
 
@@ -134,6 +161,90 @@ fn the_tables_of_the_docs_are_what_the_program_has() {
     assert_eq!(told.len(), scenarios.len(), "{told:?} of {scenarios:?}");
 }
 
+/// Everything behind which the program writes the name of a finding.
+const BEFORE_A_NAME: [&str; 10] = [
+    "check:",
+    "fail(",
+    "note(",
+    "problem(",
+    "about(",
+    "said(",
+    "could_not_tell(",
+    "is_ceremony {",
+    "you(",
+    "coordinator(",
+];
+
+/// The names of findings in a source file, without its tests.
+fn names_of_findings(source: &str) -> Vec<String> {
+    let source = source.split("#[cfg(test)]\nmod tests").next().unwrap();
+    let is_name = |text: &str| {
+        let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+        !text.is_empty() && text.chars().all(plain)
+    };
+    let quotes: Vec<usize> = source.match_indices('"').map(|(at, _)| at).collect();
+    let names = quotes.windows(2).filter_map(|pair| {
+        let (before, name) = (source[..pair[0]].trim_end(), &source[pair[0] + 1..pair[1]]);
+        let stands = BEFORE_A_NAME.iter().any(|it| before.ends_with(it))
+            || (before.ends_with("=>")
+                && (name.starts_with("receipt-") || name.starts_with("ready-")));
+        (stands && is_name(name)).then(|| name.to_owned())
+    });
+    names.collect()
+}
+
+fn sources(dir: &Path, found: &mut Vec<std::path::PathBuf>) {
+    for entry in std::fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() && !path.ends_with("tests") && !path.ends_with("simulator") {
+            sources(&path, found);
+        } else if path.extension().is_some_and(|it| it == "rs") {
+            found.push(path);
+        }
+    }
+}
+
+#[test]
+fn every_finding_has_its_place_in_the_docs() {
+    let mut files = Vec::new();
+    sources(
+        &Path::new(env!("CARGO_MANIFEST_DIR")).join("src"),
+        &mut files,
+    );
+    let mut names: Vec<String> = files
+        .iter()
+        .flat_map(|file| names_of_findings(&std::fs::read_to_string(file).unwrap()))
+        .collect();
+    let checks: Vec<String> = rows(&page("docs/verify-checks.md"))
+        .into_iter()
+        .flat_map(|(marked, _)| marked)
+        .collect();
+    names.retain(|name| !checks.contains(name));
+    names.sort();
+    names.dedup();
+    assert!(names.len() > 100, "{names:?}");
+    let mut told: Vec<String> = rows(&page("docs/findings.md"))
+        .into_iter()
+        .flat_map(|(marked, _)| marked)
+        .collect();
+    told.sort();
+    assert_eq!(told, names, "docs/findings.md has a row for each finding");
+
+    // Whatever another test shows is one of them.
+    for entry in
+        std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cli/snapshots"))
+            .unwrap()
+    {
+        let text = std::fs::read_to_string(entry.unwrap().path()).unwrap();
+        for weight in ["FAIL [", "COULD NOT TELL [", "note ["] {
+            for (_, rest) in text.lines().filter_map(|line| line.split_once(weight)) {
+                let name = rest.split(']').next().unwrap().to_owned();
+                assert!(names.contains(&name) || checks.contains(&name), "{name}");
+            }
+        }
+    }
+}
+
 #[test]
 fn wrong_command_lines() {
     let env = TestEnv::new();
@@ -168,6 +279,45 @@ fn a_wrong_command_line_is_a_document_for_programs_too() {
     }
 }
 
+/// Holds a document to what `docs/` says of it.
+#[track_caller]
+fn has_its_schema(name: &str, document: &serde_json::Value) {
+    let schema = page(&format!("docs/{name}.schema.json"));
+    let schema = serde_json::from_str(&schema).unwrap();
+    let problems = schema::problems(&schema, &schema, document, name);
+    assert!(problems.is_empty(), "{problems:#?}");
+}
+
+#[test]
+fn an_open_gate_is_a_document_and_every_stable_document_has_a_schema() {
+    let env = TestEnv::finished(CEREMONY, 0);
+    let asked = ["gate", "check", "--require", "verified", "--format", "json"];
+    has_its_schema("gate-check", &env.run(&asked).exits(0).json());
+    let asked = ["gate", "check", "--format", "json"];
+    has_its_schema("failure", &env.run(&asked).exits(3).json());
+
+    let scripts = page("docs/scripts.md");
+    let stable = scripts.split("These documents are stable").nth(1).unwrap();
+    let stable = stable.split("The others have").next().unwrap();
+    let mut count = 0;
+    for row in stable
+        .lines()
+        .filter(|line| line.starts_with("| `charon-dkg."))
+    {
+        let name = row
+            .trim_start_matches("| `charon-dkg.")
+            .split('/')
+            .next()
+            .unwrap();
+        assert!(row.contains(&format!("({name}.schema.json)")), "{row}");
+        assert!(
+            page(&format!("docs/{name}.schema.json")).contains(&format!("charon-dkg.{name}/1"))
+        );
+        count += 1;
+    }
+    assert!(count >= 8);
+}
+
 /// A script that asked for JSON gets one document, whatever happens.
 #[test]
 fn every_verb_answers_programs_with_one_document() {
@@ -186,6 +336,9 @@ fn every_verb_answers_programs_with_one_document() {
                 _ => "charon-dkg.failure/1".to_owned(),
             };
             assert_eq!(schema, expected, "{outcome}");
+            if schema == "charon-dkg.failure/1" {
+                has_its_schema("failure", &outcome.json());
+            }
         }
     }
 }
@@ -202,7 +355,10 @@ fn progress_for_programs_is_one_object_a_line() {
         assert_ne!(outcome.stderr, "");
         for line in outcome.stderr.lines() {
             let event: serde_json::Value = serde_json::from_str(line).unwrap();
-            assert!(event["event"].is_string(), "{line}");
+            assert!(
+                event["event"].is_string() && event["text"].is_string(),
+                "{line}"
+            );
         }
     }
 }

@@ -71,6 +71,17 @@ pub enum Fault {
     Lax,
 }
 
+/// Whether an entry belongs to another user than it should, or to another group that its mode gives anything.
+pub fn is_misowned(entry: &FileMode, uid: u32, gid: u32) -> bool {
+    entry.uid != uid || (entry.gid != gid && favours_group(entry.mode))
+}
+
+/// Whether the group may do what others may not. Only then it matters which group that is; a rootless engine leaves the
+/// one of the user who runs it, and no other.
+const fn favours_group(mode: u32) -> bool {
+    (mode >> 3) & 0o7 & !mode != 0
+}
+
 /// Every entry that is too open, with its worst fault. `owner` is the user id that everything should belong to, if that is
 /// known; another one who owns a secret reads it.
 pub fn faults(entries: &[FileMode], owner: Option<u32>) -> Vec<(&FileMode, Fault)> {

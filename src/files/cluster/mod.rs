@@ -17,6 +17,7 @@ pub mod index;
 pub mod json;
 pub mod names;
 pub mod network;
+pub mod payouts;
 mod ssz;
 pub mod version;
 
@@ -29,4 +30,5 @@ pub use hash::{ConfigHash, DefinitionHash, LockHash};
 pub use index::{NodeIndex, ShareIndex, ValidatorIndex};
 pub use json::{ParseError, Parsed, Remark, RemarkKind};
 pub use network::Network;
+pub use payouts::Payouts;
 pub use version::{CharonVersion, DefinitionVersion};

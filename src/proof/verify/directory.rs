@@ -143,12 +143,6 @@ pub(super) fn describe_node(node: NodeIndex, definition: &Definition) -> Option<
     })
 }
 
-/// Whether the group may do what others may not. Only then it matters which group that is; a rootless engine leaves the
-/// one of the user who runs it, and no other.
-const fn favours_group(mode: u32) -> bool {
-    (mode >> 3) & 0o7 & !mode != 0
-}
-
 /// Checks kinds, owners and modes of everything in the directory.
 pub(super) fn check_ownership(context: &Context<'_>, ledger: &mut Ledger) {
     let material = context.material;
@@ -174,7 +168,7 @@ pub(super) fn check_ownership(context: &Context<'_>, ledger: &mut Ledger) {
             continue;
         }
         if let Some((uid, gid)) = material.expected_owner
-            && (entry.uid != uid || (entry.gid != gid && favours_group(entry.mode)))
+            && access::is_misowned(entry, uid, gid)
         {
             ledger.fail(
                 Check::FileOwner,

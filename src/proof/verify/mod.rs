@@ -38,7 +38,7 @@ use zeroize::Zeroizing;
 use charon_files::cluster::names::FileDigest;
 use charon_files::cluster::{
     Address, CharonVersion, ClusterLock, ConfigHash, Definition, DefinitionHash, DefinitionVersion,
-    DepositFile, LockHash, Network, NodeIndex, ParseError, Parsed, RemarkKind,
+    DepositFile, LockHash, Network, NodeIndex, ParseError, Parsed, Payouts, RemarkKind,
 };
 use charon_files::keys::k1::EnrPublicKey;
 
@@ -500,6 +500,7 @@ pub fn verify(material: &Material, expectations: &Expectations, options: &Option
             .map(|definition| definition.name.clone())
             .filter(|name| !name.is_empty()),
         network: definition.map(network_name),
+        payouts: definition.map(|definition| payouts(definition, lock.as_ref())),
         config_hash: summary.config_hash.map(|hash| hash.to_string()),
         definition_hash: summary.definition_hash.map(|hash| hash.to_string()),
         lock_hash: summary.lock_hash.map(|hash| hash.to_string()),
@@ -629,6 +630,18 @@ fn check_everything(
         directory::check_ownership(context, ledger);
     }
     summary
+}
+
+/// What the definition says; where it leaves the amounts to charon's release, those of the lock's first validator, to which
+/// [`Check::LockDepositAmounts`] holds the others.
+fn payouts(definition: &Definition, lock: Option<&ClusterLock>) -> Payouts {
+    let mut payouts = Payouts::of(definition);
+    if payouts.deposit_amounts_gwei.is_empty()
+        && let Some(first) = lock.and_then(|lock| lock.validators.first())
+    {
+        payouts.deposit_amounts_gwei = first.deposits.iter().map(|it| it.amount.0).collect();
+    }
+    payouts
 }
 
 fn network_name(definition: &Definition) -> String {

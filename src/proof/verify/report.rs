@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use charon_files::cluster::Payouts;
 use charon_files::finding::{Finding, Weight};
 
 use super::Scope;
@@ -131,6 +132,8 @@ pub struct Report {
     pub cluster_name: Option<String>,
     /// charon's name of the network, or the fork version of an unknown one.
     pub network: Option<String>,
+    /// Where the money goes, and how much is deposited: as the definition says, or of the amounts as the lock has them.
+    pub payouts: Option<Payouts>,
     /// Recomputed hash of the terms, `0x` and hexadecimal.
     pub config_hash: Option<String>,
     /// Recomputed hash of terms and signatures, `0x` and hexadecimal.

@@ -13,7 +13,7 @@ use crate::error::{Failure, Kind};
 use crate::machine::os;
 use crate::proof::pasted::{self, COMMAND_LINE, SECRET_ADVICE, Wanted};
 use crate::report;
-use charon_files::cluster::{Enr, Gwei};
+use charon_files::cluster::{Enr, Gwei, Payouts};
 use charon_files::enr_texts::{self, BEGINNING, What};
 use charon_files::finding::{Finding, Weight};
 
@@ -27,6 +27,7 @@ struct Document<'a> {
     config_hash: Option<String>,
     definition_hash: Option<String>,
     charon_version: String,
+    payouts: Payouts,
     operators: Vec<Line>,
     notes: &'a [Finding],
 }
@@ -84,6 +85,7 @@ pub(crate) fn define(context: &Context, args: DefineArgs) -> Result<(), Failure>
         config_hash: made.definition.config_hash.map(|hash| hash.to_string()),
         definition_hash: made.definition.definition_hash.map(|hash| hash.to_string()),
         charon_version: made.charon.to_string(),
+        payouts: Payouts::of(&made.definition),
         operators: operators(&given.enrs, given.sources),
         notes: &made.notes,
     };
@@ -327,6 +329,9 @@ fn text(made: &Defined, document: &Document<'_>) -> String {
             definition.operators.len()
         ),
     );
+    for (name, value) in document.payouts.lines() {
+        line(name, &value);
+    }
     for operator in &document.operators {
         line(
             &format!("operator {}", operator.operator),

@@ -9,7 +9,7 @@ use crate::cli::{EnrAction, EnrArgs};
 use crate::context::Context;
 use crate::error::{Failure, Kind};
 use crate::failures;
-use crate::machine::datadir::{self, Layout};
+use crate::machine::datadir::{self, DataDirFacts, Layout};
 use crate::machine::files::Status;
 use crate::machine::guard;
 use crate::place;
@@ -49,6 +49,9 @@ pub(crate) fn enr(context: &Context, args: &EnrArgs) -> Result<(), Failure> {
             );
         }
         (None, None) => {
+            if let Some(owner) = place::owner_to_be(&facts) {
+                return Err(somebody_elses(&layout, &facts, owner));
+            }
             refuse_below_another_project(context, &layout)?;
             (create(&layout)?, true)
         }
@@ -103,6 +106,30 @@ fn refuse_below_another_project(context: &Context, layout: &Layout) -> Result<()
             report::quoted(layout.project_dir())
         ))),
         Some(_) | None => Ok(()),
+    }
+}
+
+/// Nothing is made beside a data directory in which this user cannot make the key.
+fn somebody_elses(layout: &Layout, facts: &DataDirFacts, owner: String) -> Failure {
+    let failure = Failure::new(
+        Kind::Refused,
+        format!(
+            "{} belongs to somebody else; nothing was changed",
+            layout.data_dir().display()
+        ),
+    );
+    if place::is_removable(layout, facts) {
+        return failure
+            .hint("it is empty: docker makes such a directory where one to mount is missing")
+            .hint(format!(
+                "rmdir {}, and then `charon-dkg enr`",
+                report::quoted(layout.data_dir())
+            ));
+    }
+    let failure = failure.hint(owner);
+    match place::way_out(facts) {
+        Some(command) => failure.hint(format!("`{command}`")),
+        None => failure,
     }
 }
 

@@ -463,18 +463,17 @@ fn unreachable(error: &EngineError, endpoint: &Endpoint) -> EngineFact {
 }
 
 /// What helps against an engine that does not answer.
-fn engine_advice(error: &EngineError) -> String {
-    if let EngineError::PermissionDenied { access, .. } = error {
+pub(crate) fn engine_advice(error: &EngineError) -> String {
+    if let EngineError::PermissionDenied { access, user, .. } = error {
         return match access {
-            Some(access) if access.listed_in_group => {
-                format!(
-                    "log in again: this session is older than your membership of the group {}",
-                    access.group
-                )
-            }
+            Some(access) if access.listed_in_group => format!(
+                "log out and in again, since this session is older than your membership of the group {group}; or have it in this shell alone: `newgrp {group}`",
+                group = access.group
+            ),
             Some(access) if access.mode & 0o060 == 0o060 => format!(
-                "have yourself added to the group {} (usermod -aG {} YOU) and log in again, or run this as {}",
-                access.group, access.group, access.user
+                "`sudo usermod -aG {} {}`, then log out and in again: a session that is open keeps its groups. Members of this group can do all that root can",
+                report::quoted(&access.group),
+                report::quoted(user)
             ),
             Some(access) => format!("run this as {}", access.user),
             None => "run this as the user who runs the engine".to_owned(),

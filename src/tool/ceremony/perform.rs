@@ -12,11 +12,12 @@ use crate::ceremony::attempt::{Attempt, AttemptError, Record, State};
 use crate::ceremony::definition_source::FoundDefinition;
 use crate::ceremony::facts;
 use crate::ceremony::follow::Watch;
+use crate::ceremony::plan;
 use crate::context::Context;
 use crate::docker::{Engine, EngineError, Exit};
 use crate::error::{Failure, Kind};
 use crate::failures;
-use crate::machine::datadir::Layout;
+use crate::machine::datadir::{self, Layout};
 use crate::machine::read;
 use crate::machine::signals::{Interrupt, StopSource, Urgency};
 use crate::promote::promotion;
@@ -34,6 +35,8 @@ const STOP_GRACE: Duration = Duration::from_secs(15);
 pub(crate) struct Done {
     pub(crate) attempt: u32,
     pub(crate) report: Report,
+    /// Who else could change or read something in the data directory now; then `verify` fails.
+    pub(crate) open: Vec<Finding>,
     /// What to paste into the group's chat; `None` if it could not be made, which was said.
     pub(crate) receipt: Option<Receipt>,
 }
@@ -310,6 +313,7 @@ impl Ceremony<'_> {
                     Ok(_) => Outcome::Promoted(Box::new(Done {
                         attempt: self.attempt.number(),
                         report,
+                        open: self.open(),
                         receipt: self.receipt(&proved),
                     })),
                     Err(error) => Outcome::Open(failures::journal(error)),
@@ -321,13 +325,31 @@ impl Ceremony<'_> {
         }
     }
 
+    /// The preflight looked, but others may have changed owners and modes since.
+    fn open(&self) -> Vec<Finding> {
+        match datadir::observe(self.layout) {
+            Ok(seen) => {
+                let (uid, gid) = (seen.owner.uid, seen.owner.gid);
+                plan::access_findings(self.layout.data_dir(), &seen.modes(), uid, gid)
+            }
+            Err(error) => vec![
+                Finding::fail(
+                    "data-directory-mode",
+                    self.layout.data_dir().display().to_string(),
+                    error.to_string(),
+                    "a directory that can be looked at",
+                )
+                .advise("`charon-dkg verify`"),
+            ],
+        }
+    }
+
     /// Everything is in its place by now; what fails here can be made up for.
     fn receipt(&self, proved: &Verified) -> Option<Receipt> {
         receipt::after_ceremony(self.context, self.layout, proved)
             .inspect_err(|failure| {
                 self.context.warn(&format!(
-                    "no receipt yet: {failure}; `{} receipt` makes it",
-                    self.context.spelling
+                    "no receipt yet: {failure}; `charon-dkg receipt` makes it"
                 ));
             })
             .ok()
@@ -481,9 +503,11 @@ impl Ceremony<'_> {
             Ok(meta) if meta.len() > 0 => log.display().to_string(),
             Ok(_) | Err(_) => format!("`docker logs {}`", self.record.container),
         };
-        failure.hint(format!(
-            "nothing was promoted and the data directory is as before; charon's output is in {place}"
-        ))
+        failure
+            .hint(format!(
+                "nothing was promoted and the data directory is as before; charon's output is in {place}"
+            ))
+            .hint("once that is mended and all operators are ready again: `charon-dkg run`")
     }
 }
 

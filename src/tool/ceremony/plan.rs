@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use crate::ceremony::pins;
 use crate::report::quoted;
-use charon_files::cluster::access::{self, FileMode};
+use charon_files::cluster::access::{self, FileKind, FileMode};
 use charon_files::cluster::definition::Definition;
 use charon_files::cluster::hash::DefinitionHash;
 use charon_files::cluster::index::NodeIndex;
@@ -19,6 +19,7 @@ use charon_files::cluster::names::{
     self, DEFINITION_FILE, ENR_KEY_FILE, GIT_IGNORE_FILE, Role, VALIDATOR_KEYS_DIR,
 };
 use charon_files::cluster::network::Network;
+use charon_files::cluster::payouts::Payouts;
 use charon_files::cluster::version::{CharonVersion, DefinitionVersion};
 use charon_files::finding::{Finding, Weight};
 use charon_proof::readiness::Agreement;
@@ -526,6 +527,8 @@ pub struct Plan {
     pub threshold: u64,
     /// Network of the validators.
     pub network: String,
+    /// Where the money goes, and how much is deposited.
+    pub payouts: Payouts,
     /// Definition hash, `0x` and 64 hex digits.
     pub definition_hash: String,
     /// Where the definition came from.
@@ -699,6 +702,7 @@ fn assemble(request: &Request, facts: &Facts, chosen: Chosen<'_>, notes: Vec<Fin
         network: Network::by_fork_version(found.definition.fork_version)
             .map_or("unknown", |network| network.name)
             .to_owned(),
+        payouts: Payouts::of(found.definition),
         definition_hash,
         definition_source: found.source.to_owned(),
         engine_mode: engine.mode.to_owned(),
@@ -920,7 +924,7 @@ fn check_data_dir(
                 ));
             }
             check_entries(entries, modes, &subject, findings);
-            check_modes(request, modes, findings);
+            findings.extend(check_access(request, modes, (*uid, *gid)));
             if !same_file_system {
                 findings.push(fail(
                     "other-file-system",
@@ -1057,24 +1061,48 @@ fn is_bystander(entry: &Entry, modes: &[FileMode]) -> bool {
         && !below(entry, modes).any(names::may_be_of_a_ceremony)
 }
 
-/// By the rule of `verify`, so that what a ceremony makes is not refused after it for what was there before.
-fn check_modes(request: &Request, modes: &[FileMode], findings: &mut Vec<Finding>) {
-    for (entry, fault) in access::faults(modes, None) {
-        // What is wrong with the key's own mode is told with the key.
-        if entry.path == ENR_KEY_FILE {
-            continue;
-        }
-        if let Some((seen, expected)) = fault.describe(entry) {
-            let path: PathBuf = request.data_dir.join(&entry.path).components().collect();
-            findings.push(fail(
+/// What `verify` will say of owners and modes, so that what a ceremony makes is not refused after it for what was there
+/// before.
+pub fn access_findings(data_dir: &Path, modes: &[FileMode], uid: u32, gid: u32) -> Vec<Finding> {
+    let path = |entry: &FileMode| {
+        let path: PathBuf = data_dir.join(&entry.path).components().collect();
+        path.display().to_string()
+    };
+    let open = access::faults(modes, None)
+        .into_iter()
+        .filter_map(|(entry, fault)| {
+            let (seen, expected) = fault.describe(entry)?;
+            Some(fail(
                 "data-directory-mode",
-                &path.display().to_string(),
+                &path(entry),
                 &seen,
                 expected,
                 "`charon-dkg repair`",
-            ));
-        }
-    }
+            ))
+        });
+    let misowned = modes
+        .iter()
+        .filter(|entry| entry.kind != FileKind::Other && access::is_misowned(entry, uid, gid))
+        .map(|entry| {
+            fail(
+                "data-directory-owner",
+                &path(entry),
+                &format!("owned by {}:{}", entry.uid, entry.gid),
+                &format!("owned by {uid}:{gid}, as the data directory is"),
+                "`sudo charon-dkg repair`",
+            )
+        });
+    open.chain(misowned).collect()
+}
+
+fn check_access(request: &Request, modes: &[FileMode], owner: (u32, u32)) -> Vec<Finding> {
+    // What is wrong with the key itself is told with the key.
+    let others: Vec<FileMode> = modes
+        .iter()
+        .filter(|entry| entry.path != ENR_KEY_FILE)
+        .cloned()
+        .collect();
+    access_findings(&request.data_dir, &others, owner.0, owner.1)
 }
 
 fn is_readable(facts: &Facts) -> bool {

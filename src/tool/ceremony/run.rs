@@ -492,6 +492,15 @@ pub(crate) fn show(
     if let Some(receipt) = &document.receipt {
         text.push_str(&format!("receipt:\n{receipt}\n"));
     }
+    if !done.open.is_empty() {
+        context.result_for_programs(&document)?;
+        return Err(Failure::new(
+            Kind::VerificationFailed,
+            "every file of the ceremony is proved and in its place, but others have a way to them",
+        )
+        .with_findings(done.open.clone())
+        .hint("`charon-dkg repair`, then `charon-dkg verify` and `charon-dkg receipt`"));
+    }
     context.result(&text, &document)?;
     context.say(
         "back up this directory now with `charon-dkg backup`, and paste the receipt into the group's chat",
@@ -505,9 +514,6 @@ pub(crate) fn show(
             report::quoted(layout.data_dir().join(CLUSTER_LOCK_FILE))
         ));
     }
-    context.say(&format!(
-        "start nothing before `{} confirm` has the receipts of all operators",
-        context.spelling
-    ));
+    context.say("start nothing before `charon-dkg confirm` has the receipts of all operators");
     Ok(())
 }

@@ -50,6 +50,11 @@ fn text(plan: &Plan) -> String {
             plan.threshold,
             plan.network
         ),
+    ];
+    for (name, value) in plan.payouts.lines() {
+        lines.push(format!("{name:<19} {value}"));
+    }
+    lines.extend([
         format!(
             "charon              {} as {}{}",
             plan.image_tag,
@@ -67,7 +72,7 @@ fn text(plan: &Plan) -> String {
             "command             {}",
             shown_args(&container.args).join(" ")
         ),
-    ];
+    ]);
     for mount in &container.mounts {
         lines.push(format!(
             "mount               {} -> {}{}",

@@ -213,10 +213,9 @@ fn make(
             "it was read back with a key that is gone now; whether you still have the recipients' identities only you can tell: --identity FILE tries one",
         );
     }
-    context.say(&format!(
-        "now copy it away from this machine, and keep what opens it elsewhere: `{} backup restore` brings it back",
-        context.spelling
-    ));
+    context.say(
+        "now copy it away from this machine, and keep what opens it elsewhere: `charon-dkg backup restore` brings it back",
+    );
     judge(verdict, findings)
 }
 

@@ -1,8 +1,10 @@
 //! `repair`: owner and modes of a damaged data directory, shown first, changed after a yes.
 
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use rustix::process::geteuid;
+use rustix::fs::Access;
+use rustix::process::{getegid, geteuid, getuid};
 use serde::Serialize;
 
 use crate::ceremony::facts;
@@ -94,6 +96,10 @@ impl Plan {
 
 pub(crate) fn repair(context: &Context, args: &RepairArgs) -> Result<(), Failure> {
     let layout = layout(context)?;
+    let args = &RepairArgs {
+        owner: args.owner.clone().or_else(|| owner_to_be(&layout)),
+        dry_run: args.dry_run,
+    };
     let first = look(layout.data_dir())?.ok_or_else(|| {
         Failure::new(
             Kind::Refused,
@@ -177,6 +183,13 @@ fn layout(context: &Context) -> Result<Layout, Failure> {
     context.layout()
 }
 
+/// Whom it shall belong to where a container of this user's rootless engine made it: this user. Nobody else can use it.
+fn owner_to_be(layout: &Layout) -> Option<String> {
+    let owner = std::fs::symlink_metadata(layout.data_dir()).ok()?.uid();
+    let (me, group) = (getuid().as_raw(), getegid().as_raw());
+    users::is_subordinate(owner, me).then(|| format!("{me}:{group}"))
+}
+
 fn look(path: &Path) -> Result<Option<Tree>, Failure> {
     repair_files::look(path).map_err(failures::file)
 }
@@ -195,7 +208,13 @@ fn check_directory(tree: &Tree) -> Result<(), Failure> {
         .entries
         .first()
         .is_none_or(|root| root.mode & 0o500 == 0o500);
-    if seen.is_none() && !listed && !geteuid().is_root() {
+    let hidden =
+        tree.entries.len() == 1 && rustix::fs::access(&tree.path, Access::READ_OK).is_err();
+    if seen.is_none() && (!listed || hidden) && !geteuid().is_root() {
+        return Ok(());
+    }
+    // An empty one of that name is what docker makes where a directory to mount is missing.
+    if seen.is_none() && tree.entries.len() == 1 && tree.path.ends_with(".charon") {
         return Ok(());
     }
     let what = match seen {
@@ -321,8 +340,10 @@ fn command(context: &Context, layout: &Layout, args: &RepairArgs, needs_root: bo
     let mut words = Vec::new();
     if needs_root {
         words.push("sudo".to_owned());
+        words.push(context.spelling.trim_start_matches("sudo ").to_owned());
+    } else {
+        words.push(context.spelling.clone());
     }
-    words.push(context.spelling.clone());
     words.push("repair".to_owned());
     words.push("--yes".to_owned());
     words.push("--dir".to_owned());

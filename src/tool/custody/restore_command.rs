@@ -187,10 +187,7 @@ fn show(context: &Context, layout: &Layout, args: &RestoreArgs, done: Done) -> R
             verdict: done.verdict,
         },
     )?;
-    context.say(&format!(
-        "next: `{} status`; start nothing while another copy of this node can run",
-        context.spelling
-    ));
+    context.say("next: `charon-dkg status`; start nothing while another copy of this node can run");
     Ok(())
 }
 

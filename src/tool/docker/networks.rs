@@ -19,6 +19,18 @@ impl Engine {
             .map(|_| ())
     }
 
+    /// The names of all networks that begin so.
+    ///
+    /// # Errors
+    /// When the engine refuses or does not answer.
+    pub async fn networks_beginning(&self, beginning: &str) -> Result<Vec<String>, EngineError> {
+        let networks = self
+            .call("list networks", self.docker.list_networks(None))
+            .await?;
+        let names = networks.into_iter().filter_map(|network| network.name);
+        Ok(names.filter(|name| name.starts_with(beginning)).collect())
+    }
+
     /// Removes a network; one that is gone already is no error.
     ///
     /// # Errors

@@ -1,5 +1,7 @@
 //! `gate`: a compose project that starts only once everybody has everything.
 
+use serde::Serialize;
+
 use crate::gate::decide::{Asked, decide};
 use crate::gate::words::Flags;
 use crate::gate::{install, remove, show_status};
@@ -7,9 +9,18 @@ use crate::gate::{install, remove, show_status};
 use crate::cli::{GateAction, GateCheckArgs};
 use crate::context::Context;
 use crate::error::{Failure, Kind};
-use crate::gate::decision::{Closed, GateDecision};
+use crate::gate::decision::{Closed, GateDecision, Require};
 use crate::machine::datadir::Layout;
 use crate::proof::checked;
+
+/// An open gate; a closed one is a failure.
+#[derive(Serialize)]
+struct Document {
+    schema: &'static str,
+    open: bool,
+    require: Require,
+    summary: String,
+}
 
 pub(crate) async fn gate(context: &Context, action: &GateAction) -> Result<(), Failure> {
     match action {
@@ -37,7 +48,12 @@ fn check(context: &Context, args: &GateCheckArgs) -> Result<(), Failure> {
     };
     let summary = ask(context, &layout, asked, &flags)?;
     context.say(&format!("the gate is open: {summary}"));
-    Ok(())
+    context.result_for_programs(&Document {
+        schema: "charon-dkg.gate-check/1",
+        open: true,
+        require: args.require,
+        summary,
+    })
 }
 
 /// What the gate says, and as a failure of the command if it is closed.

@@ -2,7 +2,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
-use std::io::{self, Write as _};
+use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
@@ -226,13 +226,20 @@ impl Compose {
     ///
     /// # Errors
     /// If it cannot be run.
-    pub fn run(&self, dir: &Path, args: &[OsString]) -> Result<ExitStatus, ComposeError> {
+    pub fn run(
+        &self,
+        dir: &Path,
+        args: &[OsString],
+        streams: Streams<'_>,
+    ) -> Result<ExitStatus, ComposeError> {
         let mut command = self.command(dir);
         command.args(args);
+        let ended = match streams {
+            Streams::Ours => command.status(),
+            Streams::Lines(take) => by_line(&mut command, take),
+        };
         let program = self.to_string();
-        command
-            .status()
-            .map_err(|cause| ComposeError::NotRunnable { program, cause })
+        ended.map_err(|cause| ComposeError::NotRunnable { program, cause })
     }
 
     /// Runs Compose in this directory and keeps what it prints.
@@ -249,6 +256,32 @@ impl std::fmt::Display for Compose {
         let words: Vec<_> = self.words.iter().map(crate::report::quoted).collect();
         f.write_str(&words.join(" "))
     }
+}
+
+/// Where Compose's own words go.
+#[derive(Clone, Copy)]
+pub enum Streams<'a> {
+    /// To our standard output and error.
+    Ours,
+    /// To this, line by line.
+    Lines(&'a (dyn Fn(&str) + Sync)),
+}
+
+/// Runs a program and hands on each line that it writes, to whichever of its streams.
+fn by_line(command: &mut Command, take: &(dyn Fn(&str) + Sync)) -> io::Result<ExitStatus> {
+    let (read, write) = io::pipe()?;
+    let mut child = command
+        .stdout(write.try_clone()?)
+        .stderr(write)
+        .stdin(Stdio::null())
+        .spawn()?;
+    // The pipe ends only when nobody holds its other end any more, and the command holds two.
+    command.stdout(Stdio::null()).stderr(Stdio::null());
+    for line in BufReader::new(read).split(b'\n') {
+        let line = line?;
+        take(String::from_utf8_lossy(&line).trim_end());
+    }
+    child.wait()
 }
 
 /// What docker says of itself in `docker info --format '{{json .ClientInfo.Plugins}}'`.

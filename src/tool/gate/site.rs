@@ -5,11 +5,13 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 
+use crate::ceremony::facts;
+use crate::cli::{Format, ProgressStyle};
 use crate::context::Context;
 use crate::docker::{Engine, Mode, user_for};
 use crate::error::{Failure, Kind};
 use crate::failures;
-use crate::gate::compose::{self, Compose, ComposeError, EngineChoice, ProjectFile};
+use crate::gate::compose::{self, Compose, ComposeError, EngineChoice, ProjectFile, Streams};
 use crate::gate::coverage::{Readers, RunAs, Scene, Watched, assess};
 use crate::gate::dotenv::{self, DotenvError, Edit};
 use crate::gate::project::{Project, ProjectError};
@@ -160,9 +162,23 @@ impl Site {
         &self.layout
     }
 
-    /// Runs Compose with our own streams.
-    pub(crate) fn start(&self, words: &[OsString]) -> Result<ExitStatus, Failure> {
-        self.compose.run(self.dir(), words).map_err(refused)
+    /// Runs Compose. What it says is for people and goes to standard error where a program reads standard output, and
+    /// as events where a program reads that too.
+    pub(crate) fn start(
+        &self,
+        context: &Context,
+        words: &[OsString],
+    ) -> Result<ExitStatus, Failure> {
+        let take = |line: &str| context.terminal.said(COMPOSE_EVENT, line);
+        let streams = match (context.common.progress, context.common.format) {
+            (ProgressStyle::Json, _) | (_, Format::Json) => Streams::Lines(&take),
+            (ProgressStyle::Auto | ProgressStyle::Plain | ProgressStyle::Quiet, Format::Text) => {
+                Streams::Ours
+            }
+        };
+        self.compose
+            .run(self.dir(), words, streams)
+            .map_err(refused)
     }
 
     /// Compose's command for people.
@@ -170,6 +186,9 @@ impl Site {
         format!("{} {words}", self.compose)
     }
 }
+
+/// The event of a line that Compose wrote.
+const COMPOSE_EVENT: &str = "compose";
 
 /// As whom a container reads the data directory with this engine, and who else could.
 fn run_as(mode: Mode, owner: Owner) -> Result<RunAs, Failure> {
@@ -197,7 +216,10 @@ pub(crate) async fn engine(context: &Context) -> Result<Engine, Failure> {
     let endpoint = context
         .endpoint()
         .map_err(|error| Failure::new(Kind::Refused, error.to_string()))?;
-    Engine::connect(&endpoint).await.map_err(failures::engine)
+    Engine::connect(&endpoint).await.map_err(|error| {
+        let advice = facts::engine_advice(&error);
+        failures::engine(error).hint(advice)
+    })
 }
 
 /// Compose's own refusals and files that are not as expected: nothing was changed.

@@ -1,5 +1,7 @@
 //! `up`: asks the gate, says why not in full, and then starts the project with whatever Compose there is.
 
+use serde::Serialize;
+
 use crate::cli::UpArgs;
 use crate::context::Context;
 use crate::error::{Failure, Kind};
@@ -9,6 +11,17 @@ use crate::gate::remember::remember;
 use crate::gate::site::{Site, os};
 use crate::gate::status::Installed;
 use crate::gate::words::Flags;
+
+/// A project that was started.
+#[derive(Serialize)]
+struct Document {
+    schema: &'static str,
+    started: bool,
+    /// Whether a plain `docker compose up` would ask too.
+    gate_installed: bool,
+    /// What the gate found.
+    summary: String,
+}
 
 pub(crate) fn up(context: &Context, args: &UpArgs) -> Result<(), Failure> {
     let site = Site::open(context, context.layout()?, args.compose.compose.as_deref())?;
@@ -23,15 +36,19 @@ pub(crate) fn up(context: &Context, args: &UpArgs) -> Result<(), Failure> {
     context.say(&format!("the gate is open: {summary}"));
     if installed.is_none() {
         context.warn(&format!(
-            "no gate is installed in this project: a plain `{}` asks nobody; next: {} gate install",
-            site.spelt("up"),
-            context.spelling
+            "no gate is installed in this project: a plain `{}` asks nobody; next: `charon-dkg gate install`",
+            site.spelt("up")
         ));
     }
     let words = [os(&["up", "-d"]), args.compose_args.clone()].concat();
-    let status = site.start(&words)?;
+    let status = site.start(context, &words)?;
     if status.success() {
-        return Ok(());
+        return context.result_for_programs(&Document {
+            schema: "charon-dkg.up/1",
+            started: true,
+            gate_installed: installed.is_some(),
+            summary,
+        });
     }
     Err(Failure::new(
         Kind::Unexpected,

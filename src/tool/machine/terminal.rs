@@ -207,6 +207,14 @@ impl Terminal {
         self.labelled("warning", Tone::Warn, text);
     }
 
+    /// Hands on a line that another program wrote, as an event of this name.
+    pub fn said(&self, event: &str, line: &str) {
+        match &self.shown {
+            Shown::Json => self.event(event, &json!({ "text": line })),
+            Shown::Bars(_) | Shown::Plain | Shown::Quiet => self.line(line),
+        }
+    }
+
     /// Writes prepared text to stderr, always.
     pub fn text(&self, text: &str) {
         if matches!(self.shown, Shown::Json) {
@@ -563,7 +571,9 @@ impl Progress<'_> {
                     .line(&format!("{label}: {done} of {total}{gap}{message}"));
             }
             Shown::Json if line.is_due(now, Duration::ZERO, JSON_INTERVAL) => {
+                let gap = if line.message.is_empty() { "" } else { ", " };
                 let fields = json!({
+                    "text": format!("{}: {} of {}{gap}{}", self.label, line.done, line.total, line.message),
                     "label": self.label,
                     "done": line.done,
                     "total": line.total,
@@ -802,8 +812,8 @@ mod tests {
         progress.advance(1);
         assert_eq!(
             err.text(),
-            "{\"event\":\"progress\",\"label\":\"peers\",\"done\":0,\"total\":1,\"message\":\"\"}\n\
-             {\"event\":\"progress\",\"label\":\"peers\",\"done\":1,\"total\":1,\
+            "{\"event\":\"progress\",\"text\":\"peers: 0 of 1\",\"label\":\"peers\",\"done\":0,\"total\":1,\"message\":\"\"}\n\
+             {\"event\":\"progress\",\"text\":\"peers: 1 of 1, waiting for operator 2\",\"label\":\"peers\",\"done\":1,\"total\":1,\
              \"message\":\"waiting for operator 2\"}\n"
         );
         let (quiet, _, err) = terminal(Shown::Quiet, PLAIN, "");

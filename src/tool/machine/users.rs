@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use crate::machine::files;
 use crate::machine::read::{self, Limit};
 
 /// Large sites keep tens of thousands of accounts in this file, at about 100 bytes each.
@@ -31,6 +32,35 @@ pub fn describe_user(uid: u32) -> String {
 pub fn find_user(user: &str) -> Option<(u32, u32)> {
     let text = read::read_file(Path::new("/etc/passwd"), PASSWD).ok()?;
     user_in(&String::from_utf8_lossy(&text), user)
+}
+
+/// Whether this is root by way of sudo(8): then the user's next command needs it too.
+pub fn is_root_by_sudo() -> bool {
+    let user = std::env::var("SUDO_UID").ok();
+    files::acting_as_root() && user.is_some_and(|uid| uid != "0")
+}
+
+/// Whether a user id is a subordinate one of this user: a container of this user's rootless engine has it, and nobody else.
+pub fn is_subordinate(uid: u32, user: u32) -> bool {
+    let Ok(text) = read::read_file(Path::new("/etc/subuid"), PASSWD) else {
+        return false;
+    };
+    let name = user_name(user);
+    subordinate_in(&String::from_utf8_lossy(&text), uid, name.as_deref(), user)
+}
+
+/// The format is that of subuid(5): `name or number:first:count`.
+fn subordinate_in(subuid: &str, uid: u32, name: Option<&str>, user: u32) -> bool {
+    subuid.lines().any(|line| {
+        let mut fields = line.split(':');
+        let whose = fields.next().unwrap_or_default();
+        let mut number = || fields.next().and_then(|it| it.trim().parse::<u32>().ok());
+        let (Some(first), Some(count)) = (number(), number()) else {
+            return false;
+        };
+        let mine = Some(whose) == name || whose.parse() == Ok(user);
+        mine && uid.checked_sub(first).is_some_and(|offset| offset < count)
+    })
 }
 
 /// Group id of a group's name or number; a number needs no entry in `/etc/group`.
@@ -90,6 +120,15 @@ fn name_in(passwd: &str, uid: u32) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn subordinate_ids_are_those_of_the_user() {
+        let text = "ann:100000:65536\nbroken\n1001:165536:65536\n";
+        let of = |uid, name, user| subordinate_in(text, uid, name, user);
+        assert!(of(100_000, Some("ann"), 1000) && of(165_535, Some("ann"), 1000));
+        assert!(!of(99_999, Some("ann"), 1000) && !of(165_536, Some("ann"), 1000));
+        assert!(of(165_536, None, 1001) && !of(100_000, None, 1001));
+    }
 
     #[test]
     fn root_has_a_name_and_an_unknown_user_a_number() {

@@ -150,20 +150,19 @@ fn show(
     let mut failure = Failure::new(Kind::VerificationFailed, confirmation.summary())
         .with_findings(findings)
         .hint("start nothing before everybody has everything");
-    let me = &context.spelling;
     let has = |status| {
         let mut lines = confirmation.operators().iter();
         lines.any(|line| line.status == status)
     };
     if has(Status::Missing) {
-        failure = failure.hint(format!(
-            "ask whoever is missing to run `{me} receipt` and to paste the line; then `{me} confirm` with it, or with the whole chat log"
-        ));
+        failure = failure.hint(
+            "ask whoever is missing to run `docker charon-dkg receipt` and to paste the line; then `charon-dkg confirm -`, and paste it or the whole chat",
+        );
     }
     if this.is_some() && (has(Status::Conflicting) || has(Status::OtherLock)) {
-        failure = failure.hint(format!(
-            "once it is clear which receipt holds, `{me} confirm --forget N` with that receipt leaves out what operator N said before"
-        ));
+        failure = failure.hint(
+            "once it is clear which receipt holds, `charon-dkg confirm --forget N` with that receipt leaves out what operator N said before",
+        );
     }
     Err(failure)
 }

@@ -13,7 +13,7 @@ use crate::promote::{journal, recover};
 use crate::proof::chain::standings_text;
 use crate::proof::checked;
 use crate::report;
-use charon_files::cluster::{ClusterLock, Network};
+use charon_files::cluster::{ClusterLock, Network, Payouts};
 use charon_files::wrong_file::Expected;
 use charon_proof::deposits::keys_of_lock;
 use charon_proof::verify::{Material, Modes, Report, Scope, Verdict};
@@ -207,6 +207,9 @@ pub(crate) fn text(report: &Report, what: &str) -> String {
             report.counts.validators, report.counts.threshold, report.counts.operators
         ),
     );
+    for (name, value) in report.payouts.iter().flat_map(Payouts::lines) {
+        line(name, &value);
+    }
     if report.node.is_some() {
         line("keystores", &report.counts.keystores.to_string());
     }

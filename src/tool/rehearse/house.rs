@@ -1,10 +1,13 @@
 //! What all plays of one rehearsal share, and what is taken away when it is over, however it ended.
 
+use std::fs::File;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::Duration;
 
 use crate::ceremony::plan::LABEL_ATTEMPT;
+use crate::cli::ProgressStyle;
 use crate::context::Context;
 use crate::docker::{Engine, EngineError, Mode, probe};
 use crate::error::{Failure, Kind};
@@ -14,6 +17,8 @@ use crate::rehearse::cast::Cast;
 pub(crate) const COMPOSE_PROJECT_LABEL: &str = "com.docker.compose.project";
 /// Label of a rehearsal's own containers, with the name of the stage.
 pub(crate) const LABEL_REHEARSAL: &str = "charon-dkg.rehearsal";
+/// Beginning of the names of a rehearsal's directory and of whatever the engine is given for it.
+pub(crate) const NAME: &str = "charon-dkg-rehearsal-";
 /// How often whatever is still being made when a rehearsal is stopped is looked for.
 const SWEEPS: usize = 40;
 /// Between two looks.
@@ -50,11 +55,50 @@ impl<'a> House<'a> {
             engine,
             mode,
             cast,
-            name: format!("charon-dkg-rehearsal-{}", uuid::Uuid::new_v4().simple()),
+            name: format!("{NAME}{}", uuid::Uuid::new_v4().simple()),
             base,
             pace,
             stages: Mutex::new(Vec::new()),
         }
+    }
+
+    /// The same house with the name and directory of another rehearsal, to clear up after that.
+    pub(crate) fn of<'b>(&'b self, name: String, base: &'b Path) -> House<'b> {
+        House {
+            name,
+            base,
+            stages: Mutex::new(Vec::new()),
+            ..*self
+        }
+    }
+
+    /// As [`House::clear`], with every network that has its name.
+    pub(crate) async fn clear_all(&self) {
+        self.clear().await;
+        let removed = async {
+            for network in self.engine.networks_beginning(&self.name).await? {
+                self.engine.remove_network(&network).await?;
+            }
+            Ok::<(), EngineError>(())
+        };
+        if let Err(error) = removed.await {
+            self.context
+                .warn(&format!("something of the rehearsal stays behind: {error}"));
+        }
+    }
+
+    /// What an operator's command said: kept in a file, and shown as it comes where every line is asked for.
+    pub(crate) fn heard(&self, operator: usize, line: &str) {
+        match self.context.common.progress {
+            ProgressStyle::Plain | ProgressStyle::Json => {
+                self.context.say(&format!("operator {operator}: {line}"));
+            }
+            ProgressStyle::Auto | ProgressStyle::Quiet => {}
+        }
+        // Where it cannot be kept, the document tells what came of it.
+        let path = self.base.join(format!("operator-{operator}.log"));
+        let file = File::options().append(true).create(true).open(path);
+        file.and_then(|mut file| writeln!(file, "{line}")).ok();
     }
 
     /// A name for the next stage, its network and its relay, which [`House::clear`] takes away.

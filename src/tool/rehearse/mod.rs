@@ -4,26 +4,29 @@
 mod cast;
 mod gates;
 mod house;
+mod leftovers;
 mod report;
 mod scenario;
 mod stage;
 mod story;
 
 use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
 use std::time::Duration;
 
 use cast::Cast;
 use gates::{Gates, Shown};
-use house::{House, io};
+use house::{House, NAME, io};
 use report::Document;
 use scenario::Trial;
 use stage::{Size, Stage};
 use story::Line;
 
+use crate::ceremony::facts;
 use crate::cli::RehearseArgs;
 use crate::context::Context;
 use crate::docker::endpoint::Endpoint;
-use crate::docker::{Engine, Mode};
+use crate::docker::{Engine, EngineError, Mode};
 use crate::error::{Failure, Kind};
 use crate::failures;
 use crate::machine::signals::Interrupt;
@@ -41,7 +44,7 @@ pub(crate) async fn rehearse(context: &Context, args: &RehearseArgs) -> Result<(
     };
 
     let base = tempfile::Builder::new()
-        .prefix("charon-dkg-rehearsal-")
+        .prefix(NAME)
         .tempdir()
         .map_err(io("make a temporary directory"))?;
     // Operators of other user ids must be able to pass through it.
@@ -51,6 +54,9 @@ pub(crate) async fn rehearse(context: &Context, args: &RehearseArgs) -> Result<(
     let real = std::fs::canonicalize(base.path()).map_err(io("find the temporary directory"))?;
     let pace = Duration::from_secs(args.pace);
     let house = House::new(context, &engine, mode, &cast, &real, pace);
+    let running = leftovers::Running::note(&real, &house.name)?;
+    let parent = real.parent().unwrap_or(Path::new("/tmp"));
+    leftovers::offer(&house, leftovers::find(parent)).await?;
     let outcome = tokio::select! {
         outcome = play(&house, &gates, args) => outcome,
         _ = interrupt.next() => Err(stopped()),
@@ -67,9 +73,11 @@ pub(crate) async fn rehearse(context: &Context, args: &RehearseArgs) -> Result<(
     let mut document = Document::of(&cast, lines, shown, trials);
     if args.keep || !document.passed {
         document.directory = Some(base.keep().display().to_string());
+        running.forget();
     }
-    context.result(&document.text(), &document)?;
-    document.judge(args.without_gate)
+    let judged = document.judge(args.without_gate);
+    context.result(&document.text(&judged), &document)?;
+    judged
 }
 
 fn stopped() -> Failure {
@@ -83,8 +91,13 @@ async fn prepare(
     args: &RehearseArgs,
 ) -> Result<(Engine, Mode, Cast, Result<Gates, String>), Failure> {
     let engine = Engine::connect(endpoint).await.map_err(|error| {
-        Failure::new(Kind::Refused, error.to_string())
-            .hint("a rehearsal needs a docker engine on this machine: start docker, or install one with `./install.sh --with-docker`")
+        let failure = Failure::new(Kind::Refused, error.to_string()).hint(facts::engine_advice(&error));
+        if let EngineError::NoSocket { .. } = error {
+            return failure.hint(
+                "a rehearsal needs a docker engine on this machine: `./install.sh --with-docker` installs one where there is none",
+            );
+        }
+        failure
     })?;
     let mode = engine.facts().await.map_err(failures::engine)?.mode;
     let cast = Cast::choose(context, &engine, args.engine).await?;

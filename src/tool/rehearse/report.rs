@@ -108,7 +108,8 @@ impl Document {
         Ok(())
     }
 
-    pub(crate) fn text(&self) -> String {
+    /// For people: what was shown, and the verdict in the last line.
+    pub(crate) fn text(&self, judged: &Result<(), Failure>) -> String {
         let mut text = String::new();
         if !self.operators.is_empty() {
             text.push_str(&self.table());
@@ -123,40 +124,45 @@ impl Document {
             );
         }
         if let Some(directory) = &self.directory {
-            text.push_str(&format!("kept in {directory}\n"));
+            text.push_str(&format!(
+                "kept in {directory}; what every operator was told is in operator-N.log there\n"
+            ));
         }
+        text.push_str(&match judged {
+            Ok(()) => "PASS everything was as it must be\n".to_owned(),
+            Err(failure) if failure.kind == Kind::Refused => {
+                format!("NOT ALL SHOWN {}\n", report::clean(&failure.message))
+            }
+            Err(failure) => format!("FAIL {}\n", report::clean(&failure.message)),
+        });
         text
     }
 
     fn table(&self) -> String {
         use crate::rehearse::gates::When;
 
-        let all = self.operators.len();
         let moments = match self.gate {
             Shown::Yes { .. } => vec![
-                (When::BeforeCeremony, "no files".to_owned()),
-                (
-                    When::OneMissing,
-                    format!("{} receipts", all.saturating_sub(1)),
-                ),
-                (When::AllHere, format!("{all} receipts")),
-                (When::ByteChanged, "byte changed".to_owned()),
-                (When::Restored, "restored".to_owned()),
+                (When::BeforeCeremony, "no files"),
+                (When::OneMissing, "one less"),
+                (When::AllHere, "all"),
+                (When::ByteChanged, "changed"),
+                (When::Restored, "restored"),
             ],
             Shown::No { .. } => Vec::new(),
         };
         let mut text = format!(
-            "{:<9} {:<6} {:<7} {:<7} {:<5} ",
-            "operator", "owner", "run", "verify", "time"
+            "{:<3}{:<7}{:<7}{:<7}{:<5}",
+            "op", "owner", "run", "verify", "time"
         );
         for (_, title) in &moments {
-            text.push_str(&format!("{title:<13}"));
+            text.push_str(&format!("{title:<9}"));
         }
-        text.push_str("lock_hash\n");
+        text.push_str("lock\n");
         for line in &self.operators {
             let time = format!("{}s", line.seconds);
             text.push_str(&format!(
-                "{:<9} {:<6} {:<7} {:<7} {time:<5} ",
+                "{:<3}{:<7}{:<7}{:<7}{time:<5}",
                 line.operator,
                 line.owner,
                 word(line.run),
@@ -164,13 +170,13 @@ impl Document {
             ));
             for (when, _) in &moments {
                 let seen = match line.answer(*when) {
-                    Some(answer) if answer.held => answer.seen.name().to_owned(),
-                    Some(answer) => format!("{}: WRONG", answer.seen.name()),
-                    None => "-".to_owned(),
+                    Some(answer) if answer.held => answer.seen.name(),
+                    Some(_) => "WRONG",
+                    None => "-",
                 };
-                text.push_str(&format!("{seen:<13}"));
+                text.push_str(&format!("{seen:<9}"));
             }
-            text.push_str(line.lock_hash.as_deref().unwrap_or("none"));
+            text.push_str(line.lock_hash.as_deref().map_or("none", short));
             text.push('\n');
         }
         text
@@ -200,7 +206,9 @@ impl Document {
             }
             Shown::Yes { compose, .. } => {
                 text.push_str(&format!(
-                    "the columns in the middle: what came of `docker compose up -d`, with {compose}\n"
+                    "the gates: what came of `docker compose up -d`, with {compose}\n\
+                     no files: before the ceremony; one less, all: receipts in the chat;\n\
+                     changed, restored: one byte of a keystore\n"
                 ));
                 let mut lines = self.operators.iter();
                 let reason = lines.find_map(|line| line.answer(When::OneMissing)?.reason.clone());
@@ -214,6 +222,12 @@ impl Document {
         }
         text
     }
+}
+
+/// Enough of a hash to see by eye that it is the same; the whole is in the document.
+fn short(hash: &str) -> &str {
+    let digits = hash.strip_prefix("0x").unwrap_or(hash);
+    digits.get(..6).unwrap_or(digits)
 }
 
 fn word(code: i32) -> String {

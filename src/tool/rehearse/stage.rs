@@ -352,9 +352,7 @@ impl<'a> Act<'a> {
         self.heard.push_str(&line);
         self.heard.push('\n');
         if let Some(operator) = self.operator {
-            self.house
-                .context
-                .say(&format!("operator {operator}: {line}"));
+            self.house.heard(operator, &line);
         }
         Some(line)
     }

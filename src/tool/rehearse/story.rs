@@ -75,6 +75,8 @@ pub(crate) async fn play(
     )
     .await?;
 
+    said(stage, &before, "before the ceremony");
+
     // The last operator's connection breaks as soon as the ceremony waits for the others.
     let mut cut_off = stage.run(last, &[])?;
     if cut_off.until(&["waiting", "for"]).await {
@@ -105,6 +107,7 @@ pub(crate) async fn play(
         confirm(stage, &early).await?;
         let missing = format!("operator {}", last.number);
         one_missing = ask(&projects, When::OneMissing, Leaf::Closed, &[&missing]).await?;
+        said(stage, &one_missing, "with one receipt missing");
     }
 
     house.context.say(&format!(
@@ -129,10 +132,12 @@ pub(crate) async fn play(
     {
         house.context.say("the last receipt arrives");
         confirm(stage, &receipts(&lines)).await?;
-        later.push(ask(&projects, When::AllHere, Leaf::Open, &[]).await?);
-        later.push(vec![
-            a_byte_changes(project, player, When::ByteChanged).await?,
-        ]);
+        let all_here = ask(&projects, When::AllHere, Leaf::Open, &[]).await?;
+        said(stage, &all_here, "with all receipts");
+        later.push(all_here);
+        let changed = vec![a_byte_changes(project, player, When::ByteChanged).await?];
+        said(stage, &changed, "with one byte of a keystore changed");
+        later.push(changed);
         let restored = project.try_up(When::Restored, Leaf::Open, &[]).await?;
         later.push(vec![restored]);
         project.stop().await?;
@@ -177,6 +182,27 @@ fn receipts(lines: &[Line]) -> Vec<String> {
         .iter()
         .filter_map(|line| line.receipt.clone())
         .collect()
+}
+
+/// One line on what the gates answered; a refusal that had to come is no error.
+fn said(stage: &Stage<'_>, answers: &[Answer], when: &str) {
+    let Some(first) = answers.first() else {
+        return;
+    };
+    let held = answers.iter().filter(|answer| answer.held).count();
+    let what = match first.expected {
+        Leaf::Open => "open",
+        Leaf::Closed | Leaf::Neither => "refused to start the cluster",
+    };
+    stage.house.context.say(&format!(
+        "gates {when}: {held} of {} {what}, as they must{}",
+        answers.len(),
+        if held == answers.len() {
+            ""
+        } else {
+            ": THE OTHERS DID NOT"
+        }
+    ));
 }
 
 /// All gates at the same time.

@@ -144,7 +144,7 @@ pub enum Verb {
     Verify(VerifyArgs),
     /// Say whether it is safe to pay for a cluster's validators; for the funder, without any key
     #[command(
-        after_help = "Example:\n  docker charon-dkg deposits --lock cluster-lock.json --deposit deposit-data.json --receipts chat.txt"
+        after_help = "Example:\n  docker charon-dkg deposits --lock cluster-lock.json --deposit deposit-data.json \\\n    --receipts chat.txt"
     )]
     Deposits(DepositsArgs),
     /// Print this node's receipt: one line that tells the others, signed, what this node holds

@@ -100,7 +100,6 @@ address=0x$(printf '1%.0s' {1..40})
 dkg 0 coordinator define --name wine --network hoodi --num-validators 1 --withdrawal-addresses "$address" \
   --fee-recipient-addresses "$address" ../enr
 says definition_hash
-dkg 0 coordinator verify cluster-definition.json
 
 for verb in plan run status up rehearse "gate status"; do
   # shellcheck disable=SC2086 # `gate status` are two words.

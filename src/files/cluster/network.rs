@@ -147,8 +147,8 @@ mod tests {
         }
     }
 
-    /// The same from sources that charon has nothing to do with: the configurations of consensus clients
-    /// (@lodestar/config 1.48.0 and 1.2.2; sigp/lighthouse `built_in_network_configs`).
+    /// The same from sources that charon has nothing to do with: @lodestar/config 1.48.0 for the chains that still run, and
+    /// public code of consensus clients for the others but goerli's fork version, which is written from memory.
     #[test]
     fn the_chains_are_those_of_the_consensus_clients() {
         for (name, fork_version, chain_id, contract) in [

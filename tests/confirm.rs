@@ -180,7 +180,7 @@ fn three_of_four_are_not_enough_and_the_fourth_opens() {
         expected: a release
     error: 3 of 4 operators have everything; no receipt: operator 4 (0x21Dbe8D2A81464F923db00eACa3d518FD136B862)
     hint: start nothing before everybody has everything
-    hint: ask whoever is missing to run `charon-dkg receipt` and to paste the line; then `charon-dkg confirm` with it, or with the whole chat log
+    hint: ask whoever is missing to run `docker charon-dkg receipt` and to paste the line; then `charon-dkg confirm -`, and paste it or the whole chat
     ");
 
     // The last one comes with a whole chat log; the others are still known.

@@ -288,10 +288,11 @@ fn the_machine_decides_nothing() {
 fn one_place_prints() {
     for (path, text) in code(&crates()) {
         let relative = path.strip_prefix(crates()).unwrap();
-        // The answers to docker and to Compose and the simulated charon have streams of their own; a console on Windows is
+        // The answers to docker and to Compose and the simulated charon have streams of their own; a terminal is
         // asked through them how wide it is.
         let may = [
             "tool/machine/terminal.rs",
+            "tool/machine/unix.rs",
             "tool/machine/windows.rs",
             "tool/main.rs",
             "tool/gate/answer_compose.rs",

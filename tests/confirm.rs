@@ -134,6 +134,9 @@ fn stable(text: &str) -> String {
         if is_time {
             stable.push_str("[time]");
             stable.push_str(&word[bare.trim_end_matches(',').len()..]);
+        } else if bare.starts_with('/') && bare.ends_with("/op1") {
+            stable.push_str("[dir]");
+            stable.push_str(&word[bare.len()..]);
         } else {
             stable.push_str(word);
         }
@@ -180,7 +183,7 @@ fn three_of_four_are_not_enough_and_the_fourth_opens() {
         expected: a release
     error: 3 of 4 operators have everything; no receipt: operator 4 (0x21Dbe8D2A81464F923db00eACa3d518FD136B862)
     hint: start nothing before everybody has everything
-    hint: ask whoever is missing to run `docker charon-dkg receipt` and to paste the line; then `charon-dkg confirm -`, and paste it or the whole chat
+    hint: ask whoever is missing to run `docker charon-dkg receipt` and to paste the line; then `charon-dkg --dir [dir] confirm -`, and paste it or the whole chat
     ");
 
     // The last one comes with a whole chat log; the others are still known.

@@ -171,7 +171,7 @@ fn three_of_four_are_not_enough_and_the_fourth_opens() {
     COULD NOT TELL [receipt-missing] operator 4 of 4 (0x21Dbe8D2A81464F923db00eACa3d518FD136B862)
         seen:     no receipt
         expected: a receipt
-        next:     ask them for the line that `charon-dkg receipt` prints
+        next:     ask them for the line that `docker charon-dkg receipt` prints
     note [receipt-image] operator 1 of 4 (0x992d2B3D8764FcF90c7863BE864C6F6507545fB9)
         seen:     no charon release, since the ceremony was not run with this program
         expected: a release

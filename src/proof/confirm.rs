@@ -339,7 +339,7 @@ impl<'a> Judge<'a> {
                 Status::Missing,
                 "no receipt",
                 "a receipt",
-                "ask them for the line that `charon-dkg receipt` prints",
+                "ask them for the line that `docker charon-dkg receipt` prints",
             );
         }
         line.problems.append(&mut line.notes);
@@ -377,7 +377,7 @@ impl<'a> Judge<'a> {
                     Status::ContradictsLock,
                     format!("{what}: {seen}"),
                     format!("{what}: {expected}"),
-                    "they must not start: have them run `charon-dkg verify`",
+                    "they must not start: have them run `docker charon-dkg verify`",
                 );
             }
         }

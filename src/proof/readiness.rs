@@ -302,7 +302,7 @@ impl<'a> Judge<'a> {
                     Readiness::WrongKey,
                     seen,
                     expected,
-                    "ask them for the line that their own machine prints with `charon-dkg ready`",
+                    "ask them for the line that their own machine prints with `docker charon-dkg ready`",
                 );
             }
         }
@@ -311,7 +311,7 @@ impl<'a> Judge<'a> {
                 Readiness::Missing,
                 "no ready line",
                 "a ready line",
-                "ask them for the line that `charon-dkg ready` prints",
+                "ask them for the line that `docker charon-dkg ready` prints",
             );
         }
         line.problems.append(&mut line.notes);
@@ -331,7 +331,7 @@ impl<'a> Judge<'a> {
                 Readiness::ContradictsDefinition,
                 format!("operators: {}", statement.operators),
                 format!("operators: {count}"),
-                "ask them for the line that `charon-dkg ready` prints",
+                "ask them for the line that `docker charon-dkg ready` prints",
             );
         }
         let version = &statement.charon_version;
@@ -405,14 +405,14 @@ impl<'a> Judge<'a> {
                 Readiness::ClockAhead,
                 format!("signed at {}", time_text(statement.time)),
                 format!("a time before {}", time_text(self.now)),
-                "have them set the clock of their machine, or set that of this one, and print a new line with `charon-dkg ready`",
+                "have them set the clock of their machine, or set that of this one, and print a new line with `docker charon-dkg ready`",
             );
         } else if statement.time.saturating_add(FRESH_SECONDS) < self.now {
             line.problem(
                 Readiness::TooOld,
                 format!("signed at {}", time_text(statement.time)),
                 "a line of the last 24 hours",
-                "ask them for the line that `charon-dkg ready` prints now",
+                "ask them for the line that `docker charon-dkg ready` prints now",
             );
         }
     }

@@ -651,7 +651,7 @@ fn the_document_for_programs_has_its_stable_form() {
           "subject": "operator 2 of 4",
           "seen": "no receipt",
           "expected": "a receipt",
-          "advice": "ask them for the line that `charon-dkg receipt` prints"
+          "advice": "ask them for the line that `docker charon-dkg receipt` prints"
         },
         {
           "check": "receipt-missing",
@@ -659,7 +659,7 @@ fn the_document_for_programs_has_its_stable_form() {
           "subject": "operator 3 of 4",
           "seen": "no receipt",
           "expected": "a receipt",
-          "advice": "ask them for the line that `charon-dkg receipt` prints"
+          "advice": "ask them for the line that `docker charon-dkg receipt` prints"
         },
         {
           "check": "receipt-missing",
@@ -667,7 +667,7 @@ fn the_document_for_programs_has_its_stable_form() {
           "subject": "operator 4 of 4",
           "seen": "no receipt",
           "expected": "a receipt",
-          "advice": "ask them for the line that `charon-dkg receipt` prints"
+          "advice": "ask them for the line that `docker charon-dkg receipt` prints"
         },
         {
           "check": "receipt-text",

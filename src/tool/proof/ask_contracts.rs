@@ -3,52 +3,30 @@
 use std::sync::PoisonError;
 
 use crate::context::Context;
-use crate::error::{Failure, Kind};
-use crate::machine::read::{self, Limit};
-use crate::proof::execution::{ExecutionError, ExecutionRpc, MAX_URL_BYTES};
+use crate::error::Failure;
+use crate::proof::execution::ExecutionRpc;
+use crate::proof::find_rpc::NamedNode;
 use charon_proof::verify::ContractQuestion;
-
-/// A URL, and a line end.
-const URL_FILE: Limit = Limit {
-    bytes: MAX_URL_BYTES,
-    what: "the URL of an execution client",
-};
 
 impl Context {
     /// Reads the URL of the execution client, before anything else is done.
     ///
     /// # Errors
-    /// [`Kind::Usage`] if it is none.
+    /// [`crate::error::Kind::Usage`] if it is none.
     pub(crate) fn find_execution_client(&self) -> Result<(), Failure> {
-        let usage = |error: String| Failure::new(Kind::Usage, error);
         let args = &self.contracts.args;
-        let rpc = match (&args.execution_rpc, &args.execution_rpc_file) {
-            (Some(url), _) => ExecutionRpc::parse(url),
-            (None, Some(path)) => {
-                let bytes = read::read_secret_file(path, URL_FILE)
-                    .map_err(|error| usage(error.to_string()))?;
-                std::str::from_utf8(&bytes)
-                    .map_err(|_| ExecutionError::BadUrl)
-                    .and_then(ExecutionRpc::parse)
-            }
-            (None, None) => return Ok(()),
-        };
-        let rpc = rpc.map_err(|error| {
-            usage(error.to_string())
-                .hint("give a URL such as http://127.0.0.1:8545, or a file with one in it")
+        let found = self.find_rpc(&NamedNode {
+            url: args.execution_rpc.as_deref(),
+            file: args.execution_rpc_file.as_deref(),
+            file_flag: "--execution-rpc-file",
+            name: "the execution client",
+            content: "the URL of an execution client",
+            example: "http://127.0.0.1:8545",
+            forgery: "a contract signed",
         })?;
-        if rpc.is_unprotected() {
-            self.warn(
-                "the execution client is asked over plain http: whoever sits on the way can say that a contract signed",
-            );
+        if let Some(url) = found {
+            self.contracts.rpc.get_or_init(|| ExecutionRpc::at(url));
         }
-        if args.execution_rpc.is_some() && rpc.may_hold_key() {
-            self.warn(
-                "everybody on this machine can read the URL of the execution client, which may hold a key, in the command line: \
-                 put it into a file and name that with --execution-rpc-file",
-            );
-        }
-        self.contracts.rpc.get_or_init(|| rpc);
         Ok(())
     }
 

@@ -1,19 +1,16 @@
 //! Asks a beacon node what it knows of validators, over the standard Beacon API.
 //!
-//! As with execution clients, the URL often holds a key of the provider, so no error repeats what may be one.
+//! No error repeats what may be a key in the URL.
 
 use std::collections::HashSet;
 use std::time::Duration;
 
 use reqwest::header::{ACCEPT, CONTENT_TYPE};
-use reqwest::{Client, Response, Url};
+use reqwest::{Client, Url};
 use serde_json::json;
 
-use crate::machine::causes::causes;
-use crate::machine::fetch::{excerpt, is_this_machine};
-use crate::proof::execution::{MAX_URL_BYTES, client};
+use crate::proof::rpc_url::{CallFault, RpcUrl, client};
 use charon_files::cluster::Network;
-use charon_log::url_keys::UrlKeys;
 use charon_proof::chain::{
     Chain, Pubkey, parse_genesis, parse_pending, parse_syncing, parse_validators,
 };
@@ -35,25 +32,13 @@ const QUEUE_BYTES: usize = 128 << 20;
 const WHOLE_TIMEOUT: Duration = Duration::from_secs(180);
 const CALL_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// The address of a beacon node. Never shown: it may hold a key.
-#[derive(Clone)]
-pub struct BeaconRpc(Url);
-
-impl std::fmt::Debug for BeaconRpc {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("BeaconRpc(redacted)")
-    }
-}
+/// A beacon node.
+#[derive(Debug, Clone)]
+pub struct BeaconRpc(RpcUrl);
 
 /// Why a beacon node gave no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum BeaconError {
-    /// Not a URL, or too long for one.
-    #[error("what was given as the beacon node's URL is none")]
-    BadUrl,
-    /// A URL of another kind.
-    #[error("the beacon node's URL is neither http nor https")]
-    NotHttp,
     /// No client could be made.
     #[error("cannot set up https: {0}")]
     NoClient(String),
@@ -93,30 +78,9 @@ const VALIDATORS: &str = "/eth/v1/beacon/states/head/validators";
 const PENDING: &str = "/eth/v1/beacon/states/head/pending_deposits";
 
 impl BeaconRpc {
-    /// Reads a URL, white space around it ignored.
-    ///
-    /// # Errors
-    /// If it is none, or neither http nor https.
-    pub fn parse(text: &str) -> Result<Self, BeaconError> {
-        let text = text.trim();
-        if u64::try_from(text.len()).is_ok_and(|len| len > MAX_URL_BYTES) {
-            return Err(BeaconError::BadUrl);
-        }
-        let url = Url::parse(text).map_err(|_| BeaconError::BadUrl)?;
-        match url.scheme() {
-            "http" | "https" => Ok(Self(url)),
-            _ => Err(BeaconError::NotHttp),
-        }
-    }
-
-    /// Whether somebody between here and there could change the answers.
-    pub fn is_unprotected(&self) -> bool {
-        self.0.scheme() == "http" && !is_this_machine(&self.0)
-    }
-
-    /// Whether a part of the URL may be a provider's key or a password.
-    pub fn may_hold_key(&self) -> bool {
-        !UrlKeys::of(&self.0).is_empty()
+    /// The node at this address.
+    pub const fn at(url: RpcUrl) -> Self {
+        Self(url)
     }
 
     /// Puts everything that the node says of these validators into `chain`, and what it does not say among its findings.
@@ -136,7 +100,7 @@ impl BeaconRpc {
         keys: &[Pubkey],
         chain: &mut Chain,
     ) -> Result<(), BeaconError> {
-        let client = client().map_err(|error| BeaconError::NoClient(error.to_string()))?;
+        let client = client().map_err(BeaconError::NoClient)?;
         let genesis = self.get(&client, GENESIS, SMALL_BYTES).await?;
         let genesis = parse_genesis(&genesis).ok_or_else(|| self.nonsense(GENESIS, &genesis))?;
         if let Some((seen, expected)) = genesis.differs_from(network) {
@@ -156,7 +120,7 @@ impl BeaconRpc {
             let most = SMALL_BYTES + batch.len() * VALIDATOR_BYTES;
             let body = json!({"ids": ids, "statuses": []}).to_string();
             let request = client
-                .post(self.at(VALIDATORS))
+                .post(self.path(VALIDATORS))
                 .header(CONTENT_TYPE, "application/json")
                 .body(body);
             let answer = self.send(request, VALIDATORS, most).await?;
@@ -183,8 +147,8 @@ impl BeaconRpc {
         Ok(())
     }
 
-    fn at(&self, path: &str) -> Url {
-        let mut url = self.0.clone();
+    fn path(&self, path: &str) -> Url {
+        let mut url = self.0.url().clone();
         let base = url.path().trim_end_matches('/').to_owned();
         url.set_path(&format!("{base}{path}"));
         url
@@ -196,7 +160,7 @@ impl BeaconRpc {
         path: &'static str,
         most: usize,
     ) -> Result<Vec<u8>, BeaconError> {
-        self.send(client.get(self.at(path)), path, most).await
+        self.send(client.get(self.path(path)), path, most).await
     }
 
     async fn send(
@@ -210,7 +174,7 @@ impl BeaconRpc {
             .timeout(CALL_TIMEOUT)
             .send()
             .await
-            .map_err(|error| self.unreachable(error))?;
+            .map_err(|error| failed(self.0.call_fault(error), path))?;
         let status = response.status();
         if !status.is_success() {
             return Err(BeaconError::Status {
@@ -218,32 +182,8 @@ impl BeaconRpc {
                 status: status.as_u16(),
             });
         }
-        self.read(response, path, most).await
-    }
-
-    async fn read(
-        &self,
-        mut response: Response,
-        path: &'static str,
-        most: usize,
-    ) -> Result<Vec<u8>, BeaconError> {
-        let mut bytes = Vec::new();
-        while let Some(chunk) = response
-            .chunk()
-            .await
-            .map_err(|error| self.unreachable(error))?
-        {
-            if bytes.len() + chunk.len() > most {
-                return Err(BeaconError::TooLarge(path));
-            }
-            bytes.extend_from_slice(&chunk);
-        }
-        Ok(bytes)
-    }
-
-    fn shown(&self, text: &str) -> String {
-        let keys = UrlKeys::of(&self.0).with_host(&self.0);
-        excerpt(keys.hide_escaped(text).as_bytes())
+        let read = self.0.read(response, most).await;
+        read.map_err(|fault| failed(fault, path))
     }
 
     fn nonsense(&self, path: &'static str, bytes: &[u8]) -> BeaconError {
@@ -251,16 +191,16 @@ impl BeaconRpc {
         let beginning = bytes.get(..4096).unwrap_or(bytes);
         BeaconError::Nonsense {
             path,
-            excerpt: self.shown(&String::from_utf8_lossy(beginning)),
+            excerpt: self.0.shown(&String::from_utf8_lossy(beginning)),
         }
     }
+}
 
-    fn unreachable(&self, error: reqwest::Error) -> BeaconError {
-        if error.is_timeout() {
-            BeaconError::TimedOut
-        } else {
-            // Its text has the URL otherwise.
-            BeaconError::Unreachable(self.shown(&causes(&error.without_url())))
-        }
+/// What a call came to.
+fn failed(fault: CallFault, path: &'static str) -> BeaconError {
+    match fault {
+        CallFault::TimedOut => BeaconError::TimedOut,
+        CallFault::Unreachable(reason) => BeaconError::Unreachable(reason),
+        CallFault::TooLarge => BeaconError::TooLarge(path),
     }
 }

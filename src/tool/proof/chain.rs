@@ -1,55 +1,32 @@
 //! Asks whoever was named on the command line what the chain knows of a cluster's validators.
 
 use crate::context::Context;
-use crate::error::{Failure, Kind};
-use crate::machine::read::{self, Limit};
-use crate::proof::beacon::{BeaconError, BeaconRpc};
-use crate::proof::execution::MAX_URL_BYTES;
+use crate::error::Failure;
+use crate::proof::beacon::BeaconRpc;
+use crate::proof::find_rpc::NamedNode;
 use crate::report;
 use charon_files::cluster::{Gwei, Network};
 use charon_proof::chain::{Chain, Key, NewCeremony, Pubkey, Standings};
-
-/// A URL, and a line end.
-const URL_FILE: Limit = Limit {
-    bytes: MAX_URL_BYTES,
-    what: "the URL of a beacon node",
-};
 
 impl Context {
     /// Reads the URL of the beacon node, before anything else is done.
     ///
     /// # Errors
-    /// [`Kind::Usage`] if it is none.
+    /// [`crate::error::Kind::Usage`] if it is none.
     pub(crate) fn find_beacon_node(&self) -> Result<(), Failure> {
-        let usage = |error: String| Failure::new(Kind::Usage, error);
         let args = &self.beacon.args;
-        let rpc = match (&args.beacon_rpc, &args.beacon_rpc_file) {
-            (Some(url), _) => BeaconRpc::parse(url),
-            (None, Some(path)) => {
-                let bytes = read::read_secret_file(path, URL_FILE)
-                    .map_err(|error| usage(error.to_string()))?;
-                std::str::from_utf8(&bytes)
-                    .map_err(|_| BeaconError::BadUrl)
-                    .and_then(BeaconRpc::parse)
-            }
-            (None, None) => return Ok(()),
-        };
-        let rpc = rpc.map_err(|error| {
-            usage(error.to_string())
-                .hint("give a URL such as http://127.0.0.1:5052, or a file with one in it")
+        let found = self.find_rpc(&NamedNode {
+            url: args.beacon_rpc.as_deref(),
+            file: args.beacon_rpc_file.as_deref(),
+            file_flag: "--beacon-rpc-file",
+            name: "the beacon node",
+            content: "the URL of a beacon node",
+            example: "http://127.0.0.1:5052",
+            forgery: "nobody deposited",
         })?;
-        if rpc.is_unprotected() {
-            self.warn(
-                "the beacon node is asked over plain http: whoever sits on the way can say that nobody deposited",
-            );
+        if let Some(url) = found {
+            self.beacon.rpc.get_or_init(|| BeaconRpc::at(url));
         }
-        if args.beacon_rpc.is_some() && rpc.may_hold_key() {
-            self.warn(
-                "everybody on this machine can read the URL of the beacon node, which may hold a key, in the command line: \
-                 put it into a file and name that with --beacon-rpc-file",
-            );
-        }
-        self.beacon.rpc.get_or_init(|| rpc);
         Ok(())
     }
 

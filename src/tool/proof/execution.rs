@@ -1,29 +1,21 @@
 //! Asks an execution client what contract wallets say of signatures (EIP-1271), over JSON-RPC.
 //!
-//! The URL often holds a key of the provider, so no error repeats what may be one.
+//! No error repeats what may be a key in the URL.
 
 use std::time::Duration;
 
+use reqwest::Client;
 use reqwest::header::CONTENT_TYPE;
-use reqwest::{Client, Response, Url};
 use serde_json::{Value, json};
 
-use crate::machine::causes::causes;
-use crate::machine::fetch::{excerpt, is_this_machine, mozilla_roots};
+use crate::proof::rpc_url::{CallFault, RpcUrl, client};
 use charon_files::cluster::{Address, DepositData, Network, eip1271};
-use charon_log::url_keys::UrlKeys;
 use charon_proof::chain::{DEPOSIT_EVENT, Pubkey, parse_event};
 use charon_proof::verify::ContractQuestion;
 
 /// Longest answer that is read, in bytes. The one that counts has a hundred; a revert may carry a few thousand.
 const MAX_ANSWER_BYTES: usize = 64 << 10;
 
-/// Longest URL that is taken, in bytes.
-pub const MAX_URL_BYTES: u64 = 4 << 10;
-
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// One call; providers answer in less than a second, a node that is catching up may take longer.
-const CALL_TIMEOUT: Duration = Duration::from_secs(20);
 /// All calls together: at most two for each operator and one for the creator.
 const WHOLE_TIMEOUT: Duration = Duration::from_secs(120);
 
@@ -38,25 +30,13 @@ const MAX_EVENTS_BYTES: usize = 16 << 20;
 /// JSON-RPC's code for a call that the contract itself refused (geth, Nethermind, Besu, Erigon, Reth).
 const REVERTED: i64 = 3;
 
-/// The address of an execution client. Never shown: it may hold a key.
-#[derive(Clone)]
-pub struct ExecutionRpc(Url);
-
-impl std::fmt::Debug for ExecutionRpc {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("ExecutionRpc(redacted)")
-    }
-}
+/// An execution client.
+#[derive(Debug, Clone)]
+pub struct ExecutionRpc(RpcUrl);
 
 /// Why an execution client gave no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum ExecutionError {
-    /// Not a URL, or too long for one.
-    #[error("what was given as the execution client's URL is none")]
-    BadUrl,
-    /// A URL of another kind, such as a WebSocket.
-    #[error("the execution client's URL is neither http nor https")]
-    NotHttp,
     /// No client could be made.
     #[error("cannot set up https: {0}")]
     NoClient(String),
@@ -95,25 +75,9 @@ pub enum ExecutionError {
 }
 
 impl ExecutionRpc {
-    /// Reads a URL, white space around it ignored.
-    ///
-    /// # Errors
-    /// If it is none, or neither http nor https.
-    pub fn parse(text: &str) -> Result<Self, ExecutionError> {
-        let text = text.trim();
-        if u64::try_from(text.len()).is_ok_and(|len| len > MAX_URL_BYTES) {
-            return Err(ExecutionError::BadUrl);
-        }
-        let url = Url::parse(text).map_err(|_| ExecutionError::BadUrl)?;
-        match url.scheme() {
-            "http" | "https" => Ok(Self(url)),
-            _ => Err(ExecutionError::NotHttp),
-        }
-    }
-
-    /// Whether somebody between here and there could change the answers.
-    pub fn is_unprotected(&self) -> bool {
-        self.0.scheme() == "http" && !is_this_machine(&self.0)
+    /// The client at this address.
+    pub const fn at(url: RpcUrl) -> Self {
+        Self(url)
     }
 
     /// Asks about every signature, in order. `Some(true)` is the contract's yes, `Some(false)` its no; the error belongs to
@@ -125,7 +89,7 @@ impl ExecutionRpc {
         let mut answers = Vec::with_capacity(questions.len());
         let mut problem = None;
         let asking = async {
-            let client = client()?;
+            let client = client().map_err(ExecutionError::NoClient)?;
             for question in questions {
                 // Each time: a pool of nodes may have a stranger among them.
                 self.check_chain(&client, question.chain_id).await?;
@@ -150,33 +114,12 @@ impl ExecutionRpc {
         (answers, problem)
     }
 
-    /// Whether a part of the URL may be a provider's key or a password.
-    pub fn may_hold_key(&self) -> bool {
-        !UrlKeys::of(&self.0).is_empty()
-    }
-
-    /// What may be shown of a text from elsewhere, which may repeat any of the URL.
-    fn shown(&self, text: &str) -> String {
-        let keys = UrlKeys::of(&self.0).with_host(&self.0);
-        // The whole is cleaned before it is cut.
-        excerpt(keys.hide_escaped(text).as_bytes())
-    }
-
     fn nonsense(&self, bytes: &[u8]) -> ExecutionError {
-        ExecutionError::Nonsense(self.shown(&String::from_utf8_lossy(bytes)))
+        ExecutionError::Nonsense(self.0.shown(&String::from_utf8_lossy(bytes)))
     }
 
     fn refused(&self, error: &RpcError) -> ExecutionError {
-        ExecutionError::Refused(self.shown(&error.message))
-    }
-
-    fn unreachable(&self, error: reqwest::Error) -> ExecutionError {
-        if error.is_timeout() {
-            ExecutionError::TimedOut
-        } else {
-            // Its text has the URL otherwise.
-            ExecutionError::Unreachable(self.shown(&causes(&error.without_url())))
-        }
+        ExecutionError::Refused(self.0.shown(&error.message))
     }
 
     async fn check_chain(&self, client: &Client, expected: u64) -> Result<(), ExecutionError> {
@@ -240,7 +183,7 @@ impl ExecutionRpc {
         network: Network,
         keys: &[Pubkey],
     ) -> Result<Vec<DepositData>, ExecutionError> {
-        let client = client()?;
+        let client = client().map_err(ExecutionError::NoClient)?;
         let contract = network
             .deposit_contract()
             .ok_or_else(|| ExecutionError::Refused("no deposit contract is known".to_owned()))?;
@@ -300,18 +243,18 @@ impl ExecutionRpc {
     ) -> Result<Result<Value, RpcError>, ExecutionError> {
         let body = json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": parameters});
         let response = client
-            .post(self.0.clone())
+            .post(self.0.url().clone())
             .header(CONTENT_TYPE, "application/json")
             .body(body.to_string())
             .send()
             .await
-            .map_err(|error| self.unreachable(error))?;
+            .map_err(|error| failed(self.0.call_fault(error), most))?;
         let status = response.status();
         let is_success = status.is_success();
-        let bytes = match self.read(response, most).await {
+        let bytes = match self.0.read(response, most).await {
             Ok(bytes) => bytes,
             Err(_) if !is_success => return Err(ExecutionError::Status(status.as_u16())),
-            Err(error) => return Err(error),
+            Err(fault) => return Err(failed(fault, most)),
         };
         let answer: Result<Value, _> = serde_json::from_slice(&bytes);
         // Some give errors of JSON-RPC with a status of HTTP; redirects are no answers whatever they carry.
@@ -330,27 +273,21 @@ impl ExecutionRpc {
             Ok(_) | Err(_) => Err(self.nonsense(&bytes)),
         }
     }
+}
 
-    async fn read(&self, mut response: Response, most: usize) -> Result<Vec<u8>, ExecutionError> {
-        let mut bytes = Vec::new();
-        while let Some(chunk) = response
-            .chunk()
-            .await
-            .map_err(|error| self.unreachable(error))?
-        {
-            if bytes.len() + chunk.len() > most {
-                return Err(ExecutionError::TooLarge(most));
-            }
-            bytes.extend_from_slice(&chunk);
-        }
-        Ok(bytes)
+/// What a call came to of whose answer so many bytes are read.
+fn failed(fault: CallFault, most: usize) -> ExecutionError {
+    match fault {
+        CallFault::TimedOut => ExecutionError::TimedOut,
+        CallFault::Unreachable(reason) => ExecutionError::Unreachable(reason),
+        CallFault::TooLarge => ExecutionError::TooLarge(most),
     }
 }
 
 /// An error as JSON-RPC has it.
 struct RpcError {
     code: i64,
-    /// As it came: see [`ExecutionRpc::shown`].
+    /// As it came: see [`RpcUrl::shown`].
     message: String,
 }
 
@@ -376,30 +313,4 @@ impl RpcError {
 fn number(value: &Value) -> Option<u64> {
     let digits = value.as_str()?.strip_prefix("0x")?;
     u64::from_str_radix(digits, 16).ok()
-}
-
-pub(crate) fn client() -> Result<Client, ExecutionError> {
-    Client::builder()
-        .redirect(reqwest::redirect::Policy::none())
-        .connect_timeout(CONNECT_TIMEOUT)
-        .timeout(CALL_TIMEOUT)
-        .user_agent(concat!("charon-dkg/", env!("CARGO_PKG_VERSION")))
-        .tls_certs_merge(mozilla_roots())
-        .build()
-        .map_err(|error| ExecutionError::NoClient(causes(&error)))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_key_is_found_before_the_text_is_cut() {
-        let rpc = ExecutionRpc::parse("https://host/abcdefghijklmnopqrstuvwxyz").unwrap();
-        for before in 250..310 {
-            let text = format!("{}abcdefghijklmnopqrstuvwxyz", "-".repeat(before));
-            let shown = rpc.shown(&text);
-            assert!(!shown.contains('a'), "{shown}");
-        }
-    }
 }

@@ -4,6 +4,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+#[path = "support/deposit_file.rs"]
+mod deposit_file;
 #[path = "support/large.rs"]
 mod large;
 #[path = "support/receipts.rs"]
@@ -13,9 +15,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use charon_files::cluster::deposit_data::DepositFileEntry;
+use charon_files::cluster::Gwei;
 use charon_files::cluster::names::FileDigest;
-use charon_files::cluster::{ClusterLock, DepositFile, Gwei, Network};
+
+use deposit_file::deposit_file;
 
 /// Processor time of all child processes that have ended, in the kernel's ticks of 10 ms: it does not grow while others
 /// have the processor, as the clock does.
@@ -27,29 +30,6 @@ fn ticks_of_children() -> u64 {
     fields[13].parse::<u64>().unwrap() + fields[14].parse::<u64>().unwrap()
 }
 
-/// The lock's deposit data file of this amount, as charon writes it.
-fn deposit_file(lock: &ClusterLock, eth: u64) -> DepositFile {
-    let amount = Gwei::from_eth(eth);
-    let fork_version = lock.definition.fork_version;
-    let network = Network::by_fork_version(fork_version).unwrap();
-    let deposits = lock.validators.iter().flat_map(|it| &it.deposits);
-    let mut file = DepositFile {
-        entries: deposits
-            .filter(|deposit| deposit.amount == amount)
-            .map(|deposit| DepositFileEntry {
-                data: deposit.clone(),
-                deposit_message_root: deposit.message_root(),
-                deposit_data_root: deposit.data_root(),
-                fork_version,
-                network_name: network.name.to_owned(),
-                deposit_cli_version: "2.7.0".to_owned(),
-            })
-            .collect(),
-    };
-    file.sort();
-    file
-}
-
 /// What `deposits` needs beside the verification is next to nothing: receipts, terms and sums.
 #[test]
 fn deposits_cost_what_their_verification_costs() {
@@ -59,7 +39,9 @@ fn deposits_cost_what_their_verification_costs() {
     let lock = large::lock(validators, nodes);
     let path = dir.path().join("cluster-lock.json");
     fs::write(&path, lock.to_json()).unwrap();
-    let deposits = deposit_file(&lock, 32).to_json().into_bytes();
+    let deposits = deposit_file(&lock, Gwei::from_eth(32))
+        .to_json()
+        .into_bytes();
     let file = dir.path().join("deposit-data.json");
     fs::write(&file, &deposits).unwrap();
     let files = [FileDigest::of("deposit-data.json", &deposits)];

@@ -10,6 +10,8 @@
 mod contracts;
 #[path = "verify/defects.rs"]
 mod defects;
+#[path = "support/deposit_file.rs"]
+mod deposit_file;
 #[path = "verify/deposits.rs"]
 mod deposits;
 #[path = "verify/documentation.rs"]

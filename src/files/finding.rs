@@ -57,3 +57,10 @@ impl Finding {
         self
     }
 }
+
+/// What the first of the findings saw, for one place in a table; nothing if there is none.
+pub fn first_seen(findings: &[Finding]) -> String {
+    findings
+        .first()
+        .map_or_else(String::new, |finding| finding.seen.clone())
+}

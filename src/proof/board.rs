@@ -13,7 +13,7 @@ use charon_files::cluster::definition::{AddressPair, ValidatorAddresses};
 use charon_files::cluster::deposit_data::Gwei;
 use charon_files::cluster::network::Network;
 use charon_files::cluster::{Definition, DepositFile, LockHash, NodeIndex};
-use charon_files::finding::{Finding, Weight};
+use charon_files::finding::{Finding, Weight, first_seen};
 
 /// Name and version of the JSON form. The number changes when a field is removed or changes its meaning; new fields may
 /// appear without.
@@ -414,12 +414,6 @@ fn receipt_cell(drawing: &Drawing<'_>, node: NodeIndex, confirmed: Option<&Opera
         text: line.status.text().to_owned(),
         detail,
     }
-}
-
-fn first_seen(findings: &[Finding]) -> String {
-    findings
-        .first()
-        .map_or_else(String::new, |finding| finding.seen.clone())
 }
 
 /// The one sentence to send. Before the ceremony it is about the ready line, after it about the receipt.

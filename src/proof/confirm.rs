@@ -15,6 +15,7 @@ use serde::Serialize;
 use crate::cluster::Cluster;
 use crate::line::{Broken, LineKind};
 use crate::receipt::{CharonImage, DepositFiles, Receipt, Statement};
+use crate::said::{Said, sort_lines};
 use crate::verify::Verified;
 use charon_files::cluster::names::FileDigest;
 use charon_files::cluster::{CharonVersion, DefinitionHash, LockHash, NodeIndex};
@@ -142,16 +143,7 @@ pub struct Confirmation {
     strangers: Vec<Receipt>,
 }
 
-/// What one operator said, each list from old to new.
-#[derive(Default)]
-struct Said<'a> {
-    here: Vec<&'a Receipt>,
-    elsewhere: Vec<&'a Receipt>,
-    /// In this operator's name, and by whom.
-    forged: Vec<(&'a Receipt, Option<NodeIndex>)>,
-}
-
-impl<'a> Said<'a> {
+impl<'a> Said<'a, Statement> {
     /// The receipt that counts, as long as no other contradicts it.
     fn chosen(&self) -> Option<&'a Receipt> {
         self.here.last().copied()
@@ -176,36 +168,9 @@ impl<'a> Said<'a> {
 
 /// Judges receipts by a verified cluster lock and, if there are any, one's own files.
 pub fn confirm(cluster: &Cluster, receipts: &[Receipt], own: Option<&Own>) -> Confirmation {
-    let mut sorted: Vec<(u64, String, &Receipt)> = receipts
-        .iter()
-        .map(|receipt| (receipt.statement().time, receipt.to_string(), receipt))
-        .collect();
-    sorted.sort_by(|(time, text, _), (other, others, _)| (time, text).cmp(&(other, others)));
-    sorted.dedup_by(|(_, text, _), (_, others, _)| text == others);
-
-    let mut said: Vec<Said<'_>> = Vec::new();
-    said.resize_with(cluster.operator_count(), Said::default);
-    let mut strangers = Vec::new();
-    for (_, _, receipt) in sorted {
-        let statement = receipt.statement();
-        let here = statement.lock_hash == cluster.lock_hash();
-        let signer = cluster.signer(receipt);
-        let place = match signer {
-            Some(node) if !here => said.get_mut(node.position()).map(|it| &mut it.elsewhere),
-            Some(node) if node == statement.node => {
-                said.get_mut(node.position()).map(|it| &mut it.here)
-            }
-            Some(_) | None => None,
-        };
-        if let Some(place) = place {
-            place.push(receipt);
-        } else if here && let Some(victim) = said.get_mut(statement.node.position()) {
-            victim.forged.push((receipt, signer));
-        } else {
-            strangers.push(receipt.clone());
-        }
-    }
-
+    let (said, strangers) = sort_lines(cluster.operators(), receipts, |statement| {
+        statement.lock_hash == cluster.lock_hash()
+    });
     let judge = Judge::new(cluster, own, &said);
     let evidence = said
         .iter()
@@ -220,7 +185,7 @@ pub fn confirm(cluster: &Cluster, receipts: &[Receipt], own: Option<&Own>) -> Co
             .map(|(position, said)| judge.line(NodeIndex::new(position), said))
             .collect(),
         evidence: evidence.cloned().collect(),
-        strangers,
+        strangers: strangers.into_iter().cloned().collect(),
     }
 }
 
@@ -239,7 +204,7 @@ struct Judge<'a> {
 }
 
 impl<'a> Judge<'a> {
-    fn new(cluster: &'a Cluster, own: Option<&'a Own>, said: &[Said<'a>]) -> Self {
+    fn new(cluster: &'a Cluster, own: Option<&'a Own>, said: &[Said<'a, Statement>]) -> Self {
         let mut judge = Self {
             cluster,
             own,
@@ -271,7 +236,7 @@ impl<'a> Judge<'a> {
         judge
     }
 
-    fn line(&self, node: NodeIndex, said: &Said<'_>) -> OperatorLine {
+    fn line(&self, node: NodeIndex, said: &Said<'_, Statement>) -> OperatorLine {
         let mut line = Line {
             subject: self.cluster.name(node),
             status: Status::Valid,

@@ -16,4 +16,5 @@ pub mod proofs;
 pub mod readiness;
 pub mod ready;
 pub mod receipt;
+mod said;
 pub mod verify;

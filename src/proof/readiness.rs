@@ -12,6 +12,7 @@ use crate::cluster::Operators;
 use crate::confirm::{numbers, time_text};
 use crate::ready::{List, ReadyLine, Statement};
 use crate::receipt::CharonImage;
+use crate::said::{Said, sort_lines};
 use charon_files::cluster::{CharonVersion, DefinitionHash, NodeIndex};
 use charon_files::finding::{Finding, Weight};
 
@@ -153,15 +154,7 @@ pub struct Group {
     strangers: usize,
 }
 
-/// What one operator said, each list from old to new.
-#[derive(Default)]
-struct Said<'a> {
-    here: Vec<&'a ReadyLine>,
-    elsewhere: Vec<&'a ReadyLine>,
-    forged: Vec<(&'a ReadyLine, Option<NodeIndex>)>,
-}
-
-impl<'a> Said<'a> {
+impl<'a> Said<'a, Statement> {
     /// The line that counts: the newest; one from the future only if there is no other.
     fn chosen(&self, now: u64) -> Option<&'a ReadyLine> {
         let newest_first = || self.here.iter().rev().copied();
@@ -191,36 +184,9 @@ pub fn weigh(
     own: Option<&Statement>,
     now: u64,
 ) -> Group {
-    let mut sorted: Vec<(u64, String, &ReadyLine)> = lines
-        .iter()
-        .map(|line| (line.statement().time, line.to_string(), line))
-        .collect();
-    sorted.sort_by(|(time, text, _), (other, others, _)| (time, text).cmp(&(other, others)));
-    sorted.dedup_by(|(_, text, _), (_, others, _)| text == others);
-
-    let mut said: Vec<Said<'_>> = Vec::new();
-    said.resize_with(operators.count(), Said::default);
-    let mut strangers = 0;
-    for (_, _, line) in sorted {
-        let statement = line.statement();
-        let here = statement.definition_hash == operators.definition_hash();
-        let signer = operators.signer(line);
-        let place = match signer {
-            Some(node) if !here => said.get_mut(node.position()).map(|it| &mut it.elsewhere),
-            Some(node) if node == statement.node => {
-                said.get_mut(node.position()).map(|it| &mut it.here)
-            }
-            Some(_) | None => None,
-        };
-        if let Some(place) = place {
-            place.push(line);
-        } else if here && let Some(victim) = said.get_mut(statement.node.position()) {
-            victim.forged.push((line, signer));
-        } else {
-            strangers += 1;
-        }
-    }
-
+    let (said, strangers) = sort_lines(operators, lines, |statement| {
+        statement.definition_hash == operators.definition_hash()
+    });
     let judge = Judge {
         operators,
         now,
@@ -234,7 +200,8 @@ pub fn weigh(
             })
             .collect(),
     };
-    let kept = |said: &Said<'_>| [said.chosen(now).cloned(), said.moved_on(now).cloned()];
+    let kept =
+        |said: &Said<'_, Statement>| [said.chosen(now).cloned(), said.moved_on(now).cloned()];
     Group {
         definition_hash: operators.definition_hash(),
         operators: operators
@@ -247,7 +214,7 @@ pub fn weigh(
             .iter()
             .filter_map(|said| said.chosen(now).cloned())
             .collect(),
-        strangers,
+        strangers: strangers.len(),
     }
 }
 
@@ -261,7 +228,7 @@ struct Judge<'a> {
 }
 
 impl<'a> Judge<'a> {
-    fn line(&self, node: NodeIndex, said: &Said<'_>) -> ReadyOperator {
+    fn line(&self, node: NodeIndex, said: &Said<'_, Statement>) -> ReadyOperator {
         let mut line = Line {
             subject: self.operators.name(node),
             status: Readiness::Ready,

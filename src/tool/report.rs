@@ -10,6 +10,7 @@ use serde::Serialize;
 pub use charon_files::text::{clean, count, grouped, to_json};
 
 use crate::error::Failure;
+use charon_files::cluster::NodeIndex;
 use charon_files::finding::{Finding, Weight};
 
 /// A path or name as a shell reads it back; every command that people are told to type has its words from here.
@@ -136,6 +137,51 @@ pub fn failure_json(failure: &Failure) -> String {
         hints: &failure.hints,
     };
     to_json(&document)
+}
+
+/// One operator in a table for people.
+pub(crate) struct OperatorRow<'a> {
+    pub(crate) node: NodeIndex,
+    /// As the definition has it; empty in an unsigned one.
+    pub(crate) address: &'a str,
+    /// How the operator's line counts, in a word or two.
+    pub(crate) status: &'a str,
+    /// More of it.
+    pub(crate) what: String,
+}
+
+/// The operators with their lines, of the kind that `column` names, and which of them is `this` node.
+pub(crate) fn operator_table(
+    column: &str,
+    rows: &[OperatorRow<'_>],
+    this: Option<NodeIndex>,
+) -> String {
+    let width = rows.iter().map(|row| row.address.len()).max();
+    let width = width.unwrap_or(0).max("unsigned".len());
+    let mut text = format!(
+        "{:<9} {:<width$} {column:<17} {}\n",
+        "operator", "address", "what"
+    );
+    for row in rows {
+        let address = if row.address.is_empty() {
+            "unsigned"
+        } else {
+            row.address
+        };
+        let mine = if this == Some(row.node) {
+            " (this node)"
+        } else {
+            ""
+        };
+        text.push_str(&format!(
+            "{:<9} {:<width$} {:<17} {}{mine}\n",
+            format!("{} of {}", row.node.position() + 1, rows.len()),
+            clean(address),
+            row.status,
+            clean(&row.what),
+        ));
+    }
+    text
 }
 
 #[cfg(test)]

@@ -9,14 +9,14 @@ use charon_files::cluster::deposit_data::deposit_file_name;
 use charon_files::cluster::eip712::{creator_config_digest, enr_digest, operator_config_digest};
 use charon_files::cluster::version::LockDeposits;
 use charon_files::cluster::{
-    AddressPair, ClusterLock, DefinitionVersion, DepositFile, DepositFileEntry, Gwei, Network,
-    ValidatorAddresses,
+    AddressPair, ClusterLock, DefinitionVersion, DepositFile, Gwei, Network, ValidatorAddresses,
 };
 use charon_files::keys::bls::{self, ShareSecret};
 use charon_files::keys::k1::EnrKey;
 use charon_files::keys::keystore::{self, Keystore, KeystorePassword, Nonces};
 use charon_proof::verify::{Material, NamedFile};
 
+use crate::deposit_file::deposit_file;
 use crate::support::Ceremony;
 
 /// Everything of one cluster, secrets included.
@@ -159,8 +159,6 @@ impl Cluster {
 
     /// Writes the deposit files anew from the lock.
     pub(crate) fn write_deposit_files(&mut self) {
-        let fork_version = self.lock.definition.fork_version;
-        let network = Network::by_fork_version(fork_version).unwrap();
         let mut amounts: Vec<Gwei> = self.lock.validators[0]
             .deposits
             .iter()
@@ -169,27 +167,7 @@ impl Cluster {
         amounts.dedup();
         self.deposit_files = amounts
             .into_iter()
-            .map(|amount| {
-                let mut file = DepositFile {
-                    entries: self
-                        .lock
-                        .validators
-                        .iter()
-                        .flat_map(|validator| &validator.deposits)
-                        .filter(|deposit| deposit.amount == amount)
-                        .map(|deposit| DepositFileEntry {
-                            data: deposit.clone(),
-                            deposit_message_root: deposit.message_root(),
-                            deposit_data_root: deposit.data_root(),
-                            fork_version,
-                            network_name: network.name.to_owned(),
-                            deposit_cli_version: "2.7.0".to_owned(),
-                        })
-                        .collect(),
-                };
-                file.sort();
-                (deposit_file_name(amount), file)
-            })
+            .map(|amount| (deposit_file_name(amount), deposit_file(&self.lock, amount)))
             .collect();
     }
 

@@ -15,8 +15,9 @@ use crate::failures;
 use crate::machine::datadir::Layout;
 use crate::place;
 use crate::proof::confirm::Given;
-use crate::report;
+use crate::report::{self, OperatorRow};
 use charon_files::cluster::NodeIndex;
+use charon_files::finding::first_seen;
 use charon_files::keys::k1::EnrKey;
 use charon_proof::cluster::Operators;
 use charon_proof::confirm::time_text;
@@ -241,56 +242,38 @@ fn this_node(layout: &Layout, operators: &Operators) -> Option<NodeIndex> {
 
 /// The table for people.
 pub(crate) fn table(group: &Group, this: Option<NodeIndex>) -> String {
-    let operators = group.operators();
-    let mut text = format!("definition_hash {}\n", group.definition_hash());
-    let width = operators.iter().map(|line| line.address.len()).max();
-    let width = width.unwrap_or(0).max("unsigned".len());
-    text.push_str(&format!(
-        "{:<9} {:<width$} {:<17} {}\n",
-        "operator", "address", "ready", "what"
-    ));
-    for line in operators {
-        let address = if line.address.is_empty() {
-            "unsigned"
-        } else {
-            &line.address
-        };
-        let what = match (line.status, &line.statement) {
-            (Readiness::Ready, Some(statement)) => described(statement),
-            (
-                Readiness::Ready
-                | Readiness::Missing
-                | Readiness::WrongKey
-                | Readiness::OtherDefinition
-                | Readiness::ContradictsDefinition
-                | Readiness::OtherRelease
-                | Readiness::OtherImage
-                | Readiness::OtherRelays
-                | Readiness::OtherFlags
-                | Readiness::TooOld
-                | Readiness::ClockAhead,
-                _,
-            ) => line
-                .findings
-                .first()
-                .map_or_else(String::new, |finding| finding.seen.clone()),
-        };
-        let mine = if this == Some(line.node) {
-            " (this node)"
-        } else {
-            ""
-        };
-        text.push_str(&format!(
-            "{:<9} {:<width$} {:<17} {}{mine}\n",
-            format!("{} of {}", line.node.position() + 1, operators.len()),
-            report::clean(address),
-            line.status.text(),
-            report::clean(&what),
-        ));
-    }
-    text.push_str(&group.summary());
-    text.push('\n');
-    text
+    let rows: Vec<OperatorRow<'_>> = group
+        .operators()
+        .iter()
+        .map(|line| OperatorRow {
+            node: line.node,
+            address: &line.address,
+            status: line.status.text(),
+            what: match (line.status, &line.statement) {
+                (Readiness::Ready, Some(statement)) => described(statement),
+                (
+                    Readiness::Ready
+                    | Readiness::Missing
+                    | Readiness::WrongKey
+                    | Readiness::OtherDefinition
+                    | Readiness::ContradictsDefinition
+                    | Readiness::OtherRelease
+                    | Readiness::OtherImage
+                    | Readiness::OtherRelays
+                    | Readiness::OtherFlags
+                    | Readiness::TooOld
+                    | Readiness::ClockAhead,
+                    _,
+                ) => first_seen(&line.findings),
+            },
+        })
+        .collect();
+    format!(
+        "definition_hash {}\n{}{}\n",
+        group.definition_hash(),
+        report::operator_table("ready", &rows, this),
+        group.summary()
+    )
 }
 
 /// `2026-11-28T03:00:00Z, charon v1.10.3, rootful on amd64`.

@@ -11,11 +11,11 @@ use crate::machine::datadir::{self, Layout};
 use crate::machine::guard;
 use crate::proof::pasted::{self, COMMAND_LINE, SECRET_ADVICE, Wanted};
 use crate::proof::{checked, prove, receipt, verify};
-use crate::report;
+use crate::report::{self, OperatorRow};
 use charon_files::cluster::NodeIndex;
 use charon_files::cluster::names::FileDigest;
 use charon_files::enr_texts::lines_with_secrets;
-use charon_files::finding::{Finding, Weight};
+use charon_files::finding::{Finding, Weight, first_seen};
 use charon_files::wrong_file::Expected;
 use charon_proof::cluster::Cluster;
 use charon_proof::confirm::{
@@ -169,64 +169,48 @@ fn show(
 
 /// The table for people.
 fn table(confirmation: &Confirmation, this: Option<NodeIndex>) -> String {
-    let operators = confirmation.operators();
-    let mut text = format!("lock_hash {}\n", confirmation.lock_hash());
-    let width = operators.iter().map(|line| line.address.len()).max();
-    let width = width.unwrap_or(0).max("unsigned".len());
-    text.push_str(&format!(
-        "{:<9} {:<width$} {:<17} {}\n",
-        "operator", "address", "receipt", "what"
-    ));
-    for line in operators {
-        let address = if line.address.is_empty() {
-            "unsigned"
-        } else {
-            &line.address
-        };
-        let what = match (line.status, &line.receipt) {
-            (Status::Valid, Some(receipt)) => {
-                let statement = receipt.statement();
-                let charon = statement
-                    .charon_version
-                    .as_ref()
-                    .map_or_else(|| "charon unknown".to_owned(), |it| format!("charon {it}"));
-                format!(
-                    "{}, {charon}, {}",
-                    time_text(statement.time),
-                    report::count(u64::from(statement.keystores), "keystore")
-                )
-            }
-            (
-                Status::Valid
-                | Status::Missing
-                | Status::WrongKey
-                | Status::OtherLock
-                | Status::ContradictsLock
-                | Status::OtherDeposits
-                | Status::OtherRelease
-                | Status::Conflicting,
-                _,
-            ) => line
-                .findings
-                .first()
-                .map_or_else(String::new, |finding| finding.seen.clone()),
-        };
-        let mine = if this == Some(line.node) {
-            " (this node)"
-        } else {
-            ""
-        };
-        text.push_str(&format!(
-            "{:<9} {:<width$} {:<17} {}{mine}\n",
-            format!("{} of {}", line.node.position() + 1, operators.len()),
-            report::clean(address),
-            line.status.text(),
-            report::clean(&what),
-        ));
-    }
-    text.push_str(&confirmation.summary());
-    text.push('\n');
-    text
+    let rows: Vec<OperatorRow<'_>> = confirmation
+        .operators()
+        .iter()
+        .map(|line| OperatorRow {
+            node: line.node,
+            address: &line.address,
+            status: line.status.text(),
+            what: match (line.status, &line.receipt) {
+                (Status::Valid, Some(receipt)) => described(receipt.statement()),
+                (
+                    Status::Valid
+                    | Status::Missing
+                    | Status::WrongKey
+                    | Status::OtherLock
+                    | Status::ContradictsLock
+                    | Status::OtherDeposits
+                    | Status::OtherRelease
+                    | Status::Conflicting,
+                    _,
+                ) => first_seen(&line.findings),
+            },
+        })
+        .collect();
+    format!(
+        "lock_hash {}\n{}{}\n",
+        confirmation.lock_hash(),
+        report::operator_table("receipt", &rows, this),
+        confirmation.summary()
+    )
+}
+
+/// `2026-11-28T03:00:00Z, charon v1.10.3, 2 keystores`.
+fn described(statement: &Statement) -> String {
+    let charon = statement
+        .charon_version
+        .as_ref()
+        .map_or_else(|| "charon unknown".to_owned(), |it| format!("charon {it}"));
+    format!(
+        "{}, {charon}, {}",
+        time_text(statement.time),
+        report::count(u64::from(statement.keystores), "keystore")
+    )
 }
 
 /// Lines of one kind from the command line, from files and from standard input.

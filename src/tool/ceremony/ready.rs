@@ -212,7 +212,8 @@ async fn collect(context: &Context, args: &ReadyArgs) -> Result<(), Failure> {
     Err(failure.hint("start when everybody is ready: what differs ends the ceremony for all"))
 }
 
-/// How the group stands, by the lines that are kept and what this node is about to start, and whether any are kept.
+/// How the group stands, by the lines that are kept and what this node is about to start; `None` where none are kept and
+/// none are `required`, so that nothing else need be looked at.
 ///
 /// # Errors
 /// If kept lines cannot be read, or the engine falls silent.
@@ -220,7 +221,8 @@ pub(crate) async fn group(
     layout: &Layout,
     observed: &Observed,
     plan: &Plan,
-) -> Result<(Group, bool), Failure> {
+    required: bool,
+) -> Result<Option<Group>, Failure> {
     let Some(found) = &observed.definition else {
         return Err(Failure::new(
             Kind::Unexpected,
@@ -229,9 +231,12 @@ pub(crate) async fn group(
     };
     let operators = ready_lines::operators(found)?;
     let kept = ready_lines::kept(layout, &operators)?;
+    if kept.is_empty() && !required {
+        return Ok(None);
+    }
     let own = state(observed, plan).await?;
     let group = weigh(&operators, &kept, Some(&own), ready_lines::now());
-    Ok((group, !kept.is_empty()))
+    Ok(Some(group))
 }
 
 /// The operator whose key lies here, if it is one of them.

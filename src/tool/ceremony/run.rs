@@ -184,10 +184,9 @@ async fn hold_to_group(
     plan: &Plan,
     moment: Moment,
 ) -> Result<(), Failure> {
-    let (group, are_kept) = ready::group(layout, observed, plan).await?;
-    if !are_kept && !args.require_ready {
+    let Some(group) = ready::group(layout, observed, plan, args.require_ready).await? else {
         return Ok(());
-    }
+    };
     let summary = group.summary();
     if group.is_complete() {
         context.say(&summary);

@@ -29,7 +29,7 @@ Builds charon-dkg from this checkout and installs it so that `docker charon-dkg`
   --prefix DIR      below DIR instead of /usr/local (with --user: instead of ~/.local)
   --plugin-dir DIR  put docker-charondkg there, where docker looks for plugins
   --no-forwarder    leave docker alone: `docker charondkg` works, `docker charon-dkg` does not
-  --with-docker     first install and start a docker engine and Compose where there is none
+  --with-docker     first install and start a docker engine and Compose if there is none
   --yes             install what is missing (packages, Rust) without asking
   --prepare         install only what building needs, and stop
   --binary FILE     install this charon-dkg instead of building one

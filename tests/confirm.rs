@@ -182,8 +182,8 @@ fn three_of_four_are_not_enough_and_the_fourth_opens() {
         seen:     no charon release, since the ceremony was not run with this program
         expected: a release
     error: 3 of 4 operators have everything; no receipt: operator 4 (0x21Dbe8D2A81464F923db00eACa3d518FD136B862)
-    hint: start nothing before everybody has everything
-    hint: ask whoever is missing to run `docker charon-dkg receipt` and to paste the line; then `charon-dkg --dir [dir] confirm -`, and paste it or the whole chat
+    hint: do not start the cluster until every operator has confirmed
+    hint: ask the missing operators to run `docker charon-dkg receipt` and to paste the line; then `charon-dkg --dir [dir] confirm -`, and paste it or the whole chat
     ");
 
     // The last one comes with a whole chat log; the others are still known.

@@ -542,7 +542,7 @@ fn story(age: Age) {
         })
         .collect();
     assert_eq!(covered, [("charon", true), ("vc", true)]);
-    refused(&project, age, "no ceremony has ended here");
+    refused(&project, age, "no completed ceremony");
 
     // What sees nothing of ours starts at any time.
     project.compose(&["up", "-d", "el"]).good();

@@ -44,7 +44,7 @@ pub enum What {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum BrokenEnr {
     /// Characters are missing.
-    #[error("a clipped ENR: {seen} of {expected} characters stand together here")]
+    #[error("a clipped ENR: only {seen} of {expected} characters are here in one piece")]
     Clipped {
         /// Characters that stand together, without `enr:`.
         seen: usize,

@@ -85,7 +85,7 @@ pub struct Board {
     pub operators: Vec<OperatorRow>,
     /// The deposits, if deposit data files were given.
     pub deposits: Option<Deposits>,
-    /// Everything that is worth knowing.
+    /// All findings.
     pub findings: Vec<Finding>,
 }
 

@@ -331,7 +331,7 @@ impl Chain {
                             deposit.amount
                         ),
                         "",
-                        "the chain drops it; whoever sent it lost the money",
+                        "the chain drops it, and the money is lost",
                     ));
                 }
             }

@@ -284,7 +284,7 @@ impl<'a> Judge<'a> {
         for (receipt, signer) in &said.forged {
             let seen = match signer {
                 Some(signer) => format!("a receipt signed by {}", self.cluster.name(*signer)),
-                None => "a receipt signed by nobody of this cluster".to_owned(),
+                None => "a receipt not signed by any operator of this cluster".to_owned(),
             };
             let seen = format!("{seen}, of {}", time_text(receipt.statement().time));
             let expected = "the signature of this operator's ENR key";
@@ -377,7 +377,7 @@ impl<'a> Judge<'a> {
             Status::OtherDeposits,
             format!("{}{others}", describe(files)),
             expected,
-            "nobody deposits before it is clear whose files are right: `charon-dkg verify` proves them against the lock",
+            "do not deposit until it is clear whose files are right: `charon-dkg verify` proves them against the lock",
         );
     }
 
@@ -400,7 +400,7 @@ impl<'a> Judge<'a> {
                 Status::OtherRelease,
                 format!("charon {version}"),
                 format!("the line of charon {other}, which {} ran", numbers(who)),
-                "nodes of different lines make no cluster together: compare what everybody ran",
+                "nodes of different release lines cannot form a cluster: compare what each operator ran",
             );
             return;
         }
@@ -408,7 +408,7 @@ impl<'a> Judge<'a> {
             line.note(
                 Status::OtherRelease,
                 format!("charon {version}; others ran another patch of the same line"),
-                "the same release for everybody",
+                "the same release for every operator",
             );
         }
         match statement.charon_image {
@@ -421,7 +421,7 @@ impl<'a> Judge<'a> {
                     line.note(
                         Status::OtherRelease,
                         format!("image sha256:{}", hex::encode(digest)),
-                        "the same image for everybody",
+                        "the same image for every operator",
                     );
                 }
             }
@@ -640,7 +640,7 @@ impl Confirmation {
             check: "receipt-stranger",
             weight: Weight::Note,
             subject: format!("a receipt for lock {}", receipt.statement().lock_hash),
-            seen: "signed by nobody of this cluster".to_owned(),
+            seen: "not signed by any operator of this cluster".to_owned(),
             expected: "receipts of this cluster's operators".to_owned(),
             advice: String::new(),
         });

@@ -322,7 +322,7 @@ pub struct Document {
     pub clusters: Vec<ClusterLine>,
     /// What all validators of all clusters get, in Gwei.
     pub total_gwei: u64,
-    /// Everything that was found, the heaviest first.
+    /// All findings, the most serious first.
     pub findings: Vec<Finding>,
 }
 
@@ -459,7 +459,7 @@ fn confirmed(
                 verified.name(statement.node),
                 format!("a receipt for {} deposit data files, and not for {}", statement.deposit_files.count(), others.join(", ")),
                 "a receipt for each of these files".to_owned(),
-                "give all deposit data files of the cluster with --deposit; if they are all, nobody deposits before it is clear whose files are right",
+                "give all deposit data files of the cluster with --deposit; if they are all, do not deposit until it is clear whose files are right",
             ));
         }
     }

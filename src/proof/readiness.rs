@@ -316,7 +316,7 @@ impl<'a> Judge<'a> {
             line.note(
                 Readiness::OtherRelease,
                 format!("charon {version}; others have another patch of the same line"),
-                "the same release for everybody",
+                "the same release for every operator",
             );
         }
         self.compare(

@@ -143,32 +143,31 @@ impl Context {
         })
     }
 
-    /// Says what became of a change that was cut short.
+    /// Says what became of a change that was interrupted.
     pub(crate) fn recovered(&self, recovery: &Recovery) {
         let text = match recovery {
             Recovery::PromotionFinished { attempt, names } => format!(
-                "the promotion of attempt {attempt} had been cut short; it is finished now: {}",
+                "the promotion of attempt {attempt} was interrupted; it is finished now: {}",
                 names.join(", ")
             ),
             Recovery::PromotionUndone { attempt, problems } => format!(
-                "the promotion of attempt {attempt} had been cut short and could not be finished; it is undone:\n{}",
+                "the promotion of attempt {attempt} was interrupted and could not be finished; it is undone:\n{}",
                 report::findings_text(problems).trim_end()
             ),
             Recovery::ArchiveFinished { dir, names } => format!(
-                "an archive had been cut short; it is finished now: {} in {}",
+                "an archive was interrupted; it is finished now: {} in {}",
                 names.join(", "),
                 dir.display()
             ),
             Recovery::ArchiveUndone => {
-                "an archive had been cut short before anything was moved; nothing changed"
-                    .to_owned()
+                "an archive was interrupted before anything was moved; nothing changed".to_owned()
             }
             Recovery::RestoreFinished { names } => format!(
-                "restoring a backup had been cut short; it is finished now: {}",
+                "restoring a backup was interrupted; it is finished now: {}",
                 names.join(", ")
             ),
             Recovery::RestoreUndone { dir, problems } => format!(
-                "restoring a backup had been cut short and could not be finished; it is undone, and what it had brought is in {}:\n{}",
+                "restoring a backup was interrupted and could not be finished; it is undone, and what it had brought is in {}:\n{}",
                 dir.display(),
                 report::findings_text(problems).trim_end()
             ),

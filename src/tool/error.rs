@@ -53,7 +53,7 @@ impl Kind {
             Kind::Usage => "wrong command line",
             Kind::Refused => "refused; nothing was changed",
             Kind::VerificationFailed => "verification failed, or could not tell",
-            Kind::Busy => "busy: somebody else holds the guard of this key or directory",
+            Kind::Busy => "busy: another process holds the guard of this key or directory",
             Kind::CeremonyFailed => "the ceremony itself failed; nothing was promoted",
             Kind::Interrupted => "interrupted",
         }

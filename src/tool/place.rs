@@ -77,7 +77,7 @@ pub(crate) fn way_out(facts: &DataDirFacts) -> Option<&'static str> {
     }
 }
 
-/// Whether the data directory is empty and somebody else's, as docker makes it where a directory to mount is missing, and
+/// Whether the data directory is empty and belongs to another user, as docker makes it where a directory to mount is missing, and
 /// this user may take it away.
 pub(crate) fn is_removable(layout: &Layout, facts: &DataDirFacts) -> bool {
     let parent = layout.data_dir().parent();

@@ -1,4 +1,4 @@
-//! `status`: where this directory stands, and the one safe next command.
+//! `status`: the state of this directory, and the one safe next command.
 
 use std::path::{Path, PathBuf};
 
@@ -231,7 +231,7 @@ impl Look<'_> {
         if journal::is_pending(self.layout) {
             return Ok(stands(
                 "interrupted",
-                "a command was cut short while it moved files; the next one finishes or undoes that",
+                "a command was interrupted while it moved files; the next one finishes or undoes that",
                 run,
             ));
         }
@@ -343,7 +343,7 @@ impl Look<'_> {
             return Ok(if place::is_removable(self.layout, self.facts) {
                 stands(
                     "no-key",
-                    "the data directory is empty and somebody else's, as docker makes it where a directory to mount is missing",
+                    "the data directory is empty and belongs to another user, as docker makes it where a directory to mount is missing",
                     format!("rmdir {dir} && {enr}"),
                 )
             } else {

@@ -40,7 +40,7 @@ fn creating_tells_what_to_do_with_key_and_enr() {
     insta::assert_snapshot!(outcome.stderr, @r"
     created [ROOT]/project/.charon/charon-enr-private-key
     give this ENR to the coordinator, and the key file to nobody
-    back it up now with `charon-dkg backup`, and keep that away from this machine: without the key this node's keystores are useless, and nobody can restore it
+    back it up now with `charon-dkg backup`, and store the backup on another machine: without the key this node's keystores are useless, and nobody can restore it
     ");
 }
 

@@ -158,7 +158,7 @@ fn story(ceremony: &Ceremony, age: Age) {
         // As operators do: it syncs for days. A refused `up` also leaves off whatever it is creating at that moment, and the
         // engine may still be at it when the next one comes.
         operator.project.compose(&["up", "-d", "el"]).good();
-        operator.is_refused("no ceremony has ended here");
+        operator.is_refused("no completed ceremony");
     });
 
     // Three have everything; nobody has heard of the fourth.

@@ -20,7 +20,7 @@ fn checks_page() -> String {
     let mut page = String::from(
         "# The checks of `verify`\n\
          \n\
-         Each check has a stable name, which stands in findings and in the JSON output. A verification passes only if every check\n\
+         Each check has a stable name, used in findings and in the JSON output. A verification passes only if every check\n\
          that applies was carried out and none failed or was left undecided. *Since* is the first format version of the cluster\n\
          definition whose files have what is checked; *section* is that of the notes on charon's files.\n\
          \n\

@@ -50,7 +50,7 @@ pub struct Remark {
 /// What can be odd about a file that can be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RemarkKind {
-    /// The key stands more than once in its object; the last one counts for charon, others may read the first.
+    /// The key appears more than once in its object; the last one counts for charon, others may read the first.
     DuplicateKey,
     /// charon's format has no such key here; charon ignores it, and no hash covers it.
     UnknownKey,
@@ -80,7 +80,7 @@ impl fmt::Display for Remark {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let path = &self.path;
         match self.kind {
-            RemarkKind::DuplicateKey => write!(f, "{path} stands more than once"),
+            RemarkKind::DuplicateKey => write!(f, "{path} appears more than once"),
             RemarkKind::UnknownKey => write!(f, "{path} is not part of the format"),
             RemarkKind::OtherCase(expected) => {
                 write!(f, "{path} should be spelled {expected}")

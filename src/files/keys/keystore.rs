@@ -910,7 +910,7 @@ mod tests {
             (
                 "\"version\": 4",
                 "\"version\": 4, \"version\": 4",
-                "version stands more than once",
+                "version appears more than once",
             ),
             (
                 "\"version\": 4",

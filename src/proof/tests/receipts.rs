@@ -391,7 +391,7 @@ fn another_key_never_speaks_for_an_operator() {
         ),
         (
             WrongKey,
-            "a receipt signed by nobody of this cluster, of 2026-09-21T14:13:20Z",
+            "a receipt not signed by any operator of this cluster, of 2026-09-21T14:13:20Z",
         ),
     ]
     "#);

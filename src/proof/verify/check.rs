@@ -91,7 +91,7 @@ checks! {
         "every file is complete, well-formed and within the limits of its format",
         FETCH_AGAIN;
     FileAmbiguous = "file-ambiguous", File, V1_0, "§0.2",
-        "no JSON key stands twice or in another spelling, so that all readers of a file see the same",
+        "no JSON key appears twice or in another spelling, so that all readers of a file see the same",
         FETCH_AGAIN;
     FileUnknownField = "file-unknown-field", File, V1_0, "§0.2",
         "no file has a JSON key that its format does not know and that no hash covers",
@@ -105,10 +105,10 @@ checks! {
 
     // The definition.
     ConfigHash = "config-hash", Definition, V1_0, "§1.3",
-        "config_hash is the hash of the terms as they stand in the file",
+        "config_hash is the hash of the terms as they are in the file",
         ASK_CREATOR;
     DefinitionHash = "definition-hash", Definition, V1_0, "§1.3",
-        "definition_hash is the hash of terms, ENRs and signatures as they stand in the file",
+        "definition_hash is the hash of terms, ENRs and signatures as they are in the file",
         ASK_CREATOR;
     DefinitionExpected = "definition-expected", Definition, V1_0, "§8.4",
         "the definition is the one that the ceremony was started with",
@@ -185,7 +185,7 @@ checks! {
 
     // The lock.
     LockHash = "lock-hash", Lock, V1_0, "§3.2",
-        "lock_hash is the hash of definition and validators as they stand in the file",
+        "lock_hash is the hash of definition and validators as they are in the file",
         FETCH_AGAIN;
     ShareCount = "share-count", Lock, V1_0, "§3.1",
         "every validator has one public share per operator",

@@ -420,7 +420,7 @@ fn check_share(
             &file.path,
             format!("the undivided key of validator {validator}"),
             expected,
-            "whoever holds this file controls the validator alone: do not fund it",
+            "anyone who holds this file controls the validator alone: do not fund it",
         ),
         None => ledger.fail(
             Check::KeystoreShare,

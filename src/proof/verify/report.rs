@@ -149,7 +149,7 @@ pub struct Report {
     /// What the chain knows of the validators; absent if nobody was asked.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub chain: Option<ChainReport>,
-    /// Everything that was found, the heaviest first.
+    /// All findings, the most serious first.
     pub findings: Vec<Finding>,
 }
 

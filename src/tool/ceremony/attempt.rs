@@ -363,7 +363,7 @@ fn numbers(attempts: &Folder) -> Result<Vec<u32>, FileError> {
     Ok(numbers)
 }
 
-/// Removes an attempt that was cut short before it got its number. No container ever saw it, so
+/// Removes an attempt that was interrupted before it got its number. No container ever saw it, so
 /// there is nothing in it but what [`Attempt::create`] makes.
 fn remove_unfinished(attempts: &Folder) -> Result<(), AttemptError> {
     let new = match attempts.folder(NEW_DIR) {

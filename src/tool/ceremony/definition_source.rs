@@ -86,7 +86,9 @@ impl NoDefinition {
                 "name the file itself, a regular file"
             }
             ReadError::TooLong { .. } => ASK_AGAIN,
-            ReadError::Changed { .. } => "let whoever writes it finish, then run this again",
+            ReadError::Changed { .. } => {
+                "let the program that writes it finish, then run this again"
+            }
             ReadError::File(_) => "let this user read it",
         };
         NoDefinition::Unusable {

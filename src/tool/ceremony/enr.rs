@@ -79,7 +79,7 @@ pub(crate) fn enr(context: &Context, args: &EnrArgs) -> Result<(), Failure> {
     if created {
         context.say("give this ENR to the coordinator, and the key file to nobody");
         context.say(
-            "back it up now with `charon-dkg backup`, and keep that away from this machine: without the key this node's keystores are useless, and nobody can restore it",
+            "back it up now with `charon-dkg backup`, and store the backup on another machine: without the key this node's keystores are useless, and nobody can restore it",
         );
     }
     Ok(())
@@ -114,7 +114,7 @@ fn somebody_elses(layout: &Layout, facts: &DataDirFacts, owner: String) -> Failu
     let failure = Failure::new(
         Kind::Refused,
         format!(
-            "{} belongs to somebody else; nothing was changed",
+            "{} belongs to another user; nothing was changed",
             layout.data_dir().display()
         ),
     );

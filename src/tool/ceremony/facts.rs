@@ -443,8 +443,7 @@ async fn engine(context: &Context) -> Result<(Engine, Endpoint), EngineFact> {
         .endpoint()
         .map_err(|error| EngineFact::Unreachable {
             reason: error.to_string(),
-            advice: "mend docker's settings, or name the engine with --host or --context"
-                .to_owned(),
+            advice: "fix docker's settings, or name the engine with --host or --context".to_owned(),
         })?;
     if let Address::Remote { url, .. } = &endpoint.address {
         return Err(EngineFact::Remote(url.clone()));
@@ -927,7 +926,7 @@ pub(crate) fn check_nothing_under_way(layout: &Layout) -> Result<(), Failure> {
     if journal::is_pending(layout) {
         return Err(Failure::new(
             Kind::Refused,
-            "a command was cut short while it moved files",
+            "a command was interrupted while it moved files",
         )
         .hint("`charon-dkg run` finishes or undoes that first"));
     }

@@ -180,7 +180,7 @@ impl Ceremony<'_> {
     /// Says that the attempt is not lost.
     fn still_open(&self, failure: Failure) -> Failure {
         failure.hint(format!(
-            "nothing was promoted and nothing is lost: once this is mended, `charon-dkg run` goes on with attempt {}",
+            "nothing was promoted and nothing is lost: once this is fixed, `charon-dkg run` continues attempt {}",
             self.attempt.number()
         ))
     }
@@ -507,7 +507,7 @@ impl Ceremony<'_> {
             .hint(format!(
                 "nothing was promoted and the data directory is as before; charon's output is in {place}"
             ))
-            .hint("once that is mended and all operators are ready again: `charon-dkg run`")
+            .hint("once that is fixed and all operators are ready again: `charon-dkg run`")
     }
 }
 

@@ -732,7 +732,7 @@ pub fn other_user_finding(other: &OtherUser) -> Finding {
         check,
         &other.who,
         &other.how,
-        "nobody else at work here",
+        "no other command at work here",
         &other.advice,
     )
 }

@@ -205,7 +205,7 @@ async fn collect(context: &Context, args: &ReadyArgs) -> Result<(), Failure> {
         .any(|line| is_missing(&line.status))
     {
         failure = failure.hint(format!(
-            "ask whoever is missing to run `docker charon-dkg ready` and to paste the line; then `{me} ready` with it, or with the whole chat log",
+            "ask the missing operators to run `docker charon-dkg ready` and to paste the line; then `{me} ready` with it, or with the whole chat log",
             me = context.spelling
         ));
     }

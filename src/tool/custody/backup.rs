@@ -108,7 +108,7 @@ pub(crate) fn guard_key(layout: &Layout, enr_id: &str) -> Result<Guard, Failure>
     guard::claim_enr_key(enr_id, layout).map_err(failures::guard)
 }
 
-/// Takes the guard of the directory, as `run` does, and finishes what was cut short in it.
+/// Takes the guard of the directory, as `run` does, and finishes what was interrupted in it.
 pub(crate) fn guard_directory(context: &Context, layout: &Layout) -> Result<Guard, Failure> {
     datadir::create_state_dir(layout).map_err(failures::state_dir)?;
     let directory = guard::claim_directory(layout).map_err(failures::guard)?;
@@ -214,7 +214,7 @@ fn make(
         );
     }
     context.say(
-        "now copy it away from this machine, and keep what opens it elsewhere: `charon-dkg backup restore` brings it back",
+        "now store it on another machine, and keep what opens it elsewhere: `charon-dkg backup restore` brings it back",
     );
     judge(verdict, findings)
 }
@@ -232,7 +232,7 @@ fn judge(verdict: Option<Verdict>, findings: Vec<Finding>) -> Result<(), Failure
         "the backup was made and is whole, but what is in it did not pass verification",
     )
     .with_findings(findings)
-    .hint("mend the original, as `charon-dkg verify` says, and back up again")
+    .hint("fix the original, as `charon-dkg verify` says, and back up again")
     .hint("`charon-dkg backup restore` brings this one back with --unproved only"))
 }
 
@@ -351,7 +351,7 @@ impl Keys {
                 Kind::Refused,
                 format!("a passphrase of {length} characters, expected at least {MIN_PASSPHRASE}; nothing was changed"),
             )
-            .hint("whoever finds the backup may try for years: take several random words"));
+            .hint("anyone who finds the backup can try for years: take several random words"));
         }
         Ok(Self {
             to: SealTo::Passphrase(passphrase.clone()),

@@ -200,7 +200,7 @@ fn refusal(tree: &Tree, seen: &Seen) -> Option<Finding> {
         ),
         Kind::File if seen.names != 1 => (
             format!("a file with {} names", seen.names),
-            "one name: its others may be somebody else's",
+            "one name: its other names may belong to another user",
             "replace it by a copy of itself",
         ),
         Kind::File | Kind::Directory => return None,

@@ -251,7 +251,7 @@ fn parse_owner(text: &str) -> Result<Ids, Failure> {
     };
     // chown(2) takes this number for "leave it".
     if uid == u32::MAX || gid == u32::MAX {
-        return Err(usage(format!("{text:?} is nobody's number")));
+        return Err(usage(format!("{text:?} is no user's number")));
     }
     Ok(Ids { uid, gid })
 }
@@ -389,7 +389,7 @@ fn claim(context: &Context, layout: &Layout, args: &RepairArgs) -> Result<Vec<Gu
         if journal::is_pending(layout) {
             return Err(Failure::new(
                 Kind::Refused,
-                "a command was cut short while it moved files; nothing was changed",
+                "a command was interrupted while it moved files; nothing was changed",
             )
             .hint("`charon-dkg status` says how to finish it"));
         }
@@ -433,7 +433,7 @@ fn finish(
     context.result(&text, &done)?;
     if exposed {
         context.warn(
-            "whoever could read the keys may have copies. Before a ceremony, take a new ENR key and tell the coordinator; after it, tell the \
+            "anyone who could read the keys may have copies. Before a ceremony, take a new ENR key and tell the coordinator; after it, tell the \
              other operators",
         );
     }

@@ -281,7 +281,7 @@ fn bring_kept(
     state.sync()
 }
 
-/// Finishes what was cut short, or takes back what it had brought.
+/// Finishes what was interrupted, or takes back what it had brought.
 pub(crate) fn recover(
     layout: &Layout,
     journal: &Journal,

@@ -70,7 +70,7 @@ pub(crate) fn restore(context: &Context, args: &RestoreArgs) -> Result<(), Failu
     let key_guard = backup::guard_key(&layout, &manifest.enr_id)?;
     let made = datadir::create_data_dir(&layout).map_err(failures::file)?;
     let guard = backup::guard_directory(context, &layout)?;
-    // What was cut short may have been finished just now.
+    // What was interrupted may have been finished just now.
     let missing = restore::missing(&layout, &files).map_err(occupied)?;
 
     let name = format!("restore-{}", uuid::Uuid::new_v4().simple());

@@ -107,7 +107,7 @@ pub enum ComposeError {
     #[error(transparent)]
     File(#[from] FileError),
     /// Somebody else wrote a file since it was read.
-    #[error("{} was changed by somebody else meanwhile", path.display())]
+    #[error("{} was changed by another program meanwhile", path.display())]
     ChangedMeanwhile {
         /// The file.
         path: PathBuf,

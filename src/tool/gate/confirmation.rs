@@ -76,7 +76,7 @@ fn another_lock(here: &LockHash, others: &[LockHash], words: Words<'_>) -> Confi
             seen: format!("lock_hash {here}"),
             expected: format!("lock_hash {}", others.join(" or ")),
             advice: "a cluster that charon's own commands have edited needs the receipts of all operators anew; \
-                     if nobody edited it, these are not the files that were confirmed: start nothing, and compare the lock_hash with the other operators"
+                     if it was not edited, these are not the files that were confirmed: do not start the cluster, and compare the lock_hash with the other operators"
                 .to_owned(),
         }],
         next: Some(words.command("receipt")),

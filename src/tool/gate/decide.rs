@@ -58,7 +58,7 @@ fn look(
     if journal::is_pending(layout) {
         return Err(Closed::new(
             format!(
-                "a command was cut short while it moved files to or from {}",
+                "a command was interrupted while it moved files to or from {}",
                 words.data_dir
             ),
             words.command("status"),
@@ -68,7 +68,7 @@ fn look(
     if material.cluster_lock.is_none() && material.keystores.is_empty() {
         return Err(Closed::new(
             format!(
-                "no ceremony has ended here{}, {} has no cluster lock",
+                "no completed ceremony{}: {} has no cluster lock",
                 whose(&material),
                 words.data_dir
             ),

@@ -111,7 +111,7 @@ impl Site {
     fn parse(&self, printed: Result<Vec<u8>, ComposeError>) -> Result<Project, Failure> {
         let printed = printed.map_err(|error| {
             refused(error).hint(format!(
-                "mend the project until `{} config` prints it",
+                "fix the project until `{} config` prints it",
                 self.compose
             ))
         })?;

@@ -343,7 +343,7 @@ fn ways_around(compose: &str, gate: Installed, watched: &[Watched]) -> Vec<Strin
     )];
     if gate.kind == GateKind::Provider {
         ways.push(format!(
-            "`{compose} start` does not ask it either: it starts what was created, and whoever creates is asked"
+            "`{compose} start` does not ask it either: it starts what was created, and the gate was asked when it was created"
         ));
     }
     ways.push(format!(
@@ -440,7 +440,7 @@ mod tests {
             next: name a service instead
         what no gate can cover:
             `docker compose up --no-deps`, `docker compose run --no-deps` and `docker compose restart` do not ask the gate, nor does `docker start`
-            `docker compose start` does not ask it either: it starts what was created, and whoever creates is asked
+            `docker compose start` does not ask it either: it starts what was created, and the gate was asked when it was created
             `docker compose -f FILE`, `--env-file`, COMPOSE_FILE in the shell, and a call from a subdirectory do not go by .env here
             what ran once is started again by the engine, by its restart policy: charon (always)
         "#);

@@ -54,5 +54,5 @@ pub(crate) fn up(context: &Context, args: &UpArgs) -> Result<(), Failure> {
         Kind::Unexpected,
         format!("`{}` ended with {status}", site.spelt("up -d")),
     )
-    .hint("what Compose says stands above"))
+    .hint("Compose's own message is above"))
 }

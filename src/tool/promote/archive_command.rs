@@ -137,7 +137,7 @@ fn refuse_in_use(layout: &Layout) -> Result<(), Failure> {
         weight: Weight::Fail,
         subject,
         seen,
-        expected: "nobody else at work here".to_owned(),
+        expected: "no other command at work here".to_owned(),
         advice,
     };
     let mut findings: Vec<Finding> = processes::find_charon(layout.data_dir())

@@ -26,8 +26,8 @@ pub(crate) type Reached<'a> = &'a dyn Fn(&str);
 /// Why promote, archive or recover did not do their work.
 #[derive(Debug, thiserror::Error)]
 pub enum JournalError {
-    /// An earlier promote or archive was cut short; [`recover`](crate::promote::recover::recover) comes first.
-    #[error("{} is there: an earlier change was cut short", path.display())]
+    /// An earlier promote or archive was interrupted; [`recover`](crate::promote::recover::recover) comes first.
+    #[error("{} is there: an earlier change was interrupted", path.display())]
     Pending {
         /// The journal's path.
         path: PathBuf,
@@ -91,35 +91,35 @@ fn describe(findings: &[Finding]) -> String {
 /// What [`recover`](crate::promote::recover::recover) found and did.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Recovery {
-    /// A promotion was cut short with every byte in place: it is complete now.
+    /// A promotion was interrupted with every byte in place: it is complete now.
     PromotionFinished {
         /// The attempt's number.
         attempt: u32,
         /// The names that the data directory gained.
         names: Vec<String>,
     },
-    /// A promotion was cut short and cannot be completed: its files are back in the stage.
+    /// A promotion was interrupted and cannot be completed: its files are back in the stage.
     PromotionUndone {
         /// The attempt's number.
         attempt: u32,
         /// Why it could not be completed.
         problems: Vec<Finding>,
     },
-    /// Moving old outputs aside was cut short: it is complete now.
+    /// Moving old outputs aside was interrupted: it is complete now.
     ArchiveFinished {
         /// Where they are.
         dir: PathBuf,
         /// The names that were to be moved.
         names: Vec<String>,
     },
-    /// Moving old outputs aside was cut short before anything had moved: nothing changed.
+    /// Moving old outputs aside was interrupted before anything had moved: nothing changed.
     ArchiveUndone,
-    /// Restoring a backup was cut short with every byte in place: it is complete now.
+    /// Restoring a backup was interrupted with every byte in place: it is complete now.
     RestoreFinished {
         /// What the data directory gained.
         names: Vec<String>,
     },
-    /// Restoring a backup was cut short and cannot be completed: what it had brought is gone again.
+    /// Restoring a backup was interrupted and cannot be completed: what it had brought is gone again.
     RestoreUndone {
         /// Where it is now.
         dir: PathBuf,
@@ -289,7 +289,7 @@ fn parent_in<'a>(root: &Folder, path: &'a str) -> Result<Option<(Folder, &'a str
     }
 }
 
-/// Whether an earlier promote or archive was cut short, so that [`recover`](crate::promote::recover::recover) has something to do.
+/// Whether an earlier promote or archive was interrupted, so that [`recover`](crate::promote::recover::recover) has something to do.
 pub fn is_pending(layout: &Layout) -> bool {
     std::fs::symlink_metadata(layout.state_dir().join(JOURNAL_FILE)).is_ok()
 }

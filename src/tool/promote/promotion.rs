@@ -344,7 +344,7 @@ fn check_input(data: &Folder, file: &FileDigest) -> Result<Option<Finding>, File
     )))
 }
 
-/// Finishes a promotion that was cut short, or takes it back.
+/// Finishes a promotion that was interrupted, or takes it back.
 pub(crate) fn recover(
     layout: &Layout,
     number: u32,

@@ -6,7 +6,7 @@ use crate::machine::files::{self, Folder};
 use crate::promote::journal::{Job, JournalError, Reached, Recovery, read_journal, remove_journal};
 use crate::promote::{archive, promotion};
 
-/// Finishes or undoes what an earlier promote or archive left when it was cut short. `None` if
+/// Finishes or undoes what an earlier promote or archive left when it was interrupted. `None` if
 /// there was nothing to do. Doing it twice, or being cut short again, changes nothing.
 pub fn recover(layout: &Layout) -> Result<Option<Recovery>, JournalError> {
     recover_at(layout, &|_| ())

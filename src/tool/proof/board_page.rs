@@ -79,7 +79,7 @@ pub fn page(board: &Board) -> String {
             footer {
                 "Drawn " time datetime=(board.drawn) { (board.drawn) }
                 " by " code { "docker charon-dkg board" }
-                ". It shows what signed lines and checked files said then; it is no proof by itself, and whoever has the same files and lines can draw it again."
+                ". It shows what signed lines and checked files said then; it is no proof by itself; anyone with the same files and lines can draw it again."
             }
         }
     };

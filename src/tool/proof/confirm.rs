@@ -78,9 +78,8 @@ fn by_directory(
 ) -> Result<(Confirmation, Option<NodeIndex>), Failure> {
     let layout = context.layout()?;
     verify::recover(context, &layout)?;
-    let proof = prove::prove(context, &layout).map_err(|failure| {
-        failure.hint("whoever has only the cluster lock gives it with --lock FILE")
-    })?;
+    let proof = prove::prove(context, &layout)
+        .map_err(|failure| failure.hint("if you only have the cluster lock, pass --lock FILE"))?;
     datadir::create_state_dir(&layout).map_err(failures::state_dir)?;
     let _guard = guard::claim_directory(&layout).map_err(failures::guard)?;
     proof.remember(&layout)?;
@@ -149,14 +148,14 @@ fn show(
     findings.extend_from_slice(&given.broken);
     let mut failure = Failure::new(Kind::VerificationFailed, confirmation.summary())
         .with_findings(findings)
-        .hint("start nothing before everybody has everything");
+        .hint("do not start the cluster until every operator has confirmed");
     let has = |status| {
         let mut lines = confirmation.operators().iter();
         lines.any(|line| line.status == status)
     };
     if has(Status::Missing) {
         failure = failure.hint(
-            "ask whoever is missing to run `docker charon-dkg receipt` and to paste the line; then `charon-dkg confirm -`, and paste it or the whole chat",
+            "ask the missing operators to run `docker charon-dkg receipt` and to paste the line; then `charon-dkg confirm -`, and paste it or the whole chat",
         );
     }
     if this.is_some() && (has(Status::Conflicting) || has(Status::OtherLock)) {

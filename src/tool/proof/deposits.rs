@@ -155,7 +155,7 @@ fn cluster_text(cluster: &ClusterLine, profile: Option<&str>, text: &mut String)
     line(
         "where",
         cluster.upload.as_deref().unwrap_or(
-            "the launchpad of the network, or whoever sends deposits for you; nowhere twice",
+            "the launchpad of the network, or the service that sends deposits for you; never twice",
         ),
     );
     match &cluster.chain {

@@ -50,7 +50,7 @@ impl Context {
         };
         let rpc = parsed.map_err(|fault| {
             let seen = match fault {
-                UrlFault::NoUrl => format!("what was given as {name}'s URL is none"),
+                UrlFault::NoUrl => format!("what was given is not {name}'s URL"),
                 UrlFault::NotHttp => format!("{name}'s URL is neither http nor https"),
             };
             Failure::new(Kind::Usage, seen).hint(format!(
@@ -60,13 +60,13 @@ impl Context {
         })?;
         if rpc.is_unprotected() {
             self.warn(&format!(
-                "{name} is asked over plain http: whoever sits on the way can say that {}",
+                "{name} is asked over plain http: anyone on the network path can claim that {}",
                 node.forgery
             ));
         }
         if node.url.is_some() && rpc.may_hold_key() {
             self.warn(&format!(
-                "everybody on this machine can read the URL of {name}, which may hold a key, in the command line: \
+                "every user of this machine can read the URL of {name}, which may hold a key, in the command line: \
                  put it into a file and name that with {}",
                 node.file_flag
             ));

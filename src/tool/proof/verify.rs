@@ -141,7 +141,7 @@ fn unverified(failure: Failure) -> Failure {
     }
 }
 
-/// A promotion that was cut short is finished or undone first, if this user may.
+/// A promotion that was interrupted is finished or undone first, if this user may.
 pub(crate) fn recover(context: &Context, layout: &Layout) -> Result<(), Failure> {
     if !journal::is_pending(layout) {
         return Ok(());

@@ -94,7 +94,7 @@ async fn prepare(
         let failure = Failure::new(Kind::Refused, error.to_string()).hint(facts::engine_advice(&error));
         if let EngineError::NoSocket { .. } = error {
             return failure.hint(
-                "a rehearsal needs a docker engine on this machine: `./install.sh --with-docker` installs one where there is none",
+                "a rehearsal needs a docker engine on this machine: `./install.sh --with-docker` installs one",
             );
         }
         failure

@@ -35,7 +35,7 @@ impl Scenario {
     const fn must(self) -> &'static str {
         match self {
             Self::LatePeer => {
-                "whoever is there waits and says for whom; when the last one comes, all end with the same proved files"
+                "those who are there wait and say for whom; when the last one comes, all end with the same proved files"
             }
             Self::OnePerMinute => {
                 "operators who come one after the other all end with the same proved files"
@@ -538,7 +538,7 @@ async fn wrong_owner(stage: &Stage<'_>, steps: &mut Steps) -> Result<(), Stopped
     let victim = victim(stage)?;
     if victim.owner == rustix::process::getuid().as_raw() {
         return Err(Stopped::NotShown(
-            "only root can give a file to somebody else, with an engine that is root's".to_owned(),
+            "only root can give a file to another user, with an engine that is root's".to_owned(),
         ));
     }
     let key = victim.data_dir().join(ENR_KEY_FILE);

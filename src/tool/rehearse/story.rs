@@ -66,7 +66,7 @@ pub(crate) async fn play(
             "a service that sees nothing of the data directory could not be started before the ceremony",
         ));
     }
-    let nothing_yet = "no ceremony has ended here";
+    let nothing_yet = "no completed ceremony";
     let before = ask(
         &projects,
         When::BeforeCeremony,

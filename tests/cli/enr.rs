@@ -241,7 +241,7 @@ fn a_data_directory_that_is_none_is_refused() {
         let outcome = env.run(args).exits(3);
         insta::allow_duplicates! {
             insta::assert_snapshot!(outcome.stderr, @r"
-            error: [ROOT]/project/.charon is a regular file, expected a directory
+            error: [ROOT]/project/.charon is a file, expected a directory
             hint: name the project directory with --dir, or the data directory with --data-dir
             ");
         }

@@ -5,11 +5,10 @@ use std::fs;
 use std::path::Path;
 
 use charon_dkg::ceremony::plan::{
-    DataDirFact, DefinitionFact, EngineFact, EnrKeyFact, Entry, EntryKind, Facts, ImageFact,
-    MountFact, NetworkFact, OtherUser, Plan, RelayAnswer, RelayFact, Request, StateDirProblem,
-    make,
+    DataDirFact, DefinitionFact, EngineFact, EnrKeyFact, Entry, Facts, ImageFact, MountFact,
+    NetworkFact, OtherUser, Plan, RelayAnswer, RelayFact, Request, StateDirProblem, make,
 };
-use charon_files::cluster::access::{FileKind, FileMode};
+use charon_files::cluster::access::{EntryKind, FileMode};
 use charon_files::cluster::definition::Definition;
 use charon_files::cluster::index::NodeIndex;
 use charon_files::cluster::network::Network;
@@ -57,9 +56,9 @@ fn good() -> (Request, Facts) {
             gid: OWNER,
             modes: Vec::new(),
             entries: vec![
-                entry(KEY, EntryKind::File),
-                entry("charon-enr-private-key.lock", EntryKind::File),
-                entry(DEFINITION, EntryKind::File),
+                entry(KEY, EntryKind::Regular),
+                entry("charon-enr-private-key.lock", EntryKind::Regular),
+                entry(DEFINITION, EntryKind::Regular),
             ],
             writable: true,
             same_file_system: true,
@@ -223,10 +222,10 @@ fn faults() -> Vec<Fault> {
             });
         }),
         fault("data-directory-not-clean", &["entries"], |_, facts| {
-            add(facts, LOCK, EntryKind::File);
+            add(facts, LOCK, EntryKind::Regular);
         }),
         fault("data-directory-not-clean", &["entries"], |_, facts| {
-            add(facts, "dkg.tar.gz", EntryKind::File);
+            add(facts, "dkg.tar.gz", EntryKind::Regular);
         }),
         fault(
             "data-directory-not-clean",
@@ -242,7 +241,7 @@ fn faults() -> Vec<Fault> {
                     uid: OWNER,
                     gid: OWNER,
                     mode: 0o777,
-                    kind: FileKind::Directory,
+                    kind: EntryKind::Directory,
                 });
             }
         }),
@@ -253,7 +252,7 @@ fn faults() -> Vec<Fault> {
                     uid: 0,
                     gid: 0,
                     mode: 0o644,
-                    kind: FileKind::Regular,
+                    kind: EntryKind::Regular,
                 });
             }
         }),
@@ -695,11 +694,11 @@ fn what_no_ceremony_touches_is_named_and_left_alone() {
         panic!("no data directory");
     };
     for (path, kind) in [
-        ("README.md", FileKind::Regular),
-        ("exit_messages", FileKind::Directory),
-        ("exit_messages/.gitignore", FileKind::Regular),
-        ("validator_keys", FileKind::Directory),
-        ("validator_keys/.gitignore", FileKind::Regular),
+        ("README.md", EntryKind::Regular),
+        ("exit_messages", EntryKind::Directory),
+        ("exit_messages/.gitignore", EntryKind::Regular),
+        ("validator_keys", EntryKind::Directory),
+        ("validator_keys/.gitignore", EntryKind::Regular),
     ] {
         modes.push(FileMode {
             path: text(path),
@@ -711,10 +710,10 @@ fn what_no_ceremony_touches_is_named_and_left_alone() {
         if !path.contains('/') {
             entries.push(entry(
                 path,
-                if kind == FileKind::Directory {
+                if kind == EntryKind::Directory {
                     EntryKind::Directory
                 } else {
-                    EntryKind::File
+                    EntryKind::Regular
                 },
             ));
         }

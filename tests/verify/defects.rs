@@ -11,8 +11,8 @@ use charon_files::keys::bls::{self, ShareSecret};
 use charon_files::keys::k1::EnrKey;
 use charon_proof::profile::Profile;
 use charon_proof::verify::{
-    Check, ContractQuestion, Expectations, FileKind, FileMode, Material, Modes, NamedFile, Options,
-    Outcome, Scope, Verdict, verify,
+    Check, ContractQuestion, EntryKind, Expectations, FileMode, Material, Modes, NamedFile,
+    Options, Outcome, Scope, Verdict, verify,
 };
 
 use serde_json::Value;
@@ -1727,14 +1727,14 @@ fn files_with_more_than_one_meaning() {
 
 #[test]
 fn owners_kinds_and_modes() {
-    let entry = |path: &str, mode: u32, kind: FileKind| FileMode {
+    let entry = |path: &str, mode: u32, kind: EntryKind| FileMode {
         path: path.to_owned(),
         uid: 1000,
         gid: 1000,
         mode,
         kind,
     };
-    let regular = FileKind::Regular;
+    let regular = EntryKind::Regular;
     let source = ceremony(TODAY);
     let proved = proved(&source);
     let is_proved = |digest: &[u8; 32]| proved.contains(digest);
@@ -1749,8 +1749,8 @@ fn owners_kinds_and_modes() {
     };
     let good = || {
         vec![
-            entry(".", 0o700, FileKind::Directory),
-            entry("validator_keys", 0o700, FileKind::Directory),
+            entry(".", 0o700, EntryKind::Directory),
+            entry("validator_keys", 0o700, EntryKind::Directory),
             entry("cluster-lock.json", 0o444, regular),
             entry("charon-enr-private-key", 0o600, regular),
             entry("validator_keys/keystore-0.txt", 0o400, regular),
@@ -1776,8 +1776,8 @@ fn owners_kinds_and_modes() {
     // As charon leaves them: everybody may read a keystore, and nobody its password.
     let stock = || {
         let mut entries = vec![
-            entry(".", 0o755, FileKind::Directory),
-            entry("validator_keys", 0o755, FileKind::Directory),
+            entry(".", 0o755, EntryKind::Directory),
+            entry("validator_keys", 0o755, EntryKind::Directory),
             entry("cluster-lock.json", 0o444, regular),
             entry("deposit-data.json", 0o444, regular),
             entry("charon-enr-private-key", 0o600, regular),
@@ -1826,7 +1826,7 @@ fn owners_kinds_and_modes() {
             assert_eq!(closed.report.verdict, Verdict::Pass, "{path}");
         }
     }
-    let link = vec![entry("cluster-lock.json", 0o777, FileKind::Other)];
+    let link = vec![entry("cluster-lock.json", 0o777, EntryKind::Other)];
     assert_caught(
         &judge(link, Modes::AsCharonLeavesThem, None),
         &["file-kind"],

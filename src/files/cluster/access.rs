@@ -6,19 +6,61 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::names::{Secret, secret};
 
-/// What kind of thing lies at a path, without following links.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum FileKind {
+/// User and group that own a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Owner {
+    /// Numeric user id.
+    pub uid: u32,
+    /// Numeric group id.
+    pub gid: u32,
+}
+
+impl std::fmt::Display for Owner {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}:{}", self.uid, self.gid)
+    }
+}
+
+/// What a directory entry is, without following links.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum EntryKind {
     /// A regular file.
     Regular,
     /// A directory.
     Directory,
-    /// A symbolic link, device, FIFO or socket.
+    /// A symbolic link, whatever it points to.
+    Symlink,
+    /// A FIFO, also called named pipe.
+    Fifo,
+    /// A socket or a device.
     Other,
+}
+
+impl EntryKind {
+    /// Whether it is what a data directory consists of; owner and mode of anything else mean nothing here.
+    pub fn is_file_or_directory(self) -> bool {
+        match self {
+            EntryKind::Regular | EntryKind::Directory => true,
+            EntryKind::Symlink | EntryKind::Fifo | EntryKind::Other => false,
+        }
+    }
+}
+
+impl std::fmt::Display for EntryKind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            EntryKind::Regular => "a file",
+            EntryKind::Directory => "a directory",
+            EntryKind::Symlink => "a symbolic link",
+            EntryKind::Fifo => "a FIFO",
+            EntryKind::Other => "a device or socket",
+        })
+    }
 }
 
 /// Owner and mode of one file or directory of the data directory.
@@ -33,7 +75,7 @@ pub struct FileMode {
     /// Permission bits, as in `0o600`.
     pub mode: u32,
     /// What it is.
-    pub kind: FileKind,
+    pub kind: EntryKind,
 }
 
 /// Somebody besides the owner.
@@ -88,7 +130,7 @@ pub fn faults(entries: &[FileMode], owner: Option<u32>) -> Vec<(&FileMode, Fault
     let tree = Tree::new(entries, owner);
     entries
         .iter()
-        .filter(|entry| entry.kind != FileKind::Other)
+        .filter(|entry| entry.kind.is_file_or_directory())
         .filter_map(|entry| Some((entry, tree.fault(entry)?)))
         .collect()
 }
@@ -131,7 +173,7 @@ impl<'a> Tree<'a> {
         let mut pairs: BTreeMap<&str, [Option<&FileMode>; 2]> = BTreeMap::new();
         for entry in entries
             .iter()
-            .filter(|entry| entry.kind == FileKind::Regular)
+            .filter(|entry| entry.kind == EntryKind::Regular)
         {
             match secret(&entry.path) {
                 Some(Secret::Keystore(stem)) => pairs.entry(stem).or_default()[0] = Some(entry),
@@ -147,7 +189,7 @@ impl<'a> Tree<'a> {
     }
 
     fn fault(&self, entry: &'a FileMode) -> Option<Fault> {
-        let held = (entry.kind == FileKind::Regular)
+        let held = (entry.kind == EntryKind::Regular)
             .then(|| secret(&entry.path))
             .flatten();
         let whole: Option<Vec<&'a FileMode>> = match held {
@@ -230,7 +272,7 @@ fn parent(path: &str) -> &str {
 mod tests {
     use super::*;
 
-    fn entry(path: &str, kind: FileKind, gid: u32, mode: u32) -> FileMode {
+    fn entry(path: &str, kind: EntryKind, gid: u32, mode: u32) -> FileMode {
         FileMode {
             path: path.to_owned(),
             uid: 1000,
@@ -244,22 +286,22 @@ mod tests {
     fn judged(modes: [u32; 5]) -> Vec<(String, Fault)> {
         let [root, keys, enr, keystore, password] = modes;
         let entries = [
-            entry(".", FileKind::Directory, 1000, root),
-            entry("validator_keys", FileKind::Directory, 7, keys),
-            entry("charon-enr-private-key", FileKind::Regular, 1000, enr),
+            entry(".", EntryKind::Directory, 1000, root),
+            entry("validator_keys", EntryKind::Directory, 7, keys),
+            entry("charon-enr-private-key", EntryKind::Regular, 1000, enr),
             entry(
                 "validator_keys/keystore-0.json",
-                FileKind::Regular,
+                EntryKind::Regular,
                 1000,
                 keystore,
             ),
             entry(
                 "validator_keys/keystore-0.txt",
-                FileKind::Regular,
+                EntryKind::Regular,
                 1000,
                 password,
             ),
-            entry("cluster-lock.json", FileKind::Regular, 1000, 0o444),
+            entry("cluster-lock.json", EntryKind::Regular, 1000, 0o444),
         ];
         faults(&entries, Some(1000))
             .into_iter()
@@ -321,7 +363,7 @@ mod tests {
 
     #[test]
     fn another_owner_reads_what_is_his() {
-        let mut key = entry("charon-enr-private-key", FileKind::Regular, 1000, 0o600);
+        let mut key = entry("charon-enr-private-key", EntryKind::Regular, 1000, 0o600);
         key.uid = 7;
         let entries = [key];
         let of = |owner| faults(&entries, owner).first().map(|(_, fault)| *fault);

@@ -8,7 +8,7 @@ use charon_files::cluster::{Definition, NodeIndex};
 use charon_files::keys::k1::{EnrKey, EnrPublicKey};
 
 use super::ledger::Ledger;
-use super::{Check, Context, FileKind, Material, Modes, Node, Scope};
+use super::{Check, Context, Material, Modes, Node, Scope};
 
 /// Reports files that are missing, and files that change the meaning of the others.
 pub(super) fn check_presence(material: &Material, scope: Scope, ledger: &mut Ledger) {
@@ -158,7 +158,7 @@ pub(super) fn check_ownership(context: &Context<'_>, ledger: &mut Ledger) {
     }
     for entry in &material.ownership {
         let path = &entry.path;
-        if entry.kind == FileKind::Other {
+        if !entry.kind.is_file_or_directory() {
             ledger.fail(
                 Check::FileKind,
                 path,

@@ -45,7 +45,7 @@ use charon_files::keys::k1::EnrPublicKey;
 use crate::cluster::Cluster;
 use crate::profile::Profile;
 
-pub use charon_files::cluster::access::{FileKind, FileMode};
+pub use charon_files::cluster::access::{EntryKind, FileMode};
 pub use check::{Check, Subject};
 use ledger::Ledger;
 pub use report::{ChainReport, CheckLine, CheckResult, Counts, Node, Report, SCHEMA, Verdict};

@@ -13,8 +13,8 @@ use crate::ceremony::definition_source::{self, FoundDefinition, NoDefinition};
 pub(crate) use crate::ceremony::key::{enr_key, last_backup};
 use crate::ceremony::pins;
 use crate::ceremony::plan::{
-    self, ContainerPlan, DataDirFact, DefinitionFact, EngineFact, EnrKeyFact, Entry, EntryKind,
-    Facts, ImageFact, LABEL_ATTEMPT, LABEL_ENR_ID, MountFact, NetworkFact, OtherUser, RelayAnswer,
+    self, ContainerPlan, DataDirFact, DefinitionFact, EngineFact, EnrKeyFact, Entry, Facts,
+    ImageFact, LABEL_ATTEMPT, LABEL_ENR_ID, MountFact, NetworkFact, OtherUser, RelayAnswer,
     RelayFact, Request, StateDirProblem,
 };
 use crate::ceremony::ready_lines;
@@ -31,7 +31,7 @@ use crate::docker::{
 use crate::error::{Failure, Kind};
 use crate::failures;
 use crate::machine::datadir::{self, DataDirFacts, Layout};
-use crate::machine::files::EntryKind as FileKind;
+use crate::machine::files::EntryKind;
 use crate::machine::processes::{self, Relation, Sign};
 use crate::machine::read::{self, Limit};
 use crate::machine::{selinux, users};
@@ -345,7 +345,7 @@ fn node_of(
 fn data_dir_fact(on_disk: &DataDirFacts) -> DataDirFact {
     match on_disk.kind {
         None => DataDirFact::Missing,
-        Some(FileKind::Directory) => match on_disk.unreadable.first() {
+        Some(EntryKind::Directory) => match on_disk.unreadable.first() {
             Some((path, reason)) => {
                 DataDirFact::Unreadable(format!("{}: {reason}", path.display()))
             }
@@ -358,12 +358,7 @@ fn data_dir_fact(on_disk: &DataDirFacts) -> DataDirFact {
                     .filter(|entry| entry.path.components().count() == 1)
                     .map(|entry| Entry {
                         name: entry.name(),
-                        kind: match entry.kind {
-                            FileKind::Regular => EntryKind::File,
-                            FileKind::Directory => EntryKind::Directory,
-                            FileKind::Symlink => EntryKind::Symlink,
-                            FileKind::Fifo | FileKind::Other => EntryKind::Special,
-                        },
+                        kind: entry.kind,
                     })
                     .collect(),
                 modes: on_disk.modes(),
@@ -372,9 +367,9 @@ fn data_dir_fact(on_disk: &DataDirFacts) -> DataDirFact {
                 free_bytes: on_disk.free_bytes,
             },
         },
-        Some(kind @ (FileKind::Regular | FileKind::Symlink | FileKind::Fifo | FileKind::Other)) => {
-            DataDirFact::Unreadable(format!("it is {kind}, not a directory"))
-        }
+        Some(
+            kind @ (EntryKind::Regular | EntryKind::Symlink | EntryKind::Fifo | EntryKind::Other),
+        ) => DataDirFact::Unreadable(format!("it is {kind}, not a directory")),
     }
 }
 

@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use crate::ceremony::pins;
 use crate::report::quoted;
-use charon_files::cluster::access::{self, FileKind, FileMode};
+use charon_files::cluster::access::{self, EntryKind, FileMode};
 use charon_files::cluster::definition::Definition;
 use charon_files::cluster::hash::DefinitionHash;
 use charon_files::cluster::index::NodeIndex;
@@ -218,20 +218,6 @@ impl Request {
     }
 }
 
-/// What kind of thing lies in the data directory.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum EntryKind {
-    /// A regular file.
-    File,
-    /// A directory.
-    Directory,
-    /// A symbolic link.
-    Symlink,
-    /// A FIFO, socket or device.
-    Special,
-}
-
 /// One entry of the data directory's top level.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Entry {
@@ -244,13 +230,7 @@ pub struct Entry {
 impl Entry {
     /// `validator_keys (a directory)`.
     fn described(&self) -> String {
-        let what = match self.kind {
-            EntryKind::File => "a file",
-            EntryKind::Directory => "a directory",
-            EntryKind::Symlink => "a symbolic link",
-            EntryKind::Special => "a FIFO, socket or device",
-        };
-        format!("{} ({what})", self.name)
+        format!("{} ({})", self.name, self.kind)
     }
 }
 
@@ -971,10 +951,7 @@ fn check_entries(
             .collect();
         (!names.is_empty()).then(|| names.join(", "))
     };
-    let is_special = |entry: &Entry| match entry.kind {
-        EntryKind::Symlink | EntryKind::Special => true,
-        EntryKind::File | EntryKind::Directory => false,
-    };
+    let is_special = |entry: &Entry| !entry.kind.is_file_or_directory();
     let is = |entry: &Entry, role: Role| names::role(&entry.name) == role;
     let is_output = |entry: &Entry| is(entry, Role::Output) && !is_empty_of_keys(entry, modes);
     if let Some(seen) = names(&|entry| !is_special(entry) && is_output(entry)) {
@@ -1082,7 +1059,7 @@ pub fn access_findings(data_dir: &Path, modes: &[FileMode], uid: u32, gid: u32) 
         });
     let misowned = modes
         .iter()
-        .filter(|entry| entry.kind != FileKind::Other && access::is_misowned(entry, uid, gid))
+        .filter(|entry| entry.kind.is_file_or_directory() && access::is_misowned(entry, uid, gid))
         .map(|entry| {
             fail(
                 "data-directory-owner",
@@ -1117,7 +1094,7 @@ fn is_no_file(facts: &Facts, name: &str) -> bool {
     match &facts.data_dir {
         DataDirFact::Found { entries, .. } => entries
             .iter()
-            .any(|entry| entry.name == name && entry.kind != EntryKind::File),
+            .any(|entry| entry.name == name && entry.kind != EntryKind::Regular),
         DataDirFact::Missing | DataDirFact::Unreadable(_) => false,
     }
 }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use charon_files::cluster::access::{self, Fault, FileKind, FileMode, Reader};
+use charon_files::cluster::access::{self, EntryKind, Fault, FileMode, Owner, Reader};
 use charon_files::cluster::names::{self, ENR_KEY_FILE, Name, Role};
 use charon_files::finding::Finding;
 
@@ -20,43 +20,15 @@ const DIR_MODE: u32 = 0o700;
 /// Most entries of a directory that are repaired: twice the 65536 keystores and passwords that a cluster can have.
 pub const MAX_ENTRIES: usize = 262_144;
 
-/// What an entry is, as far as a repair minds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// A regular file.
-    File,
-    /// A directory.
-    Directory,
-    /// A symbolic link.
-    Symlink,
-    /// A FIFO, socket or device.
-    Special,
-}
-
-/// User and group.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub struct Ids {
-    /// Numeric user id.
-    pub uid: u32,
-    /// Numeric group id.
-    pub gid: u32,
-}
-
-impl std::fmt::Display for Ids {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}:{}", self.uid, self.gid)
-    }
-}
-
 /// One entry as it was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Seen {
     /// Path relative to the directory that is repaired; empty for that itself.
     pub path: PathBuf,
     /// What it is.
-    pub kind: Kind,
+    pub kind: EntryKind,
     /// Who owns it.
-    pub owner: Ids,
+    pub owner: Owner,
     /// Permission bits, setuid, setgid and sticky included.
     pub mode: u32,
     /// How many names it has.
@@ -84,7 +56,7 @@ pub struct Step {
     /// What it was when it was looked at.
     pub seen: Seen,
     /// Who shall own it.
-    pub owner: Ids,
+    pub owner: Owner,
     /// The permission bits that it shall have.
     pub mode: u32,
 }
@@ -147,15 +119,21 @@ impl Exposure {
 /// # Errors
 /// Everything that cannot be repaired: what is no file or directory, has several names, or lies on another mount. Whoever
 /// changes owners there may give away what is not theirs.
-pub fn plan(tree: &Tree, owner: Ids) -> Result<Vec<Step>, Vec<Finding>> {
+pub fn plan(tree: &Tree, owner: Owner) -> Result<Vec<Step>, Vec<Finding>> {
     let mut findings = Vec::new();
     let mut steps = Vec::new();
     for seen in &tree.entries {
         findings.extend(refusal(tree, seen));
         let mode = match seen.kind {
-            Kind::Directory if seen.mode != DIR_MODE => DIR_MODE,
-            Kind::File if seen.mode & !FILE_MODE != 0 || seen.mode & 0o400 == 0 => FILE_MODE,
-            Kind::Directory | Kind::File | Kind::Symlink | Kind::Special => seen.mode,
+            EntryKind::Directory if seen.mode != DIR_MODE => DIR_MODE,
+            EntryKind::Regular if seen.mode & !FILE_MODE != 0 || seen.mode & 0o400 == 0 => {
+                FILE_MODE
+            }
+            EntryKind::Directory
+            | EntryKind::Regular
+            | EntryKind::Symlink
+            | EntryKind::Fifo
+            | EntryKind::Other => seen.mode,
         };
         if mode != seen.mode || owner != seen.owner {
             steps.push(Step {
@@ -188,22 +166,22 @@ fn refusal(tree: &Tree, seen: &Seen) -> Option<Finding> {
             "everything on one",
             "unmount it, or move it out",
         ),
-        Kind::Symlink => (
+        EntryKind::Symlink => (
             "a symbolic link".to_owned(),
             "a regular file or directory",
             "see where it leads and move it out",
         ),
-        Kind::Special => (
+        EntryKind::Fifo | EntryKind::Other => (
             "a FIFO, socket or device".to_owned(),
             "a regular file or directory",
             "move it out",
         ),
-        Kind::File if seen.names != 1 => (
+        EntryKind::Regular if seen.names != 1 => (
             format!("a file with {} names", seen.names),
             "one name: its other names may belong to another user",
             "replace it by a copy of itself",
         ),
-        Kind::File | Kind::Directory => return None,
+        EntryKind::Regular | EntryKind::Directory => return None,
     };
     Some(fail(&path, &what, expected, advice))
 }
@@ -242,7 +220,7 @@ impl Exposures {
 }
 
 /// Which secrets others could read, by the modes that were seen.
-pub fn exposures(tree: &Tree, owner: Ids) -> Exposures {
+pub fn exposures(tree: &Tree, owner: Owner) -> Exposures {
     // Whom the directories above stop has no right here; a group may be let through.
     let rights = if tree.others_reach_it { 0o7777 } else { 0o7770 };
     let modes: Vec<FileMode> = tree
@@ -256,11 +234,7 @@ pub fn exposures(tree: &Tree, owner: Ids) -> Exposures {
             uid: seen.owner.uid,
             gid: seen.owner.gid,
             mode: seen.mode & rights,
-            kind: match seen.kind {
-                Kind::File => FileKind::Regular,
-                Kind::Directory => FileKind::Directory,
-                Kind::Symlink | Kind::Special => FileKind::Other,
-            },
+            kind: seen.kind,
         })
         .collect();
     let mut keys: BTreeMap<Reader, Vec<PathBuf>> = BTreeMap::new();
@@ -318,16 +292,16 @@ pub fn check_data_directory<'a>(
 mod tests {
     use super::*;
 
-    const ME: Ids = Ids {
+    const ME: Owner = Owner {
         uid: 1000,
         gid: 1000,
     };
 
-    fn seen(path: &str, kind: Kind, owner: (u32, u32), mode: u32) -> Seen {
+    fn seen(path: &str, kind: EntryKind, owner: (u32, u32), mode: u32) -> Seen {
         Seen {
             path: path.into(),
             kind,
-            owner: Ids {
+            owner: Owner {
                 uid: owner.0,
                 gid: owner.1,
             },
@@ -346,20 +320,25 @@ mod tests {
         }
     }
 
-    fn me(path: &str, kind: Kind, mode: u32) -> Seen {
+    fn me(path: &str, kind: EntryKind, mode: u32) -> Seen {
         seen(path, kind, (1000, 1000), mode)
     }
 
     #[test]
     fn everything_becomes_private_and_what_is_stricter_stays() {
         let tree = tree(vec![
-            me("", Kind::Directory, 0o777),
-            me(ENR_KEY_FILE, Kind::File, 0o400),
-            me("cluster-lock.json", Kind::File, 0o4755),
-            me("deposit-data.json", Kind::File, 0o600),
-            me("validator_keys", Kind::Directory, 0o700),
-            seen("validator_keys/keystore-0.json", Kind::File, (0, 0), 0o600),
-            me("validator_keys/keystore-0.txt", Kind::File, 0o000),
+            me("", EntryKind::Directory, 0o777),
+            me(ENR_KEY_FILE, EntryKind::Regular, 0o400),
+            me("cluster-lock.json", EntryKind::Regular, 0o4755),
+            me("deposit-data.json", EntryKind::Regular, 0o600),
+            me("validator_keys", EntryKind::Directory, 0o700),
+            seen(
+                "validator_keys/keystore-0.json",
+                EntryKind::Regular,
+                (0, 0),
+                0o600,
+            ),
+            me("validator_keys/keystore-0.txt", EntryKind::Regular, 0o000),
         ]);
         let steps: Vec<(String, String)> = plan(&tree, ME)
             .unwrap()
@@ -384,16 +363,16 @@ mod tests {
 
     #[test]
     fn what_may_be_somebody_elses_is_refused_all_at_once() {
-        let mut linked = me("hard", Kind::File, 0o600);
+        let mut linked = me("hard", EntryKind::Regular, 0o600);
         linked.names = 2;
-        let mut mounted = me("mount", Kind::Directory, 0o700);
+        let mut mounted = me("mount", EntryKind::Directory, 0o700);
         mounted.same_mount = false;
         let tree = tree(vec![
-            me("", Kind::Directory, 0o700),
+            me("", EntryKind::Directory, 0o700),
             linked,
             mounted,
-            me("link", Kind::Symlink, 0o777),
-            me("fifo", Kind::Special, 0o600),
+            me("link", EntryKind::Symlink, 0o777),
+            me("fifo", EntryKind::Fifo, 0o600),
         ]);
         let findings = plan(&tree, ME).unwrap_err();
         let subjects: Vec<&str> = findings.iter().map(|f| f.subject.as_str()).collect();
@@ -404,12 +383,17 @@ mod tests {
     #[test]
     fn who_could_read_the_keys_is_told() {
         let open = vec![
-            me("", Kind::Directory, 0o777),
-            me(ENR_KEY_FILE, Kind::File, 0o777),
-            me("cluster-lock.json", Kind::File, 0o777),
-            me("validator_keys", Kind::Directory, 0o750),
-            me("validator_keys/keystore-0.json", Kind::File, 0o644),
-            seen("validator_keys/keystore-0.txt", Kind::File, (7, 7), 0o600),
+            me("", EntryKind::Directory, 0o777),
+            me(ENR_KEY_FILE, EntryKind::Regular, 0o777),
+            me("cluster-lock.json", EntryKind::Regular, 0o777),
+            me("validator_keys", EntryKind::Directory, 0o750),
+            me("validator_keys/keystore-0.json", EntryKind::Regular, 0o644),
+            seen(
+                "validator_keys/keystore-0.txt",
+                EntryKind::Regular,
+                (7, 7),
+                0o600,
+            ),
         ];
         let told = |tree: &Tree| -> Vec<String> { exposures(tree, ME).texts() };
         assert_eq!(
@@ -430,8 +414,8 @@ mod tests {
                 .any(|text| text.starts_with("every user"))
         );
         let private = tree(vec![
-            me("", Kind::Directory, 0o700),
-            me(ENR_KEY_FILE, Kind::File, 0o644),
+            me("", EntryKind::Directory, 0o700),
+            me(ENR_KEY_FILE, EntryKind::Regular, 0o644),
         ]);
         assert_eq!(told(&private), [""; 0]);
     }

@@ -10,11 +10,12 @@ use serde::Serialize;
 use crate::ceremony::facts;
 use crate::cli::RepairArgs;
 use crate::context::Context;
-use crate::custody::repair::{self, Exposure, Exposures, Ids, Step, Tree, joined};
+use crate::custody::repair::{self, Exposure, Exposures, Step, Tree, joined};
 use crate::custody::{backup, repair_files};
 use crate::error::{Failure, Kind};
 use crate::failures;
 use crate::machine::datadir::Layout;
+use crate::machine::files::Owner;
 use crate::machine::guard::{self, Guard, GuardError};
 use crate::machine::users;
 use crate::promote::{archive_command, journal};
@@ -28,7 +29,7 @@ const ROUNDS: usize = 16;
 #[derive(Serialize)]
 struct Document {
     schema: &'static str,
-    owner: Ids,
+    owner: Owner,
     steps: Vec<StepLine>,
     exposed: Vec<Exposure>,
     /// Keystores that others could read without their passwords, or the other way round.
@@ -41,9 +42,9 @@ struct Document {
 #[derive(Serialize)]
 struct StepLine {
     path: String,
-    seen_owner: Ids,
+    seen_owner: Owner,
     seen_mode: String,
-    owner: Ids,
+    owner: Owner,
     mode: String,
 }
 
@@ -112,7 +113,7 @@ pub(crate) fn repair(context: &Context, args: &RepairArgs) -> Result<(), Failure
         None => first
             .entries
             .first()
-            .map_or(Ids { uid: 0, gid: 0 }, |seen| seen.owner),
+            .map_or(Owner { uid: 0, gid: 0 }, |seen| seen.owner),
     };
     let mut done = Document {
         schema: "charon-dkg.repair/1",
@@ -231,7 +232,7 @@ fn check_directory(tree: &Tree) -> Result<(), Failure> {
     .hint("move out what is not charon's, or name the right directory with --dir or --data-dir"))
 }
 
-fn parse_owner(text: &str) -> Result<Ids, Failure> {
+fn parse_owner(text: &str) -> Result<Owner, Failure> {
     let usage = |message: String| Failure::new(Kind::Usage, message);
     let (user, group) = match text.split_once(':') {
         Some((user, group)) => (user, Some(group)),
@@ -253,10 +254,10 @@ fn parse_owner(text: &str) -> Result<Ids, Failure> {
     if uid == u32::MAX || gid == u32::MAX {
         return Err(usage(format!("{text:?} is no user's number")));
     }
-    Ok(Ids { uid, gid })
+    Ok(Owner { uid, gid })
 }
 
-fn plan(layout: &Layout, owner: Ids) -> Result<Plan, Failure> {
+fn plan(layout: &Layout, owner: Owner) -> Result<Plan, Failure> {
     let mut parts = Vec::new();
     let mut exposed = Exposures::default();
     let mut findings: Vec<Finding> = Vec::new();

@@ -12,8 +12,9 @@ use std::path::{Component, Path, PathBuf};
 use rustix::fs::{AtFlags, Gid, Mode, OFlags, StatxFlags, Uid};
 use rustix::io::Errno;
 
-use crate::custody::repair::{Ids, Kind, MAX_ENTRIES, Seen, Step, Tree, joined};
-use crate::machine::files::{EntryKind, FileError, Folder};
+use crate::custody::repair::{MAX_ENTRIES, Seen, Step, Tree, joined};
+use crate::machine::files::{EntryKind, FileError, Folder, Owner};
+use crate::machine::os;
 use charon_files::cluster::names::MAX_DEPTH;
 
 /// Why a step was not taken.
@@ -73,17 +74,11 @@ impl Named {
         let stat = rustix::fs::statx(&self.file, "", AtFlags::EMPTY_PATH, wanted)
             .map_err(|errno| FileError::new("look at", &self.path, errno))?;
         let mode = u32::from(stat.stx_mode);
-        let kind = match EntryKind::of_mode(mode) {
-            EntryKind::Regular => Kind::File,
-            EntryKind::Directory => Kind::Directory,
-            EntryKind::Symlink => Kind::Symlink,
-            EntryKind::Fifo | EntryKind::Other => Kind::Special,
-        };
         let device = rustix::fs::makedev(stat.stx_dev_major, stat.stx_dev_minor);
         let seen = Seen {
             path: path.to_owned(),
-            kind,
-            owner: Ids {
+            kind: os::kind_of_mode(mode),
+            owner: Owner {
                 uid: stat.stx_uid,
                 gid: stat.stx_gid,
             },
@@ -130,7 +125,7 @@ pub fn look(path: &Path) -> Result<Option<Tree>, FileError> {
         Err(error) => return Err(error),
     };
     let (seen, mount) = root.seen(Path::new(""))?;
-    let is_directory = seen.kind == Kind::Directory;
+    let is_directory = seen.kind == EntryKind::Directory;
     let mut entries = vec![seen];
     if is_directory {
         gather(&root, Path::new(""), mount, 0, &mut entries)?;
@@ -171,7 +166,7 @@ fn gather(
         let path = prefix.join(&name);
         let (mut seen, its_mount) = inner.seen(&path)?;
         seen.same_mount = its_mount == mount;
-        let enter = seen.kind == Kind::Directory && seen.same_mount;
+        let enter = seen.kind == EntryKind::Directory && seen.same_mount;
         entries.push(seen);
         // A stage, or an archive, lies some levels below this program's own directory.
         if enter && depth + 1 < 2 * MAX_DEPTH {
@@ -222,7 +217,7 @@ mod tests {
     use crate::custody::repair::plan;
     use crate::machine::testing::{NOBODY, need_root};
 
-    const OWNER: Ids = Ids {
+    const OWNER: Owner = Owner {
         uid: NOBODY,
         gid: NOBODY,
     };
@@ -356,7 +351,7 @@ mod tests {
         assert!(through.is_err(), "{through:?}");
         assert_eq!(
             look(&linked).unwrap().unwrap().entries[0].kind,
-            Kind::Symlink
+            EntryKind::Symlink
         );
     }
 }

@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 use crate::machine::files::{self, DIR_MODE, EntryKind, FileError, Folder, Owner, Status};
 use crate::machine::os;
 use crate::machine::read::{self, ReadError};
-use charon_files::cluster::access::{FileKind, FileMode};
+use charon_files::cluster::access::FileMode;
 use charon_files::cluster::names::{ENR_KEY_FILE, GIT_IGNORE_FILE, MAX_DEPTH, VALIDATOR_KEYS_DIR};
 
 /// Keeps git from everything beside it (gitignore(5)).
@@ -194,24 +194,20 @@ impl DataDirFacts {
 
     /// Owner and mode of the data directory and of everything in it.
     pub fn modes(&self) -> Vec<FileMode> {
-        let of = |path: String, owner: Owner, mode: u32, kind: FileKind| FileMode {
+        let of = |path: String, owner: Owner, mode: u32, kind: EntryKind| FileMode {
             path,
             uid: owner.uid,
             gid: owner.gid,
             mode,
             kind,
         };
-        let entries = self.entries.iter().map(|entry| {
-            let kind = match entry.kind {
-                EntryKind::Regular => FileKind::Regular,
-                EntryKind::Directory => FileKind::Directory,
-                EntryKind::Symlink | EntryKind::Fifo | EntryKind::Other => FileKind::Other,
-            };
-            of(entry.name(), entry.owner, entry.mode, kind)
-        });
+        let entries = self
+            .entries
+            .iter()
+            .map(|entry| of(entry.name(), entry.owner, entry.mode, entry.kind));
         let itself = self
             .mode
-            .map(|mode| of(".".to_owned(), self.owner, mode, FileKind::Directory));
+            .map(|mode| of(".".to_owned(), self.owner, mode, EntryKind::Directory));
         entries.chain(itself).collect()
     }
 

@@ -6,7 +6,7 @@ use std::fs::File;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
+pub(crate) use charon_files::cluster::access::{EntryKind, Owner};
 
 use crate::machine::os;
 pub(crate) use crate::machine::os::{acting_as_root, own_identity};
@@ -60,49 +60,6 @@ impl FileError {
 pub(crate) fn slashed(path: &Path) -> String {
     let parts: Vec<_> = path.iter().map(std::ffi::OsStr::to_string_lossy).collect();
     parts.join("/")
-}
-
-/// User and group that own a file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Owner {
-    /// Numeric user id.
-    pub uid: u32,
-    /// Numeric group id.
-    pub gid: u32,
-}
-
-impl std::fmt::Display for Owner {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}:{}", self.uid, self.gid)
-    }
-}
-
-/// What a directory entry is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum EntryKind {
-    /// A regular file.
-    Regular,
-    /// A directory.
-    Directory,
-    /// A symbolic link, whatever it points to.
-    Symlink,
-    /// A FIFO, also called named pipe.
-    Fifo,
-    /// A socket or a device.
-    Other,
-}
-
-impl std::fmt::Display for EntryKind {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            EntryKind::Regular => "a regular file",
-            EntryKind::Directory => "a directory",
-            EntryKind::Symlink => "a symbolic link",
-            EntryKind::Fifo => "a FIFO",
-            EntryKind::Other => "a device or socket",
-        })
-    }
 }
 
 /// What `lstat` tells of an entry, in our own types.

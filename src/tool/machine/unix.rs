@@ -18,18 +18,17 @@ use rustix::io::Errno;
 use crate::machine::files::{DIR_MODE, EntryKind, FILE_MODE, Owner, Status};
 use crate::machine::signals::StopSource;
 
-impl EntryKind {
-    pub(crate) fn of_mode(raw_mode: u32) -> Self {
-        match FileType::from_raw_mode(wide(raw_mode)) {
-            FileType::RegularFile => EntryKind::Regular,
-            FileType::Directory => EntryKind::Directory,
-            FileType::Symlink => EntryKind::Symlink,
-            FileType::Fifo => EntryKind::Fifo,
-            FileType::Socket
-            | FileType::CharacterDevice
-            | FileType::BlockDevice
-            | FileType::Unknown => EntryKind::Other,
-        }
+/// What an entry is, by its mode as the system tells it, with the bits of its type.
+pub(crate) fn kind_of_mode(raw_mode: u32) -> EntryKind {
+    match FileType::from_raw_mode(wide(raw_mode)) {
+        FileType::RegularFile => EntryKind::Regular,
+        FileType::Directory => EntryKind::Directory,
+        FileType::Symlink => EntryKind::Symlink,
+        FileType::Fifo => EntryKind::Fifo,
+        FileType::Socket
+        | FileType::CharacterDevice
+        | FileType::BlockDevice
+        | FileType::Unknown => EntryKind::Other,
     }
 }
 
@@ -41,7 +40,7 @@ fn wide<T: TryInto<U>, U: Default>(value: T) -> U {
 fn status_of(stat: Stat) -> Status {
     let mode: u32 = wide(stat.st_mode);
     Status {
-        kind: EntryKind::of_mode(mode),
+        kind: kind_of_mode(mode),
         owner: Owner {
             uid: stat.st_uid,
             gid: stat.st_gid,

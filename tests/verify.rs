@@ -16,6 +16,8 @@ mod deposit_file;
 mod deposits;
 #[path = "verify/documentation.rs"]
 mod documentation;
+#[path = "verify/edits.rs"]
+mod edits;
 #[path = "support/files.rs"]
 mod files;
 #[path = "verify/forge.rs"]

@@ -2,7 +2,8 @@
 //!
 //! [`verify`](verify::verify) takes the bytes of a data directory and gives findings and, only if all is proved, a
 //! [`verify::Verified`]; a [`receipt`] states it in one [`line`]; [`confirm`] weighs the receipts of all operators. Before a
-//! ceremony a [`ready`] line states with what a node would start, and [`readiness`] weighs those of all. [`profile`] has what protocols ask for, and
+//! ceremony a [`ready`] line states with what a node would start, and [`readiness`] weighs those of all. [`edit`] is what charon may make of a
+//! cluster later. [`profile`] has what protocols ask for, and
 //! [`deposits`] says whether it is safe to pay.
 
 pub mod board;
@@ -10,6 +11,7 @@ pub mod chain;
 pub mod cluster;
 pub mod confirm;
 pub mod deposits;
+pub mod edit;
 pub mod line;
 pub mod profile;
 pub mod proofs;

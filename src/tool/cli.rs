@@ -623,6 +623,9 @@ pub struct VerifyArgs {
     /// A deposit data file to check against --lock; repeat for several
     #[arg(long, value_name = "FILE", requires = "lock", value_hint = ValueHint::FilePath)]
     pub deposit: Vec<PathBuf>,
+    /// The cluster lock before an edit (`charon alpha edit`), to prove the lock against it too
+    #[arg(long, value_name = "FILE", conflicts_with = "definition", value_hint = ValueHint::FilePath)]
+    pub previous_lock: Option<PathBuf>,
     /// Print nothing; the exit code tells
     #[arg(long, short)]
     pub quiet: bool,

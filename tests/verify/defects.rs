@@ -715,7 +715,11 @@ fn terms_that_are_worth_a_note() {
 /// What no test provokes may never speak.
 #[test]
 fn every_check_has_a_test_that_provokes_it() {
-    let tests = concat!(include_str!("defects.rs"), include_str!("contracts.rs"));
+    let tests = concat!(
+        include_str!("defects.rs"),
+        include_str!("contracts.rs"),
+        include_str!("edits.rs")
+    );
     let missing: Vec<&str> = Check::ALL
         .iter()
         .map(|check| check.id())
@@ -1617,6 +1621,7 @@ fn after_a_ceremony_everything_must_be_there() {
         definition_hash: DefinitionHash::parse(hash),
         charon_version: Some("v1.10.3".parse().unwrap()),
         profile: None,
+        edit: None,
     };
     let options = Options::new(Scope::WholeDataDirectory);
     let mut material = source.material(0);

@@ -39,6 +39,11 @@ fn checks_page() -> String {
             "except with `--definition`",
         ),
         (
+            Subject::Edit,
+            "The cluster lock before an edit",
+            "with `--previous-lock`",
+        ),
+        (
             Subject::DepositFile,
             "Deposit data files",
             "for a data directory, and with `--deposit`",

@@ -40,32 +40,36 @@ pub(crate) fn ceremony(name: &str) -> Ceremony {
 
 impl Ceremony {
     pub(crate) fn material(&self, node: usize) -> Material {
-        let root = self.path.join(format!("node{node}/.charon"));
-        let mut material = Material::default();
-        for path in files_below(&root) {
-            let name = path
-                .strip_prefix(&root)
-                .unwrap()
-                .to_str()
-                .unwrap()
-                .to_owned();
-            let file = NamedFile::new(name.clone(), std::fs::read(&path).unwrap());
-            if name.starts_with("validator_keys/") {
-                material.keystores.push(file);
-            } else if name.starts_with("deposit-data") {
-                material.deposit_data.push(file);
-            } else if name == "cluster-lock.json" {
-                material.cluster_lock = Some(file);
-            } else if name == "cluster-definition.json" {
-                material.definition = Some(file);
-            } else if name == "charon-enr-private-key" {
-                material.enr_key = Some(file);
-            } else {
-                material.other_names.push(name);
-            }
-        }
-        material
+        data_directory(&self.path.join(format!("node{node}/.charon")))
     }
+}
+
+/// Everything below a directory, each file in its place.
+pub(crate) fn data_directory(root: &Path) -> Material {
+    let mut material = Material::default();
+    for path in files_below(root) {
+        let name = path
+            .strip_prefix(root)
+            .unwrap()
+            .to_str()
+            .unwrap()
+            .to_owned();
+        let file = NamedFile::new(name.clone(), std::fs::read(&path).unwrap());
+        if name.starts_with("validator_keys/") {
+            material.keystores.push(file);
+        } else if name.starts_with("deposit-data") {
+            material.deposit_data.push(file);
+        } else if name == "cluster-lock.json" {
+            material.cluster_lock = Some(file);
+        } else if name == "cluster-definition.json" {
+            material.definition = Some(file);
+        } else if name == "charon-enr-private-key" {
+            material.enr_key = Some(file);
+        } else {
+            material.other_names.push(name);
+        }
+    }
+    material
 }
 
 /// Verifies a whole data directory from the beginning.

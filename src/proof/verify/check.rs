@@ -13,6 +13,8 @@ pub enum Subject {
     Definition,
     /// The cluster lock.
     Lock,
+    /// The cluster lock against the one before an edit.
+    Edit,
     /// Deposit data files.
     DepositFile,
     /// What belongs to one node: ENR key, keystores, the directory itself.
@@ -72,6 +74,8 @@ const ASK_CREATOR: &str = "ask the creator of the cluster for a correct definiti
 const NEW_CEREMONY: &str =
     "do not fund or start this cluster; all operators run the ceremony again";
 const NO_FUNDS: &str = "do not deposit: the funds could be lost; compare with the other operators and run the ceremony again";
+const NO_SWITCH: &str =
+    "do not use this lock: keep the cluster as it was, and let all operators run the edit again";
 const COPY_DEPOSIT: &str =
     "do not deposit with this file; copy it from another operator whose verification passes";
 /// Keystores are this node's alone, and a backup made before the ceremony has none.
@@ -242,6 +246,41 @@ checks! {
         "every deposit_data_root in the lock, which charon does not write but Obol's API adds, is the hash tree root of its deposit",
         "do not deposit with these roots: the deposit contract refuses them; take the lock of an operator's data directory";
 
+    // The lock before an edit.
+    EditPreviousLock = "edit-previous-lock", Edit, V1_0, "§10",
+        "the previous lock passes every check of a lock by itself",
+        FETCH_AGAIN;
+    EditKind = "edit-kind", Edit, V1_0, "§10",
+        "the operators are those that one of charon's five edits makes of the previous ones",
+        "find out which lock was edited: this one does not come from the previous lock by one edit";
+    EditExpected = "edit-expected", Edit, V1_0, "§10",
+        "command, operators, new validators and threshold are those that were asked for, if this program ran the edit",
+        NO_SWITCH;
+    EditTerms = "edit-terms", Edit, V1_0, "§10",
+        "name, uuid, network, deposit amounts and all other terms that no edit changes are those of the previous lock",
+        NO_SWITCH;
+    EditOperators = "edit-operators", Edit, V1_0, "§10",
+        "every operator who stays has the same ENR, and all are in the same order",
+        NO_SWITCH;
+    EditThreshold = "edit-threshold", Edit, V1_0, "§10",
+        "the threshold is the previous one; after operators were removed, at least two thirds of those who stay",
+        NO_SWITCH;
+    EditValidators = "edit-validators", Edit, V1_0, "§10",
+        "every validator of the previous lock has the same group key, addresses and number, and new ones come after them",
+        NO_SWITCH;
+    EditDeposits = "edit-deposits", Edit, V1_0, "§10",
+        "the deposits of these validators are the same",
+        NO_SWITCH;
+    EditRegistrations = "edit-registrations", Edit, V1_0, "§10",
+        "the builder registrations of these validators are the same",
+        NO_SWITCH;
+    EditShares = "edit-shares", Edit, V1_0, "§10",
+        "no share of the previous lock is in the new one; after validators were added, the old shares are all as they were",
+        NO_SWITCH;
+    EditKeystores = "edit-keystores", Edit, V1_0, "§10",
+        "no keystore of this node holds a share of the previous lock, unless validators were added",
+        "do not start this node: the old shares do not fit the new lock; use the keystores that the edit wrote";
+
     // Deposit data files.
     DepositFileName = "deposit-file-name", DepositFile, V1_0, "§4.2",
         "the name of every deposit data file says the amount inside",
@@ -320,8 +359,8 @@ checks! {
 }
 
 impl Check {
-    /// Whether the check is carried out for files of this version in this scope. A passed
-    /// verification has carried out every check for which this is true.
+    /// Whether the check is carried out for files of this version in this scope. A passed verification has carried out
+    /// every check for which this is true, or nobody asked for it: see [`super::CheckResult::NotApplicable`].
     pub fn applies(self, version: DefinitionVersion, scope: Scope) -> bool {
         if version < self.since() {
             return false;
@@ -331,7 +370,7 @@ impl Check {
         }
         match self.subject() {
             Subject::File | Subject::Definition => true,
-            Subject::Lock => scope.has_lock(),
+            Subject::Lock | Subject::Edit => scope.has_lock(),
             Subject::DepositFile => scope.has_deposit_files(),
             Subject::Node => scope.has_node(),
         }

@@ -26,6 +26,7 @@ mod deposits;
 mod directory;
 mod keystores;
 mod ledger;
+mod previous;
 mod report;
 mod signatures;
 
@@ -43,12 +44,15 @@ use charon_files::cluster::{
 use charon_files::keys::k1::EnrPublicKey;
 
 use crate::cluster::Cluster;
+use crate::edit::{Edit, EditRequest};
 use crate::profile::Profile;
 
 pub use charon_files::cluster::access::{EntryKind, FileMode};
 pub use check::{Check, Subject};
 use ledger::Ledger;
-pub use report::{ChainReport, CheckLine, CheckResult, Counts, Node, Report, SCHEMA, Verdict};
+pub use report::{
+    ChainReport, CheckLine, CheckResult, Counts, EditReport, Node, Report, SCHEMA, Verdict,
+};
 
 /// A file's name and content.
 #[derive(Clone)]
@@ -97,6 +101,8 @@ pub struct Material {
     pub definition: Option<NamedFile>,
     /// `cluster-lock.json`.
     pub cluster_lock: Option<NamedFile>,
+    /// The cluster lock before an edit (`charon alpha edit`); the lock is then proved against it too.
+    pub previous_lock: Option<NamedFile>,
     /// Every `deposit-data*.json`.
     pub deposit_data: Vec<NamedFile>,
     /// `charon-enr-private-key`.
@@ -122,6 +128,8 @@ pub struct Expectations {
     pub charon_version: Option<CharonVersion>,
     /// What the protocol asks for whose cluster it is to be.
     pub profile: Option<Profile>,
+    /// What charon was told to make of the previous lock.
+    pub edit: Option<EditRequest>,
 }
 
 /// How much is to be verified.
@@ -379,6 +387,9 @@ pub struct Outcome {
     pub verified: Option<Verified>,
     /// The cluster of the lock, if the verdict is a pass and the scope has a lock.
     pub cluster: Option<Cluster>,
+    /// Which edit led from the previous lock to this one, if both were given and it could be recognised. That it went well is
+    /// for the verdict to say.
+    pub edit: Option<Edit>,
     /// Signatures that only contract wallets can confirm and nobody did. Each has a finding that could not tell.
     pub contract_questions: Vec<ContractQuestion>,
 }
@@ -509,15 +520,19 @@ pub fn verify(material: &Material, expectations: &Expectations, options: &Option
             .zip(definition)
             .and_then(|(node, definition)| directory::describe_node(node, definition)),
         counts,
+        edit: summary.compared.report,
         checks,
         chain: None,
         findings,
     };
+    let mut contract_questions = summary.contracts.open;
+    contract_questions.extend(summary.compared.contract_questions);
     Outcome {
         report,
         verified,
         cluster,
-        contract_questions: summary.contracts.open,
+        edit: summary.compared.edit,
+        contract_questions,
     }
 }
 
@@ -531,6 +546,7 @@ struct Summary {
     node: Option<NodeIndex>,
     keystore_digests: Vec<[u8; 32]>,
     contracts: signatures::Contracts,
+    compared: previous::Compared,
 }
 
 impl Summary {
@@ -618,6 +634,9 @@ fn check_everything(
             counts.deposit_files = deposit_files.len();
         }
         counts.deposits = batch.check(context.options.progress, ledger);
+    }
+    if let Some(lock) = lock {
+        summary.compared = previous::check(context, lock, ledger);
     }
     if scope.has_node() {
         summary.node = directory::check_enr_key(context, &summary.enrs, ledger);

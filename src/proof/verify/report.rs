@@ -7,6 +7,7 @@ use charon_files::finding::{Finding, Weight};
 
 use super::Scope;
 use crate::chain::Standings;
+use crate::edit::EditKind;
 
 /// Name and version of the JSON form. The number changes when a field is removed or changes its meaning;
 /// new fields may appear without.
@@ -107,6 +108,25 @@ pub struct Counts {
     pub checks_run: usize,
 }
 
+/// Which edit led from the previous lock to this one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct EditReport {
+    /// charon's command.
+    pub kind: EditKind,
+    /// Recomputed hash of the previous lock, `0x` and hexadecimal.
+    pub previous_lock_hash: Option<String>,
+    /// Operators of the previous lock.
+    pub previous_operators: usize,
+    /// Threshold of the previous lock.
+    pub previous_threshold: u64,
+    /// ENRs of operators who are no longer there.
+    pub operators_removed: Vec<String>,
+    /// ENRs of operators who are new.
+    pub operators_added: Vec<String>,
+    /// Validators that are new.
+    pub validators_added: usize,
+}
+
 /// What the chain says, and what speaks against the validators there.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ChainReport {
@@ -144,6 +164,9 @@ pub struct Report {
     pub node: Option<Node>,
     /// Counts.
     pub counts: Counts,
+    /// The edit that was recognised; absent without a previous lock.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub edit: Option<EditReport>,
     /// Every check with its result, in the order of the documentation.
     pub checks: Vec<CheckLine>,
     /// What the chain knows of the validators; absent if nobody was asked.

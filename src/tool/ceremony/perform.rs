@@ -418,6 +418,7 @@ impl Ceremony<'_> {
             definition_hash: Some(self.found.definition_hash),
             charon_version: self.record.charon_version.parse().ok(),
             profile: self.context.profile().cloned(),
+            edit: None,
         };
         let work = tokio::task::spawn_blocking({
             let context = Arc::clone(self.context);

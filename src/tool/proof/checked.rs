@@ -259,21 +259,16 @@ pub(crate) fn ask_first(context: &Context, material: &Material, scope: Scope) {
     if !context.contracts.can_ask() {
         return;
     }
+    let of_lock = |file: &NamedFile| Some(ClusterLock::parse(&file.bytes).ok()?.value.definition);
+    let of_file = |file: &NamedFile| Some(Definition::parse(&file.bytes).ok()?.value);
     let definition = if scope.has_lock() {
-        material
-            .cluster_lock
-            .as_ref()
-            .and_then(|file| ClusterLock::parse(&file.bytes).ok())
-            .map(|parsed| parsed.value.definition)
+        material.cluster_lock.as_ref().and_then(of_lock)
     } else {
-        material
-            .definition
-            .as_ref()
-            .and_then(|file| Definition::parse(&file.bytes).ok())
-            .map(|parsed| parsed.value)
+        material.definition.as_ref().and_then(of_file)
     };
-    if let Some(definition) = definition {
-        context.ask_contracts_now(&contract_questions(&definition));
+    let previous = material.previous_lock.as_ref().and_then(of_lock);
+    for definition in definition.iter().chain(&previous) {
+        context.ask_contracts_now(&contract_questions(definition));
     }
 }
 

@@ -16,10 +16,11 @@ use crate::report;
 use charon_files::cluster::{ClusterLock, Network, Payouts};
 use charon_files::wrong_file::Expected;
 use charon_proof::deposits::keys_of_lock;
-use charon_proof::verify::{Material, Modes, Report, Scope, Verdict};
+use charon_proof::edit::EditKind;
+use charon_proof::verify::{EditReport, Material, Modes, Report, Scope, Verdict};
 
 pub(crate) fn verify(context: &Context, args: &VerifyArgs) -> Result<(), Failure> {
-    let (material, scope, what) = match (&args.lock, &args.definition) {
+    let (mut material, scope, what) = match (&args.lock, &args.definition) {
         (Some(lock), _) => {
             let mut material = Material {
                 cluster_lock: Some(checked::read_single(lock, Expected::ClusterLock)?),
@@ -62,6 +63,9 @@ pub(crate) fn verify(context: &Context, args: &VerifyArgs) -> Result<(), Failure
             )
         }
     };
+    if let Some(path) = &args.previous_lock {
+        material.previous_lock = Some(checked::read_single(path, Expected::ClusterLock)?);
+    }
     let expectations = context.expectations();
     let mut report =
         checked::verify_shown(context, &material, &expectations, scope, Modes::Private).report;
@@ -165,6 +169,28 @@ fn deposits(report: &Report) -> String {
     format!("{} ({place})", report.counts.deposits)
 }
 
+/// `replace-operator (3 of 4 operators signed before, 3 of 4 now)`.
+fn edit_text(edit: &EditReport, report: &Report) -> String {
+    let many = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
+    let changes = match edit.kind {
+        EditKind::AddValidators => format!(
+            "{} more",
+            report::count(many(edit.validators_added), "validator")
+        ),
+        EditKind::AddOperators
+        | EditKind::RemoveOperators
+        | EditKind::ReplaceOperator
+        | EditKind::RecreatePrivateKeys => format!(
+            "{} of {} operators sign, {} of {} before",
+            report.counts.threshold,
+            report.counts.operators,
+            edit.previous_threshold,
+            edit.previous_operators
+        ),
+    };
+    format!("{} ({changes})", edit.kind.command())
+}
+
 /// A passed report for people.
 pub(crate) fn text(report: &Report, what: &str) -> String {
     let mut text = format!("PASS {what}\n");
@@ -215,6 +241,11 @@ pub(crate) fn text(report: &Report, what: &str) -> String {
     }
     if report.counts.deposits > 0 {
         line("deposits", &deposits(report));
+    }
+    if let Some(edit) = &report.edit {
+        line("edit", &edit_text(edit, report));
+        let previous = edit.previous_lock_hash.as_deref();
+        line("previous lock", previous.unwrap_or("unknown"));
     }
     for (name, hash) in [
         ("config_hash", &report.config_hash),

@@ -132,7 +132,6 @@ async fn an_image_is_pulled_by_tag_and_run_by_digest() {
     assert_eq!(facts.labels.get("made-for").unwrap(), "a test");
     let run = facts.run_image(&reference);
     assert_eq!(run.reference(), format!("{repository}@{manifest_digest}"));
-    assert_eq!(run.digest(), manifest_digest);
     // The digest alone finds the image, and the tag moved to another repository does not.
     let by_digest = engine.inspect_image(run.reference()).await.unwrap();
     assert_eq!(by_digest.as_ref(), Some(&facts));

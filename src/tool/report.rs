@@ -7,7 +7,7 @@ use std::ffi::OsStr;
 
 use serde::Serialize;
 
-pub use charon_files::text::{clean, count, grouped, to_json};
+pub use charon_files::text::{clean, count, to_json};
 
 use crate::error::Failure;
 use charon_files::cluster::NodeIndex;
@@ -47,17 +47,6 @@ pub fn findings_text(findings: &[Finding]) -> String {
                 text.push_str(&format!("    {label} {}\n", clean(value)));
             }
         }
-    }
-    text
-}
-
-/// A failure as a text for people. The findings come first, since they may be many and the end is
-/// what stays in sight.
-pub fn failure_text(failure: &Failure) -> String {
-    let mut text = findings_text(&failure.findings);
-    text.push_str(&format!("error: {}\n", clean(&failure.message)));
-    for hint in &failure.hints {
-        text.push_str(&format!("hint: {}\n", clean(hint)));
     }
     text
 }
@@ -258,20 +247,6 @@ mod tests {
             "`docker charon-dkg --dir 'my node' run --relay https://r` goes on; `sudo docker charon-dkg --dir 'my node' repair`; `docker charon-dkg --dir 'my node' plan --definition`; \
              `docker charon-dkg verify x/node0`; `docker charon-dkg run --data-dir /y`"
         );
-    }
-
-    #[test]
-    fn a_failure_ends_with_what_to_do() {
-        let failure = Failure::new(Kind::Refused, "it\u{1b}[2J cannot start")
-            .with_findings(vec![finding(Weight::Fail, "this")])
-            .hint("do that");
-        insta::assert_snapshot!(failure_text(&failure), @r"
-        FAIL [some-check] validator 3
-            seen:     this
-            expected: something else
-        error: it cannot start
-        hint: do that
-        ");
     }
 
     #[test]

@@ -29,13 +29,6 @@ pub struct Missing {
     names: Vec<String>,
 }
 
-impl Missing {
-    /// How many files are not there yet.
-    pub fn count(&self) -> usize {
-        self.files.len()
-    }
-}
-
 /// A restore that is complete and on the disk.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Restored {

@@ -52,16 +52,6 @@ impl RunImage {
             RunImage::LocalOnly { id } => id,
         }
     }
-
-    /// `sha256:…`: the manifest's digest, or the image's id where it exists only locally.
-    pub fn digest(&self) -> &str {
-        match self {
-            RunImage::ByDigest { reference } => reference
-                .split_once('@')
-                .map_or(reference.as_str(), |(_, digest)| digest),
-            RunImage::LocalOnly { id } => id,
-        }
-    }
 }
 
 impl ImageFacts {
@@ -540,19 +530,21 @@ mod tests {
         ]);
         let run = facts.run_image("obolnetwork/charon:v1.10.3");
         assert_eq!(run.reference(), format!("obolnetwork/charon@{DIGEST}"));
-        assert_eq!(run.digest(), DIGEST);
         let run = facts.run_image("mirror.example/charon:v1.10.3");
-        assert_eq!(run.digest(), OTHER);
+        assert_eq!(run.reference(), format!("mirror.example/charon@{OTHER}"));
     }
 
     #[test]
     fn long_and_short_names_of_one_repository_are_the_same() {
         let facts = image(&[format!("docker.io/obolnetwork/charon@{DIGEST}")]);
         let run = facts.run_image("obolnetwork/charon:v1.10.3");
-        assert_eq!(run.digest(), DIGEST);
+        assert_eq!(
+            run.reference(),
+            format!("docker.io/obolnetwork/charon@{DIGEST}")
+        );
         let facts = image(&[format!("alpine@{DIGEST}")]);
         let run = facts.run_image("docker.io/library/alpine:3");
-        assert_eq!(run.digest(), DIGEST);
+        assert_eq!(run.reference(), format!("alpine@{DIGEST}"));
     }
 
     #[test]

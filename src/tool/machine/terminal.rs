@@ -294,7 +294,6 @@ impl Terminal {
             line: Mutex::new(Line {
                 done: 0,
                 total,
-                message: String::new(),
                 begun: Instant::now(),
                 told: None,
             }),
@@ -512,7 +511,6 @@ pub struct Progress<'a> {
 struct Line {
     done: u64,
     total: u64,
-    message: String,
     begun: Instant,
     told: Option<(Instant, u64)>,
 }
@@ -523,11 +521,6 @@ impl Progress<'_> {
         self.tell(Instant::now(), |line| {
             line.done = line.done.saturating_add(pieces);
         });
-    }
-
-    /// So many pieces are done.
-    pub fn set(&self, done: u64) {
-        self.tell(Instant::now(), |line| line.done = done);
     }
 
     /// So many pieces are done, of a number that is learnt on the way.
@@ -541,11 +534,6 @@ impl Progress<'_> {
         });
     }
 
-    /// What is being done right now, such as who is waited for.
-    pub fn message(&self, text: &str) {
-        self.tell(Instant::now(), |line| text.clone_into(&mut line.message));
-    }
-
     fn tell(&self, now: Instant, change: impl FnOnce(&mut Line)) {
         let mut line = match self.line.lock() {
             Ok(line) => line,
@@ -554,30 +542,20 @@ impl Progress<'_> {
         change(&mut line);
         if let Some(bar) = &self.bar {
             bar.set_position(line.done);
-            bar.set_message(line.message.clone());
             return;
         }
         match &self.terminal.shown {
             Shown::Plain if line.is_due(now, PLAIN_PATIENCE, PLAIN_INTERVAL) => {
-                let Line {
-                    done,
-                    total,
-                    message,
-                    ..
-                } = &*line;
-                let gap = if message.is_empty() { "" } else { ", " };
+                let Line { done, total, .. } = &*line;
                 let label = &self.label;
-                self.terminal
-                    .line(&format!("{label}: {done} of {total}{gap}{message}"));
+                self.terminal.line(&format!("{label}: {done} of {total}"));
             }
             Shown::Json if line.is_due(now, Duration::ZERO, JSON_INTERVAL) => {
-                let gap = if line.message.is_empty() { "" } else { ", " };
                 let fields = json!({
-                    "text": format!("{}: {} of {}{gap}{}", self.label, line.done, line.total, line.message),
+                    "text": format!("{}: {} of {}", self.label, line.done, line.total),
                     "label": self.label,
                     "done": line.done,
                     "total": line.total,
-                    "message": line.message,
                 });
                 self.terminal.event("progress", &fields);
             }
@@ -787,15 +765,14 @@ mod tests {
         }
         assert_eq!(err.text(), "");
         let later = Instant::now() + PLAIN_INTERVAL;
-        progress.tell(later, |line| line.message = "decrypting".to_owned());
         progress.tell(later, |line| line.done = 60);
-        progress.set(100);
-        progress.set(100);
+        progress.set_of(100, 100);
+        progress.set_of(100, 100);
         drop(progress);
         assert_eq!(
             err.text(),
-            "keystores: 50 of 100, decrypting\n\
-             keystores: 100 of 100, decrypting\n"
+            "keystores: 60 of 100\n\
+             keystores: 100 of 100\n"
         );
 
         let progress = terminal.progress("signatures", 1);
@@ -808,13 +785,11 @@ mod tests {
     fn progress_for_programs_and_for_nobody() {
         let (json, _, err) = terminal(Shown::Json, PLAIN, "");
         let progress = json.progress("peers", 1);
-        progress.message("waiting for operator 2");
         progress.advance(1);
         assert_eq!(
             err.text(),
-            "{\"event\":\"progress\",\"text\":\"peers: 0 of 1\",\"label\":\"peers\",\"done\":0,\"total\":1,\"message\":\"\"}\n\
-             {\"event\":\"progress\",\"text\":\"peers: 1 of 1, waiting for operator 2\",\"label\":\"peers\",\"done\":1,\"total\":1,\
-             \"message\":\"waiting for operator 2\"}\n"
+            "{\"event\":\"progress\",\"text\":\"peers: 0 of 1\",\"label\":\"peers\",\"done\":0,\"total\":1}\n\
+             {\"event\":\"progress\",\"text\":\"peers: 1 of 1\",\"label\":\"peers\",\"done\":1,\"total\":1}\n"
         );
         let (quiet, _, err) = terminal(Shown::Quiet, PLAIN, "");
         quiet.progress("peers", 1).advance(1);

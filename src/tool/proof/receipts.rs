@@ -9,7 +9,7 @@
 //! Neither is believed for being there: receipts and ready lines are checked against lock or definition each time, the record against the ENR key.
 //! Both are replaced whole. Writing expects the caller to hold the directory's guard; reading does not.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use crate::machine::datadir::{self, Layout};
 use crate::machine::files::{FileError, Folder};
@@ -34,11 +34,6 @@ const PROVED: Limit = Limit {
     bytes: MAX_RECORD_BYTES,
     what: "a record of proved keystores",
 };
-
-/// Where the receipts for a lock are kept, whether or not there are any.
-pub fn path(layout: &Layout, lock_hash: &LockHash) -> PathBuf {
-    layout.state_dir().join(RECEIPTS_DIR).join(name(lock_hash))
-}
 
 fn name(lock_hash: &LockHash) -> String {
     format!("{}.txt", hex::encode(lock_hash.as_bytes()))
@@ -188,7 +183,11 @@ mod tests {
             .map(Result::unwrap)
             .collect();
         assert_eq!(kept, [receipt(0), receipt(1)]);
-        let file = path(&project.layout, &hash);
+        let file = project
+            .layout
+            .state_dir()
+            .join(RECEIPTS_DIR)
+            .join(name(&hash));
         let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o7777;
         assert_eq!(mode(&file), 0o600);
         assert_eq!(mode(file.parent().unwrap()), 0o700);
@@ -202,7 +201,11 @@ mod tests {
     fn what_lies_in_their_place_is_not_read() {
         let project = Project::new();
         let hash = LockHash::new([1; 32]);
-        let file = path(&project.layout, &hash);
+        let file = project
+            .layout
+            .state_dir()
+            .join(RECEIPTS_DIR)
+            .join(name(&hash));
         put(&file, &vec![b' '; (1 << 20) + 1], 0o600);
         assert!(read(&project.layout, &hash).is_err());
         std::fs::remove_file(&file).unwrap();

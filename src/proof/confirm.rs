@@ -700,6 +700,7 @@ const fn text_check(kind: LineKind) -> &'static str {
     match kind {
         LineKind::Receipt => "receipt-text",
         LineKind::Ready => "ready-text",
+        LineKind::Stopped => "stopped-text",
     }
 }
 

@@ -101,6 +101,14 @@ impl Network {
         Address::parse(self.deposit_contract)
     }
 
+    /// Length of an epoch in seconds: 32 slots of 12 s, on Gnosis Chain and its test network 16 slots of 5 s.
+    pub fn epoch_seconds(&self) -> u64 {
+        match self.name {
+            "gnosis" | "chiado" => 16 * 5,
+            _ => 32 * 12,
+        }
+    }
+
     /// Whether the chain began at this time, in Unix seconds. Of holesky charon states another time than the chain has
     /// (lidofinance/core `deployed-holesky.json`, 2026-06-23); where charon knows none, any is right.
     pub fn began_at(&self, time: u64) -> bool {

@@ -1,6 +1,6 @@
 //! A signed line: one line of text in which a node states something, signed with its ENR key, and which survives a chat.
 //!
-//! There are two kinds, [`crate::receipt`] and [`crate::ready`]. They share the armour, the header, the checksum and how
+//! There are three kinds, [`crate::receipt`], [`crate::ready`] and [`crate::stopped`]. They share the armour, the header, the checksum and how
 //! they are signed; each kind has its own beginning, and its own domain in checksum and signature, so that a line of one
 //! kind is never taken for one of the other, not even if somebody writes another beginning before it.
 //!
@@ -34,11 +34,13 @@ pub enum LineKind {
     Receipt,
     /// With what a node is about to start it.
     Ready,
+    /// That a node does not run for a cluster any more.
+    Stopped,
 }
 
 impl LineKind {
     /// Every kind.
-    pub const ALL: [LineKind; 2] = [LineKind::Receipt, LineKind::Ready];
+    pub const ALL: [LineKind; 3] = [LineKind::Receipt, LineKind::Ready, LineKind::Stopped];
 
     /// How every line of this kind begins, in whatever case. The 1 is not in the alphabet, so this never stands inside of
     /// a line.
@@ -46,6 +48,7 @@ impl LineKind {
         match self {
             LineKind::Receipt => "dkgreceipt1",
             LineKind::Ready => "dkgready1",
+            LineKind::Stopped => "dkgstopped1",
         }
     }
 
@@ -54,6 +57,7 @@ impl LineKind {
         match self {
             LineKind::Receipt => "receipt",
             LineKind::Ready => "ready line",
+            LineKind::Stopped => "stopped line",
         }
     }
 
@@ -61,15 +65,17 @@ impl LineKind {
         match self {
             LineKind::Receipt => b"charon-dkg receipt checksum\n",
             LineKind::Ready => b"charon-dkg ready checksum\n",
+            LineKind::Stopped => b"charon-dkg stopped checksum\n",
         }
     }
 
     /// Separates the signature from everything else that ENR keys sign: lock hashes, records, libp2p messages, and lines of
-    /// the other kind.
+    /// the other kinds.
     const fn signature_domain(self) -> &'static [u8] {
         match self {
             LineKind::Receipt => b"charon-dkg receipt\n",
             LineKind::Ready => b"charon-dkg ready\n",
+            LineKind::Stopped => b"charon-dkg stopped\n",
         }
     }
 }

@@ -10,6 +10,8 @@
 mod edits;
 #[path = "receipts/ready.rs"]
 mod ready;
+#[path = "receipts/stopped.rs"]
+mod stopped;
 #[path = "receipts/support.rs"]
 mod support;
 

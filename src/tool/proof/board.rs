@@ -164,7 +164,7 @@ impl Given {
         let mut given = Self::default();
         for text in pasted::read(context, &args.lines, &wanted)? {
             if text.found.is_empty() {
-                for kind in line::LineKind::ALL {
+                for kind in [line::LineKind::Receipt, line::LineKind::Ready] {
                     given
                         .broken
                         .push(charon_proof::confirm::without_lines(&text.source, kind));

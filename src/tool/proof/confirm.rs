@@ -240,6 +240,7 @@ impl<S: Stated> Given<S> {
         let (name, several) = match kind {
             LineKind::Receipt => ("a receipt", "receipts"),
             LineKind::Ready => ("a ready line", "ready lines"),
+            LineKind::Stopped => ("a stopped line", "stopped lines"),
         };
         let wanted = Wanted {
             beginning: kind.beginning(),

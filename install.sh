@@ -23,7 +23,7 @@ NEWLINE='
 usage() {
   cat <<'EOF'
 Usage: ./install.sh [OPTION]...
-Builds charon-dkg from this checkout and installs it so that `docker charon-dkg` works.
+Builds charon-dkg from this checkout, or takes a release, and installs it so that `docker charon-dkg` works.
 
   --user            for this user only: ~/.local/bin and ~/.docker/cli-plugins
   --prefix DIR      below DIR instead of /usr/local (with --user: instead of ~/.local)
@@ -32,6 +32,8 @@ Builds charon-dkg from this checkout and installs it so that `docker charon-dkg`
   --with-docker     first install and start a docker engine and Compose if there is none
   --yes             install what is missing (packages, Rust) without asking
   --prepare         install only what building needs, and stop
+  --from RELEASE    install a release instead of building: its directory, its https URL, or its .tar.gz
+                    beside SHA256SUMS. Needs no compiler; its sum is checked before anything is placed
   --binary FILE     install this charon-dkg instead of building one
   --uninstall       take back exactly what was put there (give the same --prefix or --user)
   --print WHAT      print what would be placed: forwarder, sh or fish
@@ -321,8 +323,51 @@ build() {
   build_version=$(sed -n 's/^version = "\(.*\)"/\1/p' "$here/Cargo.toml" | head -n 1)
   (cd "$here" && as_builder env "PATH=$build_path" ${rust_toolchain:+"RUSTUP_TOOLCHAIN=$rust_toolchain"} \
     ${build_commit:+"CHARON_DKG_VERSION=$build_version (commit $build_commit)"} \
-    cargo build --release --locked --target-dir "$target" --bins --workspace >&2) ||
+    cargo build --release --locked --target-dir "$target" --bins -p charon-dkg -p charon-dkg-simulator >&2) ||
     die 1 "the build failed; nothing was installed"
+}
+
+# ---------------------------------------------------------------------------------------------------
+# A release
+# ---------------------------------------------------------------------------------------------------
+
+# get_from_release NAME: this file of the release, in $work/release.
+get_from_release() {
+  case $release in
+    *://*)
+      say "Fetching $release/$1"
+      if command -v curl >/dev/null 2>&1; then
+        curl -fsSL -o "$work/release/$1" "$release/$1"
+      else
+        wget -q -O "$work/release/$1" "$release/$1"
+      fi
+      ;;
+    *) cp -- "$release/$1" "$work/release/$1" ;;
+  esac || die 1 "cannot get $release/$1; nothing was installed"
+}
+
+# Unpacks the programs of a release, which has to be what SHA256SUMS beside it says.
+take_release() {
+  case $(uname -m) in
+    x86_64) release_arch=amd64 ;;
+    aarch64) release_arch=arm64 ;;
+    *) die 3 "releases are for x86-64 and arm64, and this machine is $(uname -m)" ;;
+  esac
+  release=${from%/} archive=''
+  case $release in *.tar.gz) archive=${release##*/} release=$(dirname -- "$release") ;; esac
+  mkdir -- "$work/release" "$work/unpacked"
+  get_from_release SHA256SUMS
+  archive=${archive:-$(sed -n "s/^[0-9a-f]\{64\}  \(charon-dkg-[^/]*-linux-${release_arch}[.]tar[.]gz\)\$/\1/p" "$work/release/SHA256SUMS")}
+  expected=$(awk -v name="$archive" '$2 == name { print $1 }' "$work/release/SHA256SUMS")
+  [ -n "$archive" ] && [ "${#expected}" = 64 ] ||
+    die 3 "$release/SHA256SUMS does not name one ${archive:-archive for $release_arch}; nothing was installed"
+  get_from_release "$archive"
+  [ "$(digest "$work/release/$archive")" = "$expected" ] ||
+    die 3 "$archive is not what $release/SHA256SUMS says; nothing was installed" \
+      "seen:     $(digest "$work/release/$archive")" "expected: $expected" "Fetch both again; if they still differ, do not use them."
+  tar -xzf "$work/release/$archive" --no-same-owner --strip-components=1 -C "$work/unpacked" ||
+    die 1 "$archive cannot be unpacked; nothing was installed"
+  binary=$work/unpacked/charon-dkg
 }
 
 # ---------------------------------------------------------------------------------------------------
@@ -490,6 +535,9 @@ make_plan() {
   # What plays charon in rehearsals; a lone binary comes without it.
   simulator=$(dirname -- "$binary")/charon-dkg-simulator
   [ ! -x "$simulator" ] || plan file "$simulator" 755 "$prefix/libexec/charon-dkg/charon-dkg-simulator"
+  for page in "$work"/unpacked/manual/*.1.gz; do
+    [ ! -f "$page" ] || plan file "$page" 644 "$prefix/share/man/man1/${page##*/}"
+  done
   plan link "$bin/charon-dkg" - "$plugin_dir/docker-charondkg"
   case $way in
     forwarder) plan file "$work/forwarder" 755 "$bin/docker" ;;
@@ -832,14 +880,14 @@ report_forwarding() {
 read_options() {
   while [ "$#" -gt 0 ]; do
     case $1 in
-      --prefix=* | --plugin-dir=* | --binary=* | --print=*)
+      --prefix=* | --plugin-dir=* | --from=* | --binary=* | --print=*)
         option=$1
         shift
         set -- "${option%%=*}" "${option#*=}" "$@"
         ;;
     esac
     case $1 in
-      --prefix | --plugin-dir | --binary | --print)
+      --prefix | --plugin-dir | --from | --binary | --print)
         [ "$#" -ge 2 ] && [ -n "$2" ] || die 2 "$1 needs a value"
         rerun_words="$rerun_words${rerun_words:+ }$1 '$2'"
         ;;
@@ -849,6 +897,7 @@ read_options() {
     case $1 in
       --prefix) prefix=$2 rerun_scope="$rerun_scope${rerun_scope:+ }--prefix '$2'" ;;
       --plugin-dir) plugin_dir=$2 ;;
+      --from) from=$2 ;;
       --binary) binary=$2 ;;
       --print) action=print print_what=$2 ;;
       --user) user=1 rerun_scope="$rerun_scope${rerun_scope:+ }--user" ;;
@@ -860,7 +909,7 @@ read_options() {
       --help | -h) action=help ;;
       *) die 2 "unknown option: $1" "See: ./install.sh --help" ;;
     esac
-    case $1 in --prefix | --plugin-dir | --binary | --print) shift ;; esac
+    case $1 in --prefix | --plugin-dir | --from | --binary | --print) shift ;; esac
     shift
   done
 }
@@ -900,7 +949,7 @@ choose_places() {
 }
 
 main() {
-  user=0 prefix='' plugin_dir='' no_forwarder=0 docker_too=0 yes=0 binary='' action=install
+  user=0 prefix='' plugin_dir='' no_forwarder=0 docker_too=0 yes=0 from='' binary='' action=install
   rerun_words='' rerun_scope='' committed=0 apt_updated=''
   read_options "$@"
   if [ "$action" = help ]; then
@@ -942,6 +991,8 @@ main() {
   fi
 
   # All that can be in the way is looked at before anything is installed or compiled.
+  case $from in '' | /* | *://*) ;; *) from=$PWD/$from ;; esac
+  [ -z "$from" ] || take_release
   target=${CARGO_TARGET_DIR:-$here/target}
   case $target in /*) ;; *) target=$PWD/$target ;; esac
   built=$binary
@@ -962,7 +1013,8 @@ main() {
     die 1 "$binary does not run here, or is not charon-dkg"
   version=$(sed -n 's/.*"Version": *"\([^"]*\)".*/\1/p' "$work/metadata" | head -n 1)
   if [ "$scope" != user ] && [ ! -w "$nearest" ]; then
-    set -- --binary "$binary" --plugin-dir "$plugin_dir"
+    if [ -n "$from" ]; then set -- --from "$from"; else set -- --binary "$binary"; fi
+    set -- "$@" --plugin-dir "$plugin_dir"
     [ "$no_forwarder" = 0 ] || set -- "$@" --no-forwarder
     become_root "$@"
   fi

@@ -1050,6 +1050,90 @@ fn nothing_outside_a_prefix_is_touched() {
 }
 
 // ------------------------------------------------------------------------------------------------
+// From a release
+// ------------------------------------------------------------------------------------------------
+
+/// A release whose program is the recorder, as `release.sh` lays one out, for this processor.
+fn release(place: &Place) -> (PathBuf, PathBuf) {
+    let arch = if cfg!(target_arch = "x86_64") {
+        "amd64"
+    } else {
+        "arm64"
+    };
+    let dir = place.path("release");
+    let name = format!("charon-dkg-9.9.9-linux-{arch}");
+    let inner = place.path("making").join(&name);
+    fs::create_dir_all(inner.join("manual")).unwrap();
+    fs::create_dir_all(&dir).unwrap();
+    fs::copy(recorder(), inner.join("charon-dkg")).unwrap();
+    fs::copy(recorder(), inner.join("charon-dkg-simulator")).unwrap();
+    fs::write(inner.join("manual/charon-dkg.1.gz"), "a page").unwrap();
+    let archive = dir.join(format!("{name}.tar.gz"));
+    let made = Command::new("tar")
+        .args(["-czf", archive.to_str().unwrap(), "-C"])
+        .arg(inner.parent().unwrap())
+        .arg(&name)
+        .status()
+        .unwrap();
+    assert!(made.success());
+    let sums = Command::new("sh")
+        .args(["-c", "sha256sum *.tar.gz >SHA256SUMS"])
+        .current_dir(&dir)
+        .status()
+        .unwrap();
+    assert!(sums.success());
+    (dir, archive)
+}
+
+#[test]
+fn a_release_is_installed_without_a_compiler_and_taken_back() {
+    let place = Place::with_recorder();
+    let (dir, archive) = release(&place);
+    let path = place.bin_first();
+    let before = tree(&place.home());
+    for from in [&dir, &archive] {
+        let output = place.install_sh(&path, &["--from", from.to_str().unwrap()]);
+        expect_code(&output, 0);
+        expect_says(&output, "charon-dkg 9.9.9 is installed");
+        for file in [
+            "bin/charon-dkg",
+            "libexec/charon-dkg/charon-dkg-simulator",
+            "share/man/man1/charon-dkg.1.gz",
+        ] {
+            assert!(place.home().join(".local").join(file).is_file(), "{file}");
+        }
+        place.uninstall(&path);
+        assert_eq!(tree(&place.home()), before);
+    }
+}
+
+#[test]
+fn a_release_that_is_not_what_its_sums_say_is_refused() {
+    let place = Place::with_recorder();
+    let (dir, archive) = release(&place);
+    let path = place.bin_first();
+    let before = tree(&place.home());
+    let refused = |code: i32, words: &str| {
+        let output = place.install_sh(&path, &["--from", dir.to_str().unwrap()]);
+        expect_code(&output, code);
+        expect_says(&output, words);
+        expect_says(&output, "nothing was installed");
+        assert_eq!(tree(&place.home()), before);
+    };
+    let mut bytes = fs::read(&archive).unwrap();
+    let last = bytes.len() - 1;
+    bytes[last] ^= 1;
+    fs::write(&archive, bytes).unwrap();
+    refused(3, "is not what");
+    fs::remove_file(&archive).unwrap();
+    refused(1, "cannot get");
+    fs::write(dir.join("SHA256SUMS"), "").unwrap();
+    refused(3, "does not name one");
+    fs::remove_file(dir.join("SHA256SUMS")).unwrap();
+    refused(1, "cannot get");
+}
+
+// ------------------------------------------------------------------------------------------------
 // Building, with stand-ins for what may be missing
 // ------------------------------------------------------------------------------------------------
 

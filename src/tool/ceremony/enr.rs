@@ -9,6 +9,7 @@ use crate::cli::{EnrAction, EnrArgs};
 use crate::context::Context;
 use crate::error::{Failure, Kind};
 use crate::failures;
+use crate::machine::container;
 use crate::machine::datadir::{self, DataDirFacts, Layout};
 use crate::machine::files::Status;
 use crate::machine::guard;
@@ -146,6 +147,16 @@ fn create(layout: &Layout) -> Result<EnrKey, Failure> {
         )
         .hint("restore the key from your backup: a new one would belong to no operator of that cluster")
         .hint("for another ceremony with a new key, first `charon-dkg archive --with-definition`"));
+    }
+    if container::goes_with_the_container(layout.data_dir()) {
+        return Err(Failure::new(
+            Kind::Refused,
+            format!(
+                "{} is part of this container: the key would be lost with it",
+                layout.data_dir().display()
+            ),
+        )
+        .hint("mount the project directory: `docker run --rm --volume \"$PWD:/w\" IMAGE enr`"));
     }
     datadir::create_data_dir(layout).map_err(failures::file)?;
     datadir::create_state_dir(layout).map_err(failures::state_dir)?;

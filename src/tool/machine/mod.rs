@@ -2,6 +2,7 @@
 //! `windows.rs`.
 
 pub mod causes;
+pub mod container;
 pub mod datadir;
 pub mod fetch;
 pub mod files;

@@ -11,6 +11,8 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use charon_dkg::ceremony::attempt::{Attempt, RECORD_FORMAT, Record, State};
+use charon_dkg::machine::datadir::{self, Layout};
 use charon_files::cluster::NodeIndex;
 use charon_files::keys::k1::EnrKey;
 use charon_proof::receipt::Receipt;
@@ -490,4 +492,169 @@ fn a_line_longer_than_a_terminal_takes_is_pasted_whole() {
     let out = String::from_utf8(output.stdout).unwrap();
     assert!(output.status.success(), "{out}");
     assert!(out.contains("4 of 4 operators have everything"), "{out}");
+}
+
+/// What `run` leaves where the policy asks for it: proved outputs in their stage, and the inputs where they were.
+fn hold(group: &Group, operator: usize) -> PathBuf {
+    let layout = Layout::resolve(&group.dir(operator), None).unwrap();
+    datadir::create_state_dir(&layout).unwrap();
+    let attempt = Attempt::create(&layout, |_| Record {
+        format: RECORD_FORMAT,
+        flags: Vec::new(),
+        hold: true,
+        definition_hash: format!("0x{}", "ab".repeat(32)),
+        enr_id: "0123456789abcdef".to_owned(),
+        charon_image: "obolnetwork/charon@sha256:00".to_owned(),
+        charon_version: "v1.10.3".to_owned(),
+        container: "charon-dkg-test".to_owned(),
+        engine: "unix:///var/run/docker.sock".to_owned(),
+        started: "2026-01-02T03:04:05Z".to_owned(),
+        state: State::Prepared,
+    })
+    .unwrap();
+    for state in [State::Running, State::CharonDone { exit: 0 }] {
+        attempt.advance(&layout, state).unwrap();
+    }
+    attempt.clear_placeholders(&layout).unwrap();
+    for name in names(&group.dir(operator).join(".charon")) {
+        if name != "charon-enr-private-key" && name != "cluster-definition.json" {
+            let from = layout.data_dir().join(&name);
+            fs::rename(from, attempt.stage().join(&name)).unwrap();
+        }
+    }
+    attempt.advance(&layout, State::Held).unwrap();
+    attempt.stage()
+}
+
+fn names(dir: &Path) -> Vec<String> {
+    let entries = fs::read_dir(dir).unwrap();
+    let mut names: Vec<String> = entries
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    names
+}
+
+const INPUTS: [&str; 2] = ["charon-enr-private-key", "cluster-definition.json"];
+
+#[test]
+fn held_keys_move_with_the_last_receipt() {
+    let group = Group::new();
+    let data_dir = group.dir(1).join(".charon");
+    let everything = names(&data_dir);
+    let stage = hold(&group, 1);
+    let receipts: Vec<String> = (1..=4).map(|operator| group.receipt(operator)).collect();
+    assert_eq!(group.run(1, &["verify"]).code, 0);
+
+    let said = group.run(1, &["confirm", &receipts[1], &receipts[2]]);
+    assert_eq!(said.code, 4, "{}", said.err);
+    let here = format!("your keys are complete and safe in {}", stage.display());
+    for words in [&*here, "when all 4 operators have confirmed"] {
+        assert!(said.err.contains(words), "{}", said.err);
+    }
+    assert_eq!(names(&data_dir), INPUTS);
+    let said = group.run(1, &["status"]);
+    for words in [
+        &*here,
+        "no receipt: operator 4",
+        "attempt 1",
+        "held",
+        "confirm -",
+    ] {
+        assert!(said.out.contains(words), "{}", said.out);
+    }
+    let said = group.run(1, &["gate", "check"]);
+    assert_eq!(said.code, 3, "{}", said.err);
+    assert!(said.err.contains(&here), "{}", said.err);
+    for verb in ["plan", "run"] {
+        let said = group.run(1, &[verb]);
+        assert_eq!(said.code, 3, "{}", said.err);
+        assert!(said.err.contains("complete and safe"), "{}", said.err);
+    }
+
+    let said = group.run(1, &["confirm", &receipts[3]]);
+    assert_eq!(said.code, 0, "{}", said.err);
+    assert!(said.out.contains("your keys were held"), "{}", said.out);
+    assert_eq!(names(&data_dir), everything);
+    assert!(names(&stage).is_empty());
+    let said = group.run(1, &["confirm"]);
+    assert_eq!((said.code, said.out.contains("held")), (0, false));
+    assert!(group.run(1, &["gate", "check"]).code == 0);
+}
+
+#[test]
+fn fifty_who_confirm_at_once_promote_once() {
+    let group = Group::new();
+    let data_dir = group.dir(1).join(".charon");
+    let everything = names(&data_dir);
+    let stage = hold(&group, 1);
+    let receipts: Vec<String> = (2..=4).map(|operator| group.receipt(operator)).collect();
+    let words: Vec<&str> = std::iter::once("confirm")
+        .chain(receipts.iter().map(String::as_str))
+        .collect();
+    let ends: Vec<Said> = std::thread::scope(|scope| {
+        let all: Vec<_> = (0..50)
+            .map(|_| scope.spawn(|| group.run(1, &words)))
+            .collect();
+        all.into_iter().map(|one| one.join().unwrap()).collect()
+    });
+    let moved = ends.iter().filter(|end| end.out.contains("were held"));
+    assert_eq!(moved.count(), 1);
+    for end in &ends {
+        // Done, or told who else was at work.
+        assert!([0, 5].contains(&end.code), "{}", end.err);
+    }
+    assert_eq!(names(&data_dir), everything);
+    assert!(names(&stage).is_empty());
+    assert_eq!(group.run(1, &["verify"]).code, 0);
+}
+
+#[test]
+fn nobody_promotes_without_everybody_by_a_flag_alone() {
+    let group = Group::new();
+    let stage = hold(&group, 1);
+    for more in [&[][..], &["--yes"]] {
+        let said = group.run(1, &[&["confirm", "--promote-anyway"], more].concat());
+        assert_eq!(said.code, 3, "{}", said.err);
+        for words in [
+            "every deposit into it is lost",
+            "promote without all receipts",
+        ] {
+            assert!(said.err.contains(words), "{}", said.err);
+        }
+        assert_eq!(names(&group.dir(1).join(".charon")), INPUTS);
+        assert!(stage.join("cluster-lock.json").is_file());
+    }
+    // Where nothing is held, there is nothing to promote.
+    let said = group.run(2, &["confirm", "--promote-anyway"]);
+    assert_eq!(said.code, 3, "{}", said.err);
+    assert!(said.err.contains("no keys are held"), "{}", said.err);
+}
+
+#[test]
+fn a_held_ceremony_that_is_given_up_keeps_its_files_and_a_key_that_is_lost_is_not_made_anew() {
+    let group = Group::new();
+    let stage = hold(&group, 1);
+    let kept = names(&stage);
+    let key = group.dir(1).join(".charon/charon-enr-private-key");
+    let bytes = fs::read(&key).unwrap();
+    fs::remove_file(&key).unwrap();
+    let said = group.run(1, &["enr"]);
+    assert_ne!(said.code, 0, "{}", said.out);
+    assert!(!key.exists());
+    fs::write(&key, bytes).unwrap();
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).unwrap();
+
+    let said = group.run(1, &["archive", "--yes"]);
+    assert_eq!(said.code, 0, "{}", said.err);
+    assert!(
+        said.out.contains(&stage.display().to_string()),
+        "{}",
+        said.out
+    );
+    assert_eq!(names(&stage), kept);
+    let said = group.run(1, &["receipt"]);
+    assert_eq!(said.code, 4, "{}", said.err);
+    let said = group.run(1, &["status"]);
+    assert!(said.out.contains("given up"), "{}", said.out);
 }

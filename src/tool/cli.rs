@@ -514,6 +514,9 @@ pub struct CeremonyArgs {
     /// Whose protocol the cluster is for.
     #[command(flatten)]
     pub profile: ProfileArgs,
+    /// Hold the keys until all operators have confirmed, as with a gate that requires it
+    #[arg(long)]
+    pub hold: bool,
     /// Where contract wallets are asked.
     #[command(flatten)]
     pub execution: ExecutionArgs,
@@ -674,6 +677,9 @@ pub struct ConfirmArgs {
     /// Leave out the receipts that this operator, counted from 1, gave before
     #[arg(long, value_name = "N", conflicts_with = "lock")]
     pub forget: Vec<usize>,
+    /// Move held keys to the data directory although receipts are missing, after typing so
+    #[arg(long, conflicts_with = "lock")]
+    pub promote_anyway: bool,
     /// Where contract wallets are asked.
     #[command(flatten)]
     pub execution: ExecutionArgs,

@@ -191,6 +191,17 @@ impl Context {
         self.terminal.can_confirm()
     }
 
+    /// Asks for words that somebody has to type; `--yes` does not type them.
+    ///
+    /// # Errors
+    /// [`Kind::Refused`] where nobody can be asked.
+    pub(crate) fn typed(&self, question: &str) -> Result<String, Failure> {
+        self.terminal.typed(question).map_err(|error| {
+            Failure::new(Kind::Refused, format!("{error}; nothing was changed"))
+                .hint("run this in a terminal; --yes is no answer to it")
+        })
+    }
+
     /// Asks for a secret, without showing what is typed.
     ///
     /// # Errors

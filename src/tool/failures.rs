@@ -73,12 +73,13 @@ fn damaged_record(error: &AttemptError, path: &Path) -> Failure {
         .unwrap_or(dir)
         .join(format!("damaged-attempt-{}", number.display()));
     failure
+        .hint("if a newer release of charon-dkg wrote it, use that one, and move nothing")
         .hint(format!(
             "see whether its container still runs, and let it end: docker ps -a --filter label={LABEL_ATTEMPT}={}",
             quoted(dir)
         ))
         .hint(format!(
-            "then move the attempt aside, which keeps all that charon wrote in it: mv {} {}",
+            "otherwise move the attempt aside, which keeps all that charon wrote in it: mv {} {}",
             quoted(dir),
             quoted(aside)
         ))

@@ -10,6 +10,7 @@ use crate::machine::files::{self, EntryKind};
 use crate::machine::os;
 use crate::machine::users;
 use crate::promote::archive::{self, ArchiveScope};
+use crate::promote::held;
 use charon_files::cluster::names::{CLUSTER_LOCK_FILE, ENR_KEY_FILE};
 
 /// Looks at the data directory.
@@ -117,6 +118,9 @@ pub(crate) fn made_for_a_key(layout: &Layout) -> Result<Option<String>, Failure>
     let names = archive::outputs(layout, scope).map_err(failures::file)?;
     if let Some(name) = names.into_iter().next() {
         return Ok(Some(name));
+    }
+    if let Some(stage) = held::place(layout) {
+        return Ok(Some(stage.display().to_string()));
     }
     Ok(match datadir::stored_definition(layout) {
         Ok(Some((stored, _))) => Some(format!("the cluster definition from {}", stored.source)),

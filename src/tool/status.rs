@@ -11,18 +11,15 @@ use crate::custody::record::{Changes, Record, Records};
 use crate::custody::sources;
 use crate::error::Failure;
 use crate::failures;
-use crate::gate::compose::{self, ProjectFile};
 use crate::gate::decide::{Asked, decide};
 use crate::gate::decision::{GateDecision, Words};
-use crate::gate::project::Project;
-use crate::gate::status::Installed;
+use crate::gate::installed::installed;
 use crate::gate::words::Flags;
-use crate::gate::{GATE_FILE, dotenv};
 use crate::machine::datadir::{self, DataDirFacts, Layout};
 use crate::machine::files::EntryKind;
 use crate::machine::read;
 use crate::place;
-use crate::promote::journal;
+use crate::promote::{held, journal};
 use crate::proof::receipts;
 use crate::report;
 use charon_files::cluster::Definition;
@@ -201,6 +198,7 @@ fn attempts(layout: &Layout) -> Result<Vec<AttemptLine>, Failure> {
                     State::Prepared
                     | State::Running
                     | State::CharonDone { .. }
+                    | State::Held
                     | State::Promoted => None,
                 },
             })
@@ -252,6 +250,7 @@ impl Look<'_> {
         }
         if self.facts.entry(CLUSTER_LOCK_FILE).is_some()
             || self.facts.entry("validator_keys").is_some()
+            || held::find(self.layout).is_some()
         {
             return Ok(self.after_ceremony());
         }
@@ -436,16 +435,27 @@ impl Look<'_> {
 
     /// With outputs: first they are proved, then everybody has to have the same, then the gate lets the cluster start.
     fn after_ceremony(&self) -> Standing {
-        let outputs = stands(
-            "outputs",
-            "the data directory holds the outputs of a ceremony",
-            self.words.command("verify"),
-        );
+        let held = held::place(self.layout);
+        let outputs = match &held {
+            None => stands(
+                "outputs",
+                "the data directory holds the outputs of a ceremony",
+                self.words.command("verify"),
+            ),
+            Some(stage) => stands(
+                "held",
+                format!(
+                    "the outputs of a ceremony are held in {} until all operators have confirmed",
+                    stage.display()
+                ),
+                self.words.command("receipt"),
+            ),
+        };
         // This node's own receipt is kept once its outputs are proved. Before that, a look would take as long as a proof.
         if !receipts::are_kept(self.layout) {
             return outputs;
         }
-        let gate = installed_gate(self.layout);
+        let gate = installed(self.layout);
         let asked = Asked::of(gate);
         match decide(
             Some(self.context),
@@ -459,7 +469,14 @@ impl Look<'_> {
                 next: closed.next,
                 ..outputs
             },
-            GateDecision::Closed(closed) => stands("unconfirmed", closed.reason, closed.next),
+            GateDecision::Closed(closed) => {
+                let stage = if held.is_some() {
+                    "held"
+                } else {
+                    "unconfirmed"
+                };
+                stands(stage, closed.reason, closed.next)
+            }
             GateDecision::Open { summary } => {
                 let (also, next) = if gate.is_some() {
                     ("the gate is installed", "up")
@@ -511,18 +528,4 @@ fn definitions_beside(layout: &Layout) -> Vec<PathBuf> {
     paths.truncate(MAX_BESIDE);
     paths.retain(|path| is_ours(path).is_some());
     paths
-}
-
-/// The gate in the compose project, if `.env` there names its file; asking Compose itself, as `gate status` does, takes
-/// longer than a status may.
-fn installed_gate(layout: &Layout) -> Option<Installed> {
-    let dir = layout.project_dir();
-    let dotenv = ProjectFile::read(dir, ".env").ok()?;
-    let separator = dotenv::separator(dotenv.bytes(), compose::separator_variable().as_deref());
-    let files = dotenv::files(dotenv.bytes(), &separator).ok()??;
-    if !files.iter().any(|file| file == GATE_FILE) {
-        return None;
-    }
-    let file = ProjectFile::read(dir, GATE_FILE).ok()?;
-    Installed::of(&Project::parse(file.bytes()?).ok()?)
 }

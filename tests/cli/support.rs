@@ -246,6 +246,7 @@ impl TestEnv {
             let mut record = Record {
                 format: RECORD_FORMAT,
                 flags: Vec::new(),
+                hold: false,
                 definition_hash: format!("0x{}", "ab".repeat(32)),
                 enr_id: "0123456789abcdef".to_owned(),
                 charon_image: "obolnetwork/charon@sha256:00".to_owned(),

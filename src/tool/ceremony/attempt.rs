@@ -47,6 +47,12 @@ pub enum State {
         /// charon's exit code, 0 for success.
         exit: i64,
     },
+    /// The outputs were verified, and wait in the stage until all operators have confirmed. Releases from before this state
+    /// refuse the whole record and say this name of it, which is all that can be told to who uses one.
+    #[serde(
+        rename = "held by a newer charon-dkg, which is the one to use here: the keys are safe, and nothing is to be moved aside"
+    )]
+    Held,
     /// The outputs were verified and lie in the data directory.
     Promoted,
     /// The attempt is over and its outputs, if any, stay in its stage.
@@ -63,15 +69,16 @@ impl State {
             State::Prepared => "prepared",
             State::Running => "running",
             State::CharonDone { .. } => "charon-done",
+            State::Held => "held",
             State::Promoted => "promoted",
             State::Failed { .. } => "failed",
         }
     }
 
-    /// Whether nothing more will happen to the attempt.
+    /// Whether `run` has nothing more to do for the attempt.
     pub const fn is_final(&self) -> bool {
         match self {
-            State::Promoted | State::Failed { .. } => true,
+            State::Held | State::Promoted | State::Failed { .. } => true,
             State::Prepared | State::Running | State::CharonDone { .. } => false,
         }
     }
@@ -83,20 +90,30 @@ impl State {
             | (State::Running, State::Running | State::CharonDone { .. } | State::Failed { .. })
             | (
                 State::CharonDone { .. },
-                State::CharonDone { .. } | State::Promoted | State::Failed { .. },
+                State::CharonDone { .. } | State::Held | State::Promoted | State::Failed { .. },
             )
+            | (State::Held, State::Held | State::Promoted | State::Failed { .. })
             | (State::Promoted, State::Promoted)
             | (State::Failed { .. }, State::Failed { .. }) => true,
-            (State::Prepared, State::CharonDone { .. } | State::Promoted)
-            | (State::Running, State::Prepared | State::Promoted)
+            (State::Prepared, State::CharonDone { .. } | State::Held | State::Promoted)
+            | (State::Running, State::Prepared | State::Held | State::Promoted)
             | (State::CharonDone { .. }, State::Prepared | State::Running)
+            | (State::Held, State::Prepared | State::Running | State::CharonDone { .. })
             | (
                 State::Promoted,
-                State::Prepared | State::Running | State::CharonDone { .. } | State::Failed { .. },
+                State::Prepared
+                | State::Running
+                | State::CharonDone { .. }
+                | State::Held
+                | State::Failed { .. },
             )
             | (
                 State::Failed { .. },
-                State::Prepared | State::Running | State::CharonDone { .. } | State::Promoted,
+                State::Prepared
+                | State::Running
+                | State::CharonDone { .. }
+                | State::Held
+                | State::Promoted,
             ) => false,
         }
     }
@@ -126,6 +143,14 @@ pub struct Record {
     /// The flags of `run` that another attempt repeats: relays, docker network, release and image.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub flags: Vec<String>,
+    /// Whether its outputs are held until all operators have confirmed. It is written down before charon starts: whatever
+    /// command ends the attempt, this or a later one, must hold them. Releases from before it say the name in the file.
+    #[serde(
+        default,
+        skip_serializing_if = "std::ops::Not::not",
+        rename = "to be held by a newer charon-dkg, which is the one to use here: the keys are safe, and nothing is to be moved aside"
+    )]
+    pub hold: bool,
     /// How far it came.
     pub state: State,
 }

@@ -35,7 +35,7 @@ use crate::machine::files::EntryKind;
 use crate::machine::processes::{self, Relation, Sign};
 use crate::machine::read::{self, Limit};
 use crate::machine::{selinux, users};
-use crate::promote::journal;
+use crate::promote::{held, journal};
 use crate::report;
 use charon_files::cluster::Definition;
 use charon_files::cluster::index::NodeIndex;
@@ -913,6 +913,26 @@ pub(crate) fn charon_processes(layout: &Layout) -> Vec<OtherUser> {
     others
 }
 
+/// Refuses where the outputs of a ceremony wait for the other operators.
+///
+/// # Errors
+/// [`Kind::Refused`] with where they are.
+pub(crate) fn check_nothing_held(layout: &Layout) -> Result<(), Failure> {
+    let Some(attempt) = held::find(layout) else {
+        return Ok(());
+    };
+    Err(Failure::new(
+        Kind::Refused,
+        format!(
+            "the ceremony of attempt {} has ended well: its keys are complete and safe in {}, and wait until all operators have confirmed",
+            attempt.number(),
+            attempt.stage().display()
+        ),
+    )
+    .hint("`charon-dkg status` says who is missing; `charon-dkg confirm -` takes their receipts")
+    .hint("only if this ceremony is given up: `charon-dkg archive`"))
+}
+
 /// Refuses where there is something to finish and so nothing to plan.
 ///
 /// # Errors
@@ -925,6 +945,7 @@ pub(crate) fn check_nothing_under_way(layout: &Layout) -> Result<(), Failure> {
         )
         .hint("`charon-dkg run` finishes or undoes that first"));
     }
+    check_nothing_held(layout)?;
     let unfinished = Attempt::list(layout)
         .ok()
         .and_then(|mut attempts| attempts.pop())

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::Write as _;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,6 +18,7 @@ use crate::context::Context;
 use crate::docker::{Engine, EngineError, Exit};
 use crate::error::{Failure, Kind};
 use crate::failures;
+use crate::gate::installed;
 use crate::machine::datadir::{self, Layout};
 use crate::machine::read;
 use crate::machine::signals::{Interrupt, StopSource, Urgency};
@@ -39,6 +41,8 @@ pub(crate) struct Done {
     pub(crate) open: Vec<Finding>,
     /// What to paste into the group's chat; `None` if it could not be made, which was said.
     pub(crate) receipt: Option<Receipt>,
+    /// Where the files wait until all operators have confirmed; `None` if they are in the data directory.
+    pub(crate) held: Option<PathBuf>,
 }
 
 /// One attempt.
@@ -71,8 +75,8 @@ enum Followed {
 
 /// What came of an attempt.
 enum Outcome {
-    /// Its outputs are in the data directory.
-    Promoted(Box<Done>),
+    /// Its outputs are proved, and in the data directory or held.
+    Proved(Box<Done>),
     /// Nothing can come of it any more.
     Over(Failure),
     /// Its outputs may be promoted once what stands in the way is mended.
@@ -114,7 +118,7 @@ impl Ceremony<'_> {
             Followed::LeftRunning => return Err(self.left_running()),
         };
         match self.finish(&ending, interrupt).await {
-            Outcome::Promoted(done) => {
+            Outcome::Proved(done) => {
                 remove_container(self.context, engine, id).await;
                 Ok(*done)
             }
@@ -144,7 +148,7 @@ impl Ceremony<'_> {
             self.advance(State::CharonDone { exit: -1 });
         }
         match self.finish(&Ending::Removed, interrupt).await {
-            Outcome::Promoted(done) => Ok(*done),
+            Outcome::Proved(done) => Ok(*done),
             Outcome::Over(failure) => {
                 self.mark_failed(&failure.message);
                 Err(failure)
@@ -309,12 +313,19 @@ impl Ceremony<'_> {
                     );
                 }
                 let proved = verified.clone();
-                match promotion::promote(self.layout, self.attempt, verified) {
-                    Ok(_) => Outcome::Promoted(Box::new(Done {
+                let holds = self.holds(&verified);
+                let settled = if holds {
+                    promotion::hold(self.layout, self.attempt, &verified)
+                } else {
+                    promotion::promote(self.layout, self.attempt, verified).map(|_| ())
+                };
+                match settled {
+                    Ok(()) => Outcome::Proved(Box::new(Done {
                         attempt: self.attempt.number(),
                         report,
                         open: self.open(),
                         receipt: self.receipt(&proved),
+                        held: holds.then(|| self.attempt.stage()),
                     })),
                     Err(error) => Outcome::Open(failures::journal(error)),
                 }
@@ -342,6 +353,13 @@ impl Ceremony<'_> {
                 .advise("`charon-dkg verify`"),
             ],
         }
+    }
+
+    /// Whether the files wait until all operators have confirmed: as was said when the ceremony began, or as the gate wants
+    /// that is installed by now. One operator alone has nobody to wait for.
+    fn holds(&self, verified: &Verified) -> bool {
+        let wanted = self.record.hold || installed::wants_confirmation(self.layout);
+        wanted && verified.cluster().operator_count() > 1
     }
 
     /// Everything is in its place by now; what fails here can be made up for.

@@ -1,4 +1,4 @@
-//! `run`: guards, preflight, pin, stage, container, proof, promotion. It can be killed at any
+//! `run`: guards, preflight, pin, stage, container, proof, promotion or hold. It can be killed at any
 //! instant; the next `run` goes on from what the attempt's record, the container and the journal say.
 
 use std::sync::Arc;
@@ -17,10 +17,11 @@ use crate::context::Context;
 use crate::docker::{Engine, EngineError};
 use crate::error::{Failure, Kind};
 use crate::failures;
+use crate::gate::installed;
 use crate::machine::datadir::{self, Layout};
 use crate::machine::guard::{self, Guard};
 use crate::machine::signals::{Interrupt, Urgency};
-use crate::promote::recover;
+use crate::promote::{held, recover};
 use crate::report;
 use charon_files::cluster::names::CLUSTER_LOCK_FILE;
 use charon_proof::receipt::Receipt;
@@ -55,16 +56,13 @@ pub(crate) async fn run(
     if let Some(recovery) = recover::recover(layout).map_err(failures::journal)? {
         context.recovered(&recovery);
     }
-    if let Some((attempt, record)) = resume::unfinished(layout)?
-        && let Some(done) = resume::resume(
-            context,
-            layout,
-            &args.ceremony,
-            &attempt,
-            &record,
-            interrupt,
-        )
-        .await?
+    facts::check_nothing_held(layout)?;
+    if let Some((attempt, mut record)) = resume::unfinished(layout)?
+        && let Some(done) = {
+            record.hold |= args.ceremony.hold;
+            let ceremony = &args.ceremony;
+            resume::resume(context, layout, ceremony, &attempt, &record, interrupt).await?
+        }
     {
         return Ok(done);
     }
@@ -281,8 +279,12 @@ async fn begin(
     }
     resume::remove_leftover(context, engine, layout, &plan.container.name).await?;
     datadir::store_definition(layout, &found.bytes, &found.source).map_err(failures::file)?;
-    let attempt = Attempt::create(layout, |_| record_of(&plan, &observed.request))
-        .map_err(failures::attempt)?;
+    let mut record = record_of(&plan, &observed.request);
+    if args.ceremony.hold {
+        record.flags.push("--hold".to_owned());
+    }
+    record.hold = args.ceremony.hold || installed::wants_confirmation(layout);
+    let attempt = Attempt::create(layout, |_| record).map_err(failures::attempt)?;
     let record = attempt
         .advance(layout, State::Running)
         .map_err(failures::attempt)?;
@@ -372,6 +374,7 @@ fn record_of(plan: &Plan, request: &Request) -> Record {
             .strftime("%Y-%m-%dT%H:%M:%SZ")
             .to_string(),
         flags: request.flags(),
+        hold: false,
         state: State::Prepared,
     }
 }
@@ -467,6 +470,8 @@ struct Document<'a> {
     data_dir: String,
     report: &'a charon_proof::verify::Report,
     receipt: Option<String>,
+    /// Where the files wait until all operators have confirmed; `null` if they are in the data directory.
+    held: Option<String>,
 }
 
 /// Says what the ceremony gave, and what comes next.
@@ -486,8 +491,10 @@ pub(crate) fn show(
         data_dir: data_dir.clone(),
         report: &done.report,
         receipt: done.receipt.as_ref().map(Receipt::to_string),
+        held: done.held.as_ref().map(|stage| stage.display().to_string()),
     };
-    let mut text = crate::proof::verify::text(&done.report, &data_dir);
+    let place = document.held.as_deref().unwrap_or(&data_dir);
+    let mut text = crate::proof::verify::text(&done.report, place);
     if let Some(receipt) = &document.receipt {
         text.push_str(&format!("receipt:\n{receipt}\n"));
     }
@@ -505,14 +512,24 @@ pub(crate) fn show(
         "back up this directory now with `charon-dkg backup`, and paste the receipt into the group's chat",
     );
     if !args.will_publish() {
+        let lock = done.held.as_deref().unwrap_or(layout.data_dir());
         // What charon's --publish sends, and where (charon `app/obolapi/publish.go`).
         context.say(&format!(
             "nothing was published; if the launchpad is to show this cluster and nobody ran with --publish, one operator \
              sends the lock, which holds no secret: `curl --fail --header 'Content-Type: application/json' \
              --data-binary @{} https://api.obol.tech/lock`",
-            report::quoted(layout.data_dir().join(CLUSTER_LOCK_FILE))
+            report::quoted(lock.join(CLUSTER_LOCK_FILE))
         ));
     }
-    context.say("start nothing before `charon-dkg confirm` has the receipts of all operators");
+    match &done.held {
+        Some(stage) => context.say(&format!(
+            "{}: `charon-dkg confirm` with their receipts moves them",
+            held::says(stage, &data_dir, done.report.counts.operators),
+        )),
+        None => {
+            context
+                .say("start nothing before `charon-dkg confirm` has the receipts of all operators");
+        }
+    }
     Ok(())
 }

@@ -21,6 +21,8 @@ use crate::machine::datadir::{self, Layout};
 use crate::machine::files::{self, EntryKind, FILE_MODE, FileError, Folder, Owner, UNFINISHED};
 use crate::machine::os;
 use crate::machine::read::{self, Limit, ReadError};
+use crate::promote::held;
+use crate::promote::journal::listing;
 use charon_files::cluster::names::HEARTBEAT_FILE;
 
 const RECORDS_FILE: &str = "backups.json";
@@ -84,7 +86,7 @@ pub enum GatherError {
 }
 
 /// Reads every file that belongs into a backup: all of the data directory but charon's sign of life, and what of the state
-/// directory is worth it. Attempts are not: their stages were promoted, or are evidence of what went wrong here.
+/// directory is worth it, what is held above all. Other attempts are not: their stages were promoted, or are evidence of what went wrong here.
 ///
 /// # Errors
 /// When one cannot be read, or something lies there that cannot be backed up.
@@ -126,8 +128,41 @@ pub fn gather(layout: &Layout) -> Result<Vec<File>, GatherError> {
             bytes: read::read_secret_in(layout.data_dir(), &entry.path, ANY_FILE)?,
         });
     }
+    if let Some(stage) = held::place(layout) {
+        gather_held(&stage, &mut files, total)?;
+    }
     gather_state(layout, &mut files)?;
     Ok(files)
+}
+
+/// What is held is backed up as what it will be: a part of the data directory.
+fn gather_held(stage: &Path, files: &mut Vec<File>, mut total: u64) -> Result<(), GatherError> {
+    for (path, kind) in listing(&Folder::open(stage)?)? {
+        match kind {
+            EntryKind::Directory => continue,
+            EntryKind::Regular => {}
+            seen @ (EntryKind::Symlink | EntryKind::Fifo | EntryKind::Other) => {
+                let path = stage.join(path);
+                return Err(GatherError::Kind { path, seen });
+            }
+        }
+        let bytes = read::read_secret_in(stage, &path, ANY_FILE)?;
+        total = total.saturating_add(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
+        if total > MAX_ARCHIVE_BYTES {
+            return Err(ArchiveError::TooLong { seen: total }.into());
+        }
+        let Some(name) = path.to_str() else {
+            return Err(GatherError::Name {
+                path: stage.join(path),
+            });
+        };
+        files.push(File {
+            place: Place::Data,
+            path: name.to_owned(),
+            bytes,
+        });
+    }
+    Ok(())
 }
 
 /// Kept receipts, and the kept definition if it is whole. What is odd here was never relied on, and is left out.

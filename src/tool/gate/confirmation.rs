@@ -47,7 +47,7 @@ fn is_of_later_ceremony(layout: &Layout, verified: &Verified, others: &[LockHash
     let started = || {
         let promoted = Attempt::list(layout).ok()?.into_iter().rev();
         let mut records = promoted.filter_map(|attempt| attempt.record().ok());
-        let last = records.find(|record| record.state == State::Promoted)?;
+        let last = records.find(|record| matches!(record.state, State::Held | State::Promoted))?;
         let is_this = last.definition_hash == verified.definition_hash().to_string();
         let started: jiff::Timestamp = last.started.parse().ok().filter(|_| is_this)?;
         u64::try_from(started.as_second()).ok()

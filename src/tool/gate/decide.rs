@@ -1,14 +1,16 @@
 //! The gate's answer: what lies there now is proved again, at every start.
 
+use std::path::{Path, PathBuf};
+
 use crate::context::Context;
 use crate::error::Failure;
 use crate::gate::confirmation;
 use crate::gate::decision::{
-    Closed, GateDecision, Require, Words, check_confirmation, check_rehearsal,
+    Closed, GateDecision, Require, Words, check_confirmation, check_rehearsal, still_held,
 };
 use crate::gate::status::Installed;
 use crate::machine::datadir::Layout;
-use crate::promote::journal;
+use crate::promote::{held, journal};
 use crate::proof::{checked, prove};
 use charon_files::cluster::Definition;
 use charon_files::keys::k1::EnrKey;
@@ -81,6 +83,12 @@ fn look(
         return Err(Closed::unproved(report, words));
     };
     check_rehearsal(report.cluster_name.as_deref(), asked.rehearsal, words)?;
+    if let Some(stage) = held::place(layout) {
+        let operators = verified.cluster().operator_count();
+        let held = held::says(&shown(layout, &stage, words), words.data_dir, operators);
+        let standing = confirmation::standing(layout, &verified, words);
+        return Err(still_held(&held, standing.map_err(unreadable)?, words));
+    }
     let how = match asked.require {
         Require::Verified => "verified",
         Require::Confirmed => {
@@ -94,6 +102,15 @@ fn look(
         report.counts.keystores,
         verified.lock_hash()
     ))
+}
+
+/// A place in the state directory as people know it: in a container, its own directories are not the machine's.
+fn shown(layout: &Layout, place: &Path, words: Words<'_>) -> PathBuf {
+    let beside = layout.state_dir().parent();
+    match beside.and_then(|beside| place.strip_prefix(beside).ok()) {
+        Some(relative) if !words.data_dir.starts_with('/') => relative.to_owned(),
+        Some(_) | None => place.to_owned(),
+    }
 }
 
 /// Whose node this is, as the others would say it, where key and definition tell.

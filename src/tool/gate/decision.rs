@@ -175,6 +175,26 @@ pub fn check_rehearsal(
     }
 }
 
+/// Closed, since what was proved is held until all operators have confirmed: there is nothing that could start.
+pub fn still_held(held: &str, standing: Confirmation, words: Words<'_>) -> Closed {
+    match standing {
+        Confirmation::Complete => Closed::new(
+            format!("{held}, and all have: they only have to be moved"),
+            words.command("confirm"),
+        ),
+        Confirmation::Incomplete {
+            reason,
+            findings,
+            next,
+        } => Closed {
+            reason: format!("{held}; {reason}"),
+            next: next.unwrap_or_else(|| words.command("confirm -")),
+            findings,
+            files_at_fault: false,
+        },
+    }
+}
+
 /// What the receipts mean for the gate.
 ///
 /// # Errors

@@ -27,6 +27,7 @@ pub mod dotenv;
 pub mod file;
 #[cfg(target_os = "linux")]
 pub mod install;
+pub mod installed;
 pub mod project;
 pub mod provider;
 #[cfg(target_os = "linux")]

@@ -13,6 +13,7 @@ use crate::gate::status::{Installed, Seen, Status};
 use crate::gate::words::Flags;
 use crate::gate::{GateKind, compose, dotenv};
 use crate::machine::read;
+use crate::promote::held;
 use crate::proof::checked;
 use charon_files::cluster::names::{CLUSTER_LOCK_FILE, DEFINITION_FILE};
 use charon_files::cluster::{ClusterLock, Definition};
@@ -47,6 +48,7 @@ pub(crate) async fn show(context: &Context, site: &Site, engine: &Engine) -> Res
             words,
             &checked::shown(context),
         ),
+        held: held::find(&site.layout).is_some(),
         overruling: compose::overruling_variables(),
         has_gate_file: site.gate_file.bytes().is_some(),
         unread: unread(site, installed),

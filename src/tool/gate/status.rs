@@ -70,6 +70,8 @@ pub struct Seen<'a> {
     pub run_as: &'a RunAs,
     /// What the gate says now.
     pub decision: GateDecision,
+    /// Whether the keys are held, so that no service can start with them.
+    pub held: bool,
     /// Variables of the shell in whose presence `.env` does not count.
     pub overruling: Vec<String>,
     /// Whether our file is in the project directory.
@@ -101,6 +103,8 @@ pub struct Status {
     pub says: String,
     /// What to do if it is closed.
     pub next: Option<String>,
+    /// Whether the keys are held, so that no service can start with them.
+    pub held: bool,
     /// Who sees the data directory.
     pub services: Vec<Line>,
     /// What keeps the gate or a service from working as it should.
@@ -151,6 +155,7 @@ impl Status {
             open,
             says,
             next,
+            held: seen.held,
             services: seen
                 .watched
                 .into_iter()
@@ -211,7 +216,9 @@ impl Status {
             line(format!("problem: {}", problem.what));
             line(format!("    next: {}", problem.next));
         }
-        if !self.ways_around.is_empty() {
+        if self.held && !self.ways_around.is_empty() {
+            line("what no gate can cover: nothing that matters while the keys are held, since no service can mount them; afterwards:".to_owned());
+        } else if !self.ways_around.is_empty() {
             line("what no gate can cover:".to_owned());
         }
         for way in &self.ways_around {
@@ -398,6 +405,7 @@ mod tests {
             project: &project,
             run_as: &run_as,
             decision: GateDecision::Closed(Closed::new("nobody has\nconfirmed", "ask")),
+            held: false,
             overruling: Vec::new(),
             has_gate_file: true,
             unread: Vec::new(),

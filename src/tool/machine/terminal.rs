@@ -322,6 +322,21 @@ impl Terminal {
             self.note(&format!("{question} [y/N] yes (--yes)"));
             return Ok(true);
         }
+        let answer = self.ask(question, "[y/N] ")?;
+        Ok(matches!(answer.trim().to_lowercase().as_str(), "y" | "yes"))
+    }
+
+    /// Asks for words to be typed, which `--yes` does not. Gives them without white space around.
+    ///
+    /// # Errors
+    /// Where there is nobody to ask, and when the terminal fails.
+    pub fn typed(&self, question: &str) -> Result<String, PromptError> {
+        let answer = self.ask(question, "\n> ")?;
+        Ok(answer.trim().to_owned())
+    }
+
+    /// One line of a person.
+    fn ask(&self, question: &str, how: &str) -> Result<String, PromptError> {
         if !self.manners.can_ask {
             return Err(PromptError::NoTerminal {
                 question: question.to_owned(),
@@ -330,7 +345,7 @@ impl Terminal {
         let ask = || {
             {
                 let mut err = lock(&self.err);
-                write!(err, "{question} [y/N] ").ok();
+                write!(err, "{question} {how}").ok();
                 err.flush().ok();
             }
             let mut answer = String::new();
@@ -344,13 +359,10 @@ impl Terminal {
             Shown::Bars(bars) => bars.suspend(ask),
             Shown::Plain | Shown::Json | Shown::Quiet => ask(),
         };
-        match answer {
-            Ok(answer) => Ok(matches!(answer.trim().to_lowercase().as_str(), "y" | "yes")),
-            Err(cause) => Err(PromptError::Read {
-                question: question.to_owned(),
-                cause,
-            }),
-        }
+        answer.map_err(|cause| PromptError::Read {
+            question: question.to_owned(),
+            cause,
+        })
     }
 }
 

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::ceremony::attempt::Attempt;
+use crate::ceremony::attempt::{Attempt, State};
 use crate::cli::ArchiveArgs;
 use crate::context::Context;
 use crate::error::{Failure, Kind};
@@ -12,7 +12,7 @@ use crate::machine::guard::{self, Guard};
 use crate::machine::processes::{self, Relation, Sign};
 use crate::place;
 use crate::promote::archive::{self, ArchiveResult, ArchiveScope};
-use crate::promote::recover;
+use crate::promote::{held, recover};
 use crate::report;
 use charon_files::cluster::names::HEARTBEAT_FILE;
 use charon_files::finding::{Finding, Weight};
@@ -25,6 +25,8 @@ struct Document {
     left: Vec<String>,
     /// Where the definition came from that `run` had kept and no longer uses.
     forgotten_definition: Option<String>,
+    /// Where the files of a held ceremony stay that was given up.
+    kept_held: Option<String>,
 }
 
 pub(crate) fn archive(context: &Context, args: &ArchiveArgs) -> Result<(), Failure> {
@@ -60,7 +62,12 @@ pub(crate) fn archive(context: &Context, args: &ArchiveArgs) -> Result<(), Failu
         schema: "charon-dkg.archive/1",
         ..Document::default()
     };
-    if names.is_empty() && kept.is_none() {
+    let held = held::find(&layout);
+    if let Some(attempt) = &held {
+        give_up(context, &layout, attempt)?;
+        document.kept_held = Some(attempt.stage().display().to_string());
+    }
+    if names.is_empty() && kept.is_none() && held.is_none() {
         return context.result("nothing to move aside\n", &document);
     }
     refuse_in_use(&layout)?;
@@ -80,6 +87,11 @@ pub(crate) fn archive(context: &Context, args: &ArchiveArgs) -> Result<(), Failu
         guard = Some(claim(&layout)?);
     }
     let mut text = String::new();
+    if let Some(stage) = &document.kept_held {
+        text.push_str(&format!(
+            "the held ceremony is given up; its files stay in {stage} as evidence\n"
+        ));
+    }
     // The definition first: cut short after this, the command is simply given again.
     if let Some(source) = kept {
         datadir::forget_definition(&layout).map_err(failures::file)?;
@@ -103,6 +115,28 @@ pub(crate) fn archive(context: &Context, args: &ArchiveArgs) -> Result<(), Failu
     }
     drop(guard);
     context.result(&text, &document)
+}
+
+/// Gives a held ceremony up: its files never were in the data directory, and stay where they are.
+fn give_up(context: &Context, layout: &Layout, attempt: &Attempt) -> Result<(), Failure> {
+    let stage = attempt.stage();
+    let question = format!(
+        "Give up the keys that are held in {}? They stay there, and will not be moved to {} any more.",
+        stage.display(),
+        layout.data_dir().display()
+    );
+    if !context.agree(&question)? {
+        return Err(Failure::new(
+            Kind::Refused,
+            "not confirmed; nothing was changed",
+        ));
+    }
+    let reason = "given up with `charon-dkg archive` before all operators had confirmed";
+    let failed = State::Failed {
+        reason: reason.to_owned(),
+    };
+    attempt.advance(layout, failed).map_err(failures::attempt)?;
+    Ok(())
 }
 
 fn claim(layout: &Layout) -> Result<Guard, Failure> {

@@ -3,6 +3,7 @@
 pub mod archive;
 #[cfg(target_os = "linux")]
 pub mod archive_command;
+pub mod held;
 pub mod journal;
 pub mod promotion;
 pub mod recover;

@@ -11,6 +11,7 @@ use crate::machine::datadir::{self, DataDirFacts, Entry, Layout};
 use crate::machine::files::EntryKind;
 use crate::machine::read::{self, Limit, ReadError};
 use crate::machine::terminal;
+use crate::promote::held;
 use crate::report;
 use charon_files::cluster::names::{self, DEFINITION_FILE, ENR_KEY_FILE, Name};
 use charon_files::cluster::{ClusterLock, Definition};
@@ -52,7 +53,7 @@ pub(crate) async fn definition(
     }
 }
 
-/// Everything in a data directory as material. What cannot be read is named among the errors.
+/// Everything in a data directory as material, and what is held for it. What cannot be read is named among the errors.
 pub(crate) fn read_data_dir(layout: &Layout) -> Result<Material, Failure> {
     let facts = datadir::observe(layout).map_err(failures::file)?;
     if !facts.exists() {
@@ -69,7 +70,31 @@ pub(crate) fn read_data_dir(layout: &Layout) -> Result<Material, Failure> {
     material.ownership = facts.modes();
     material.untold_modes = facts.untold_modes.len();
     material.expected_owner = Some((facts.owner.uid, facts.owner.gid));
+    if let Some(stage) = held::place(layout) {
+        add_held(&mut material, &stage)?;
+    }
     Ok(material)
+}
+
+/// What is held is proved as part of the directory that it will come into.
+fn add_held(material: &mut Material, stage: &Path) -> Result<(), Failure> {
+    let around = stage.parent().unwrap_or(stage);
+    let as_data_dir = Layout::resolve(around, Some(stage)).map_err(failures::layout)?;
+    let facts = datadir::observe(&as_data_dir).map_err(failures::file)?;
+    all_was_seen(&facts, stage)?;
+    let staged = read_files(stage, &facts.entries)?;
+    // These have their place in the data directory, and are not promoted over what lies there.
+    let inputs = [staged.definition, staged.enr_key].into_iter().flatten();
+    material
+        .other_names
+        .extend(inputs.map(|file| stage.join(file.path).display().to_string()));
+    material.other_names.extend(staged.other_names);
+    material.cluster_lock = staged.cluster_lock;
+    material.deposit_data.extend(staged.deposit_data);
+    material.keystores.extend(staged.keystores);
+    let modes = facts.modes().into_iter().filter(|mode| mode.path != ".");
+    material.ownership.extend(modes);
+    Ok(())
 }
 
 /// What was not looked at could be anything, another node's keystores too.

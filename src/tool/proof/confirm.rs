@@ -1,14 +1,16 @@
 //! `confirm`: collects receipts, shows who is missing or differs in what, and keeps them for the gate.
 
 use std::ffi::OsString;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use crate::ceremony::attempt::Attempt;
 use crate::cli::ConfirmArgs;
 use crate::context::Context;
 use crate::error::{Failure, Kind};
 use crate::failures;
 use crate::machine::datadir::{self, Layout};
 use crate::machine::guard;
+use crate::promote::{held, promotion, recover};
 use crate::proof::pasted::{self, COMMAND_LINE, SECRET_ADVICE, Wanted};
 use crate::proof::{checked, prove, receipt, verify};
 use crate::report::{self, OperatorRow};
@@ -27,11 +29,14 @@ use charon_proof::verify::{Expectations, Material, Modes, NamedFile, Scope, Veri
 
 pub(crate) fn confirm(context: &Context, args: &ConfirmArgs) -> Result<(), Failure> {
     let given = Given::read(context, &args.receipts)?;
-    let (confirmation, this) = match &args.lock {
+    let (confirmation, here) = match &args.lock {
         Some(lock) => (by_lock(context, lock, &args.deposit, &given)?, None),
-        None => by_directory(context, args, &given)?,
+        None => {
+            let (confirmation, here) = by_directory(context, args, &given)?;
+            (confirmation, Some(here))
+        }
     };
-    show(context, args, &confirmation, &given, this)
+    show(context, args, &confirmation, &given, here.as_ref())
 }
 
 /// What somebody concludes who has the lock and nothing else.
@@ -75,13 +80,35 @@ fn by_directory(
     context: &Context,
     args: &ConfirmArgs,
     given: &Given<Statement>,
-) -> Result<(Confirmation, Option<NodeIndex>), Failure> {
+) -> Result<(Confirmation, Here), Failure> {
     let layout = context.layout()?;
     verify::recover(context, &layout)?;
+    // What is held is looked at by one command at a time: another one may be about to move it.
+    let early = match held::find(&layout) {
+        Some(_) => {
+            let guard = guard::claim_directory(&layout).map_err(failures::guard)?;
+            if let Some(recovery) = recover::recover(&layout).map_err(failures::journal)? {
+                context.recovered(&recovery);
+            }
+            Some(guard)
+        }
+        None => None,
+    };
     let proof = prove::prove(context, &layout)
         .map_err(|failure| failure.hint("if you only have the cluster lock, pass --lock FILE"))?;
     datadir::create_state_dir(&layout).map_err(failures::state_dir)?;
-    let _guard = guard::claim_directory(&layout).map_err(failures::guard)?;
+    let _guard = match early {
+        Some(guard) => guard,
+        None => guard::claim_directory(&layout).map_err(failures::guard)?,
+    };
+    let held = held::find(&layout);
+    if args.promote_anyway && held.is_none() {
+        return Err(Failure::new(
+            Kind::Refused,
+            "--promote-anyway, and no keys are held here; nothing was changed",
+        )
+        .hint("`charon-dkg status` shows the state of this directory"));
+    }
     proof.remember(&layout)?;
     let cluster = proof.verified.cluster();
     let forgotten = forgotten(&args.forget, cluster)?;
@@ -96,7 +123,92 @@ fn by_directory(
     all.extend_from_slice(&given.lines);
     let confirmation = judge(cluster, &all, Some(&Own::of(&proof.verified)));
     receipt::keep(&layout, &confirmation)?;
-    Ok((confirmation, Some(proof.verified.node_index())))
+    let node = proof.verified.node_index();
+    let held = match held {
+        None => Hold::None,
+        Some(attempt) => settle(
+            context,
+            args,
+            &layout,
+            &attempt,
+            proof.verified,
+            &confirmation,
+        )?,
+    };
+    Ok((
+        confirmation,
+        Here {
+            node,
+            data_dir: layout.data_dir().display().to_string(),
+            held,
+        },
+    ))
+}
+
+/// This node, and what became of what it held.
+struct Here {
+    node: NodeIndex,
+    data_dir: String,
+    held: Hold,
+}
+
+/// What became of what was held.
+enum Hold {
+    /// Nothing was.
+    None,
+    /// It is in the data directory now.
+    Promoted,
+    /// It waits there for the others.
+    Waits(PathBuf),
+}
+
+/// Promotes what is held once every operator has confirmed, or once somebody has typed that it shall be done without.
+fn settle(
+    context: &Context,
+    args: &ConfirmArgs,
+    layout: &Layout,
+    attempt: &Attempt,
+    verified: Verified,
+    confirmation: &Confirmation,
+) -> Result<Hold, Failure> {
+    if !confirmation.is_complete() {
+        if !args.promote_anyway {
+            return Ok(Hold::Waits(attempt.stage()));
+        }
+        promote_anyway(context, layout, confirmation)?;
+    }
+    promotion::promote(layout, attempt, verified).map_err(failures::journal)?;
+    Ok(Hold::Promoted)
+}
+
+/// What has to be typed to start without all receipts.
+const ANYWAY: &str = "promote without all receipts";
+
+fn promote_anyway(
+    context: &Context,
+    layout: &Layout,
+    confirmation: &Confirmation,
+) -> Result<(), Failure> {
+    let me = &context.spelling;
+    context.warn(&format!(
+        "{}. An operator without a receipt may have no keys, or other keys. If fewer operators than the threshold have theirs, the \
+         cluster can never sign, not even an exit, and every deposit into it is lost. As long as nobody has deposited, a new \
+         ceremony is safer: `{me} archive`, then `{me} run`",
+        confirmation.summary(),
+    ));
+    let question = format!(
+        "To move the keys to {} all the same, type: {ANYWAY}",
+        layout.data_dir().display()
+    );
+    if context.typed(&question)? == ANYWAY {
+        return Ok(());
+    }
+    Err(Failure::new(
+        Kind::Refused,
+        format!(
+            "something else was typed than \"{ANYWAY}\"; the keys are still held, and the receipts are kept"
+        ),
+    ))
 }
 
 fn forgotten(numbers: &[usize], cluster: &Cluster) -> Result<Vec<NodeIndex>, Failure> {
@@ -125,15 +237,24 @@ fn show(
     args: &ConfirmArgs,
     confirmation: &Confirmation,
     given: &Given<Statement>,
-    this: Option<NodeIndex>,
+    here: Option<&Here>,
 ) -> Result<(), Failure> {
+    let this = here.map(|here| here.node);
     let document = confirmation.document(&given.broken);
     let bundle = confirmation.bundle();
+    let moved = match here {
+        Some(Here {
+            data_dir,
+            held: Hold::Promoted,
+            ..
+        }) => format!("your keys were held, and are in {data_dir} now\n"),
+        Some(_) | None => String::new(),
+    };
     let text = match (&bundle, args.bundle) {
         (Some(bundle), true) => bundle.clone(),
         // Whoever wants the bundle in a file wants no table there.
         (None, true) => String::new(),
-        (_, false) => table(confirmation, this),
+        (_, false) => table(confirmation, this) + &moved,
     };
     context.result(&text, &document)?;
     if bundle.is_some() {
@@ -146,9 +267,24 @@ fn show(
     }
     let mut findings = confirmation.findings();
     findings.extend_from_slice(&given.broken);
-    let mut failure = Failure::new(Kind::VerificationFailed, confirmation.summary())
-        .with_findings(findings)
-        .hint("do not start the cluster until every operator has confirmed");
+    let mut failure =
+        Failure::new(Kind::VerificationFailed, confirmation.summary()).with_findings(findings);
+    failure = match here.map(|here| (&here.held, &here.data_dir)) {
+        Some((Hold::Waits(stage), data_dir)) => {
+            let operators = confirmation.operators().len();
+            failure.hint(held::says(stage, data_dir, operators))
+        }
+        Some((Hold::Promoted, _)) => {
+            context.say(&format!(
+                "a gate that requires confirmed stays closed; `{} gate install --require verified` opens it",
+                context.spelling
+            ));
+            return Ok(());
+        }
+        Some((Hold::None, _)) | None => {
+            failure.hint("do not start the cluster until every operator has confirmed")
+        }
+    };
     let has = |status| {
         let mut lines = confirmation.operators().iter();
         lines.any(|line| line.status == status)

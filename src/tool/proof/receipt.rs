@@ -155,7 +155,7 @@ fn ran_with(layout: &Layout, verified: &Verified) -> Result<Option<RanWith>, Fai
     for attempt in Attempt::list(layout).map_err(failures::attempt)? {
         let record = attempt.record().map_err(failures::attempt)?;
         let same = record.definition_hash == verified.definition_hash().to_string();
-        if let (true, State::Promoted, Ok(version)) = (
+        if let (true, State::Held | State::Promoted, Ok(version)) = (
             same,
             &record.state,
             record.charon_version.parse::<CharonVersion>(),

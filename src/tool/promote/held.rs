@@ -1,0 +1,40 @@
+//! A ceremony whose outputs are proved and wait in their stage until all operators have confirmed: until then the data
+//! directory has the ENR key and nothing that could start.
+
+use std::path::{Path, PathBuf};
+
+use crate::ceremony::attempt::{Attempt, State};
+use crate::machine::datadir::Layout;
+use crate::machine::files::{EntryKind, Status};
+use charon_files::cluster::names::CLUSTER_LOCK_FILE;
+
+/// The attempt that is held. What counts is where the cluster lock lies: a promotion that was finished by a release that
+/// does not know the word, or a backup that was restored, leaves a record behind that says held.
+pub(crate) fn find(layout: &Layout) -> Option<Attempt> {
+    if lies(&layout.data_dir().join(CLUSTER_LOCK_FILE)) {
+        return None;
+    }
+    let attempts = Attempt::list(layout).ok()?.into_iter().rev();
+    // A record that cannot be read says nothing about the others.
+    let mut held =
+        attempts.filter(|attempt| attempt.record().is_ok_and(|it| it.state == State::Held));
+    held.find(|attempt| lies(&attempt.stage().join(CLUSTER_LOCK_FILE)))
+}
+
+/// Where what is held lies.
+pub(crate) fn place(layout: &Layout) -> Option<PathBuf> {
+    find(layout).map(|attempt| attempt.stage())
+}
+
+fn lies(path: &Path) -> bool {
+    let status = Status::of_path(path).ok().flatten();
+    status.is_some_and(|status| status.kind == EntryKind::Regular)
+}
+
+/// What a person is told who looks for keystores and finds none.
+pub(crate) fn says(stage: &Path, data_dir: &str, operators: usize) -> String {
+    format!(
+        "your keys are complete and safe in {}; they move to {data_dir} when all {operators} operators have confirmed",
+        stage.display()
+    )
+}

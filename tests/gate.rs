@@ -1206,7 +1206,7 @@ fn a_lock_that_replaced_a_confirmed_one_is_told_apart_from_missing_receipts() {
         &[
             "another one than that of the receipts",
             "edited",
-            "start nothing",
+            "do not start the cluster",
         ],
     );
 }

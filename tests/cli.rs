@@ -23,6 +23,8 @@ mod bad_input;
 mod board;
 #[path = "cli/boundaries.rs"]
 mod boundaries;
+#[path = "cli/charon_binary.rs"]
+mod charon_binary;
 #[path = "cli/define.rs"]
 mod define;
 #[path = "cli/definition_url.rs"]

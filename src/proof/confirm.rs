@@ -14,7 +14,9 @@ use serde::Serialize;
 
 use crate::cluster::Cluster;
 use crate::line::{Broken, LineKind};
-use crate::receipt::{CharonImage, DepositFiles, Receipt, Statement};
+use crate::receipt::{
+    CharonImage, DepositFiles, PROGRAM_EXPECTED, Receipt, Statement, program_seen,
+};
 use crate::said::{Said, sort_lines};
 use crate::verify::Verified;
 use charon_files::cluster::names::FileDigest;
@@ -432,6 +434,11 @@ impl<'a> Judge<'a> {
                     hex::encode(id)
                 ),
                 "an image from a registry",
+            ),
+            Some(CharonImage::Binary(digest)) => line.note(
+                Status::OtherRelease,
+                program_seen(&digest),
+                PROGRAM_EXPECTED,
             ),
             None => {}
         }

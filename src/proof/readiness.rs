@@ -11,7 +11,7 @@ use serde::Serialize;
 use crate::cluster::Operators;
 use crate::confirm::{numbers, time_text};
 use crate::ready::{List, ReadyLine, Statement};
-use crate::receipt::CharonImage;
+use crate::receipt::{CharonImage, PROGRAM_EXPECTED, program_seen};
 use crate::said::{Said, sort_lines};
 use charon_files::cluster::{CharonVersion, DefinitionHash, NodeIndex};
 use charon_files::finding::{Finding, Weight};
@@ -325,20 +325,26 @@ impl<'a> Judge<'a> {
             Readiness::OtherImage,
             |it| match it.charon_image {
                 CharonImage::Manifest(digest) if it.charon_version == *version => Some(digest),
-                CharonImage::Manifest(_) | CharonImage::Local(_) => None,
+                CharonImage::Manifest(_) | CharonImage::Local(_) | CharonImage::Binary(_) => None,
             },
             |it| format!("image {}", it.charon_image),
             "pull the image of the release again, from the official repository",
         );
-        if let CharonImage::Local(_) = statement.charon_image {
-            line.note(
+        match statement.charon_image {
+            CharonImage::Manifest(_) => {}
+            CharonImage::Local(_) => line.note(
                 Readiness::OtherImage,
                 format!(
                     "image {}, which no registry vouches for",
                     statement.charon_image
                 ),
                 "an image from a registry",
-            );
+            ),
+            CharonImage::Binary(digest) => line.note(
+                Readiness::OtherImage,
+                program_seen(&digest),
+                PROGRAM_EXPECTED,
+            ),
         }
         self.compare(
             line,
@@ -514,7 +520,7 @@ impl Group {
                     charon_version: statement.charon_version.clone(),
                     manifest,
                 }),
-                CharonImage::Local(_) => None,
+                CharonImage::Local(_) | CharonImage::Binary(_) => None,
             }
         });
         let first = stated.next().flatten()?;

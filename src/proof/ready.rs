@@ -153,7 +153,7 @@ const fn is_plain_char(c: char) -> bool {
     matches!(c, ' '..='~')
 }
 
-/// How a docker engine runs.
+/// How a docker engine runs, or what is in its place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EngineKind {
     /// As root, users as they are.
@@ -168,17 +168,20 @@ pub enum EngineKind {
     Podman,
     /// Podman as an ordinary user.
     PodmanRootless,
+    /// No engine: charon's program by itself.
+    Process,
 }
 
 impl EngineKind {
     /// Every kind, in the order of their numbers in a line, from 0.
-    const ALL: [EngineKind; 6] = [
+    const ALL: [EngineKind; 7] = [
         EngineKind::Rootful,
         EngineKind::Rootless,
         EngineKind::UsernsRemap,
         EngineKind::DockerDesktop,
         EngineKind::Podman,
         EngineKind::PodmanRootless,
+        EngineKind::Process,
     ];
 
     /// What people call it.
@@ -190,6 +193,7 @@ impl EngineKind {
             EngineKind::DockerDesktop => "docker-desktop",
             EngineKind::Podman => "podman",
             EngineKind::PodmanRootless => "podman-rootless",
+            EngineKind::Process => "process",
         }
     }
 

@@ -189,6 +189,9 @@ pub enum Verb {
     /// Ask relays from inside a container
     #[command(hide = true)]
     InternalProbe(RawArgs),
+    /// Start charon without an engine, and wait for it
+    #[command(hide = true)]
+    InternalKeeper(RawArgs),
 }
 
 impl Verb {
@@ -214,7 +217,8 @@ impl Verb {
             | Verb::Rehearse(_)
             | Verb::Explain(_)
             | Verb::Pins
-            | Verb::InternalProbe(_) => None,
+            | Verb::InternalProbe(_)
+            | Verb::InternalKeeper(_) => None,
         }
     }
 
@@ -240,7 +244,8 @@ impl Verb {
             | Verb::Rehearse(_)
             | Verb::Explain(_)
             | Verb::Pins
-            | Verb::InternalProbe(_) => None,
+            | Verb::InternalProbe(_)
+            | Verb::InternalKeeper(_) => None,
         }
     }
 
@@ -253,7 +258,8 @@ impl Verb {
             | Verb::Explain(_)
             | Verb::Pins
             | Verb::Rehearse(_)
-            | Verb::InternalProbe(_) => false,
+            | Verb::InternalProbe(_)
+            | Verb::InternalKeeper(_) => false,
             Verb::Gate(args) => match &args.action {
                 GateAction::Check(check) => !check.in_container,
                 GateAction::Install(_) | GateAction::Status(_) | GateAction::Remove(_) => true,
@@ -505,6 +511,9 @@ pub struct CeremonyArgs {
     /// Another image repository than obolnetwork/charon, such as a mirror; the tag stays the pin's
     #[arg(long, value_name = "REPOSITORY")]
     pub image: Option<String>,
+    /// Run this program of charon without an engine, as the owner of the data directory
+    #[arg(long, value_name = "PATH", value_hint = ValueHint::FilePath, conflicts_with_all = ["image", "network"])]
+    pub charon_binary: Option<PathBuf>,
     /// Accept a pre-release of charon where a definition version has no stable release yet
     #[arg(long)]
     pub allow_prerelease: bool,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::ceremony::{define_command, enr, explain, show_pins};
 #[cfg(target_os = "linux")]
-use crate::ceremony::{ready, run, show_plan};
+use crate::ceremony::{process, ready, run, show_plan};
 use crate::cli::{self, BackupAction, BackupArgs, Invocation, Verb};
 use crate::context::{Context, block_on};
 use crate::custody::{backup, restore_command};
@@ -143,6 +143,8 @@ fn dispatch(context: &Arc<Context>, verb: Verb) -> Result<ExitCode, Failure> {
         Verb::Up(args) => up::up(context, &args),
         #[cfg(target_os = "linux")]
         Verb::InternalProbe(args) => block_on(serve_probe::serve(context, &args)),
+        #[cfg(target_os = "linux")]
+        Verb::InternalKeeper(args) => process::keep(&args),
         #[cfg(not(target_os = "linux"))]
         Verb::Plan(_)
         | Verb::Ready(_)
@@ -153,7 +155,8 @@ fn dispatch(context: &Arc<Context>, verb: Verb) -> Result<ExitCode, Failure> {
         | Verb::Rehearse(_)
         | Verb::Gate(_)
         | Verb::Up(_)
-        | Verb::InternalProbe(_) => Err(needs_linux()),
+        | Verb::InternalProbe(_)
+        | Verb::InternalKeeper(_) => Err(needs_linux()),
     };
     done.map(|()| ExitCode::SUCCESS)
 }

@@ -46,6 +46,9 @@ struct AttemptLine {
     started: String,
     charon: String,
     container: String,
+    /// Where charon runs, for people.
+    #[serde(skip)]
+    place: String,
     state: &'static str,
     reason: Option<String>,
     /// What charon said, if it came to be started.
@@ -183,6 +186,7 @@ fn attempts(layout: &Layout) -> Result<Vec<AttemptLine>, Failure> {
             let record = attempt.record().map_err(failures::attempt)?;
             Ok(AttemptLine {
                 number: attempt.number(),
+                place: record.place(),
                 started: record.started,
                 charon: record.charon_version,
                 flags: record.flags,
@@ -237,8 +241,8 @@ impl Look<'_> {
             return Ok(stands(
                 "under-way",
                 format!(
-                    "attempt {} is under way in container {}; `{run}` follows it to its end",
-                    attempt.number, attempt.container
+                    "attempt {} is under way in {}; `{run}` follows it to its end",
+                    attempt.number, attempt.place
                 ),
                 run,
             ));

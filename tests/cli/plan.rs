@@ -42,6 +42,7 @@ fn good() -> (Request, Facts) {
         relays: Vec::new(),
         network: None,
         repository: text("obolnetwork/charon"),
+        charon_binary: None,
         charon_version: None,
         allow_prerelease: false,
         no_backup: false,
@@ -372,6 +373,13 @@ fn faults() -> Vec<Fault> {
             facts.mounts = MountFact::Elsewhere(text("the engine sees no file"));
         }),
         fault("mount-unreadable", &["inside"], |_, facts| {
+            facts.mounts = MountFact::Unreadable {
+                reason: text("Permission denied"),
+                selinux: false,
+            };
+        }),
+        fault("key-unreadable", &["inside", "image"], |request, facts| {
+            request.charon_binary = Some("/opt/charon".into());
             facts.mounts = MountFact::Unreadable {
                 reason: text("Permission denied"),
                 selinux: false,

@@ -61,14 +61,19 @@ pub struct DepositFiles {
     tags: Vec<[u8; 4]>,
 }
 
-/// The image that ran charon.
+/// The image or the program that ran charon.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum CharonImage {
     /// SHA-256 of the manifest in a registry: the same for everybody who pulled it.
     Manifest([u8; 32]),
     /// SHA-256 id of an image that was built or loaded locally; differs between kinds of processors.
     Local([u8; 32]),
+    /// SHA-256 of charon's program, which ran without an image; differs between kinds of processors.
+    Binary([u8; 32]),
 }
+
+/// What stands before the digest of a program where an image would be named.
+const BINARY: &str = "binary:";
 
 /// What a ceremony of this program was run with.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -205,13 +210,22 @@ const fn tag(leaf: &[u8; 32]) -> [u8; 4] {
 }
 
 impl CharonImage {
-    /// Reads an image as a container is made from it: `repository@sha256:…`, or `sha256:…` for one that is only local.
+    /// What is run where it is no image: `binary:sha256:…`.
+    pub fn binary_reference(digest: &[u8; 32]) -> String {
+        format!("{BINARY}sha256:{}", hex::encode(digest))
+    }
+
+    /// Reads an image as a container is made from it: `repository@sha256:…`, or `sha256:…` for one that is only local; or a
+    /// program, `binary:sha256:…`.
     pub fn parse(reference: &str) -> Option<Self> {
         let digest = |text: &str| {
             let mut bytes = [0; 32];
             hex::decode_to_slice(text.strip_prefix("sha256:")?, &mut bytes).ok()?;
             Some(bytes)
         };
+        if let Some(text) = reference.strip_prefix(BINARY) {
+            return digest(text).map(Self::Binary);
+        }
         match reference.rsplit_once('@') {
             Some((_, text)) => digest(text).map(Self::Manifest),
             None => digest(reference).map(Self::Local),
@@ -219,12 +233,22 @@ impl CharonImage {
     }
 }
 
+/// What is noted where charon ran without an image.
+pub(crate) fn program_seen(digest: &[u8; 32]) -> String {
+    format!("charon's program alone, SHA-256 {}", hex::encode(digest))
+}
+
+/// What a program is to be.
+pub(crate) const PROGRAM_EXPECTED: &str =
+    "an image from a registry, or the program of charon's own release, by its SHA-256";
+
 impl fmt::Display for CharonImage {
-    /// `sha256:` and 64 hexadecimal digits; followed by `(local)` where no registry knows it.
+    /// `sha256:` and 64 hexadecimal digits; followed by `(local)` where no registry knows it, and `(binary)` for a program.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             CharonImage::Manifest(digest) => write!(f, "sha256:{}", hex::encode(digest)),
             CharonImage::Local(id) => write!(f, "sha256:{} (local)", hex::encode(id)),
+            CharonImage::Binary(digest) => write!(f, "sha256:{} (binary)", hex::encode(digest)),
         }
     }
 }

@@ -106,6 +106,10 @@ impl CharonImage {
                 bytes.push(2);
                 bytes.extend(id);
             }
+            Some(CharonImage::Binary(digest)) => {
+                bytes.push(3);
+                bytes.extend(digest);
+            }
         }
     }
 
@@ -114,6 +118,7 @@ impl CharonImage {
             [0] => None,
             [1] => Some(CharonImage::Manifest(rest.array()?)),
             [2] => Some(CharonImage::Local(rest.array()?)),
+            [3] => Some(CharonImage::Binary(rest.array()?)),
             _ => return Err(Malformed("its kind of image")),
         })
     }

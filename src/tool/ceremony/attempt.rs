@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::ceremony::plan::PROCESS;
 use crate::machine::datadir::{self, Layout};
 use crate::machine::files::{self, EntryKind, FileError, Folder};
 use crate::machine::read::{self, ReadError};
@@ -136,7 +137,7 @@ pub struct Record {
     /// The container's name.
     pub container: String,
     /// The address of the engine that has the container, as docker writes it: `unix:///…`. Whoever
-    /// goes on with the attempt must ask this one, whichever is docker's choice by then.
+    /// goes on with the attempt must ask this one, whichever is docker's choice by then. [`PROCESS`] where there is none.
     pub engine: String,
     /// When the attempt was made, RFC 3339.
     pub started: String,
@@ -153,6 +154,22 @@ pub struct Record {
     pub hold: bool,
     /// How far it came.
     pub state: State,
+}
+
+impl Record {
+    /// Whether charon runs as a process of this machine, without an engine.
+    pub fn is_process(&self) -> bool {
+        self.engine == PROCESS
+    }
+
+    /// Where charon runs, for people: `container NAME`.
+    pub fn place(&self) -> String {
+        if self.is_process() {
+            "a process of this machine".to_owned()
+        } else {
+            format!("container {}", self.container)
+        }
+    }
 }
 
 /// One attempt's directory.
@@ -341,6 +358,14 @@ impl Attempt {
             match stage.status(name)? {
                 None => {}
                 Some(status) if status.kind == EntryKind::Regular && status.len == 0 => {
+                    stage.remove_file(name)?;
+                }
+                // Where charon ran as a process.
+                Some(status)
+                    if status.kind == EntryKind::Symlink
+                        && std::fs::read_link(stage.path().join(name))
+                            .is_ok_and(|to| to == layout.enr_key_path()) =>
+                {
                     stage.remove_file(name)?;
                 }
                 Some(status) => {

@@ -17,6 +17,7 @@ use crate::ceremony::plan::{
     ImageFact, LABEL_ATTEMPT, LABEL_ENR_ID, MountFact, NetworkFact, OtherUser, RelayAnswer,
     RelayFact, Request, StateDirProblem,
 };
+use crate::ceremony::process;
 use crate::ceremony::ready_lines;
 use crate::ceremony::settings;
 use crate::cli::CeremonyArgs;
@@ -31,7 +32,7 @@ use crate::docker::{
 use crate::error::{Failure, Kind};
 use crate::failures;
 use crate::machine::datadir::{self, DataDirFacts, Layout};
-use crate::machine::files::EntryKind;
+use crate::machine::files::{EntryKind, Owner};
 use crate::machine::processes::{self, Relation, Sign};
 use crate::machine::read::{self, Limit};
 use crate::machine::{selinux, users};
@@ -88,9 +89,17 @@ pub(crate) async fn observe(
     let mut request = request(layout, args, purpose)?;
     let on_disk = datadir::observe(layout).map_err(failures::file)?;
     let key = enr_key(layout);
+    let engine = async {
+        match &request.charon_binary {
+            Some(_) => Err(EngineFact::NotNeeded {
+                user: format!("{}:{}", on_disk.owner.uid, on_disk.owner.gid),
+            }),
+            None => engine(context).await,
+        }
+    };
     let (mut definition, engine) = tokio::join!(
         definition_source::find(context, layout, args.definition.as_deref()),
-        engine(context),
+        engine,
     );
     if let Ok(found) = &mut definition {
         found.findings.extend(execution_finding(found, &request));
@@ -148,6 +157,7 @@ pub(crate) async fn observe(
                 EngineFact::Unreachable { .. } => SeenOfEngine::nothing_but(fact),
                 EngineFact::Ready { .. }
                 | EngineFact::WrongOwner { .. }
+                | EngineFact::NotNeeded { .. }
                 | EngineFact::Remote(_) => SeenOfEngine {
                     fact,
                     image,
@@ -156,7 +166,25 @@ pub(crate) async fn observe(
                 },
             }
         }
-        Err(fact) => SeenOfEngine::nothing_but(fact.clone()),
+        Err(fact) => match &request.charon_binary {
+            Some(program) if on_disk.exists() => {
+                let questions = Questions {
+                    urls: relay_urls(&request, release.as_ref()),
+                    enr_key: key_to_mount(layout, &on_disk, enr_id.as_deref()),
+                };
+                let (image, inside) = tokio::join!(
+                    process::look(program, on_disk.owner),
+                    look_here(questions, on_disk.owner, enr_id.as_deref()),
+                );
+                SeenOfEngine {
+                    fact: fact.clone(),
+                    image,
+                    inside,
+                    others: Vec::new(),
+                }
+            }
+            Some(_) | None => SeenOfEngine::nothing_but(fact.clone()),
+        },
     };
     let mut others = seen.others;
     others.extend(processes.await.map_err(|error| {
@@ -252,6 +280,7 @@ fn mapping_of(fact: &EngineFact) -> Option<UserMapping> {
             userns_mode: userns_mode.clone(),
         }),
         EngineFact::Ready { user: None, .. }
+        | EngineFact::NotNeeded { .. }
         | EngineFact::Unreachable { .. }
         | EngineFact::Remote(_)
         | EngineFact::WrongOwner { .. } => None,
@@ -324,6 +353,12 @@ fn request(layout: &Layout, args: &CeremonyArgs, purpose: Purpose) -> Result<Req
         relays: args.relay.clone(),
         network: args.network.clone(),
         repository,
+        charon_binary: match &args.charon_binary {
+            Some(path) => Some(std::path::absolute(path).map_err(|error| {
+                Failure::new(Kind::Usage, format!("{}: {error}", path.display()))
+            })?),
+            None => None,
+        },
         charon_version,
         allow_prerelease: args.allow_prerelease,
         no_backup: args.no_backup,
@@ -621,6 +656,32 @@ impl Inside {
     }
 }
 
+/// Looks at relays and at the ENR key as charon's process will, unless there is nothing to look at.
+async fn look_here(questions: Questions, owner: Owner, enr_id: Option<&str>) -> Inside {
+    if questions.urls.is_empty() && questions.enr_key.is_none() {
+        return Inside::nothing();
+    }
+    match process::ask(&questions, owner).await {
+        Ok(answers) => Inside {
+            mounts: mount_fact(answers.enr_key.as_ref(), enr_id),
+            relays: answers.relays.into_iter().map(relay_fact).collect(),
+            network: NetworkFact::Usable,
+        },
+        Err(error) => Inside {
+            relays: not_asked(questions.urls, &error.to_string()),
+            ..Inside::nothing()
+        },
+    }
+}
+
+fn not_asked(urls: Vec<String>, reason: &str) -> Vec<RelayFact> {
+    let fact = |url| RelayFact {
+        url,
+        answer: RelayAnswer::NotAsked(reason.to_owned()),
+    };
+    urls.into_iter().map(fact).collect()
+}
+
 /// Looks at relays and at the mounted ENR key, unless there is nothing to look at.
 async fn look_inside(
     engine: &Engine,
@@ -661,14 +722,7 @@ async fn look_inside(
             ..Inside::nothing()
         },
         Err(error) => Inside {
-            relays: questions
-                .urls
-                .into_iter()
-                .map(|url| RelayFact {
-                    url,
-                    answer: RelayAnswer::NotAsked(error.to_string()),
-                })
-                .collect(),
+            relays: not_asked(questions.urls, &error.to_string()),
             network: NetworkFact::NotLookedAt,
             mounts,
         },
@@ -955,8 +1009,9 @@ pub(crate) fn check_nothing_under_way(layout: &Layout) -> Result<(), Failure> {
         Some((number, record)) => Err(Failure::new(
             Kind::Refused,
             format!(
-                "attempt {number}, begun at {}, is under way in container {}",
-                record.started, record.container
+                "attempt {number}, begun at {}, is under way in {}",
+                record.started,
+                record.place()
             ),
         )
         .hint("`charon-dkg run` goes on with it")),

@@ -2,6 +2,8 @@
 
 pub mod appointment;
 pub mod attempt;
+#[cfg(target_os = "linux")]
+pub mod charon;
 pub mod define;
 pub mod define_command;
 pub mod definition_source;
@@ -16,6 +18,8 @@ pub mod key;
 pub mod perform;
 pub mod pins;
 pub mod plan;
+#[cfg(target_os = "linux")]
+pub mod process;
 #[cfg(target_os = "linux")]
 pub mod ready;
 pub mod ready_lines;

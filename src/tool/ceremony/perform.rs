@@ -1,4 +1,4 @@
-//! One attempt from its container to its end: followed, proved and promoted, or told why not.
+//! One attempt from its container or process to its end: followed, proved and promoted, or told why not.
 
 use std::fs::File;
 use std::io::Write as _;
@@ -10,12 +10,14 @@ use futures_util::StreamExt as _;
 use tokio::time::Instant;
 
 use crate::ceremony::attempt::{Attempt, AttemptError, Record, State};
+use crate::ceremony::charon::{Charon, Lost};
 use crate::ceremony::definition_source::FoundDefinition;
 use crate::ceremony::facts;
 use crate::ceremony::follow::Watch;
 use crate::ceremony::plan;
+use crate::ceremony::process::Process;
 use crate::context::Context;
-use crate::docker::{Engine, EngineError, Exit};
+use crate::docker::Exit;
 use crate::error::{Failure, Kind};
 use crate::failures;
 use crate::gate::installed;
@@ -91,8 +93,7 @@ impl Ceremony<'_> {
     /// the attempt is over; otherwise the next `run` goes on with it.
     pub(crate) async fn follow(
         &self,
-        engine: &Engine,
-        id: &str,
+        charon: &Charon,
         interrupt: &mut Interrupt,
     ) -> Result<Done, Failure> {
         let mut watch = Watch::new(
@@ -103,7 +104,7 @@ impl Ceremony<'_> {
         );
         let mut log = Log::open(self)?;
         let followed = self
-            .until_exit(engine, id, interrupt, &mut watch, &mut log)
+            .until_exit(charon, interrupt, &mut watch, &mut log)
             .await?;
         let ending = match followed {
             Followed::Ended { exit, stopped } => {
@@ -119,14 +120,14 @@ impl Ceremony<'_> {
         };
         match self.finish(&ending, interrupt).await {
             Outcome::Proved(done) => {
-                remove_container(self.context, engine, id).await;
+                charon.remove(self.context).await;
                 Ok(*done)
             }
             Outcome::Over(failure) => {
                 // Marked first: a container without a record of its end would be followed again,
                 // an ended container of an attempt that is over is only in the way.
                 if self.mark_failed(&failure.message) && log.is_complete() {
-                    remove_container(self.context, engine, id).await;
+                    charon.remove(self.context).await;
                 }
                 Err(failure)
             }
@@ -173,10 +174,7 @@ impl Ceremony<'_> {
     fn left_running(&self) -> Failure {
         Failure::new(
             Kind::Interrupted,
-            format!(
-                "the ceremony goes on in container {}",
-                self.record.container
-            ),
+            format!("the ceremony goes on in {}", self.record.place()),
         )
         .hint("`charon-dkg run` follows it again and finishes it")
     }
@@ -201,13 +199,12 @@ impl Ceremony<'_> {
     /// Copies the container's output into the attempt's log and onto the screen until it ends.
     async fn until_exit(
         &self,
-        engine: &Engine,
-        id: &str,
+        charon: &Charon,
         interrupt: &mut Interrupt,
         watch: &mut Watch<'_>,
         log: &mut Log<'_>,
     ) -> Result<Followed, Failure> {
-        let mut lines = engine.follow_logs(id);
+        let mut lines = charon.follow();
         let mut redactor = Redactor::default();
         let mut tick = tokio::time::interval(Duration::from_secs(1));
         let begin = Instant::now();
@@ -220,8 +217,8 @@ impl Ceremony<'_> {
                         log.write(text.as_bytes());
                         watch.push(text.as_bytes(), begin.elapsed());
                     }
-                    Some(Err(EngineError::NoSuchContainer { .. })) => return Ok(Followed::Removed),
-                    Some(Err(error)) => return Err(self.engine_lost(&error)),
+                    Some(Err(Lost::Removed)) => return Ok(Followed::Removed),
+                    Some(Err(Lost::Unseen(reason))) => return Err(charon.lost(reason)),
                     None => break,
                 },
                 _ = tick.tick() => watch.tick(begin.elapsed(), &self.attempt.stage()),
@@ -235,34 +232,24 @@ impl Ceremony<'_> {
                         stopped = true;
                         watch.stopping();
                         self.context.say("stopping charon; Ctrl-C once more kills it");
-                        let (engine, id) = (engine.clone(), id.to_owned());
-                        // It must not hold up the log, which has charon's last words. Whether it
-                        // worked shows in the container's end.
-                        tokio::spawn(async move { engine.stop_container(&id, STOP_GRACE).await });
+                        let charon = charon.clone();
+                        // It must not hold up the log, which has charon's last words.
+                        tokio::spawn(async move { charon.stop(STOP_GRACE).await });
                     }
-                    (_, Urgency::Now) => match engine.kill_container(id).await {
-                        Ok(()) | Err(EngineError::NoSuchContainer { .. }) => {}
-                        Err(error) => return Err(self.engine_lost(&error)),
+                    (_, Urgency::Now) => match charon.kill().await {
+                        Ok(()) | Err(Lost::Removed) => {}
+                        Err(Lost::Unseen(reason)) => return Err(charon.lost(reason)),
                     },
                 },
             }
         }
         log.sync();
         watch.finish(begin.elapsed());
-        match engine.wait_exit(id).await {
+        match charon.end().await {
             Ok(exit) => Ok(Followed::Ended { exit, stopped }),
-            Err(EngineError::NoSuchContainer { .. }) => Ok(Followed::Removed),
-            Err(error) => Err(self.engine_lost(&error)),
+            Err(Lost::Removed) => Ok(Followed::Removed),
+            Err(Lost::Unseen(reason)) => Err(charon.lost(reason)),
         }
-    }
-
-    fn engine_lost(&self, error: &EngineError) -> Failure {
-        Failure::new(
-            Kind::Unexpected,
-            format!("the engine was lost during the ceremony: {error}"),
-        )
-        .hint("nothing was promoted; the data directory is as before")
-        .hint("start docker again, then `charon-dkg run`: it finds out what became of the ceremony")
     }
 
     /// Proves what charon left and promotes it, or says why the ceremony failed.
@@ -466,10 +453,15 @@ impl Ceremony<'_> {
             Ending::Removed => {
                 return self.with_evidence(Failure::new(
                     Kind::CeremonyFailed,
-                    format!(
-                        "container {} was removed before charon had written everything",
-                        self.record.container
-                    ),
+                    if self.record.is_process() {
+                        "charon's process was ended from outside before it had written everything"
+                            .to_owned()
+                    } else {
+                        format!(
+                            "container {} was removed before charon had written everything",
+                            self.record.container
+                        )
+                    },
                 ));
             }
         };
@@ -520,6 +512,9 @@ impl Ceremony<'_> {
         // On a full disk there is none, and the container stays.
         let place = match std::fs::metadata(&log) {
             Ok(meta) if meta.len() > 0 => log.display().to_string(),
+            Ok(_) | Err(_) if self.record.is_process() => {
+                Process::of(self.attempt).output().display().to_string()
+            }
             Ok(_) | Err(_) => format!("`docker logs {}`", self.record.container),
         };
         failure
@@ -558,13 +553,6 @@ pub(crate) fn mark_failed(
             ));
             false
         }
-    }
-}
-
-/// Removes an ended container; what cannot be done is said, not hidden.
-pub(crate) async fn remove_container(context: &Context, engine: &Engine, id: &str) {
-    if let Err(error) = engine.remove_container(id).await {
-        context.warn(&format!("the ended container stays behind: {error}"));
     }
 }
 

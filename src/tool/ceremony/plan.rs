@@ -157,6 +157,8 @@ pub struct Request {
     pub network: Option<String>,
     /// Image repository.
     pub repository: String,
+    /// charon's program, absolute, which runs without an engine in place of an image.
+    pub charon_binary: Option<PathBuf>,
     /// Charon release asked for instead of the pin.
     pub charon_version: Option<CharonVersion>,
     /// Whether a pre-release may be used.
@@ -187,8 +189,12 @@ impl Request {
         )
     }
 
-    /// The image of a release as it is looked for and pulled: by its tag, or by the digest that all have agreed on.
+    /// The image of a release as it is looked for and pulled: by its tag, or by the digest that all have agreed on. Or the
+    /// program that is run in its place.
     pub fn image_reference(&self, release: &CharonVersion) -> String {
+        if let Some(program) = &self.charon_binary {
+            return program.display().to_string();
+        }
         let repository = &self.repository;
         match self
             .agreed
@@ -210,7 +216,14 @@ impl Request {
         let release = release.map(|version| two("--charon-version", &version.to_string()));
         let image = (self.repository != pins::OFFICIAL_REPOSITORY)
             .then(|| two("--image", &self.repository));
-        let chosen = relays.chain(network).chain(release).chain(image).flatten();
+        let binary = self.charon_binary.iter();
+        let binary = binary.map(|path| two("--charon-binary", &path.display().to_string()));
+        let chosen = relays
+            .chain(network)
+            .chain(release)
+            .chain(image)
+            .chain(binary)
+            .flatten();
         let prerelease = self
             .allow_prerelease
             .then(|| "--allow-prerelease".to_owned());
@@ -321,6 +334,11 @@ pub enum EngineFact {
     },
     /// It is not on this machine; its endpoint.
     Remote(String),
+    /// None is needed, since charon runs as a process of this machine.
+    NotNeeded {
+        /// The owner of the data directory, `uid:gid`, as whom charon runs.
+        user: String,
+    },
     /// It answers but cannot give containers this data directory's owner; the reason.
     WrongOwner {
         /// What this engine is: `rootless`, …
@@ -515,8 +533,11 @@ pub struct Plan {
     pub definition_source: String,
     /// Kind of engine.
     pub engine_mode: String,
-    /// Where the engine listens, as docker writes it: `unix:///…`.
+    /// Where the engine listens, as docker writes it: `unix:///…`; `process` where there is none.
     pub engine_address: String,
+    /// charon's program, where it runs without an engine. What is said of a container is true of its process then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub charon_binary: Option<PathBuf>,
     /// The container.
     pub container: ContainerPlan,
     /// What is worth knowing and stops nothing.
@@ -630,6 +651,16 @@ fn assemble(request: &Request, facts: &Facts, chosen: Chosen<'_>, notes: Vec<Fin
     } = chosen;
     let definition_hash = found.definition_hash.to_string();
     let stage = facts.attempt_dir.join("stage");
+    let (data_dir, definition_file) = match &request.charon_binary {
+        Some(_) => (
+            stage.display().to_string(),
+            found.kept_as.display().to_string(),
+        ),
+        None => (
+            CONTAINER_DATA_DIR.to_owned(),
+            format!("{CONTAINER_DATA_DIR}/{DEFINITION_FILE}"),
+        ),
+    };
     let mount = |source: &Path, name: &str, read_only| Mount {
         source: source.to_owned(),
         target: if name.is_empty() {
@@ -641,8 +672,8 @@ fn assemble(request: &Request, facts: &Facts, chosen: Chosen<'_>, notes: Vec<Fin
     };
     let mut args = vec![
         "dkg".to_owned(),
-        format!("--data-dir={CONTAINER_DATA_DIR}"),
-        format!("--definition-file={CONTAINER_DATA_DIR}/{DEFINITION_FILE}"),
+        format!("--data-dir={data_dir}"),
+        format!("--definition-file={definition_file}"),
     ];
     if !request.relays.is_empty() {
         args.push(format!("--p2p-relays={}", request.relays.join(",")));
@@ -654,14 +685,21 @@ fn assemble(request: &Request, facts: &Facts, chosen: Chosen<'_>, notes: Vec<Fin
         user: engine.user,
         userns_mode: engine.userns_mode,
         network: request.network.clone(),
-        entrypoint: None,
+        entrypoint: request
+            .charon_binary
+            .iter()
+            .map(|program| vec![program.display().to_string()])
+            .next(),
         args,
         env: Vec::new(),
-        mounts: vec![
-            mount(&stage, "", false),
-            mount(&request.data_dir.join(ENR_KEY_FILE), ENR_KEY_FILE, true),
-            mount(found.kept_as, DEFINITION_FILE, true),
-        ],
+        mounts: match &request.charon_binary {
+            Some(_) => Vec::new(),
+            None => vec![
+                mount(&stage, "", false),
+                mount(&request.data_dir.join(ENR_KEY_FILE), ENR_KEY_FILE, true),
+                mount(found.kept_as, DEFINITION_FILE, true),
+            ],
+        },
         labels: BTreeMap::from([
             (LABEL_ENR_ID.to_owned(), key.enr_id.to_owned()),
             (LABEL_DEFINITION_HASH.to_owned(), definition_hash.clone()),
@@ -687,6 +725,7 @@ fn assemble(request: &Request, facts: &Facts, chosen: Chosen<'_>, notes: Vec<Fin
         definition_source: found.source.to_owned(),
         engine_mode: engine.mode.to_owned(),
         engine_address: engine.address.to_owned(),
+        charon_binary: request.charon_binary.clone(),
         container,
         notes,
     }
@@ -773,7 +812,8 @@ fn check_p2p_flags(request: &Request, findings: &mut Vec<Finding>) {
             Some(Some(ip))
                 if !ip.is_unspecified()
                     && !ip.is_loopback()
-                    && request.network.as_deref() != Some("host") =>
+                    && request.network.as_deref() != Some("host")
+                    && request.charon_binary.is_none() =>
             {
                 wrong(
                     tcp,
@@ -1387,8 +1427,17 @@ fn check_engine<'a>(facts: &'a Facts, findings: &mut Vec<Finding>) -> Option<Eng
             user: user.clone(),
             userns_mode: userns_mode.clone(),
         }),
+        EngineFact::NotNeeded { user } => Some(EngineChosen {
+            mode: PROCESS,
+            address: PROCESS,
+            user: Some(user.clone()),
+            userns_mode: None,
+        }),
     }
 }
+
+/// What stands in place of an engine where charon runs without one.
+pub const PROCESS: &str = "process";
 
 fn check_image(
     request: &Request,
@@ -1396,7 +1445,20 @@ fn check_image(
     charon: &CharonVersion,
     findings: &mut Vec<Finding>,
 ) -> Option<ImageChosen> {
-    let subject = format!("image {}", request.image_reference(charon));
+    let is_binary = request.charon_binary.is_some();
+    let what = if is_binary { "program" } else { "image" };
+    let subject = format!("{what} {}", request.image_reference(charon));
+    let (expected, again) = if is_binary {
+        (
+            "charon's program, which the owner of the data directory can run",
+            "name the program of that release of charon, for this processor",
+        )
+    } else {
+        (
+            "the image here, or a registry that has it",
+            "pull the image again, or name the repository of charon's own images",
+        )
+    };
     match &facts.image {
         // Without an engine there is nothing to ask, which was told.
         ImageFact::Unknown if !matches!(facts.engine, EngineFact::Ready { .. }) => None,
@@ -1415,7 +1477,7 @@ fn check_image(
                 "image-unavailable",
                 &subject,
                 reason,
-                "the image here, or a registry that has it",
+                expected,
                 advice,
             ));
             None
@@ -1430,7 +1492,7 @@ fn check_image(
         } => {
             match version_output {
                 Ok(output) => {
-                    if let Some(finding) = version_disagrees(&subject, output, charon) {
+                    if let Some(finding) = version_disagrees(&subject, output, charon, is_binary) {
                         findings.push(finding);
                         return None;
                     }
@@ -1441,7 +1503,7 @@ fn check_image(
                         &subject,
                         reason,
                         &format!("`charon version` to say {charon}"),
-                        "pull the image again, or name the repository of charon's own images",
+                        again,
                     ));
                     return None;
                 }
@@ -1476,6 +1538,7 @@ fn check_mounts(request: &Request, facts: &Facts, findings: &mut Vec<Finding>) {
         EngineFact::Unreachable { .. } | EngineFact::Remote(_) | EngineFact::WrongOwner { .. } => {
             "docker engine".to_owned()
         }
+        EngineFact::NotNeeded { user } => format!("charon as {user}"),
     };
     let key = request.data_dir.join(ENR_KEY_FILE);
     match &facts.mounts {
@@ -1487,6 +1550,18 @@ fn check_mounts(request: &Request, facts: &Facts, findings: &mut Vec<Finding>) {
             &format!("the file that lies here: {}", key.display()),
             ELSEWHERE_ADVICE,
         )),
+        MountFact::Unreadable { reason, .. } if request.charon_binary.is_some() => {
+            findings.push(fail(
+                "key-unreadable",
+                &engine,
+                reason,
+                "an owner of the data directory who can go there and read the key",
+                &format!(
+                    "`namei -l {}` shows which directory keeps that user out: let it through, or move the project",
+                    quoted(&key)
+                ),
+            ));
+        }
         MountFact::Unreadable { reason, selinux } => {
             let selinux_advice;
             let advice = if *selinux {
@@ -1581,7 +1656,12 @@ fn version_in(output: &str) -> Option<CharonVersion> {
     output.split_whitespace().find_map(|word| word.parse().ok())
 }
 
-fn version_disagrees(subject: &str, output: &str, charon: &CharonVersion) -> Option<Finding> {
+fn version_disagrees(
+    subject: &str,
+    output: &str,
+    charon: &CharonVersion,
+    is_binary: bool,
+) -> Option<Finding> {
     (!says_version(output, charon)).then(|| {
         fail(
             "image-version-differs",
@@ -1594,7 +1674,11 @@ fn version_disagrees(subject: &str, output: &str, charon: &CharonVersion) -> Opt
                 )
             ),
             &charon.to_string(),
-            "pull the official image again; this one is mislabelled",
+            if is_binary {
+                "name the program of that release of charon"
+            } else {
+                "pull the official image again; this one is mislabelled"
+            },
         )
     })
 }

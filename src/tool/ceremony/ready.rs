@@ -96,13 +96,21 @@ async fn say_ready(context: &Context, args: &ReadyArgs) -> Result<(), Failure> {
 /// If the engine falls silent, or the plan is for something that no line can state.
 pub(crate) async fn state(observed: &Observed, plan: &Plan) -> Result<Statement, Failure> {
     let unexpected = |what: &str| Failure::new(Kind::Unexpected, what);
-    let (Some(found), Some(engine)) = (&observed.definition, &observed.engine) else {
-        return Err(unexpected("a plan without engine or definition"));
+    let Some(found) = &observed.definition else {
+        return Err(unexpected("a plan without a definition"));
     };
-    let machine = engine.facts().await.map_err(failures::engine)?;
-    let processor = machine.os_arch.rsplit('/').next().unwrap_or_default();
+    let os_arch = match &observed.engine {
+        Some(engine) => engine.facts().await.map_err(failures::engine)?.os_arch,
+        None => match std::env::consts::ARCH {
+            "x86_64" => "amd64".to_owned(),
+            "aarch64" => "arm64".to_owned(),
+            other => other.to_owned(),
+        },
+    };
+    let processor = os_arch.rsplit('/').next().unwrap_or_default();
     let engine = match &observed.facts.engine {
         EngineFact::Ready { mode, .. } => EngineKind::by_name(mode),
+        EngineFact::NotNeeded { .. } => Some(EngineKind::Process),
         EngineFact::Unreachable { .. } | EngineFact::Remote(_) | EngineFact::WrongOwner { .. } => {
             None
         }

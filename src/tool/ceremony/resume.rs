@@ -4,10 +4,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::ceremony::attempt::{Attempt, Record};
+use crate::ceremony::charon::{Charon, remove_container};
 use crate::ceremony::definition_source::{self, FoundDefinition};
 use crate::ceremony::facts;
-use crate::ceremony::perform::{Ceremony, Done, remove_container};
+use crate::ceremony::perform::{Ceremony, Done};
 use crate::ceremony::plan::LABEL_ATTEMPT;
+use crate::ceremony::process::Process;
 use crate::cli::CeremonyArgs;
 use crate::context::Context;
 use crate::docker::endpoint::{Address, Endpoint, Source};
@@ -48,7 +50,6 @@ pub(crate) async fn resume(
 ) -> Result<Option<Done>, Failure> {
     let number = attempt.number();
     check_same_definition(context, layout, args, number, record).await?;
-    let engine = engine_of(context, number, record).await?;
     let found = kept_definition(layout, record)?;
     let ceremony = Ceremony {
         context,
@@ -57,6 +58,10 @@ pub(crate) async fn resume(
         record,
         found: &found,
     };
+    if record.is_process() {
+        return resume_process(&ceremony, interrupt).await;
+    }
+    let engine = engine_of(context, number, record).await?;
     let container = engine
         .find_container(&record.container)
         .await
@@ -92,11 +97,48 @@ pub(crate) async fn resume(
         container.name,
         container.state.name()
     ));
-    let result = ceremony.follow(&engine, &container.id, interrupt).await;
-    if container.state.may_run() {
+    let may_run = container.state.may_run();
+    let charon = Charon::Container {
+        engine: Box::new(engine),
+        id: container.id,
+    };
+    let result = ceremony.follow(&charon, interrupt).await;
+    if may_run {
         return result.map(Some);
     }
     over(context, attempt, result)
+}
+
+/// Goes on with a process, or with what it left.
+async fn resume_process(
+    ceremony: &Ceremony<'_>,
+    interrupt: &mut Interrupt,
+) -> Result<Option<Done>, Failure> {
+    let context = ceremony.context;
+    let process = Process::of(ceremony.attempt);
+    let number = ceremony.attempt.number();
+    if !process.was_started() {
+        let reason = "the command was interrupted before charon was started";
+        context.say(&format!("attempt {number}: {reason}"));
+        ceremony.mark_failed(reason);
+        return Ok(None);
+    }
+    let runs = process.runs().map_err(|error| {
+        Failure::new(
+            Kind::Unexpected,
+            format!("whether charon runs cannot be told: {error}"),
+        )
+    })?;
+    let state = if runs { "running" } else { "ended" };
+    context.say(&format!(
+        "attempt {number}: going on with charon's process ({state}), which runs as it was started"
+    ));
+    let charon = Charon::Process(process);
+    let result = ceremony.follow(&charon, interrupt).await;
+    if runs {
+        return result.map(Some);
+    }
+    over(context, ceremony.attempt, result)
 }
 
 /// An attempt that had failed before this command began: the operator has not asked for its end but

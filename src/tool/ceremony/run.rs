@@ -8,9 +8,11 @@ use jiff::{SignedDuration, Timestamp, ZonedDateTime};
 
 use crate::ceremony::appointment;
 use crate::ceremony::attempt::{Attempt, RECORD_FORMAT, Record, State};
+use crate::ceremony::charon::{Charon, remove_container};
 use crate::ceremony::facts::{self, Observed, Purpose};
-use crate::ceremony::perform::{Ceremony, Done, mark_failed, remove_container};
+use crate::ceremony::perform::{Ceremony, Done, mark_failed};
 use crate::ceremony::plan::{self, Plan, Request};
+use crate::ceremony::process::Process;
 use crate::ceremony::{ready, resume};
 use crate::cli::{CeremonyArgs, RunArgs};
 use crate::context::Context;
@@ -263,10 +265,10 @@ async fn begin(
         Moment::BeforeTheStart,
     )
     .await?;
-    let (Some(engine), Some(found)) = (&observed.engine, &observed.definition) else {
+    let Some(found) = &observed.definition else {
         return Err(Failure::new(
             Kind::Unexpected,
-            "a plan without engine or definition",
+            "a plan without a definition",
         ));
     };
     for note in &plan.notes {
@@ -277,7 +279,9 @@ async fn begin(
         datadir::create_state_dir(layout).map_err(failures::state_dir)?;
         guards.push(guard::claim_state_directory_alone(layout).map_err(failures::guard)?);
     }
-    resume::remove_leftover(context, engine, layout, &plan.container.name).await?;
+    if let Some(engine) = &observed.engine {
+        resume::remove_leftover(context, engine, layout, &plan.container.name).await?;
+    }
     datadir::store_definition(layout, &found.bytes, &found.source).map_err(failures::file)?;
     let mut record = record_of(&plan, &observed.request);
     if args.ceremony.hold {
@@ -300,12 +304,22 @@ async fn begin(
         plan.operators,
         report::count(plan.validators, "validator"),
     ));
-    let id = start_container(context, layout, engine, &plan, &attempt).await?;
-    // Nobody waits for this, and what it cannot do is done by the next run.
-    tokio::spawn({
-        let engine = engine.clone();
-        async move { engine.sweep_short_runs().await }
-    });
+    let charon = match &observed.engine {
+        Some(engine) => {
+            let id = start_container(context, layout, engine, &plan, &attempt).await?;
+            let engine = engine.clone();
+            // Nobody waits for this, and what it cannot do is done by the next run.
+            tokio::spawn({
+                let engine = engine.clone();
+                async move { engine.sweep_short_runs().await }
+            });
+            Charon::Container {
+                engine: Box::new(engine),
+                id,
+            }
+        }
+        None => Charon::Process(start_process(context, layout, &plan, &attempt)?),
+    };
     let ceremony = Ceremony {
         context,
         layout,
@@ -313,7 +327,7 @@ async fn begin(
         record: &record,
         found,
     };
-    ceremony.follow(engine, &id, interrupt).await
+    ceremony.follow(&charon, interrupt).await
 }
 
 /// Looks at everything. Whoever asks to stop meanwhile is heard at once, and obeyed when the
@@ -377,6 +391,21 @@ fn record_of(plan: &Plan, request: &Request) -> Record {
         hold: false,
         state: State::Prepared,
     }
+}
+
+/// Starts charon's process. Where that failed, the attempt is over.
+fn start_process(
+    context: &Context,
+    layout: &Layout,
+    plan: &Plan,
+    attempt: &Attempt,
+) -> Result<Process, Failure> {
+    Process::start(layout, plan, attempt).map_err(|error| {
+        let failure = Failure::new(Kind::Unexpected, format!("charon was not started: {error}"))
+            .hint("nothing was promoted; the data directory is as before");
+        mark_failed(context, layout, attempt, &failure.message);
+        failure
+    })
 }
 
 /// Creates and starts the container. Where the engine said no, the attempt is over; where it fell

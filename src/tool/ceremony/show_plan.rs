@@ -61,13 +61,19 @@ fn text(plan: &Plan) -> String {
             container.image,
             if plan.pull { " (to be pulled)" } else { "" }
         ),
-        format!(
-            "container           {} on a {} engine, user {}, network {}",
-            container.name,
-            plan.engine_mode,
-            container.user.as_deref().unwrap_or("of the image"),
-            container.network.as_deref().unwrap_or("default"),
-        ),
+        match &plan.charon_binary {
+            Some(_) => format!(
+                "process             of this machine, user {}",
+                container.user.as_deref().unwrap_or("unknown")
+            ),
+            None => format!(
+                "container           {} on a {} engine, user {}, network {}",
+                container.name,
+                plan.engine_mode,
+                container.user.as_deref().unwrap_or("of the image"),
+                container.network.as_deref().unwrap_or("default"),
+            ),
+        },
         format!(
             "command             {}",
             shown_args(&container.args).join(" ")

@@ -197,13 +197,13 @@ impl Following {
 /// Joins what the engine sends into lines: it cuts a container's output where it likes (docker at
 /// 16 KiB), and the two streams are cut independently.
 #[derive(Default)]
-struct Lines {
+pub(crate) struct Lines {
     stdout: Vec<u8>,
     stderr: Vec<u8>,
 }
 
 impl Lines {
-    fn push(&mut self, stream: OutputStream, mut bytes: &[u8]) -> Vec<LogLine> {
+    pub(crate) fn push(&mut self, stream: OutputStream, mut bytes: &[u8]) -> Vec<LogLine> {
         let pending = match stream {
             OutputStream::Stdout => &mut self.stdout,
             OutputStream::Stderr => &mut self.stderr,
@@ -232,7 +232,7 @@ impl Lines {
         lines
     }
 
-    fn finish(&mut self) -> Vec<LogLine> {
+    pub(crate) fn finish(&mut self) -> Vec<LogLine> {
         [
             (OutputStream::Stdout, std::mem::take(&mut self.stdout)),
             (OutputStream::Stderr, std::mem::take(&mut self.stderr)),

@@ -19,6 +19,7 @@ pub use containers::{
     ContainerFacts, ContainerMount, ContainerState, Exit, Overlap, Reason, ShortRun, Touching,
 };
 pub use images::{ImageFacts, PullFailure, PullProgress, RunImage};
+pub(crate) use logs::Lines;
 pub use logs::{LogLine, MAX_LINE_BYTES, OutputStream};
 pub use mode::{Mode, UserMapping, UserMappingError, user_for};
 

@@ -35,7 +35,7 @@ pub const VERB: &str = "internal-probe";
 /// program is killed before it removes it.
 pub const LABEL_NETWORK: &str = "charon-dkg.probe-network";
 
-/// Where the ENR key is mounted; among the arguments, it asks for that key.
+/// Where the ENR key is mounted. A path among the arguments asks for that key; relays are URLs.
 const ENR_KEY: &str = "/enr-key";
 
 /// How long one relay may take to be found, and as long again to answer. charon itself asks for a
@@ -193,6 +193,9 @@ pub enum ProbeError {
     /// The container could not be run.
     #[error(transparent)]
     Engine(#[from] EngineError),
+    /// No process could be run in place of a container.
+    #[error("this program could not be run as the owner of the data directory: {0}")]
+    Process(std::io::Error),
     /// The container ended without an answer to each question.
     #[error("the probe ended with code {code} and without an answer for {question}: {output}")]
     NoAnswer {
@@ -250,23 +253,35 @@ pub async fn ask_inside(
     let run = engine
         .run_short_unsettled(&plan, CONTAINER_DEADLINE)
         .await?;
-    let lines = || {
-        let lines = run.output.iter();
-        lines.filter(|line| line.stream == OutputStream::Stdout)
-    };
+    let lines = run.output.iter();
+    let lines = lines.filter(|line| line.stream == OutputStream::Stdout);
+    let lines = lines.map(|line| line.text.as_str());
+    answers(questions, lines, run.exit.code, &run.text())
+}
+
+/// What a probe that has ended answered, by the lines of its standard output and all of its output.
+pub(crate) fn answers<'a>(
+    questions: &Questions,
+    lines: impl Iterator<Item = &'a str> + Clone,
+    code: i64,
+    output: &str,
+) -> Result<Answers, ProbeError> {
     let no_answer = |question: &str| ProbeError::NoAnswer {
         question: question.to_owned(),
-        code: run.exit.code,
-        output: excerpt(run.text().as_bytes()),
+        code,
+        output: excerpt(output.as_bytes()),
     };
-    let told: Vec<RelayAnswer> = lines()
-        .filter_map(|line| serde_json::from_str(&line.text).ok())
+    let told: Vec<RelayAnswer> = lines
+        .clone()
+        .filter_map(|line| serde_json::from_str(line).ok())
         .collect();
     let answer_of = |url: &String| {
         let found = told.iter().find(|answer| answer.url == *url).cloned();
         found.ok_or_else(|| no_answer(url))
     };
-    let seen = lines().find_map(|line| serde_json::from_str::<KeyLine>(&line.text).ok());
+    let seen = lines
+        .clone()
+        .find_map(|line| serde_json::from_str::<KeyLine>(line).ok());
     Ok(Answers {
         relays: questions
             .urls
@@ -296,12 +311,13 @@ pub struct Served {
     pub exit_code: u8,
 }
 
-/// Answers from where this process is: the work of the hidden verb. Each argument is a relay, or [`ENR_KEY`].
+/// Answers from where this process is: the work of the hidden verb. Each argument is a relay, or the path of an ENR key.
 ///
 /// Never takes longer than a few seconds. A name that is still being resolved then goes on in a
 /// thread: end the process, or drop the runtime with `shutdown_background`.
 pub async fn serve(args: &[String]) -> Served {
-    let (keys, urls): (Vec<&String>, Vec<&String>) = args.iter().partition(|arg| *arg == ENR_KEY);
+    let (keys, urls): (Vec<&String>, Vec<&String>) =
+        args.iter().partition(|arg| arg.starts_with('/'));
     let answers = join_all(urls.into_iter().map(|url| ask(url, ANSWER_DEADLINE))).await;
     let keys = keys.into_iter().map(|key| {
         serde_json::to_string(&KeyLine {

@@ -156,9 +156,9 @@ pub(crate) fn refuse_under_way(layout: &Layout) -> Result<(), Failure> {
     Err(Failure::new(
         Kind::Refused,
         format!(
-            "attempt {} is under way in container {}; nothing was changed",
+            "attempt {} is under way in {}; nothing was changed",
             attempt.number(),
-            record.container
+            record.place()
         ),
     )
     .hint("`charon-dkg run` follows it to its end"))

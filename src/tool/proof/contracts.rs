@@ -37,7 +37,8 @@ impl Contracts {
             | Verb::Rehearse(_)
             | Verb::Pins
             | Verb::Explain(_)
-            | Verb::InternalProbe(_) => None,
+            | Verb::InternalProbe(_)
+            | Verb::InternalKeeper(_) => None,
         };
         Self {
             args: args.cloned().unwrap_or_default(),

@@ -81,6 +81,8 @@ suggests: [docker.io]
 rpm: { buildhost: localhost }
 scripts: { postinstall: packaging/postinstall, preremove: packaging/preremove }
 contents:
+  - { dst: /usr/libexec/charon-dkg, type: dir, file_info: { mode: 0755 } }
+  - { dst: /usr/share/doc/charon-dkg, type: dir, file_info: { mode: 0755 } }
   - { src: "$work/$1/charon-dkg", dst: /usr/bin/charon-dkg, file_info: { mode: 0755 } }
   - { src: "$work/$1/charon-dkg-simulator", dst: /usr/libexec/charon-dkg/charon-dkg-simulator, file_info: { mode: 0755 } }
   - { src: "$work/forwarder", dst: /usr/libexec/charon-dkg/docker, file_info: { mode: 0755 } }

@@ -109,7 +109,9 @@ for suite in bullseye bookworm trixie; do
   # What a desktop has: modules for names that a static program must not load.
   inside apt-get -qq -y --no-install-recommends install libnss-myhostname libnss-mdns >/dev/null 2>&1
   echo "10.9.8.7 a-name-of-hosts" >>"$root/etc/hosts"
-  inside charon-dkg internal-probe http://a-name-of-hosts:1 2>/dev/null | grep -q '"kind"' || fail "a name cannot be looked up in $suite"
+  # Nothing answers there, but the name is known.
+  found=$(inside charon-dkg internal-probe http://a-name-of-hosts:1 2>/dev/null) || true
+  case $found in *unresolved* | '') fail "a name cannot be looked up in $suite: $found" ;; esac
   used dpkg --purge charon-dkg
 done
 
@@ -125,7 +127,7 @@ say "every package has the same files"
 list() { grep -E '^(usr|etc|opt)/.*[^/]$' | sed 's/vendor-completions/site-functions/' | sort; }
 for arch in amd64 arm64; do
   dpkg-deb --fsys-tarfile "$dist/charon-dkg-$version-$arch.deb" | tar -t | sed 's|^[.]*/||' | list >"$work/deb-files"
-  rpm -qlp "$dist/charon-dkg-$version-$arch.rpm" 2>/dev/null | sed 's|^/||' | list >"$work/rpm-files"
+  rpm -qlvp "$dist/charon-dkg-$version-$arch.rpm" 2>/dev/null | awk '!/^d/ { print substr($9, 2) }' | list >"$work/rpm-files"
   tar -tzf "$dist/charon-dkg-$version-$arch.apk" 2>/dev/null | list >"$work/apk-files"
   diff "$work/deb-files" "$work/rpm-files"
   diff "$work/deb-files" "$work/apk-files"
@@ -179,7 +181,7 @@ for uid in 0 1000 4711; do
 done
 code=0
 docker run --rm --network none "charon-dkg:$version" enr >"$work/enr.out" 2>"$work/enr.err" || code=$?
-[ "$code-$(cat "$work/enr.out")-$(grep -c 'is part of this container' "$work/enr.err")" = 3--1 ] || fail "enr made a key that goes with the container: $(cat "$work/enr.out" "$work/enr.err")"
+[ "$code-$(cat "$work/enr.out")-$(grep -c 'goes with this container' "$work/enr.err")" = 3--1 ] || fail "enr made a key that goes with the container: $(cat "$work/enr.out" "$work/enr.err")"
 printf 'FROM scratch\nCOPY --from=charon-dkg:%s /charon-dkg /usr/bin/charon-dkg\nENTRYPOINT ["/usr/bin/charon-dkg"]\n' "$version" |
   DOCKER_BUILDKIT=0 docker build --quiet --tag copied - >/dev/null 2>&1
 [ "$(docker run --rm copied --version)" = "charon-dkg $said" ] || fail "COPY --from"

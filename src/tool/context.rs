@@ -14,6 +14,7 @@ use crate::docker::endpoint::{
 };
 use crate::error::{Failure, Kind};
 use crate::machine::datadir::Layout;
+use crate::machine::git;
 use crate::machine::terminal::{Block, Progress, ProgressMode, PromptError, Terminal};
 use crate::machine::users;
 use crate::promote::journal::Recovery;
@@ -141,6 +142,16 @@ impl Context {
                 format!("cannot write the result: {error}"),
             )
         })
+    }
+
+    /// Keeps git from a file that was made in a checkout; what cannot be done is said, not hidden.
+    pub(crate) fn keep_from_git(&self, file: &Path) {
+        if let Err(error) = git::exclude(file) {
+            self.warn(&format!(
+                "git does not know that {} belongs into no commit: {error}",
+                file.display()
+            ));
+        }
     }
 
     /// Says what became of a change that was interrupted.

@@ -170,6 +170,7 @@ fn make(
         drill(context, layout, &unnamed, &keys.with, &sha256, litter)?;
     let file = unnamed.name(&target.name).map_err(failures::file)?;
     litter.note_made(&file);
+    context.keep_from_git(&file);
     let file = file.display().to_string();
     let count = digests.len();
     let record = Record {

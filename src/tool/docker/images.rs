@@ -17,6 +17,9 @@ pub struct ImageFacts {
     pub id: String,
     /// `repository@sha256:…` under which this very content is known.
     pub repo_digests: Vec<String>,
+    /// Repositories that it was pulled from or pushed to, without a registry's port, as engines of API 1.53 and newer tell for
+    /// containerd's image store.
+    pub pulled_from: Vec<String>,
     /// When it was built, RFC 3339; `None` where the image does not say.
     pub created: Option<String>,
     /// Processor as image indexes name it: `amd64`, `arm64`.
@@ -61,7 +64,10 @@ impl ImageFacts {
         let found = self.repo_digests.iter().find(|candidate| {
             let candidate = ImageReference::parse(candidate);
             candidate.full_repository() == wanted.full_repository()
-                && (wanted.digest.is_none() || candidate.digest == wanted.digest)
+                && match (&wanted.digest, candidate.digest) {
+                    (None, Some(digest)) => self.comes_from(&wanted, &digest),
+                    (wanted, digest) => *wanted == digest,
+                }
         });
         match found {
             Some(reference) => RunImage::ByDigest {
@@ -71,6 +77,18 @@ impl ImageFacts {
                 id: self.id.clone(),
             },
         }
+    }
+}
+
+impl ImageFacts {
+    /// Whether a repository vouches for this digest. Docker's own image store names one only after a pull or a push.
+    /// Containerd's, where an image is known by the digest of its manifest, names what was built or loaded too.
+    fn comes_from(&self, wanted: &ImageReference, digest: &str) -> bool {
+        let is_containerds = self.id == digest;
+        !is_containerds
+            || self.pulled_from.iter().any(|repository| {
+                ImageReference::parse(repository).without_port() == wanted.without_port()
+            })
     }
 }
 
@@ -352,6 +370,13 @@ fn facts_of(image: ImageInspect) -> Result<ImageFacts, EngineError> {
             format!("sha256:{id}")
         },
         repo_digests: image.repo_digests.unwrap_or_default(),
+        pulled_from: image
+            .identity
+            .and_then(|identity| identity.pull)
+            .unwrap_or_default()
+            .into_iter()
+            .filter_map(|pull| pull.repository)
+            .collect(),
         created: image
             .created
             .filter(|created| !created.starts_with("0001-")),
@@ -452,6 +477,14 @@ impl ImageReference {
             .map_or(full.clone(), |(registry, _)| registry.to_owned())
     }
 
+    /// As engines tell where an image was pulled from.
+    fn without_port(&self) -> String {
+        let full = self.full_repository();
+        let (registry, path) = full.split_once('/').unwrap_or(("", &full));
+        let host = registry.split_once(':').map_or(registry, |(host, _)| host);
+        format!("{host}/{path}")
+    }
+
     /// Docker shortens the names of its default registry, Podman never does.
     fn full_repository(&self) -> String {
         let (first, rest) = match self.repository.split_once('/') {
@@ -483,6 +516,7 @@ mod tests {
         ImageFacts {
             id: "sha256:1234".to_owned(),
             repo_digests: repo_digests.to_vec(),
+            pulled_from: Vec::new(),
             created: None,
             architecture: "amd64".to_owned(),
             labels: BTreeMap::new(),
@@ -560,6 +594,38 @@ mod tests {
         let facts = image(&[format!("obolnetwork/charon@{DIGEST}")]);
         let run = facts.run_image(&format!("obolnetwork/charon@{OTHER}"));
         assert!(matches!(run, RunImage::LocalOnly { .. }));
+    }
+
+    /// What engine 29.7.2 (API 1.55) with containerd's image store answers, after `docker load` and after a pull.
+    #[test]
+    fn what_was_only_loaded_into_containerds_store_is_local() {
+        let reference = format!("mirror.example:5000/obolnetwork/charon@{DIGEST}");
+        let facts = |identity: &str| {
+            let text = format!(
+                r#"{{"Id":"{DIGEST}","Architecture":"amd64","RepoDigests":["{reference}"]{identity}}}"#
+            );
+            facts_of(serde_json::from_str(&text).unwrap()).unwrap()
+        };
+        let tag = "mirror.example:5000/obolnetwork/charon:v1.10.3";
+        let loaded = facts("");
+        let local = RunImage::LocalOnly {
+            id: DIGEST.to_owned(),
+        };
+        assert_eq!(loaded.run_image(tag), local);
+        // Tagged with another name, it still comes from where it was pulled.
+        let pulled = |repository: &str| {
+            facts(&format!(
+                r#","Identity":{{"Pull":[{{"Repository":"{repository}"}}]}}"#
+            ))
+        };
+        assert_eq!(pulled("docker.io/obolnetwork/charon").run_image(tag), local);
+        let by_digest = RunImage::ByDigest {
+            reference: reference.clone(),
+        };
+        let mirrored = pulled("mirror.example/obolnetwork/charon");
+        assert_eq!(mirrored.run_image(tag), by_digest);
+        // Its name there is its content: whoever asks for this very digest gets it, wherever it comes from.
+        assert_eq!(loaded.run_image(&reference), by_digest);
     }
 
     #[test]

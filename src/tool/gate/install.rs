@@ -73,6 +73,7 @@ pub(crate) async fn install(context: &Context, args: &GateInstallArgs) -> Result
         Edit::Keep | Edit::Delete => base,
     };
     carry_out(&mut site, text.as_bytes(), new.as_deref())?;
+    context.keep_from_git(&site.layout.project_dir().join(GATE_FILE));
     if !handed.is_empty() {
         context.say(&format!(
             "these are handed COMPOSE_FILE, which names one file more now, so that Compose makes their containers anew: {}",

@@ -195,6 +195,13 @@ impl Folder {
         open().map_err(|cause| self.error("open", name, cause))
     }
 
+    /// Opens somebody else's file to read it and append to it, without following a symbolic link, or makes it.
+    pub(crate) fn append_as_it_is(&self, name: &str) -> Result<File, FileError> {
+        self.dir
+            .append_to_file(Path::new(name))
+            .map_err(|cause| self.error("open", name, cause))
+    }
+
     /// Makes a directory that must not exist yet, and puts it on the disk.
     pub(crate) fn make_folder(
         &self,

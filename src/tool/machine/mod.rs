@@ -6,6 +6,7 @@ pub mod container;
 pub mod datadir;
 pub mod fetch;
 pub mod files;
+pub mod git;
 pub mod guard;
 #[cfg(target_os = "linux")]
 pub mod processes;

@@ -440,18 +440,18 @@ fn say(
     };
     match verdict {
         Verdict::Confirmed => {
-            "Everybody has everything, and all have the same: back up, and start at the agreed time."
+            "All operators hold the same complete files: back up, and start at the agreed time."
                 .to_owned()
         }
         Verdict::ReceiptsMissing | Verdict::Stop => {
             let has_some = confirmed.is_none() && !locks_of(drawing, ready.node).is_empty();
             match confirmed.map(|line| (line.status, line)) {
                 Some((Status::Valid, _)) => {
-                    "Your receipt is here; start nothing before all receipts are confirmed."
+                    "Your receipt is here; do not start your node until every operator has confirmed."
                         .to_owned()
                 }
                 None if has_some => {
-                    "Your receipt is here; start nothing before all receipts are confirmed."
+                    "Your receipt is here; do not start your node until every operator has confirmed."
                         .to_owned()
                 }
                 Some((Status::Missing, _)) | None => {
@@ -475,7 +475,7 @@ fn say(
         }
         Verdict::NotReady => match ready.status {
             Readiness::Ready => {
-                "You are ready; wait for the others, and start nothing yet.".to_owned()
+                "You are ready; wait for the others, and do not start yet.".to_owned()
             }
             Readiness::Missing | Readiness::TooOld => {
                 "Please run `docker charon-dkg ready` with this definition, and paste the line."

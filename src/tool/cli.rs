@@ -158,7 +158,7 @@ pub enum Verb {
     /// Show where the ceremony stands, who is missing and what to send to each; as text, JSON or a page to post
     #[command(after_help = "Example:\n  docker charon-dkg board chat.txt")]
     Board(BoardArgs),
-    /// Keep a compose project from starting before everybody has everything
+    /// Keep a compose project from starting before every operator has confirmed
     #[command(
         after_help = "Examples:\n  docker charon-dkg gate install\n  docker charon-dkg gate status"
     )]

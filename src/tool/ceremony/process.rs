@@ -369,7 +369,11 @@ pub(crate) async fn ask(questions: &Questions, owner: Owner) -> Result<Answers, 
     command
         .arg0("charon-dkg")
         .arg(probe::VERB)
-        .args(&questions.enr_key)
+        .args(questions.enr_key.iter().map(|key| {
+            let mut argument = OsString::from(probe::KEY_ARGUMENT);
+            argument.push(key);
+            argument
+        }))
         .args(&questions.urls);
     let (code, out, err) = answer(command, PROBE_DEADLINE)
         .await

@@ -557,7 +557,7 @@ pub(crate) fn show(
         )),
         None => {
             context
-                .say("start nothing before `charon-dkg confirm` has the receipts of all operators");
+                .say("do not start the cluster until every operator has confirmed: `charon-dkg confirm` with their receipts");
         }
     }
     Ok(())

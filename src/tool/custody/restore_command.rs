@@ -187,7 +187,8 @@ fn show(context: &Context, layout: &Layout, args: &RestoreArgs, done: Done) -> R
             verdict: done.verdict,
         },
     )?;
-    context.say("next: `charon-dkg status`; start nothing while another copy of this node can run");
+    context
+        .say("next: `charon-dkg status`; do not start this node while another copy of it can run");
     Ok(())
 }
 

@@ -35,8 +35,11 @@ pub const VERB: &str = "internal-probe";
 /// program is killed before it removes it.
 pub const LABEL_NETWORK: &str = "charon-dkg.probe-network";
 
-/// Where the ENR key is mounted. A path among the arguments asks for that key; relays are URLs.
+/// Where the ENR key is mounted.
 const ENR_KEY: &str = "/enr-key";
+
+/// Before the path of an ENR key among the arguments. Relays are URLs or multiaddresses, and the latter look like paths.
+pub(crate) const KEY_ARGUMENT: &str = "enr-key=";
 
 /// How long one relay may take to be found, and as long again to answer. charon itself asks for a
 /// minute; a relay that needs longer than this is no good to a ceremony either.
@@ -234,7 +237,7 @@ pub async fn ask_inside(
         network: network.map(str::to_owned),
         entrypoint: None,
         args: std::iter::once(VERB.to_owned())
-            .chain(enr_key.clone().map(|_| ENR_KEY.to_owned()))
+            .chain(enr_key.clone().map(|_| format!("{KEY_ARGUMENT}{ENR_KEY}")))
             .chain(questions.urls.iter().cloned())
             .collect(),
         env: Vec::new(),
@@ -311,15 +314,15 @@ pub struct Served {
     pub exit_code: u8,
 }
 
-/// Answers from where this process is: the work of the hidden verb. Each argument is a relay, or the path of an ENR key.
+/// Answers from where this process is: the work of the hidden verb. Each argument is a relay, or [`KEY_ARGUMENT`] and the path of an ENR key.
 ///
 /// Never takes longer than a few seconds. A name that is still being resolved then goes on in a
 /// thread: end the process, or drop the runtime with `shutdown_background`.
 pub async fn serve(args: &[String]) -> Served {
-    let (keys, urls): (Vec<&String>, Vec<&String>) =
-        args.iter().partition(|arg| arg.starts_with('/'));
-    let answers = join_all(urls.into_iter().map(|url| ask(url, ANSWER_DEADLINE))).await;
-    let keys = keys.into_iter().map(|key| {
+    let keys = args.iter().filter_map(|arg| arg.strip_prefix(KEY_ARGUMENT));
+    let urls = args.iter().filter(|arg| !arg.starts_with(KEY_ARGUMENT));
+    let answers = join_all(urls.map(|url| ask(url, ANSWER_DEADLINE))).await;
+    let keys = keys.map(|key| {
         serde_json::to_string(&KeyLine {
             enr_key: see_key(Path::new(key)),
         })

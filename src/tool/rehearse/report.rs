@@ -187,7 +187,7 @@ impl Document {
 
         let mut text = String::new();
         text.push_str(if self.ceremony_passed() {
-            "every operator has everything, and all have the same\n"
+            "all operators hold the same complete files\n"
         } else {
             "the rehearsal failed\n"
         });

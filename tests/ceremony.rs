@@ -11,10 +11,10 @@ mod output;
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{BufRead as _, BufReader, Read as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 
 use output::text;
 use rustix::process::{Pid, Signal, kill_process};
@@ -125,6 +125,7 @@ impl Cluster {
             .arg(format!("--network={}", self.network))
             .arg("--dir")
             .arg(project)
+            .env("XDG_STATE_HOME", self.work.path())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
         command
@@ -362,4 +363,210 @@ fn four_operators_end_with_the_same_proved_files_whatever_happens_on_the_way() {
     );
     assert!(!log.contains("k3y"), "{log}");
     assert!(!text(&refused).contains("k3y"), "{}", text(&refused));
+}
+
+/// An operator who types what the last command said comes next, and adds only what nobody else can know: where the relay of
+/// these tests is, the passphrase, and what the others pasted.
+struct Typist<'a> {
+    cluster: &'a Cluster,
+    project: PathBuf,
+    passphrase: PathBuf,
+    typed: Vec<String>,
+}
+
+impl Typist<'_> {
+    fn command(&self, words: &[String]) -> Command {
+        let mut command = Command::new(PROGRAM);
+        command
+            .args(words)
+            .current_dir(&self.project)
+            .env("XDG_STATE_HOME", self.cluster.work.path())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        command
+    }
+
+    /// The words of a command as it is advised, with what only the operator knows.
+    fn words(&mut self, command: &str) -> Vec<String> {
+        self.typed.push(command.to_owned());
+        let far = self.typed.join("\n");
+        assert!(self.typed.len() < 60, "there is no end:\n{far}");
+        let mut words = shlex::split(command).unwrap();
+        assert_eq!(words.remove(0), "charon-dkg", "{far}");
+        let verb = words[0].clone();
+        let is_new = |flag: &str| !words.iter().any(|word| word == flag);
+        if ["plan", "run"].contains(&verb.as_str()) && is_new("--relay") {
+            let relay = format!("http://{}:3640", self.cluster.network);
+            let network = self.cluster.network.clone();
+            let image = "charon-dkg-simulator".to_owned();
+            for (flag, value) in [
+                ("--relay", relay),
+                ("--network", network),
+                ("--image", image),
+            ] {
+                words.extend([flag.to_owned(), value]);
+            }
+        }
+        if verb == "backup" {
+            let file = self.passphrase.display().to_string();
+            words.extend(["--passphrase-file".to_owned(), file]);
+        }
+        if words.get(1).is_some_and(|word| word == "restore") {
+            words.push("--yes".to_owned());
+        }
+        words
+    }
+
+    /// Types it; what the others pasted is there to be read.
+    fn types(&mut self, command: &str, pasted: &str) -> Output {
+        let words = self.words(command);
+        let mut child = self.command(&words).stdin(Stdio::piped()).spawn().unwrap();
+        // It need not be read.
+        drop(child.stdin.take().unwrap().write_all(pasted.as_bytes()));
+        child.wait_with_output().unwrap()
+    }
+
+    /// Types what comes next until that is this verb; gives the whole command.
+    fn until(&mut self, wanted: &str, pasted: &str) -> String {
+        let mut command = "charon-dkg status".to_owned();
+        loop {
+            let output = self.types(&command, pasted);
+            command = next(&output);
+            if command.split(' ').nth(1) == Some(wanted) {
+                return command;
+            }
+        }
+    }
+}
+
+/// What a command says comes next: in its last line, or after a failure in a hint or in a finding; otherwise `status` knows.
+fn next(output: &Output) -> String {
+    let stdout = String::from_utf8_lossy(&output.stdout);
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    let last = stdout.lines().last().unwrap_or_default();
+    if let Some(command) = last.strip_prefix("next: ") {
+        return command.to_owned();
+    }
+    let said = stderr.lines().filter(|line| {
+        let advises = ["hint: ", "next:", "next,"].iter();
+        advises
+            .clone()
+            .any(|word| line.trim_start().starts_with(word))
+    });
+    let marked = said.flat_map(|line| line.split('`').skip(1).step_by(2));
+    let commands: Vec<&str> = marked.filter(|it| it.starts_with("charon-dkg ")).collect();
+    match commands.first() {
+        Some(command) => (*command).to_owned(),
+        None if output.status.success() => "charon-dkg status".to_owned(),
+        None => panic!("no way on: {}", text(output)),
+    }
+}
+
+#[test]
+#[ignore = "needs a docker engine and Compose"]
+fn typing_what_comes_next_leads_from_the_key_to_the_started_cluster() {
+    let (cluster, _) = Cluster::rehearsed();
+    let project = cluster.fresh(1, "typed");
+    let definition = fs::read(project.join(".charon/cluster-definition.json")).unwrap();
+    fs::remove_file(project.join(".charon/cluster-definition.json")).unwrap();
+    let passphrase = cluster.work.path().join("passphrase");
+    fs::write(&passphrase, "correct horse battery staple").unwrap();
+    let name = format!("{}-typed", cluster.network);
+    let compose = "services:\n  charon:\n    image: charon-dkg-simulator:v1.10.3\n    command: ['relay', '--http-address=0.0.0.0:3640']\n    \
+                   volumes: ['./.charon:/opt/charon/.charon']\n";
+    fs::write(project.join("docker-compose.yml"), compose).unwrap();
+    fs::write(
+        project.join(".env"),
+        format!("COMPOSE_PROJECT_NAME={name}\n"),
+    )
+    .unwrap();
+    let mut ann = Typist {
+        cluster: &cluster,
+        project: project.clone(),
+        passphrase,
+        typed: Vec::new(),
+    };
+    let gate = ann.types("charon-dkg gate install --rehearsal --one-shot", "");
+    assert!(gate.status.success(), "{}", text(&gate));
+
+    // With the key alone there is nothing to do but to send its ENR; then the coordinator's file comes.
+    let show = ann.until("enr", "");
+    let shown = ann.types(&show, "");
+    assert!(shown.status.success(), "{}", text(&shown));
+    fs::write(project.join("cluster-definition.json"), &definition).unwrap();
+    let run = ann.until("run", "");
+    assert!(
+        ann.typed.iter().any(|typed| typed.contains(" backup")),
+        "{:?}",
+        ann.typed
+    );
+    assert!(
+        run.contains("--relay") && run.contains("--network"),
+        "{run}"
+    );
+
+    // Killed, it is followed by what `status` says.
+    let words = ann.words(&run);
+    let mut killed = ann.command(&words).spawn().unwrap();
+    until(&mut killed, "waiting for 3 operators");
+    signal(&killed, Signal::KILL);
+    killed.wait().unwrap();
+    let run = ann.until("run", "");
+    assert!(
+        run.contains("--relay") && run.contains("--network"),
+        "{run}"
+    );
+    let others: Vec<Child> = (2..=OPERATORS)
+        .map(|operator| {
+            let project = cluster.fresh(operator, &format!("other-{operator}"));
+            cluster.run(&project).spawn().unwrap()
+        })
+        .collect();
+    let done = ann.types(&run, "");
+    assert!(done.status.success(), "{}", text(&done));
+    let mut chat = String::new();
+    for other in others {
+        let output = other.wait_with_output().unwrap();
+        assert!(output.status.success(), "{}", text(&output));
+        let document: Value = serde_json::from_slice(&output.stdout).unwrap();
+        chat.push_str(document["receipt"].as_str().unwrap());
+        chat.push('\n');
+    }
+
+    // The receipts of the others, and whatever happens to the files meanwhile.
+    let up = ann.until("up", &chat);
+    assert!(
+        ann.typed
+            .iter()
+            .any(|typed| typed == "charon-dkg confirm -"),
+        "{:?}",
+        ann.typed
+    );
+    let backup = ann.types("charon-dkg backup", "");
+    assert!(backup.status.success(), "{}", text(&backup));
+    let data = project.join(".charon");
+    for path in tree(&data).into_keys().chain([data.clone()]) {
+        fs::set_permissions(path, fs::Permissions::from_mode(0o777)).unwrap();
+    }
+    assert_eq!(ann.until("up", &chat), up);
+    fs::remove_file(data.join("charon-enr-private-key")).unwrap();
+    assert_eq!(ann.until("up", &chat), up);
+
+    let started = ann.types(&up, "");
+    let running = docker(&[
+        "ps",
+        "--format",
+        "{{.Names}}",
+        "--filter",
+        &format!("label=com.docker.compose.project={name}"),
+    ]);
+    let down = Command::new("docker")
+        .args(["compose", "down", "--timeout", "1"])
+        .current_dir(&project)
+        .output()
+        .unwrap();
+    assert!(started.status.success(), "{}", text(&started));
+    assert!(running.contains("charon"), "{running}");
+    assert!(down.status.success(), "{}", text(&down));
 }

@@ -6,8 +6,10 @@ use std::path::{Path, PathBuf};
 use crate::error::{Failure, Kind};
 use crate::failures;
 use crate::machine::datadir::{self, DataDirFacts, Layout};
-use crate::machine::files::{self, EntryKind};
+use crate::machine::files::{self, EntryKind, Owner};
 use crate::machine::os;
+#[cfg(target_os = "linux")]
+use crate::machine::projects;
 use crate::machine::users;
 use crate::promote::archive::{self, ArchiveScope};
 use crate::promote::held;
@@ -35,46 +37,91 @@ pub(crate) fn look(layout: &Layout) -> Result<DataDirFacts, Failure> {
             .hint("name the project directory with --dir, or the data directory with --data-dir"));
         }
     }
-    if let Some((path, reason)) = facts.unreadable.first() {
+    if let Some((inside, reason)) = facts.unreadable.first() {
         // The data directory itself has an empty name here, which `join` would turn into a slash.
         let path: PathBuf = layout
             .data_dir()
             .components()
-            .chain(path.components())
+            .chain(inside.components())
             .collect();
-        return Err(unreadable(&path.display().to_string(), reason, &facts));
+        let entry = facts.entries.iter().find(|entry| entry.path == *inside);
+        let owner = entry.map_or(facts.owner, |entry| entry.owner);
+        let path = path.display().to_string();
+        return Err(unreadable(&path, reason, owner.uid, &facts));
     }
     if let Err(error) = std::fs::read_dir(layout.state_dir())
         && error.kind() == std::io::ErrorKind::PermissionDenied
     {
         let path = layout.state_dir().display().to_string();
-        return Err(unreadable(&path, &error.to_string(), &facts));
+        return Err(unreadable(
+            &path,
+            &error.to_string(),
+            facts.owner.uid,
+            &facts,
+        ));
     }
     Ok(facts)
 }
 
-fn unreadable(path: &str, reason: &str, facts: &DataDirFacts) -> Failure {
+fn unreadable(path: &str, reason: &str, owner: u32, facts: &DataDirFacts) -> Failure {
     let failure = Failure::new(Kind::Refused, format!("{path} cannot be read: {reason}"));
-    match (owner_to_be(facts), way_out(facts)) {
-        (Some(hint), Some(command)) => failure.hint(hint).hint(format!("`{command}`")),
-        (Some(hint), None) => failure.hint(hint),
-        (None, Some(command)) => failure.hint(format!("`{command}`")),
-        (None, None) => failure,
+    let hints = [
+        owner_to_be(owner, facts),
+        way_out(owner, facts).map(WayOut::hint),
+    ];
+    hints.into_iter().flatten().fold(failure, Failure::hint)
+}
+
+/// What leads out where this user cannot look, or where something belongs to another user.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum WayOut {
+    /// The owner closed it to themselves.
+    Repair,
+    /// It shall belong to this user, and only root can give it away.
+    GiveTo(Owner),
+    /// It is another user's.
+    LookAsRoot,
+}
+
+impl WayOut {
+    /// What is typed after this program's name, and whether by root.
+    pub(crate) fn verb(self) -> (bool, String) {
+        match self {
+            Self::Repair => (false, "repair".to_owned()),
+            Self::GiveTo(Owner { uid, gid }) => (true, format!("repair --owner {uid}:{gid}")),
+            Self::LookAsRoot => (true, "status".to_owned()),
+        }
+    }
+
+    /// The command, as hints have it.
+    pub(crate) fn hint(self) -> String {
+        match self.verb() {
+            (false, verb) => format!("`charon-dkg {verb}`"),
+            (true, verb) => format!("`sudo charon-dkg {verb}`"),
+        }
     }
 }
 
-/// The command that leads out where this user cannot look, or where the data directory is somebody else's.
-pub(crate) fn way_out(facts: &DataDirFacts) -> Option<&'static str> {
-    let (owner, me) = (facts.owner.uid, files::own_identity().uid);
-    if me == 0 {
+/// The way out for this user where something that belongs to this owner is in the way, if one is needed.
+pub(crate) fn way_out(owner: u32, facts: &DataDirFacts) -> Option<WayOut> {
+    let me = files::own_identity();
+    if me.uid == 0 {
         None
-    } else if owner == me {
-        (!facts.unreadable.is_empty()).then_some("charon-dkg repair")
-    } else if users::is_subordinate(owner, me) {
-        // It finds out by itself whose it shall be, and says how root does it.
-        Some("charon-dkg repair")
+    } else if owner == me.uid {
+        (!facts.unreadable.is_empty()).then_some(WayOut::Repair)
+    } else if facts.owner.uid == me.uid || users::is_subordinate(owner, me.uid) {
+        Some(WayOut::GiveTo(me))
     } else {
-        Some("sudo charon-dkg status")
+        Some(WayOut::LookAsRoot)
+    }
+}
+
+/// Who owns what keeps this user from the ENR key: the data directory, or in one of their own the key file.
+pub(crate) fn key_owner(facts: &DataDirFacts) -> u32 {
+    let key = facts.entry(ENR_KEY_FILE).map(|key| key.owner.uid);
+    match key {
+        Some(key) if facts.owner.uid == files::own_identity().uid => key,
+        Some(_) | None => facts.owner.uid,
     }
 }
 
@@ -89,9 +136,9 @@ pub(crate) fn is_removable(layout: &Layout, facts: &DataDirFacts) -> bool {
         && parent.is_some_and(|parent| os::check_writable(parent).is_ok())
 }
 
-/// Whom to run this as, where the data directory is somebody else's.
-pub(crate) fn owner_to_be(facts: &DataDirFacts) -> Option<String> {
-    let (owner, me) = (facts.owner.uid, files::own_identity().uid);
+/// Whom to run this as, where something that belongs to this owner is in the way, and it is another user's.
+pub(crate) fn owner_to_be(owner: u32, facts: &DataDirFacts) -> Option<String> {
+    let me = files::own_identity().uid;
     let you = || format!("you are {}", users::describe_user(me));
     match (owner, me) {
         (_, 0) => None,
@@ -99,6 +146,11 @@ pub(crate) fn owner_to_be(facts: &DataDirFacts) -> Option<String> {
         (owner, me) if users::is_subordinate(owner, me) => Some(format!(
             "{}; it belongs to uid {owner}, one of your subordinate user ids: a container of your rootless engine made it",
             you()
+        )),
+        (owner, me) if facts.owner.uid == me => Some(format!(
+            "{}; it belongs to {}: a container made it",
+            you(),
+            users::describe_user(owner)
         )),
         (0, _) => Some(format!("{}; run this as root", you())),
         (_, _) => Some(format!(
@@ -159,4 +211,22 @@ pub(crate) fn project_above(layout: &Layout) -> Option<&Path> {
     let above = layout.project_dir().ancestors().skip(1);
     let mut keys = above.map(|dir| (dir, dir.join(".charon").join(ENR_KEY_FILE)));
     keys.find(|(_, key)| key.exists()).map(|(dir, _)| dir)
+}
+
+/// The projects with a node's key that somebody in the wrong directory may mean: the nearest one above, then those that this
+/// user's commands met.
+#[cfg(target_os = "linux")]
+pub(crate) fn projects_elsewhere(layout: &Layout) -> Vec<PathBuf> {
+    let here = layout.project_dir();
+    let mut found: Vec<PathBuf> = project_above(layout)
+        .map(Path::to_owned)
+        .into_iter()
+        .collect();
+    for project in projects::remembered() {
+        let has_key = project.join(".charon").join(ENR_KEY_FILE).exists();
+        if has_key && project != here && !found.contains(&project) {
+            found.push(project);
+        }
+    }
+    found
 }

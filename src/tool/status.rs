@@ -18,7 +18,7 @@ use crate::gate::words::Flags;
 use crate::machine::datadir::{self, DataDirFacts, Layout};
 use crate::machine::files::EntryKind;
 use crate::machine::read;
-use crate::place;
+use crate::place::{self, WayOut};
 use crate::promote::{held, journal};
 use crate::proof::receipts;
 use crate::report;
@@ -229,7 +229,8 @@ impl Look<'_> {
         has_key: Result<bool, &str>,
         attempts: &[AttemptLine],
     ) -> Result<Standing, Failure> {
-        let run = self.words.command("run");
+        let flags = attempts.last().map_or(&[][..], |last| &last.flags);
+        let run = self.words.command(&with_flags("run", flags));
         if journal::is_pending(self.layout) {
             return Ok(stands(
                 "interrupted",
@@ -263,8 +264,9 @@ impl Look<'_> {
 
     fn with_unusable_key(&self, reason: &str) -> Standing {
         let stage = "key-unusable";
-        if let Some(owner) = place::owner_to_be(self.facts) {
-            return stands(stage, format!("{reason}; {owner}"), self.way_out());
+        let owner = place::key_owner(self.facts);
+        if let Some(advice) = place::owner_to_be(owner, self.facts) {
+            return stands(stage, format!("{reason}; {advice}"), self.way_out(owner));
         }
         let (known, restore) = self.restore();
         let key = self.layout.enr_key_path();
@@ -289,14 +291,15 @@ impl Look<'_> {
         }
     }
 
-    /// Where the data directory is somebody else's.
-    fn way_out(&self) -> String {
-        match place::way_out(self.facts) {
-            Some("charon-dkg repair") => self.words.command("repair"),
-            Some(_) | None => {
-                let status = self.words.command("status");
-                format!("sudo {}", status.trim_start_matches("sudo "))
-            }
+    /// Where something belongs to this other user.
+    fn way_out(&self, owner: u32) -> String {
+        let way = place::way_out(owner, self.facts).unwrap_or(WayOut::LookAsRoot);
+        let (by_root, verb) = way.verb();
+        let command = self.words.command(&verb);
+        if by_root {
+            format!("sudo {}", command.trim_start_matches("sudo "))
+        } else {
+            command
         }
     }
 
@@ -341,7 +344,8 @@ impl Look<'_> {
             ));
         }
         let enr = self.words.command("enr");
-        if let Some(owner) = place::owner_to_be(self.facts) {
+        let owner = self.facts.owner.uid;
+        if let Some(advice) = place::owner_to_be(owner, self.facts) {
             let dir = report::quoted(self.layout.data_dir());
             return Ok(if place::is_removable(self.layout, self.facts) {
                 stands(
@@ -352,24 +356,31 @@ impl Look<'_> {
             } else {
                 stands(
                     "no-key",
-                    format!("there is no ENR key here; {owner}"),
-                    self.way_out(),
+                    format!("there is no ENR key here; {advice}"),
+                    self.way_out(owner),
                 )
             });
         }
-        Ok(match place::project_above(self.layout) {
-            Some(above) => stands(
-                "no-key",
-                format!(
-                    "there is no ENR key here, but there is one in {}; only for another node, create one here with `{enr}`",
-                    above.display()
-                ),
-                format!(
-                    "{} status --dir {}",
-                    self.words.spelling,
-                    report::quoted(above)
-                ),
-            ),
+        let elsewhere = place::projects_elsewhere(self.layout);
+        Ok(match elsewhere.first() {
+            Some(first) => {
+                let places: Vec<String> = elsewhere
+                    .iter()
+                    .map(|project| project.display().to_string())
+                    .collect();
+                stands(
+                    "no-key",
+                    format!(
+                        "there is no ENR key here, but there is one in {}; only for another node, create one here with `{enr}`",
+                        places.join(", and in ")
+                    ),
+                    format!(
+                        "{} status --dir {}",
+                        self.words.spelling,
+                        report::quoted(first)
+                    ),
+                )
+            }
             None => stands(
                 "no-key",
                 "there is no ENR key here; if this node has one, name its project directory with --dir, otherwise create it",
@@ -382,9 +393,8 @@ impl Look<'_> {
     fn before_ceremony(&self, last: Option<&AttemptLine>) -> Standing {
         let flags = last.map_or(&[][..], |attempt| &attempt.flags);
         let plan = |more: &[String]| {
-            let words = more.iter().chain(flags).map(report::quoted);
-            let words: Vec<String> = std::iter::once("plan".to_owned()).chain(words).collect();
-            self.words.command(&words.join(" "))
+            let flags = [more, flags].concat();
+            self.words.command(&with_flags("plan", &flags))
         };
         let in_place = self
             .facts
@@ -503,6 +513,13 @@ fn stands(stage: &'static str, says: impl Into<String>, next: impl Into<String>)
         says: says.into(),
         next: next.into(),
     }
+}
+
+/// A verb with what it was told before.
+fn with_flags(verb: &str, flags: &[String]) -> String {
+    let words = flags.iter().map(report::quoted);
+    let words: Vec<String> = std::iter::once(verb.to_owned()).chain(words).collect();
+    words.join(" ")
 }
 
 /// Most files of a project directory that are looked into.

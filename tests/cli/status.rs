@@ -128,6 +128,22 @@ fn what_status_says_leads_out_of_every_state_without_a_key() {
         fs::set_permissions(env.data(""), fs::Permissions::from_mode(mode)).unwrap();
         leads_out(&env);
     }
+    // A container of root's made the key in a directory of this user's, who cannot read it.
+    let env = TestEnv::with_key();
+    for path in [env.project(), env.data("")] {
+        chown(path, Some(NOBODY), Some(NOBODY)).unwrap();
+    }
+    let outcome = env.run_as(NOBODY, &["status"]).exits(0);
+    assert!(
+        next(&outcome).starts_with("sudo charon-dkg repair --owner 65534:65534"),
+        "{outcome}"
+    );
+    let refused = env.run_as(NOBODY, &["enr"]).exits(3);
+    assert!(
+        hinted(&refused).starts_with("sudo charon-dkg repair --owner 65534:65534"),
+        "{refused}"
+    );
+    leads_out(&env);
     // Without one, and with what an earlier release left beside an empty one of root's.
     let env = TestEnv::new();
     chown(env.project(), Some(NOBODY), Some(NOBODY)).unwrap();
@@ -384,6 +400,33 @@ fn somebody_in_the_wrong_directory_is_led_to_the_right_one() {
         outcome.stdout.contains("only for another node"),
         "{outcome}"
     );
+}
+
+#[test]
+fn a_project_that_was_used_before_is_named_elsewhere() {
+    let env = TestEnv::new();
+    let elsewhere = env.path("elsewhere");
+    fs::create_dir(&elsewhere).unwrap();
+    let ask = || {
+        let words = ["status", "--dir", elsewhere.to_str().unwrap()];
+        env.run(&words).exits(0)
+    };
+    assert!(next(&ask()).starts_with("charon-dkg enr"));
+    fs::create_dir(env.path("home")).unwrap();
+    env.run(&["enr"]).exits(0);
+    let outcome = ask();
+    assert_eq!(
+        next(&outcome),
+        "charon-dkg status --dir [ROOT]/project",
+        "{outcome}"
+    );
+    assert!(
+        outcome.stdout.contains("only for another node"),
+        "{outcome}"
+    );
+    // What is no longer there is not named.
+    fs::remove_dir_all(env.data("")).unwrap();
+    assert!(next(&ask()).starts_with("charon-dkg enr"));
 }
 
 #[test]

@@ -330,11 +330,18 @@ impl Case<'_> {
                 if !self.has_ended() {
                     return self.log_ends();
                 }
+                let hint = self.hint();
+                // A release that may be hanging for another's sake is stopped by somebody who waits in vain.
+                let whose = if hint.is_empty() {
+                    Whose::You
+                } else {
+                    Whose::Everybody
+                };
                 said(
                     "interrupted",
-                    Whose::You,
+                    whose,
                     format!("{how} in the middle of the ceremony"),
-                    format!("Tell the other operators.{} {RETRY_TOGETHER}", self.hint()),
+                    format!("Tell the other operators.{hint} {RETRY_TOGETHER}"),
                 )
             }),
             Phase::Starting | Phase::WaitingForRelay | Phase::Done | Phase::Failed => said(

@@ -302,7 +302,7 @@ fn nobody_is_blamed_for_a_log_that_ends() {
         assert_eq!((found.id, &found.whose), ("interrupted", &Whose::Unknown));
         assert!(found.next_step.contains("v0.14"), "{}", found.next_step);
     }
-    // Where it is known that charon was stopped, it was stopped here.
+    // Nor does it where such a release was stopped: its operator may have waited in vain for another release.
     let path = fixtures("failures").join("mix-0.13-0.14/node0.log");
     let stopped = End {
         stopped: true,
@@ -310,6 +310,11 @@ fn nobody_is_blamed_for_a_log_that_ends() {
     };
     let output = recorded(&path).output;
     let found = diagnose(&output, SIZE, None, stopped, Duration::ZERO).unwrap();
+    assert_eq!(found.whose, Whose::Everybody);
+    // A release that refuses to run beside another one was stopped here.
+    let output = String::from_utf8(output).unwrap();
+    let newer = output.replace("v0.13.0", "v1.10.3");
+    let found = diagnose(newer.as_bytes(), SIZE, None, stopped, Duration::ZERO).unwrap();
     assert_eq!(found.whose, Whose::You);
 }
 

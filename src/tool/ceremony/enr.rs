@@ -13,7 +13,9 @@ use crate::machine::container;
 use crate::machine::datadir::{self, DataDirFacts, Layout};
 use crate::machine::files::Status;
 use crate::machine::guard;
-use crate::place;
+#[cfg(target_os = "linux")]
+use crate::machine::projects;
+use crate::place::{self, WayOut};
 use crate::report;
 use charon_files::keys::k1::EnrKey;
 
@@ -31,14 +33,17 @@ pub(crate) fn enr(context: &Context, args: &EnrArgs) -> Result<(), Failure> {
     let facts = place::look(&layout)?;
     let key_path = layout.enr_key_path().display().to_string();
     let existing = key::enr_key(&layout).map_err(|reason| {
-        let hint = place::owner_to_be(&facts).unwrap_or_else(|| {
+        let owner = place::key_owner(&facts);
+        let hint = place::owner_to_be(owner, &facts).unwrap_or_else(|| {
             format!("restore {key_path} from your backup; it is not overwritten")
         });
-        Failure::new(
+        let failure = Failure::new(
             Kind::Refused,
             format!("the ENR key cannot be used: {reason}"),
         )
-        .hint(hint)
+        .hint(hint);
+        let way = place::way_out(owner, &facts).map(WayOut::hint);
+        way.into_iter().fold(failure, Failure::hint)
     })?;
     let (key, created) = match (existing, args.action) {
         (Some(key), _) => (key, false),
@@ -50,13 +55,15 @@ pub(crate) fn enr(context: &Context, args: &EnrArgs) -> Result<(), Failure> {
             );
         }
         (None, None) => {
-            if let Some(owner) = place::owner_to_be(&facts) {
-                return Err(somebody_elses(&layout, &facts, owner));
+            if let Some(advice) = place::owner_to_be(facts.owner.uid, &facts) {
+                return Err(somebody_elses(&layout, &facts, advice));
             }
             refuse_below_another_project(context, &layout)?;
             (create(&layout)?, true)
         }
     };
+    #[cfg(target_os = "linux")]
+    projects::remember(layout.project_dir());
     let enr = key.enr();
     if created {
         context.say(&format!("created {key_path}"));
@@ -111,7 +118,7 @@ fn refuse_below_another_project(context: &Context, layout: &Layout) -> Result<()
 }
 
 /// Nothing is made beside a data directory in which this user cannot make the key.
-fn somebody_elses(layout: &Layout, facts: &DataDirFacts, owner: String) -> Failure {
+fn somebody_elses(layout: &Layout, facts: &DataDirFacts, advice: String) -> Failure {
     let failure = Failure::new(
         Kind::Refused,
         format!(
@@ -127,11 +134,9 @@ fn somebody_elses(layout: &Layout, facts: &DataDirFacts, owner: String) -> Failu
                 report::quoted(layout.data_dir())
             ));
     }
-    let failure = failure.hint(owner);
-    match place::way_out(facts) {
-        Some(command) => failure.hint(format!("`{command}`")),
-        None => failure,
-    }
+    let failure = failure.hint(advice);
+    let way = place::way_out(facts.owner.uid, facts).map(WayOut::hint);
+    way.into_iter().fold(failure, Failure::hint)
 }
 
 /// Creates the key, unless it can be seen that there was another.

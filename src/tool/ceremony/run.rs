@@ -22,6 +22,7 @@ use crate::failures;
 use crate::gate::installed;
 use crate::machine::datadir::{self, Layout};
 use crate::machine::guard::{self, Guard};
+use crate::machine::projects;
 use crate::machine::signals::{Interrupt, Urgency};
 use crate::promote::{held, recover};
 use crate::report;
@@ -283,6 +284,7 @@ async fn begin(
         resume::remove_leftover(context, engine, layout, &plan.container.name).await?;
     }
     datadir::store_definition(layout, &found.bytes, &found.source).map_err(failures::file)?;
+    projects::remember(layout.project_dir());
     let mut record = record_of(&plan, &observed.request);
     if args.ceremony.hold {
         record.flags.push("--hold".to_owned());

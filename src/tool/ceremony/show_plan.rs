@@ -28,7 +28,9 @@ pub(crate) async fn show(context: &Context, args: &CeremonyArgs) -> Result<(), F
         schema: "charon-dkg.plan/1",
         plan: &plan,
     };
-    context.result(&text(&plan), &document)
+    context.result(&text(&plan), &document)?;
+    context.say("next, once all operators are ready: `charon-dkg run`");
+    Ok(())
 }
 
 /// The plan for people.

@@ -12,6 +12,8 @@ use crate::custody::{backup, restore, sources};
 use crate::error::{Failure, Kind};
 use crate::failures;
 use crate::machine::datadir::{self, DataDirFacts, Layout};
+#[cfg(target_os = "linux")]
+use crate::machine::projects;
 use crate::machine::read;
 use crate::place;
 use crate::promote::journal::JournalError;
@@ -120,6 +122,8 @@ pub(crate) fn restore(context: &Context, args: &RestoreArgs) -> Result<(), Failu
         files: manifest.files,
     };
     sources::write_record(&layout, record).map_err(failures::file)?;
+    #[cfg(target_os = "linux")]
+    projects::remember(layout.project_dir());
     drop((guard, key_guard));
     let done = Done {
         restored: restored.names,

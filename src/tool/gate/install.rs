@@ -31,9 +31,9 @@ pub(crate) async fn install(context: &Context, args: &GateInstallArgs) -> Result
                 site.layout.data_dir().display()
             ),
         );
-        if let Some(above) = place::project_above(&site.layout) {
-            let above = report::quoted(above);
-            failure = failure.hint(format!("`charon-dkg gate install --dir {above}`"));
+        for project in place::projects_elsewhere(&site.layout) {
+            let project = report::quoted(project);
+            failure = failure.hint(format!("`charon-dkg gate install --dir {project}`"));
         }
         return Err(failure
             .hint("if this node lies elsewhere, name its project directory with --dir, or its data directory with --data-dir")

@@ -10,6 +10,8 @@ pub mod git;
 pub mod guard;
 #[cfg(target_os = "linux")]
 pub mod processes;
+#[cfg(target_os = "linux")]
+pub(crate) mod projects;
 pub mod read;
 #[cfg(any(windows, test))]
 mod sddl;

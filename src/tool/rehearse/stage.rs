@@ -218,6 +218,8 @@ impl<'a> Stage<'a> {
             .args(["--format", "json", "--progress", "plain"])
             .arg("--dir")
             .arg(&player.dir)
+            // Such a project is not one to be remembered.
+            .env("XDG_STATE_HOME", self.house.base)
             .args(self.house.context.engine_flags());
         Act::start(self.house, command, Some(player.number))
     }

@@ -173,6 +173,14 @@ impl Context {
             Recovery::ArchiveUndone => {
                 "an archive was interrupted before anything was moved; nothing changed".to_owned()
             }
+            Recovery::SwitchFinished { names } => format!(
+                "changing the old cluster for the edited one was interrupted; it is finished now: {}",
+                names.join(", ")
+            ),
+            Recovery::SwitchUndone { problems } => format!(
+                "changing the old cluster for the edited one was interrupted; it is undone, and the old files are in their place\n{}",
+                report::findings_text(problems).trim_end()
+            ),
             Recovery::RestoreFinished { names } => format!(
                 "restoring a backup was interrupted; it is finished now: {}",
                 names.join(", ")

@@ -17,6 +17,7 @@
 //! | [`ceremony`] | the ENR key, the definition, facts, the plan, the attempt, charon's container until its end |
 //! | [`promote`] | from the stage into the data directory, and out of it again, under a journal |
 //! | [`proof`] | what is proved here, receipts, and what the others say they have |
+//! | [`edit`] | what an edit of charon made: held, and changed for the old cluster once that cannot sign any more |
 //! | [`gate`] | what a compose project starts only once every operator has confirmed |
 //! | [`custody`] | backups, restores, repairs |
 //! | [`rehearse`] | a whole ceremony on this machine with throw-away keys |
@@ -55,6 +56,7 @@ pub mod context;
 pub mod custody;
 #[cfg(target_os = "linux")]
 pub mod docker;
+pub mod edit;
 pub mod error;
 pub mod failures;
 pub mod gate;

@@ -17,8 +17,8 @@ use charon_files::cluster::names::{
     self, CLUSTER_LOCK_FILE, DEFINITION_FILE, HEARTBEAT_FILE, Role, VALIDATOR_KEYS_DIR,
 };
 
-const ARCHIVE_DIR: &str = "archive";
-const MANIFEST_FILE: &str = "manifest.json";
+pub(crate) const ARCHIVE_DIR: &str = "archive";
+pub(crate) const MANIFEST_FILE: &str = "manifest.json";
 
 /// What to move aside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,7 +51,7 @@ pub struct Archive {
 
 /// What an archive holds.
 #[derive(Debug, Serialize)]
-struct Manifest {
+pub(crate) struct Manifest {
     format: u32,
     archived: String,
     entries: Vec<ManifestEntry>,
@@ -86,6 +86,14 @@ pub fn outputs(layout: &Layout, scope: ArchiveScope) -> Result<Vec<String>, File
         Err(error) if error.is_missing() => Ok(Vec::new()),
         Err(error) => Err(error),
     }
+}
+
+/// The names that leave when another cluster comes into the directory, `cluster-lock.json` first. charon's sign of life
+/// stays: by it charon itself refuses another lock for a while.
+pub(crate) fn replaced_names(data: &Folder) -> Result<Vec<String>, FileError> {
+    let (mut names, _) = split_names(data, ArchiveScope::OutputsAndDefinition)?;
+    names.retain(|name| name != HEARTBEAT_FILE);
+    Ok(names)
 }
 
 /// The names that move, in the order in which they do, and those that stay.
@@ -209,7 +217,12 @@ fn empty_archive(
     archives.remove_folder(name)
 }
 
-fn manifest(data: &Folder, names: &[String], now: Timestamp) -> Result<Manifest, FileError> {
+/// What lies under these names now.
+pub(crate) fn manifest(
+    data: &Folder,
+    names: &[String],
+    now: Timestamp,
+) -> Result<Manifest, FileError> {
     let mut paths = Vec::new();
     for name in names {
         paths.push(PathBuf::from(name));
@@ -258,7 +271,7 @@ fn manifest_entry(data: &Folder, path: &Path) -> Result<Option<ManifestEntry>, F
 }
 
 /// `<now>`, or with a number behind it if that is taken.
-fn free_archive_name(layout: &Layout, now: Timestamp) -> Result<String, FileError> {
+pub(crate) fn free_archive_name(layout: &Layout, now: Timestamp) -> Result<String, FileError> {
     let archives = datadir::state_folder(layout, ARCHIVE_DIR)?;
     let base = now.strftime("%Y-%m-%dT%H-%M-%SZ").to_string();
     let mut name = base.clone();
@@ -268,6 +281,20 @@ fn free_archive_name(layout: &Layout, now: Timestamp) -> Result<String, FileErro
         name = format!("{base}-{number}");
     }
     Ok(name)
+}
+
+/// Removes an archive without a manifest, into which nothing was moved.
+pub(crate) fn remove_unbegun(
+    archives: &Folder,
+    archive: &Folder,
+    name: &str,
+) -> Result<(), FileError> {
+    for name in archive.names()? {
+        if name.to_string_lossy().starts_with(files::UNFINISHED) {
+            archive.remove_file(&name)?;
+        }
+    }
+    archives.remove_folder(name)
 }
 
 /// Moves the rest aside if the archive was begun. What came into the data directory anew under a
@@ -288,12 +315,7 @@ pub(crate) fn recover(
         }
     }
     if archive.status(MANIFEST_FILE)?.is_none() && rest.len() == journal.names.len() {
-        for name in archive.names()? {
-            if name.to_string_lossy().starts_with(files::UNFINISHED) {
-                archive.remove_file(&name)?;
-            }
-        }
-        archives.remove_folder(name)?;
+        remove_unbegun(&archives, &archive, name)?;
         return Ok(Recovery::ArchiveUndone);
     }
     let moves = Moves {

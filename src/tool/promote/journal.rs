@@ -114,6 +114,16 @@ pub enum Recovery {
     },
     /// Moving old outputs aside was interrupted before anything had moved: nothing changed.
     ArchiveUndone,
+    /// Changing an old cluster for the edited one was interrupted with every byte in place: it is complete now.
+    SwitchFinished {
+        /// The names that the data directory gained.
+        names: Vec<String>,
+    },
+    /// Changing an old cluster for the edited one was interrupted and is undone: the old one is in its place.
+    SwitchUndone {
+        /// Why it could not be completed; nothing if nothing had moved yet.
+        problems: Vec<Finding>,
+    },
     /// Restoring a backup was interrupted with every byte in place: it is complete now.
     RestoreFinished {
         /// What the data directory gained.
@@ -147,6 +157,13 @@ pub(crate) enum Job {
     },
     Archive {
         name: String,
+    },
+    /// The name of the archive, if there is anything to archive, that under which the rest of the edit is kept, and what
+    /// leaves the data directory.
+    Switch {
+        archive: Option<String>,
+        kept: String,
+        old: Vec<String>,
     },
     /// The stage's name, and the files that go from it into the state directory.
     Restore {
@@ -347,6 +364,12 @@ pub(crate) fn read_journal(state: &Folder) -> Result<Option<Journal>, JournalErr
         Job::Archive { name } => {
             plain_names.push(name);
             plain_names.extend(names);
+        }
+        Job::Switch { archive, kept, old } => {
+            plain_names.extend(archive.as_deref());
+            plain_names.push(kept);
+            plain_names.extend(old.iter().map(String::as_str));
+            plain_paths.extend(names);
         }
         Job::Restore { name, kept } => {
             plain_names.push(name);

@@ -7,3 +7,4 @@ pub mod held;
 pub mod journal;
 pub mod promotion;
 pub mod recover;
+pub mod switch;

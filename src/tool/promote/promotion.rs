@@ -102,7 +102,7 @@ fn promote_files(
     let data = Folder::open(layout.data_dir())?;
     let owner = data.own_status()?.owner;
 
-    let promotion = Promotion::plan(vouched, &stage, &data)?;
+    let promotion = Promotion::plan(vouched, &stage, &data, &[])?;
     let sealed = promotion.seal(&stage, owner)?;
     stage.sync()?;
     reached("sealed");
@@ -169,11 +169,12 @@ pub(crate) struct Promotion<'a> {
 }
 
 impl<'a> Promotion<'a> {
-    /// Finds everything that speaks against the promotion, changing nothing.
-    fn plan(
+    /// Finds every problem that would stop the promotion, changing nothing. Names that are `leaving` are in nobody's way.
+    pub(crate) fn plan(
         vouched: &'a [FileDigest],
         stage: &Folder,
         data: &Folder,
+        leaving: &[String],
     ) -> Result<Self, JournalError> {
         let mut findings = Vec::new();
         let mut moved = Vec::new();
@@ -235,7 +236,7 @@ impl<'a> Promotion<'a> {
                 ));
             }
         }
-        for name in &names {
+        for name in names.iter().filter(|name| !leaving.contains(name)) {
             if let Some(status) = data.status(name)? {
                 findings.push(Finding::fail(
                     "data-directory-occupied",
@@ -425,7 +426,7 @@ pub(crate) fn recover(
 
 /// What keeps a promotion from being finished: each name must be in exactly one of the two places,
 /// with every file as journaled and nothing else below it.
-fn incomplete(
+pub(crate) fn incomplete(
     journal: &Journal,
     stage: &Folder,
     data: &Folder,

@@ -4,6 +4,7 @@ use crate::custody::{restore, sources};
 use crate::machine::datadir::Layout;
 use crate::machine::files::{self, Folder};
 use crate::promote::journal::{Job, JournalError, Reached, Recovery, read_journal, remove_journal};
+use crate::promote::switch::{self, SwitchJob};
 use crate::promote::{archive, promotion};
 
 /// Finishes or undoes what an earlier promote or archive left when it was interrupted. `None` if
@@ -35,6 +36,14 @@ pub(crate) fn recover_at(
     let recovery = match &journal.job {
         Job::Promote { attempt } => promotion::recover(layout, *attempt, &journal, &data, reached)?,
         Job::Archive { name } => archive::recover(layout, &journal, name, &data, reached)?,
+        Job::Switch { archive, kept, old } => {
+            let job = SwitchJob {
+                archive: archive.as_deref(),
+                kept,
+                old,
+            };
+            switch::recover(layout, job, &journal, &data, reached)?
+        }
         Job::Restore { name, kept } => {
             restore::recover(layout, &journal, name, kept, &data, reached)?
         }

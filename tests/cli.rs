@@ -31,6 +31,8 @@ mod define;
 mod definition_url;
 #[path = "cli/deposits.rs"]
 mod deposits;
+#[path = "cli/edit.rs"]
+mod edit;
 #[path = "cli/enr.rs"]
 mod enr;
 #[path = "cli/explain.rs"]

@@ -172,6 +172,11 @@ pub enum Verb {
     /// Move the outputs of an old or failed ceremony aside; never the ENR key
     #[command(after_help = "Example:\n  docker charon-dkg archive")]
     Archive(ArchiveArgs),
+    /// Change over to what an edit of charon made of a running cluster, once the old shares cannot sign any more
+    #[command(
+        after_help = "Examples:\n  docker charon-dkg edit hold distributed_validator\n  docker charon-dkg edit status chat.txt\n  docker charon-dkg edit stopped\n  docker charon-dkg edit switch"
+    )]
+    Edit(EditArgs),
     /// Give a damaged data directory its owner and private modes back, after showing what would change
     #[command(after_help = "Example:\n  docker charon-dkg repair --dry-run")]
     Repair(RepairArgs),
@@ -213,6 +218,7 @@ impl Verb {
             | Verb::Up(_)
             | Verb::Status
             | Verb::Archive(_)
+            | Verb::Edit(_)
             | Verb::Repair(_)
             | Verb::Rehearse(_)
             | Verb::Explain(_)
@@ -240,6 +246,7 @@ impl Verb {
             | Verb::Up(_)
             | Verb::Status
             | Verb::Archive(_)
+            | Verb::Edit(_)
             | Verb::Repair(_)
             | Verb::Rehearse(_)
             | Verb::Explain(_)
@@ -276,6 +283,7 @@ impl Verb {
             | Verb::Up(_)
             | Verb::Status
             | Verb::Archive(_)
+            | Verb::Edit(_)
             | Verb::Repair(_) => true,
         }
     }
@@ -416,6 +424,72 @@ pub struct RestoreArgs {
     #[arg(long, value_name = "FILE", conflicts_with = "passphrase_file",
         value_hint = ValueHint::FilePath)]
     pub identity: Vec<PathBuf>,
+}
+
+/// `edit`.
+#[derive(Debug, Args)]
+pub struct EditArgs {
+    /// What to do.
+    #[command(subcommand)]
+    pub action: EditAction,
+    /// Where contract wallets are asked about the lock before the edit.
+    #[command(flatten)]
+    pub execution: ExecutionArgs,
+}
+
+/// What to do about an edit of the cluster.
+#[derive(Debug, Subcommand)]
+pub enum EditAction {
+    /// Prove what `charon alpha edit` wrote, and hold it beside the old cluster, which goes on
+    Hold(EditHoldArgs),
+    /// Show what is missing for the switch; takes the receipts and stopped lines of the others
+    Status(EditStatusArgs),
+    /// See that the old cluster does not run here, keep it from starting, and print the line that says so
+    Stopped(EditStoppedArgs),
+    /// Move the old files to the archive and the new ones into the data directory
+    Switch(EditStoppedArgs),
+    /// Give up an edit before the switch: the old cluster may start again
+    Abandon,
+    /// For an operator who was removed: move the share to the archive, and print the line that says so
+    Retire(RetireArgs),
+}
+
+/// `edit hold`.
+#[derive(Debug, Args)]
+pub struct EditHoldArgs {
+    /// Directory that charon wrote, usually distributed_validator
+    #[arg(value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub target: PathBuf,
+    /// The cluster lock before the edit, for a new operator [default: the one in the data directory]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub previous_lock: Option<PathBuf>,
+}
+
+/// `edit status`.
+#[derive(Debug, Args)]
+pub struct EditStatusArgs {
+    /// Receipts, stopped lines, files with them such as a whole chat log, or - for standard input
+    #[arg(value_name = "LINE|FILE|-")]
+    pub lines: Vec<OsString>,
+}
+
+/// `edit stopped` and `edit switch`.
+#[derive(Debug, Args)]
+pub struct EditStoppedArgs {
+    /// Nothing of this node runs in docker on this machine: do not ask the engine
+    #[arg(long)]
+    pub without_docker: bool,
+}
+
+/// `edit retire`.
+#[derive(Debug, Args)]
+pub struct RetireArgs {
+    /// The cluster lock that the edit made, from one of the others; it is not secret
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub new_lock: PathBuf,
+    /// Nothing of this node runs in docker on this machine: do not ask the engine
+    #[arg(long)]
+    pub without_docker: bool,
 }
 
 /// `repair`.

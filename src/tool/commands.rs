@@ -10,6 +10,8 @@ use crate::ceremony::{process, ready, run, show_plan};
 use crate::cli::{self, BackupAction, BackupArgs, Invocation, Verb};
 use crate::context::{Context, block_on};
 use crate::custody::{backup, restore_command};
+#[cfg(target_os = "linux")]
+use crate::edit::command;
 use crate::error::{Failure, Kind};
 use crate::gate::provider;
 use crate::machine::terminal::{ProgressMode, Terminal};
@@ -118,6 +120,8 @@ fn dispatch(context: &Arc<Context>, verb: Verb) -> Result<ExitCode, Failure> {
         Verb::Confirm(args) => confirm::confirm(context, &args),
         Verb::Board(args) => block_on(board::board(context, &args)),
         #[cfg(target_os = "linux")]
+        Verb::Edit(args) => block_on(command::edit(context, &args.action)),
+        #[cfg(target_os = "linux")]
         Verb::Status => status::show(context),
         #[cfg(target_os = "linux")]
         Verb::Archive(args) => archive_command::archive(context, &args),
@@ -151,6 +155,7 @@ fn dispatch(context: &Arc<Context>, verb: Verb) -> Result<ExitCode, Failure> {
         | Verb::Run(_)
         | Verb::Status
         | Verb::Archive(_)
+        | Verb::Edit(_)
         | Verb::Repair(_)
         | Verb::Rehearse(_)
         | Verb::Gate(_)

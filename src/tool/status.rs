@@ -9,6 +9,7 @@ use crate::ceremony::facts;
 use crate::context::Context;
 use crate::custody::record::{Changes, Record, Records};
 use crate::custody::sources;
+use crate::edit::stand::{self, Stand};
 use crate::error::Failure;
 use crate::failures;
 use crate::gate::decide::{Asked, decide};
@@ -248,6 +249,11 @@ impl Look<'_> {
                 run,
             ));
         }
+        if has_key == Ok(true)
+            && let Some(standing) = self.of_edit()?
+        {
+            return Ok(standing);
+        }
         match has_key {
             Err(reason) => return Ok(self.with_unusable_key(reason)),
             Ok(false) => return self.without_key(),
@@ -260,6 +266,36 @@ impl Look<'_> {
             return Ok(self.after_ceremony());
         }
         Ok(self.before_ceremony(attempts.last()))
+    }
+
+    /// An edit of the cluster that is held, and what is missing for the switch.
+    fn of_edit(&self) -> Result<Option<Standing>, Failure> {
+        let Some(proved) = stand::held(self.context, self.layout)? else {
+            return Ok(None);
+        };
+        let stand = Stand::of(self.context, self.layout, &proved, &[], &[])?;
+        let lines: Vec<String> = stand
+            .lines(&proved)
+            .into_iter()
+            .map(|line| {
+                let mark = if line.met { "" } else { "NOT YET: " };
+                format!("{mark}{} ({})", line.condition.text(), line.seen)
+            })
+            .collect();
+        let (stage, next) = if stand.may_switch() {
+            ("edit-ready", "edit switch")
+        } else {
+            ("edit-held", "edit status")
+        };
+        Ok(Some(stands(
+            stage,
+            format!(
+                "what {} made of the cluster is held: {}",
+                proved.edit.kind.command(),
+                lines.join("; ")
+            ),
+            self.words.command(next),
+        )))
     }
 
     fn with_unusable_key(&self, reason: &str) -> Standing {

@@ -138,6 +138,14 @@ impl TestEnv {
         env
     }
 
+    /// An empty project directory for a test that puts ENR keys of fixtures there.
+    pub(crate) fn with_fixture_key() -> Self {
+        let turn = Turn::take();
+        let mut env = Self::new();
+        env._turn = Some(turn);
+        env
+    }
+
     /// Puts everything that a finished ceremony leaves into the data directory.
     pub(crate) fn put_outputs(&self, ceremony: &str, node: usize) {
         for (name, bytes) in files_below(&fixture(ceremony, node)) {

@@ -187,9 +187,9 @@ fn names_of_findings(source: &str) -> Vec<String> {
         let (before, name) = (source[..pair[0]].trim_end(), &source[pair[0] + 1..pair[1]]);
         let stands = BEFORE_A_NAME.iter().any(|it| before.ends_with(it))
             || (before.ends_with("=>")
-                && ["receipt-", "ready-", "stopped-"]
+                && ["receipt-", "ready-", "stopped-", "edit-"]
                     .iter()
-                    .any(|kind| name.starts_with(kind)));
+                    .any(|it| name.starts_with(it)));
         (stands && is_name(name)).then(|| name.to_owned())
     });
     names.collect()

@@ -812,6 +812,33 @@ fn relay_fact(answer: probe::RelayAnswer) -> RelayFact {
     }
 }
 
+/// Running containers that work on this data directory, or run a ceremony with this key.
+///
+/// # Errors
+/// Where the engine does not answer: then nobody can tell.
+pub(crate) async fn running_containers(
+    context: &Context,
+    layout: &Layout,
+) -> Result<Vec<OtherUser>, Failure> {
+    let (engine, _) = engine(context).await.map_err(|fact| {
+        let reason = match fact {
+            EngineFact::Unreachable { reason, .. } => reason,
+            EngineFact::Remote(url) => format!("{url} is not on this machine"),
+            EngineFact::WrongOwner { reason, .. } => reason,
+            EngineFact::Ready { .. } | EngineFact::NotNeeded { .. } => String::new(),
+        };
+        Failure::new(
+            Kind::Refused,
+            format!(
+                "whether containers of this node run cannot be told: {reason}; nothing was changed"
+            ),
+        )
+    })?;
+    let key = enr_key(layout).ok().flatten();
+    let id = key.map(|key| key.id().to_string());
+    Ok(containers(&engine, layout, id.as_deref()).await)
+}
+
 async fn containers(engine: &Engine, layout: &Layout, enr_id: Option<&str>) -> Vec<OtherUser> {
     let labels: Vec<(String, String)> = enr_id
         .map(|id| (LABEL_ENR_ID.to_owned(), id.to_owned()))

@@ -36,6 +36,9 @@ pub enum Why {
     Switched,
     /// This operator was removed.
     Retired,
+    /// It is what an edit made that was given up here. Stopped lines for it may still be in chats, and were true once; so it
+    /// is never held again.
+    Abandoned,
 }
 
 /// One lock.
@@ -103,7 +106,7 @@ pub fn find(layout: &Layout, lock_hash: &LockHash) -> Result<Option<Why>, Closed
         .map(|lock| lock.why))
 }
 
-/// Keeps a lock from starting here. What was said of it before is replaced, but [`Why::Switched`] and [`Why::Retired`] stay.
+/// Keeps a lock from starting here. Only [`Why::Stopped`] gives way to another reason.
 ///
 /// # Errors
 /// If the record cannot be read or written.

@@ -5,4 +5,8 @@
 //! [`crate::promote::switch`] changes old for new. [`closed`] keeps what must never start again from starting here.
 
 pub mod closed;
+#[cfg(target_os = "linux")]
+pub mod command;
 pub mod held;
+#[cfg(target_os = "linux")]
+pub mod stand;

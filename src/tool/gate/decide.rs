@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::context::Context;
+use crate::edit::closed::{self, Why};
 use crate::error::Failure;
 use crate::gate::confirmation;
 use crate::gate::decision::{
@@ -83,6 +84,11 @@ fn look(
         return Err(Closed::unproved(report, words));
     };
     check_rehearsal(report.cluster_name.as_deref(), asked.rehearsal, words)?;
+    let why = closed::find(layout, &verified.lock_hash());
+    let why = why.map_err(|error| Closed::new(error.to_string(), words.command("status")))?;
+    if let Some(why) = why {
+        return Err(closed_for_good(why, words));
+    }
     if let Some(stage) = held::place(layout) {
         let operators = verified.cluster().operator_count();
         let held = held::says(&shown(layout, &stage, words), words.data_dir, operators);
@@ -102,6 +108,29 @@ fn look(
         report.counts.keystores,
         verified.lock_hash()
     ))
+}
+
+/// Closed, since an edit of the cluster ended the time of this lock.
+fn closed_for_good(why: Why, words: Words<'_>) -> Closed {
+    let (reason, next) = match why {
+        Why::Stopped => (
+            "this node has stated that it stopped for an edit of the cluster: with the old shares running beside the new ones, validators could be slashed",
+            "edit status",
+        ),
+        Why::Switched => (
+            "these are the shares from before an edit of the cluster, and this node has run with the new ones: starting the old ones could get validators slashed",
+            "status",
+        ),
+        Why::Retired => (
+            "this operator was removed from the cluster, and has stated not to run any more",
+            "status",
+        ),
+        Why::Abandoned => (
+            "this is what an edit of the cluster made that was given up here: the old cluster may be running",
+            "status",
+        ),
+    };
+    Closed::new(reason, words.command(next))
 }
 
 /// A place in the state directory as people know it: in a container, its own directories are not the machine's.

@@ -76,7 +76,7 @@ fn hold_files(
     check_state(attempt, &State::Held)?;
     let stage = attempt.open_stage(layout)?;
     let data = Folder::open(layout.data_dir())?;
-    let promotion = Promotion::plan(vouched, &stage, &data)?;
+    let promotion = Promotion::plan(vouched, &stage, &data, &[])?;
     let sealed = promotion.seal(&stage, data.own_status()?.owner)?;
     stage.sync()?;
     reached("sealed");

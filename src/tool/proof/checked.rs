@@ -97,6 +97,38 @@ fn add_held(material: &mut Material, stage: &Path) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Everything in a directory that is no node's data directory, such as charon's output before it has its place.
+///
+/// # Errors
+/// If it is not there, or something in it cannot be read.
+#[cfg(target_os = "linux")]
+pub(crate) fn read_directory(dir: &Path) -> Result<Material, Failure> {
+    let around = dir.parent().filter(|it| !it.as_os_str().is_empty());
+    let as_data_dir =
+        Layout::resolve(around.unwrap_or(Path::new(".")), Some(dir)).map_err(failures::layout)?;
+    let facts = datadir::observe(&as_data_dir).map_err(failures::file)?;
+    if !facts.exists() {
+        return Err(Failure::new(
+            Kind::VerificationFailed,
+            format!("{} is not a directory", dir.display()),
+        ));
+    }
+    all_was_seen(&facts, dir)?;
+    let mut material = read_files(as_data_dir.data_dir(), &facts.entries)?;
+    material.ownership = facts.modes();
+    Ok(material)
+}
+
+/// This node's ENR key as it lies in the data directory.
+///
+/// # Errors
+/// If it cannot be read.
+#[cfg(target_os = "linux")]
+pub(crate) fn read_enr_key(layout: &Layout) -> Result<NamedFile, Failure> {
+    read_named(layout.data_dir(), ENR_KEY_FILE, read::ENR_KEY)
+        .map_err(|error| Failure::new(Kind::Refused, error.to_string()))
+}
+
 /// What was not looked at could be anything, another node's keystores too.
 fn all_was_seen(facts: &DataDirFacts, dir: &Path) -> Result<(), Failure> {
     if facts.truncated {

@@ -26,6 +26,7 @@ impl Contracts {
             Verb::Deposits(args) => Some(&args.execution),
             Verb::Confirm(args) => Some(&args.execution),
             Verb::Board(args) => Some(&args.execution),
+            Verb::Edit(args) => Some(&args.execution),
             Verb::Gate(args) => args.action.execution(),
             Verb::Enr(_)
             | Verb::Define(_)

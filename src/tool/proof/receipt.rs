@@ -5,6 +5,7 @@ use serde::Serialize;
 use crate::ceremony::attempt::{Attempt, State};
 use crate::ceremony::key;
 use crate::context::Context;
+use crate::edit::held;
 use crate::error::{Failure, Kind};
 use crate::failures;
 use crate::machine::datadir::{self, Layout};
@@ -151,6 +152,11 @@ pub(crate) fn keep(layout: &Layout, confirmation: &Confirmation) -> Result<(), F
 
 /// What the last ceremony here was run with, if it was for this definition.
 fn ran_with(layout: &Layout, verified: &Verified) -> Result<Option<RanWith>, Failure> {
+    // Of an edit nothing is on record, and the ceremony before it says nothing of it.
+    let of_edit = held::find(layout).ok().flatten();
+    if of_edit.is_some_and(|edit| edit.lock_hash == verified.lock_hash().to_string()) {
+        return Ok(None);
+    }
     let mut ran_with = None;
     for attempt in Attempt::list(layout).map_err(failures::attempt)? {
         let record = attempt.record().map_err(failures::attempt)?;

@@ -128,6 +128,14 @@ fn each_edit_is_held_and_switched_once_every_condition_is_met() {
         env.run(&SWITCH).exits(3);
         assert_eq!(content(&env.data("")), before, "{kind}");
 
+        let stage = || {
+            let document = env.run(&["status", "--format", "json"]).exits(0).json();
+            let next = document["next"].as_str().unwrap().to_owned();
+            (document["stage"].as_str().unwrap().to_owned(), next)
+        };
+        let (name, next) = stage();
+        assert_eq!(name, "edit-held");
+        assert!(next.contains("edit status"), "{next}");
         let document = status(&env, &receipts_of(kind));
         let stops = kind != "add-validators";
         let expected: &[bool] = if stops {
@@ -161,6 +169,9 @@ fn each_edit_is_held_and_switched_once_every_condition_is_met() {
             assert_eq!(met(&document), [true, true, true], "{kind}");
             assert_eq!(document["may_switch"], true);
         }
+        let (name, next) = stage();
+        assert_eq!(name, "edit-ready");
+        assert!(next.contains("edit switch"), "{next}");
         let switched = env.run(&SWITCH).exits(0);
         assert!(
             switched.stdout.contains("now holds the cluster"),

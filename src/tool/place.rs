@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use crate::error::{Failure, Kind};
 use crate::failures;
 use crate::machine::datadir::{self, DataDirFacts, Layout};
-use crate::machine::files::{self, EntryKind, Owner};
+use crate::machine::files::{self, EntryKind, Owner, Status};
 use crate::machine::os;
 #[cfg(target_os = "linux")]
 use crate::machine::projects;
@@ -53,12 +53,17 @@ pub(crate) fn look(layout: &Layout) -> Result<DataDirFacts, Failure> {
         && error.kind() == std::io::ErrorKind::PermissionDenied
     {
         let path = layout.state_dir().display().to_string();
-        return Err(unreadable(
-            &path,
-            &error.to_string(),
-            facts.owner.uid,
-            &facts,
-        ));
+        let owner = Status::of_path(layout.state_dir()).ok().flatten();
+        let owner = owner.map_or(facts.owner, |status| status.owner);
+        return Err(unreadable(&path, &error.to_string(), owner.uid, &facts));
+    }
+    if let Some(key) = facts.entry(ENR_KEY_FILE)
+        && key.kind == EntryKind::Regular
+        && let Err(error) = std::fs::File::open(layout.enr_key_path())
+        && error.kind() == std::io::ErrorKind::PermissionDenied
+    {
+        let path = layout.enr_key_path().display().to_string();
+        return Err(unreadable(&path, &error.to_string(), key.owner.uid, &facts));
     }
     Ok(facts)
 }
@@ -108,20 +113,11 @@ pub(crate) fn way_out(owner: u32, facts: &DataDirFacts) -> Option<WayOut> {
     if me.uid == 0 {
         None
     } else if owner == me.uid {
-        (!facts.unreadable.is_empty()).then_some(WayOut::Repair)
+        Some(WayOut::Repair)
     } else if facts.owner.uid == me.uid || users::is_subordinate(owner, me.uid) {
         Some(WayOut::GiveTo(me))
     } else {
         Some(WayOut::LookAsRoot)
-    }
-}
-
-/// Who owns what keeps this user from the ENR key: the data directory, or in one of their own the key file.
-pub(crate) fn key_owner(facts: &DataDirFacts) -> u32 {
-    let key = facts.entry(ENR_KEY_FILE).map(|key| key.owner.uid);
-    match key {
-        Some(key) if facts.owner.uid == files::own_identity().uid => key,
-        Some(_) | None => facts.owner.uid,
     }
 }
 

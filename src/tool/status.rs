@@ -300,7 +300,7 @@ impl Look<'_> {
 
     fn with_unusable_key(&self, reason: &str) -> Standing {
         let stage = "key-unusable";
-        let owner = place::key_owner(self.facts);
+        let owner = self.facts.owner.uid;
         if let Some(advice) = place::owner_to_be(owner, self.facts) {
             return stands(stage, format!("{reason}; {advice}"), self.way_out(owner));
         }

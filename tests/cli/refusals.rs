@@ -428,6 +428,13 @@ fn a_directory_of_another_user() {
     env.give_to(12_345);
     fs::set_permissions(env.data(""), fs::Permissions::from_mode(0o755)).unwrap();
     let outcome = env.run_as(NOBODY, &["plan"]).exits(3);
+    assert!(
+        outcome.stderr.contains("run this as the owner, uid 12345"),
+        "{outcome}"
+    );
+    // And where even the key may be read.
+    fs::set_permissions(env.data(KEY), fs::Permissions::from_mode(0o644)).unwrap();
+    let outcome = env.run_as(NOBODY, &["plan"]).exits(3);
     assert!(outcome.failed().contains(&"not-the-owner"), "{outcome}");
 }
 

@@ -33,17 +33,13 @@ pub(crate) fn enr(context: &Context, args: &EnrArgs) -> Result<(), Failure> {
     let facts = place::look(&layout)?;
     let key_path = layout.enr_key_path().display().to_string();
     let existing = key::enr_key(&layout).map_err(|reason| {
-        let owner = place::key_owner(&facts);
-        let hint = place::owner_to_be(owner, &facts).unwrap_or_else(|| {
-            format!("restore {key_path} from your backup; it is not overwritten")
-        });
-        let failure = Failure::new(
+        Failure::new(
             Kind::Refused,
             format!("the ENR key cannot be used: {reason}"),
         )
-        .hint(hint);
-        let way = place::way_out(owner, &facts).map(WayOut::hint);
-        way.into_iter().fold(failure, Failure::hint)
+        .hint(format!(
+            "restore {key_path} from your backup; it is not overwritten"
+        ))
     })?;
     let (key, created) = match (existing, args.action) {
         (Some(key), _) => (key, false),

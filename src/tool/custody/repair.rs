@@ -211,6 +211,17 @@ impl Exposures {
         self.parts.extend(other.parts);
     }
 
+    /// Leaves out users who are nobody else.
+    pub fn without(mut self, is_mine: impl Fn(u32) -> bool) -> Self {
+        let counts = |exposure: &Exposure| match exposure.reader {
+            Reader::User(uid) => !is_mine(uid),
+            Reader::Everybody | Reader::Group(_) => true,
+        };
+        self.keys.retain(counts);
+        self.parts.retain(counts);
+        self
+    }
+
     /// A sentence for each reader, the worst first.
     pub fn texts(&self) -> Vec<String> {
         let keys = self.keys.iter().map(Exposure::text);

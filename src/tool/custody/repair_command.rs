@@ -268,7 +268,9 @@ fn plan(layout: &Layout, owner: Owner) -> Result<Plan, Failure> {
         if dir == layout.data_dir() {
             check_directory(&tree)?;
         }
-        exposed.extend(repair::exposures(&tree, owner));
+        // Containers of the owner's own rootless engine are nobody else.
+        let is_own = |uid| users::is_subordinate(uid, owner.uid);
+        exposed.extend(repair::exposures(&tree, owner).without(is_own));
         match repair::plan(&tree, owner) {
             Ok(steps) => parts.push((tree, steps)),
             Err(more) => findings.extend(more),

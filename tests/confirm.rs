@@ -658,3 +658,60 @@ fn a_held_ceremony_that_is_given_up_keeps_its_files_and_a_key_that_is_lost_is_no
     let said = group.run(1, &["status"]);
     assert!(said.out.contains("given up"), "{}", said.out);
 }
+
+#[test]
+fn what_was_backed_up_while_it_was_held_is_held_again_when_it_is_restored() {
+    let group = Group::new();
+    let everything = names(&group.dir(1).join(".charon"));
+    let stage = hold(&group, 1);
+    let receipts: Vec<String> = (1..=4).map(|operator| group.receipt(operator)).collect();
+    let secret = group.base.path().join("passphrase");
+    fs::write(&secret, "a passphrase of a test, long enough\n").unwrap();
+    fs::set_permissions(&secret, fs::Permissions::from_mode(0o600)).unwrap();
+    let (secret, file) = (secret.to_str().unwrap().to_owned(), "held.age");
+    let words = ["backup", file, "--passphrase-file", &secret];
+    let said = group.run(1, &words);
+    assert_eq!(said.code, 0, "{}", said.err);
+
+    // Another machine.
+    let kept = group.dir(1).with_extension("off");
+    fs::rename(group.dir(1), &kept).unwrap();
+    fs::create_dir(group.dir(1)).unwrap();
+    let words = [
+        "backup",
+        "restore",
+        file,
+        "--passphrase-file",
+        &secret,
+        "--yes",
+    ];
+    let said = group.run(1, &words);
+    assert_eq!(said.code, 0, "{}", said.err);
+    assert!(
+        said.out.contains("when all 4 operators have confirmed"),
+        "{}",
+        said.out
+    );
+    assert_eq!(names(&group.dir(1).join(".charon")), INPUTS);
+    assert_eq!(group.run(1, &["gate", "check"]).code, 3);
+    let said = group.run(1, &words);
+    assert_eq!(said.code, 0, "again: {}", said.err);
+
+    // Another attempt in its place is not mixed with it.
+    let password = stage.join("validator_keys/keystore-0.txt");
+    let right = fs::read(&password).unwrap();
+    fs::write(&password, "other").unwrap();
+    let said = group.run(1, &words);
+    assert_eq!(said.code, 3, "{}", said.err);
+    assert!(said.err.contains("keystore-0.txt"), "{}", said.err);
+    fs::write(&password, right).unwrap();
+
+    let all: Vec<&str> = receipts.iter().map(String::as_str).collect();
+    let said = group.run(1, &[&["confirm"], all.as_slice()].concat());
+    assert_eq!(said.code, 0, "{}", said.err);
+    assert_eq!(names(&group.dir(1).join(".charon")), everything);
+    assert_eq!(group.run(1, &["verify"]).code, 0);
+    // What was backed up is what is there now.
+    let said = group.run(1, &["status"]);
+    assert!(said.out.contains("nothing changed since"), "{}", said.out);
+}

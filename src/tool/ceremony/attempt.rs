@@ -22,7 +22,8 @@ use charon_files::cluster::names::{DEFINITION_FILE, ENR_KEY_FILE, HEARTBEAT_FILE
 const ATTEMPTS_DIR: &str = "attempts";
 const STAGE_DIR: &str = "stage";
 const LOG_FILE: &str = "charon.log";
-const RECORD_FILE: &str = "attempt.json";
+/// Name of the record in an attempt's directory.
+pub(crate) const RECORD_FILE: &str = "attempt.json";
 
 /// An attempt under construction; it gets its number when it is complete.
 const NEW_DIR: &str = ".new";
@@ -126,6 +127,15 @@ impl State {
 pub struct Record {
     /// [`RECORD_FORMAT`].
     pub format: u32,
+    /// Whether its outputs are held until all operators have confirmed. It is written down before charon starts: whatever
+    /// command ends the attempt, this or a later one, must hold them. It comes
+    /// before what those releases do not know either: they say the name of the first such field.
+    #[serde(
+        default,
+        skip_serializing_if = "std::ops::Not::not",
+        rename = "to be held by a newer charon-dkg, which is the one to use here: the keys are safe, and nothing is to be moved aside"
+    )]
+    pub hold: bool,
     /// The definition's `definition_hash`, `0x` and lower-case hex.
     pub definition_hash: String,
     /// The node id of the ENR key, lower-case hex.
@@ -144,14 +154,6 @@ pub struct Record {
     /// The flags of `run` that another attempt repeats: relays, docker network, release and image.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub flags: Vec<String>,
-    /// Whether its outputs are held until all operators have confirmed. It is written down before charon starts: whatever
-    /// command ends the attempt, this or a later one, must hold them. Releases from before it say the name in the file.
-    #[serde(
-        default,
-        skip_serializing_if = "std::ops::Not::not",
-        rename = "to be held by a newer charon-dkg, which is the one to use here: the keys are safe, and nothing is to be moved aside"
-    )]
-    pub hold: bool,
     /// How far it came.
     pub state: State,
 }

@@ -543,13 +543,17 @@ pub(crate) fn show(
         "back up this directory now with `charon-dkg backup`, and paste the receipt into the group's chat",
     );
     if !args.will_publish() {
-        let lock = done.held.as_deref().unwrap_or(layout.data_dir());
+        let when = if done.held.is_some() {
+            "once all operators have confirmed, "
+        } else {
+            ""
+        };
         // What charon's --publish sends, and where (charon `app/obolapi/publish.go`).
         context.say(&format!(
-            "nothing was published; if the launchpad is to show this cluster and nobody ran with --publish, one operator \
+            "nothing was published; if the launchpad is to show this cluster and nobody ran with --publish, {when}one operator \
              sends the lock, which holds no secret: `curl --fail --header 'Content-Type: application/json' \
              --data-binary @{} https://api.obol.tech/lock`",
-            report::quoted(lock.join(CLUSTER_LOCK_FILE))
+            report::quoted(layout.data_dir().join(CLUSTER_LOCK_FILE))
         ));
     }
     match &done.held {

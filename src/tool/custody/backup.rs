@@ -22,6 +22,7 @@ use crate::machine::datadir::{self, Layout};
 use crate::machine::guard::{self, Guard};
 use crate::machine::signals::Interrupt;
 use crate::place;
+use crate::promote::held;
 use crate::promote::recover;
 use crate::proof::checked;
 use crate::report;
@@ -479,7 +480,10 @@ pub(crate) fn prove(
     data_dir: &Path,
 ) -> Result<(Option<Report>, Vec<Finding>), Failure> {
     let layout = Layout::resolve(dir, Some(data_dir)).map_err(failures::layout)?;
-    let material = checked::read_data_dir(&layout)?;
+    let mut material = checked::read_data_dir(&layout)?;
+    if let Some(stage) = held::laid_out(&dir.join(sources::STAGED_STATE)) {
+        checked::add_held(&mut material, &stage)?;
+    }
     let verify = |material: &Material, scope| {
         let expectations = Expectations::default();
         checked::verify_shown(context, material, &expectations, scope, Modes::Private).report

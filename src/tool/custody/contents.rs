@@ -6,6 +6,7 @@
 //! .charon-dkg/receipts/…          kept receipts
 //! .charon-dkg/definition.json     which definition is the kept one, and
 //! .charon-dkg/definitions/…       its bytes
+//! .charon-dkg/attempts/<n>/…      a held ceremony: its record and its stage
 //! ```
 //!
 //! Any `tar` unpacks it into a project directory. What is read back here is held to what is written here: regular files under
@@ -465,8 +466,30 @@ pub fn is_kept(path: &str) -> bool {
         None => path == "definition.json",
         Some(("receipts", name)) => named_by_hash(name, ".txt"),
         Some(("definitions", name)) => named_by_hash(name, ".json"),
+        Some(("attempts", rest)) => is_of_attempt(path, rest),
         Some(_) => false,
     }
+}
+
+/// Whether this is the record or an output of a held ceremony: `1/attempt.json`, `1/stage/…`. A name of the archive has to fit
+/// in one field, with a longer prefix here than in the data directory.
+fn is_of_attempt(path: &str, rest: &str) -> bool {
+    let Some((number, inside)) = rest.split_once('/') else {
+        return false;
+    };
+    let output = inside.strip_prefix("stage/");
+    Place::State.prefix().len() + path.len() <= Place::Data.prefix().len() + MAX_PATH
+        && number
+            .parse::<u32>()
+            .is_ok_and(|it| it.to_string() == number)
+        && (inside == "attempt.json" || output.is_some_and(is_plain))
+}
+
+/// The attempt that a file of a held ceremony belongs to, as a path in the state directory: `attempts/1`.
+pub fn attempt_of(path: &str) -> Option<&str> {
+    let rest = path.strip_prefix("attempts/")?;
+    let number = rest.split('/').next()?;
+    path.get(.."attempts/".len() + number.len())
 }
 
 fn length(bytes: &[u8]) -> u64 {

@@ -119,8 +119,7 @@ impl Record {
         let data = |files: &[FileDigest]| -> BTreeMap<String, [u8; 32]> {
             files
                 .iter()
-                .filter(|file| file.path.starts_with(".charon/"))
-                .map(|file| (file.path.clone(), file.sha256))
+                .filter_map(|file| Some((in_data_dir(&file.path)?, file.sha256)))
                 .collect()
         };
         let (mut then, now) = (data(&self.files), data(now));
@@ -135,6 +134,18 @@ impl Record {
         changes.gone = then.into_keys().collect();
         changes
     }
+}
+
+/// The name that a file has, or will have once it is held no more, in the data directory.
+fn in_data_dir(name: &str) -> Option<String> {
+    let held = || {
+        let (_, inside) = name
+            .strip_prefix(".charon-dkg/attempts/")?
+            .split_once('/')?;
+        inside.strip_prefix("stage/")
+    };
+    let inside = name.strip_prefix(".charon/").or_else(held)?;
+    Some(format!(".charon/{inside}"))
 }
 
 #[cfg(test)]

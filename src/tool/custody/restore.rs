@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 
-use crate::custody::contents::{Place, Unpacked};
+use crate::custody::contents::{self, Place, Unpacked};
 use crate::custody::sources::{self, STAGED_DATA, STAGED_STATE, Stage};
 use crate::machine::datadir::Layout;
 use crate::machine::files::{self, EntryKind, FileError, Folder, Owner};
@@ -48,7 +48,14 @@ pub fn missing(layout: &Layout, files: &[Unpacked<'_>]) -> Result<Missing, Journ
         .collect();
     let data = match Folder::open(layout.data_dir()) {
         Ok(data) => data,
-        Err(error) if error.is_missing() => return Ok(ordered(vouched, None)?),
+        Err(error) if error.is_missing() => {
+            let findings = other_attempts(layout, files);
+            return if findings.is_empty() {
+                Ok(ordered(vouched, None)?)
+            } else {
+                Err(JournalError::Refused(findings))
+            };
+        }
         Err(error) => return Err(error.into()),
     };
     let mut findings = foreign(&data, &vouched)?;
@@ -77,10 +84,34 @@ pub fn missing(layout: &Layout, files: &[Unpacked<'_>]) -> Result<Missing, Journ
             )),
         }
     }
+    findings.extend(other_attempts(layout, files));
     if !findings.is_empty() {
         return Err(JournalError::Refused(findings));
     }
     Ok(ordered(absent, Some(&data))?)
+}
+
+/// Files of a held ceremony where another attempt has its place: an attempt is brought as a whole, or is there already.
+fn other_attempts(layout: &Layout, files: &[Unpacked<'_>]) -> Vec<Finding> {
+    let held = files.iter().filter_map(|file| {
+        let attempt = contents::attempt_of(file.path).filter(|_| file.place == Place::State)?;
+        let there = std::fs::symlink_metadata(layout.state_dir().join(attempt)).is_ok();
+        there.then_some(file)
+    });
+    held.filter_map(|file| {
+        let (path, limit) = (Path::new(file.path), sources::ANY_FILE);
+        let same = read::read_secret_in(layout.state_dir(), path, limit)
+            .is_ok_and(|bytes| bytes.as_slice() == file.bytes);
+        (!same).then(|| {
+            Finding::fail(
+                "data-directory-occupied",
+                format!("{}{}", file.place.prefix(), file.path),
+                "an attempt of this directory without the same file",
+                "no attempt of that number, or the one of the backup",
+            )
+        })
+    })
+    .collect()
 }
 
 /// Everything in the data directory that the backup knows nothing of.
@@ -237,7 +268,11 @@ fn sync_kept(staged_state: &Folder) -> Result<Vec<String>, FileError> {
         os::sync_file(&file, &staged_state.path().join(&path))
             .map_err(|cause| FileError::new("sync", folder.path(), cause))?;
         folder.sync()?;
-        kept.push(text.to_owned());
+        // A held ceremony is brought by one rename, so that there never is a part of it.
+        let whole = contents::attempt_of(text).unwrap_or(text);
+        if kept.last().is_none_or(|last: &String| last != whole) {
+            kept.push(whole.to_owned());
+        }
     }
     // The note that names the kept definition comes after it.
     kept.sort_by_key(|path| (!path.contains('/'), path.clone()));

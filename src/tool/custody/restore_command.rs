@@ -1,5 +1,7 @@
 //! `backup restore`: a backup into an empty data directory. Nothing is overwritten, and nothing unproved comes in.
 
+use std::path::PathBuf;
+
 use serde::Serialize;
 
 use crate::cli::RestoreArgs;
@@ -16,6 +18,7 @@ use crate::machine::datadir::{self, DataDirFacts, Layout};
 use crate::machine::projects;
 use crate::machine::read;
 use crate::place;
+use crate::promote::held;
 use crate::promote::journal::JournalError;
 use crate::report;
 use charon_files::finding::{Finding, Weight};
@@ -35,6 +38,8 @@ struct Document {
     created: String,
     restored: Vec<String>,
     verdict: Option<Verdict>,
+    /// Where keys wait until all operators have confirmed; `null` if there are none.
+    held: Option<String>,
 }
 
 pub(crate) fn restore(context: &Context, args: &RestoreArgs) -> Result<(), Failure> {
@@ -78,9 +83,10 @@ pub(crate) fn restore(context: &Context, args: &RestoreArgs) -> Result<(), Failu
     let name = format!("restore-{}", uuid::Uuid::new_v4().simple());
     let stage = Stage::fill(&layout, &name, &files).map_err(failures::file)?;
     let proved = backup::prove(context, stage.path(), &stage.data_dir());
-    let verdict = match proved {
+    let (verdict, operators) = match proved {
         Ok((report, findings)) => {
             let verdict = report.as_ref().map(|report| report.verdict);
+            let operators = report.map_or(0, |report| report.counts.operators);
             if verdict == Some(Verdict::Fail) && !args.unproved {
                 stage.remove(&layout).map_err(failures::file)?;
                 unmake(&layout, made);
@@ -98,7 +104,7 @@ pub(crate) fn restore(context: &Context, args: &RestoreArgs) -> Result<(), Failu
             if !open.is_empty() {
                 context.warn(report::findings_text(&open).trim_end());
             }
-            verdict
+            (verdict, operators)
         }
         Err(failure) => {
             stage.remove(&layout).map_err(failures::file)?;
@@ -128,6 +134,7 @@ pub(crate) fn restore(context: &Context, args: &RestoreArgs) -> Result<(), Failu
     let done = Done {
         restored: restored.names,
         verdict,
+        held: held::place(&layout).map(|stage| Held { stage, operators }),
         enr_id: manifest.enr_id,
         created: manifest.created,
     };
@@ -156,9 +163,16 @@ fn unmake(layout: &Layout, made: bool) {
     }
 }
 
+/// Keys that wait until all operators have confirmed.
+struct Held {
+    stage: PathBuf,
+    operators: usize,
+}
+
 struct Done {
     restored: Vec<String>,
     verdict: Option<Verdict>,
+    held: Option<Held>,
     enr_id: String,
     created: String,
 }
@@ -174,9 +188,13 @@ fn show(context: &Context, layout: &Layout, args: &RestoreArgs, done: Done) -> R
         Some(Verdict::CouldNotTell | Verdict::Fail) => "not all could be told; see above",
         None => "ENR key and what was beside it before a ceremony",
     };
+    let data_dir = layout.data_dir().display().to_string();
+    let held = done.held.as_ref().map_or_else(String::new, |held| {
+        let says = held::says(&held.stage, &data_dir, held.operators);
+        format!("    {}\n", report::clean(&says))
+    });
     let text = format!(
-        "{}\n    {what}\n    ENR key {}, as of {}\n    {proved}\n",
-        layout.data_dir().display(),
+        "{data_dir}\n    {what}\n    ENR key {}, as of {}\n    {proved}\n{held}",
         done.enr_id,
         report::clean(&done.created),
     );
@@ -189,6 +207,10 @@ fn show(context: &Context, layout: &Layout, args: &RestoreArgs, done: Done) -> R
             created: done.created,
             restored: done.restored,
             verdict: done.verdict,
+            held: done
+                .held
+                .as_ref()
+                .map(|held| held.stage.display().to_string()),
         },
     )?;
     context

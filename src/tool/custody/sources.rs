@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 use tempfile::NamedTempFile;
 use zeroize::Zeroizing;
 
+use crate::ceremony::attempt::{self, Attempt};
 use crate::custody::contents::{self, ArchiveError, File, MAX_ARCHIVE_BYTES, Place, Unpacked};
 use crate::custody::record::{MAX_RECORD_BYTES, Record, Records};
 use crate::machine::datadir::{self, Layout};
@@ -38,7 +39,7 @@ const RECORDS: Limit = Limit {
 };
 
 /// Any single file: a cluster lock may be the longest.
-const ANY_FILE: Limit = Limit {
+pub(crate) const ANY_FILE: Limit = Limit {
     bytes: read::CLUSTER_LOCK.bytes,
     what: "a file to back up",
 };
@@ -128,15 +129,27 @@ pub fn gather(layout: &Layout) -> Result<Vec<File>, GatherError> {
             bytes: read::read_secret_in(layout.data_dir(), &entry.path, ANY_FILE)?,
         });
     }
-    if let Some(stage) = held::place(layout) {
-        gather_held(&stage, &mut files, total)?;
+    if let Some(attempt) = held::find(layout) {
+        gather_held(&attempt, &mut files, total)?;
     }
     gather_state(layout, &mut files)?;
     Ok(files)
 }
 
-/// What is held is backed up as what it will be: a part of the data directory.
-fn gather_held(stage: &Path, files: &mut Vec<File>, mut total: u64) -> Result<(), GatherError> {
+/// What is held is backed up where it is, so that a restore holds it as well.
+fn gather_held(
+    attempt: &Attempt,
+    gathered: &mut Vec<File>,
+    mut total: u64,
+) -> Result<(), GatherError> {
+    let record = Path::new(attempt::RECORD_FILE);
+    let number = attempt.number();
+    gathered.push(File {
+        place: Place::State,
+        path: format!("attempts/{number}/{}", attempt::RECORD_FILE),
+        bytes: read::read_secret_in(attempt.dir(), record, read::RECORD)?,
+    });
+    let stage = &attempt.stage();
     for (path, kind) in listing(&Folder::open(stage)?)? {
         match kind {
             EntryKind::Directory => continue,
@@ -151,14 +164,14 @@ fn gather_held(stage: &Path, files: &mut Vec<File>, mut total: u64) -> Result<()
         if total > MAX_ARCHIVE_BYTES {
             return Err(ArchiveError::TooLong { seen: total }.into());
         }
-        let Some(name) = path.to_str() else {
+        if path.to_str().is_none() {
             return Err(GatherError::Name {
                 path: stage.join(path),
             });
-        };
-        files.push(File {
-            place: Place::Data,
-            path: name.to_owned(),
+        }
+        gathered.push(File {
+            place: Place::State,
+            path: format!("attempts/{number}/stage/{}", files::slashed(&path)),
             bytes,
         });
     }

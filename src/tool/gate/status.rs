@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::gate::coverage::{Access, Edge, RunAs, Watched, fix, foreign};
+use crate::gate::coverage::{Access, Edge, RunAs, Sight, Watched, fix, foreign};
 use crate::gate::decision::{GateDecision, Require, Words};
 use crate::gate::project::{Project, Service};
 use crate::gate::{ComposeVersion, GATE_FILE, GATE_SERVICE, GateKind};
@@ -140,6 +140,9 @@ impl Status {
         problems.extend(edge_problems(&seen.watched, installed.is_some(), words));
         problems.extend(access_problems(&seen.watched, seen.run_as));
         problems.extend(foreign_problems(seen.project));
+        if seen.held {
+            problems.extend(held_problems(&seen.watched));
+        }
         let ways_around = installed.map(|gate| ways_around(seen.compose, gate, &seen.watched));
         let (open, says, next) = match seen.decision {
             GateDecision::Open { summary } => (true, summary, None),
@@ -216,7 +219,9 @@ impl Status {
             line(format!("problem: {}", problem.what));
             line(format!("    next: {}", problem.next));
         }
-        if self.held && !self.ways_around.is_empty() {
+        let sees_held = |line: &Line| sees_state(&line.watched);
+        let hidden = self.held && !self.services.iter().any(sees_held);
+        if hidden && !self.ways_around.is_empty() {
             line("what no gate can cover: nothing that matters while the keys are held, since no service can mount them; afterwards:".to_owned());
         } else if !self.ways_around.is_empty() {
             line("what no gate can cover:".to_owned());
@@ -233,6 +238,31 @@ fn problem(what: impl Into<String>, next: impl Into<String>) -> Problem {
         what: what.into(),
         next: next.into(),
     }
+}
+
+/// Whether a service is given a directory around the data directory, and so what is held beside that.
+fn sees_state(watched: &Watched) -> bool {
+    match watched.sight {
+        Sight::Around => true,
+        Sight::Part | Sight::Whole => false,
+    }
+}
+
+/// What sees the keys although they are held.
+fn held_problems(watched: &[Watched]) -> Vec<Problem> {
+    let seeing = watched.iter().filter(|it| sees_state(it));
+    seeing
+        .map(|it| {
+            problem(
+                format!(
+                    "{} mounts a directory around the data directory ({}), and sees the keys that are held beside it",
+                    it.service,
+                    it.paths.join(", ")
+                ),
+                "mount the data directory alone there, or do not start it before all operators have confirmed",
+            )
+        })
+        .collect()
 }
 
 /// What concerns the project's files.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::ceremony::attempt::{Attempt, State};
 use crate::machine::datadir::Layout;
-use crate::machine::files::{EntryKind, Status};
+use crate::machine::files::{EntryKind, Folder, Status};
 use charon_files::cluster::names::CLUSTER_LOCK_FILE;
 
 /// The attempt that is held. What counts is where the cluster lock lies: a promotion that was finished by a release that
@@ -24,6 +24,14 @@ pub(crate) fn find(layout: &Layout) -> Option<Attempt> {
 /// Where what is held lies.
 pub(crate) fn place(layout: &Layout) -> Option<PathBuf> {
     find(layout).map(|attempt| attempt.stage())
+}
+
+/// The same in the state directory of a backup that was laid out.
+pub(crate) fn laid_out(state_dir: &Path) -> Option<PathBuf> {
+    let attempts = Folder::open(&state_dir.join("attempts")).ok()?;
+    let names = attempts.names().ok()?.into_iter();
+    let mut stages = names.map(|name| attempts.path().join(name).join("stage"));
+    stages.find(|stage| lies(&stage.join(CLUSTER_LOCK_FILE)))
 }
 
 fn lies(path: &Path) -> bool {

@@ -77,7 +77,7 @@ pub(crate) fn read_data_dir(layout: &Layout) -> Result<Material, Failure> {
 }
 
 /// What is held is proved as part of the directory that it will come into.
-fn add_held(material: &mut Material, stage: &Path) -> Result<(), Failure> {
+pub(crate) fn add_held(material: &mut Material, stage: &Path) -> Result<(), Failure> {
     let around = stage.parent().unwrap_or(stage);
     let as_data_dir = Layout::resolve(around, Some(stage)).map_err(failures::layout)?;
     let facts = datadir::observe(&as_data_dir).map_err(failures::file)?;

@@ -686,10 +686,14 @@ impl CeremonyArgs {
             .filter(|(_, given)| *given)
             .map(|(flag, _)| flag.to_owned());
         let words = chosen.chain(relays).flatten().chain(switches);
-        let file = self.execution.execution_rpc_file.iter();
-        words
-            .chain(file.flat_map(|file| one("--execution-rpc-file", &file.display().to_string())))
-            .collect()
+        let files = [
+            ("--charon-binary", &self.charon_binary),
+            ("--execution-rpc-file", &self.execution.execution_rpc_file),
+        ];
+        let files = files
+            .iter()
+            .filter_map(|(flag, file)| Some(one(flag, &file.as_ref()?.display().to_string())));
+        words.chain(files.flatten()).collect()
     }
 }
 
@@ -1333,6 +1337,16 @@ mod tests {
         assert!(asks(&["charon-dkg", "--format", "json"]));
         assert!(!asks(&["charon-dkg", "run", "--", "--format=json"]));
         assert!(!asks(&["charon-dkg", "run", "--format", "text", "json"]));
+    }
+
+    #[test]
+    fn the_next_command_runs_the_same_charon() {
+        let words = ["--relay", "http://r", "--charon-binary", "/opt/charon"];
+        let parsed = parse(&[&["charon-dkg", "run"], &words[..]].concat());
+        let Verb::Run(args) = parsed.cli.verb else {
+            panic!("not run");
+        };
+        assert_eq!(args.ceremony.typed_again(), words);
     }
 
     #[test]

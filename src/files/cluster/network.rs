@@ -155,8 +155,8 @@ mod tests {
         }
     }
 
-    /// The same from sources that charon has nothing to do with: @lodestar/config 1.48.0 for the chains that still run, and
-    /// public code of consensus clients for the others but goerli's fork version, which is written from memory.
+    /// The same from sources that charon has nothing to do with: @lodestar/config 1.48.0 for the chains that still run,
+    /// eth-clients/goerli `prater/config.yaml` for goerli, and public code of consensus clients for the others.
     #[test]
     fn the_chains_are_those_of_the_consensus_clients() {
         for (name, fork_version, chain_id, contract) in [

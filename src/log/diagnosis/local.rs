@@ -28,6 +28,18 @@ const LOADING_THE_KEY: [&str; 4] = [
     "decode private key hex",
 ];
 
+/// What charon does when it writes its files, and before, when it tries whether it can.
+const WRITING_FILES: [&str; 8] = [
+    "check writes",
+    "mkdir /validator_keys",
+    "write keystore",
+    "write password file",
+    "store password",
+    "write lock",
+    "write deposit data",
+    "delete private key lock file",
+];
+
 pub(super) fn recognise(chain: Chain<'_>) -> Option<Local> {
     Some(
         if chain.has(&["no space left on device", "disk quota exceeded"]) {
@@ -51,13 +63,19 @@ pub(super) fn recognise(chain: Chain<'_>) -> Option<Local> {
             "data directory does not exist",              // v1.8 and later.
             "data directory is a file",                   // v1.8 and later.
             "already exists and is a file",               // v0.15 to v1.7.
-            "cannot write private key lock file", // v0.16 to v1.8 notice it first while they write the heartbeat.
+            "write private key lock file", // v0.16 to v1.8 notice it first while they write the heartbeat.
             "private key lock file path, does not exist", // v1.9 and later.
-        ]) {
+            "check parent directory",
+            "parent path is not a directory",
+            "retrieving data directory info",
+            "list contents of data directory",
+        ]) || (chain.has(&WRITING_FILES) && chain.has(&["no such file"]))
+        {
             Local::DataDirectoryMissing { path: chain.path() }
         } else if chain.has(&[
             "private key file does not exist", // v1.9 and later.
             "private key file path is a directory",
+            "file info for private key file",
             "missing required files", // v0.15 to v1.8.
             "private key not found",  // `charon enr` up to v0.17.
         ]) || (chain.has(&LOADING_THE_KEY) && chain.has(&["no such file"]))
@@ -78,7 +96,7 @@ pub(super) fn recognise(chain: Chain<'_>) -> Option<Local> {
             Local::ClusterLockUnusable
         } else if chain.has(&LOADING_THE_KEY) {
             Local::EnrKeyUnreadable
-        } else if chain.has(&["decode private key lock file"]) {
+        } else if chain.has(&["decode private key lock file", "read private key lock file"]) {
             Local::HeartbeatUnreadable { path: chain.path() }
         } else if chain.has(&["mismatching validator client key share index"]) {
             Local::KeystoresOfAnother

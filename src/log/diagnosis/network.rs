@@ -54,7 +54,7 @@ pub(super) fn clashing_versions(words: &str) -> Option<(Option<String>, String)>
 }
 
 /// What a peer of another ceremony, or of another release, may send.
-const MESSAGE_INVALID: [&str; 22] = [
+const MESSAGE_INVALID: [&str; 28] = [
     "invalid round ",
     "invalid node sig",
     "invalid pubshare",
@@ -76,6 +76,12 @@ const MESSAGE_INVALID: [&str; 22] = [
     "request malformed",
     "bundle request invalid",
     "public key share length from node",
+    "decode commitment",
+    "decode c1 scalar", // up to v1.8.
+    "decode ci scalar", // v1.9 and later.
+    "decode wi scalar",
+    "decode verification key",
+    "verify signatures",
     "pedersen DKG protocol failed",
 ];
 
@@ -106,7 +112,11 @@ pub(super) fn recognise(chain: Chain<'_>) -> Option<Network> {
         Network::PartialSignatureInvalid {
             index: index.map(NodeIndex::new),
         }
-    } else if chain.has(&["timeout resolving bootnode ENR", "timeout querying relay"])
+    } else if chain.has(&[
+        "timeout resolving bootnode ENR",
+        "timeout querying bootnode ENR", // v0.13.
+        "timeout querying relay",
+    ])
         // charon calls it a timeout too when it is stopped meanwhile.
         && !chain.words.ends_with("context canceled")
     {
@@ -148,6 +158,11 @@ pub(super) fn recognise(chain: Chain<'_>) -> Option<Network> {
         "lock hash signature broadcast",
         "k1 lock hash signature",
         "new stream",
+        "tcpNode stream", // up to v1.5.
+        "p2pNode stream", // v1.6 and later.
+        "send message",
+        "write request",
+        "read response",
         "protocol aborted",
         "peer errored",
         "no or zero response received",

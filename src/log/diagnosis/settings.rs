@@ -66,6 +66,10 @@ pub(super) fn recognise(chain: Chain<'_>) -> Option<Settings> {
         "--log-color value",
         "parse level",
         "invalid logger format",
+        "open writer", // The file for the log, up to v0.18.
+        "open file writer",
+        "zap register sink",
+        "parse allow list", // v0.13.
     ]) {
         Settings::FlagsWrong
     } else {

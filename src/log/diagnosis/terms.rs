@@ -76,8 +76,11 @@ pub(super) fn recognise(chain: Chain<'_>) -> Option<Terms> {
         Terms::ExecutionClientNeeded
     } else if chain.has(&["no contract code at given address"]) {
         Terms::ContractMissing
-    } else if chain.has(&["eth1 client", "execution layer client"])
-        || (chain.has(&["invalid lock file"]) && chain.has(&["Post \"", "dial tcp"]))
+    } else if chain.has(&[
+        "eth1 client",
+        "execution layer client",
+        "wait for execution client",
+    ]) || (chain.has(&["invalid lock file"]) && chain.has(&["Post \"", "dial tcp"]))
     {
         Terms::ExecutionClientFailed
     } else if let Some(reason) = why_signatures_failed(chain) {

@@ -847,6 +847,27 @@ fn causes_that_could_not_be_provoked_are_known_by_their_phrases() {
             "peer-message-invalid",
         ),
         ("read config: yaml: line 1", "flags-wrong"),
+        (
+            "open file writer: open /var/log/charon.log: no such file or directory",
+            "flags-wrong",
+        ),
+        (
+            "write keystore: open .charon/validator_keys/keystore-0.json: no such file or directory",
+            "data-directory-missing",
+        ),
+        (
+            "write lock: open .charon/cluster-lock.json: no space left on device",
+            "disk-full",
+        ),
+        (
+            "read private key lock file: read .charon/charon-enr-private-key.lock: is a directory",
+            "enr-key-lock-unreadable",
+        ),
+        (
+            "read definition: read response body: unexpected EOF",
+            "definition-unreadable",
+        ),
+        ("send message: write request: EOF", "peer-lost"),
         ("something that no release says yet", "unknown"),
     ] {
         for prefix in ["Fatal error", "Application failed to start"] {
@@ -865,6 +886,35 @@ fn causes_that_could_not_be_provoked_are_known_by_their_phrases() {
             }
         }
     }
+}
+
+/// The page says of every text that charon can end with what this program makes of it.
+#[test]
+fn the_texts_of_the_documentation_have_the_causes_it_states() {
+    let page = include_str!("../../../docs/explain.md");
+    let mut checked = 0;
+    let mut wrong = Vec::new();
+    let rows = page.lines().filter(|line| line.starts_with("| `"));
+    for row in rows {
+        let cells: Vec<&str> = row.split('|').map(str::trim).collect();
+        let [_, _, text, _, cause, _] = cells.as_slice() else {
+            panic!("{row}")
+        };
+        let text = text.trim_matches('`');
+        let line =
+            format!("17:17:52.829 ERRO cmd        Fatal error: {text}\n\tmain.go:19 .main\n");
+        let end = End {
+            exit_code: Some(1),
+            ..End::default()
+        };
+        let found = diagnose(line.as_bytes(), SIZE, None, end, Duration::ZERO).unwrap();
+        if format!("`{}`", found.id) != *cause {
+            wrong.push(format!("{text}: {}, not {cause}", found.id));
+        }
+        checked += 1;
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+    assert!(checked > 200, "only {checked} texts");
 }
 
 #[test]

@@ -45,7 +45,7 @@ pub(super) fn recognise(chain: Chain<'_>) -> Option<Settings> {
         "invalid TCP ip address",    // v1.6 and v1.7.
         "invalid UDP ip address",    // v1.6 and v1.7.
         "invalid p2p external ip",   // v0.13.
-        "p2p external host flag",    // v0.13.
+        "p2p external host",         // v0.13 adds “flag”.
         "invalid hostname",          // v1.9 and later.
         "invalid dns ",
         "invalid multiaddr",

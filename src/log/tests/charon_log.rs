@@ -813,6 +813,7 @@ fn causes_that_could_not_be_provoked_are_known_by_their_phrases() {
             "resolve IP of p2p external host flag: lookup node.example: no such host",
             "p2p-address-invalid",
         ),
+        ("could not resolve p2p external host", "p2p-address-invalid"),
         ("invalid IP address format for UDP", "p2p-address-invalid"),
         (
             "decode private key lock file: unexpected end of JSON input",

@@ -197,7 +197,12 @@ fn attempts(layout: &Layout) -> Result<Vec<AttemptLine>, Failure> {
                     .is_file()
                     .then(|| attempt.log_path().display().to_string()),
                 under_way: !record.state.is_final(),
-                state: record.state.name(),
+                // A release that does not know the word leaves it in the record when it finishes the move.
+                state: if record.state == State::Held && held::has_moved(layout, &attempt) {
+                    State::Promoted.name()
+                } else {
+                    record.state.name()
+                },
                 reason: match record.state {
                     State::Failed { reason } => Some(reason),
                     State::Prepared

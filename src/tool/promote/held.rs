@@ -26,7 +26,13 @@ pub(crate) fn place(layout: &Layout) -> Option<PathBuf> {
     find(layout).map(|attempt| attempt.stage())
 }
 
-/// The same in the state directory of a backup that was laid out.
+/// Whether the outputs of an attempt lie in the data directory by now, whatever its record says.
+pub(crate) fn has_moved(layout: &Layout, attempt: &Attempt) -> bool {
+    lies(&layout.data_dir().join(CLUSTER_LOCK_FILE))
+        && !lies(&attempt.stage().join(CLUSTER_LOCK_FILE))
+}
+
+/// Where what is held lies in the state directory of a backup that was laid out.
 pub(crate) fn laid_out(state_dir: &Path) -> Option<PathBuf> {
     let attempts = Folder::open(&state_dir.join("attempts")).ok()?;
     let names = attempts.names().ok()?.into_iter();

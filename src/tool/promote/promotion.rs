@@ -910,6 +910,7 @@ mod tests {
         assert_eq!(state(&attempt), State::Held);
         assert_eq!(outputs(&project), as_tree(&FILES));
         assert_eq!(held::find(&project.layout), None);
+        assert!(held::has_moved(&project.layout, &attempt));
     }
 
     #[test]

@@ -485,6 +485,23 @@ mod tests {
     }
 
     #[test]
+    fn what_is_held_is_seen_by_what_mounts_the_project_and_by_nothing_else() {
+        let around = |source: &str, held: bool| {
+            let services = format!(
+                "{{{GATE}, charon: {{user: '1000', volumes: ['{source}:/x'], depends_on: [charon-dkg-gate]}}}}"
+            );
+            status(&services, |seen| seen.held = held).text()
+        };
+        let (sees, harmless) = ("sees the keys that are held", "nothing that matters");
+        let text = around("/p/.charon", true);
+        assert!(text.contains(harmless) && !text.contains(sees), "{text}");
+        let text = around("/p", true);
+        assert!(text.contains(sees) && !text.contains(harmless), "{text}");
+        let text = around("/p", false);
+        assert!(!text.contains(sees) && !text.contains(harmless), "{text}");
+    }
+
+    #[test]
     fn without_a_gate_nothing_is_covered() {
         let status = status(
             "{charon: {user: '1000', volumes: ['/p/.charon:/x']}}",

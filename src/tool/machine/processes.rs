@@ -132,12 +132,23 @@ fn split_nul(bytes: &[u8]) -> Vec<Vec<u8>> {
 /// The subcommand of a command line, if it is one of charon's that use a key.
 fn charon_subcommand(args: &[Vec<u8>]) -> Option<String> {
     let (program, rest) = args.split_first()?;
-    if Path::new(OsStr::from_bytes(program)).file_name()? != "charon" {
+    if !is_charon(Path::new(OsStr::from_bytes(program))) {
         return None;
     }
     let known = |arg: &&Vec<u8>| matches!(arg.as_slice(), b"dkg" | b"run");
     let subcommand = rest.iter().find(known)?;
     Some(String::from_utf8_lossy(subcommand).into_owned())
+}
+
+/// Whether a program goes by charon's name, also as `charon-v1.10.3` or `charon_linux_amd64`. Our own programs have guards.
+fn is_charon(program: &Path) -> bool {
+    let Some(name) = program.file_name().and_then(OsStr::to_str) else {
+        return false;
+    };
+    match name.strip_prefix("charon") {
+        Some(rest) => !rest.starts_with("-dkg") && !rest.starts_with(char::is_alphanumeric),
+        None => false,
+    }
 }
 
 /// What a charon process reads, as its command line and environment say.
@@ -501,6 +512,8 @@ mod tests {
         };
         for line in [
             "charon-dkg run",
+            "/usr/libexec/charon-dkg-simulator dkg",
+            "charond run",
             "vim charon dkg",
             "charon relay",
             "charon",
@@ -508,10 +521,14 @@ mod tests {
         ] {
             assert_eq!(charon_subcommand(&args(line)), None, "{line}");
         }
-        assert_eq!(
-            charon_subcommand(&args("./charon -v dkg")).as_deref(),
-            Some("dkg")
-        );
+        for line in [
+            "./charon -v dkg",
+            "/opt/charon-v1.10.3 dkg",
+            "charon_linux_amd64 dkg",
+        ] {
+            let seen = charon_subcommand(&args(line));
+            assert_eq!(seen.as_deref(), Some("dkg"), "{line}");
+        }
         assert_eq!(charon_subcommand(&[]), None);
     }
 

@@ -19,7 +19,7 @@ const FILES: u8 = 0;
 const DIRECTORIES: u8 = 16;
 
 /// The answer, if a command line is docker asking for completion.
-pub fn answer(argv: &[OsString]) -> Option<String> {
+pub(crate) fn answer(argv: &[OsString]) -> Option<String> {
     let [_, request, words @ ..] = argv else {
         return None;
     };

@@ -7,7 +7,7 @@ use std::ffi::OsStr;
 
 use serde::Serialize;
 
-pub use charon_files::text::{clean, count, to_json};
+pub(crate) use charon_files::text::{clean, count, to_json};
 
 use crate::error::Failure;
 use charon_files::cluster::NodeIndex;
@@ -16,14 +16,14 @@ use charon_files::finding::{Finding, Weight};
 /// A path or name as a shell reads it back; every command that people are told to type has its words from here.
 ///
 /// What is not UTF-8 is replaced, as wherever paths are shown.
-pub fn quoted(word: impl AsRef<OsStr>) -> String {
+pub(crate) fn quoted(word: impl AsRef<OsStr>) -> String {
     let word = word.as_ref().to_string_lossy();
     // A NUL is the only thing that no shell can be given, and no path has one.
     shlex::try_quote(&word).map_or_else(|_| word.to_string(), Cow::into_owned)
 }
 
 /// Findings as a text for people, worst first, each with what was seen, expected and to be done.
-pub fn findings_text(findings: &[Finding]) -> String {
+pub(crate) fn findings_text(findings: &[Finding]) -> String {
     let mut sorted: Vec<&Finding> = findings.iter().collect();
     sorted.sort_by_key(|finding| std::cmp::Reverse(finding.weight));
     let mut text = String::new();
@@ -53,7 +53,7 @@ pub fn findings_text(findings: &[Finding]) -> String {
 
 /// How this operator types our commands.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Typing {
+pub(crate) struct Typing {
     /// `docker charon-dkg`.
     pub spelling: String,
     /// Flags that name the directories, with a space before each; empty where none were typed.
@@ -66,7 +66,7 @@ pub struct Typing {
 ///
 /// Facts and advice say "`charon-dkg VERB`", in backticks; an operator may have come by `docker charon-dkg`, named a
 /// directory, or given relays that the next `run` needs too. Documents for programs keep the one name.
-pub fn spelled(text: &str, typing: &Typing) -> String {
+pub(crate) fn spelled(text: &str, typing: &Typing) -> String {
     let mut spelled = String::new();
     let mut rest = text;
     while let Some((before, command)) = rest.split_once("charon-dkg ") {
@@ -116,7 +116,7 @@ struct FailureDocument<'a> {
 }
 
 /// A failure as one JSON document, schema `charon-dkg.failure/1`.
-pub fn failure_json(failure: &Failure) -> String {
+pub(crate) fn failure_json(failure: &Failure) -> String {
     let document = FailureDocument {
         schema: "charon-dkg.failure/1",
         kind: failure.kind.name(),

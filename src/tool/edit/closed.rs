@@ -29,7 +29,7 @@ const RECORD: Limit = Limit {
 /// Why a lock must not start here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Why {
+pub(crate) enum Why {
     /// This node has stated that it stopped for an edit of the cluster.
     Stopped,
     /// This node runs the lock that an edit made of it.
@@ -44,7 +44,7 @@ pub enum Why {
 /// One lock.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct ClosedLock {
+pub(crate) struct ClosedLock {
     /// `0x` and hexadecimal.
     pub lock_hash: String,
     /// Why.
@@ -60,7 +60,7 @@ struct Record {
 
 /// Why a record cannot be used.
 #[derive(Debug, thiserror::Error)]
-pub enum ClosedError {
+pub(crate) enum ClosedError {
     /// It is not what this program writes.
     #[error("{FILE} is not a record of this program: {0}")]
     Malformed(String),
@@ -76,7 +76,7 @@ pub enum ClosedError {
 ///
 /// # Errors
 /// If there is one that cannot be read. Then nothing may start.
-pub fn read(layout: &Layout) -> Result<Vec<ClosedLock>, ClosedError> {
+pub(crate) fn read(layout: &Layout) -> Result<Vec<ClosedLock>, ClosedError> {
     let bytes = match read::read_in(layout.state_dir(), Path::new(FILE), RECORD) {
         Ok(bytes) => bytes,
         Err(error) if error.is_missing() => return Ok(Vec::new()),
@@ -97,7 +97,7 @@ pub fn read(layout: &Layout) -> Result<Vec<ClosedLock>, ClosedError> {
 ///
 /// # Errors
 /// If the record cannot be read.
-pub fn find(layout: &Layout, lock_hash: &LockHash) -> Result<Option<Why>, ClosedError> {
+pub(crate) fn find(layout: &Layout, lock_hash: &LockHash) -> Result<Option<Why>, ClosedError> {
     let wanted = lock_hash.to_string();
     let locks = read(layout)?;
     Ok(locks
@@ -110,7 +110,7 @@ pub fn find(layout: &Layout, lock_hash: &LockHash) -> Result<Option<Why>, Closed
 ///
 /// # Errors
 /// If the record cannot be read or written.
-pub fn close(layout: &Layout, lock_hash: &str, why: Why) -> Result<(), ClosedError> {
+pub(crate) fn close(layout: &Layout, lock_hash: &str, why: Why) -> Result<(), ClosedError> {
     let mut locks = read(layout)?;
     match locks.iter_mut().find(|lock| lock.lock_hash == lock_hash) {
         Some(known) if known.why == Why::Stopped => known.why = why,
@@ -127,7 +127,7 @@ pub fn close(layout: &Layout, lock_hash: &str, why: Why) -> Result<(), ClosedErr
 ///
 /// # Errors
 /// If the record cannot be read or written.
-pub fn open_again(layout: &Layout, lock_hash: &str) -> Result<(), ClosedError> {
+pub(crate) fn open_again(layout: &Layout, lock_hash: &str) -> Result<(), ClosedError> {
     let mut locks = read(layout)?;
     let count = locks.len();
     locks.retain(|lock| lock.lock_hash != lock_hash || lock.why != Why::Stopped);

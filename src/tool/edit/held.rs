@@ -42,7 +42,7 @@ const LINES: Limit = Limit {
 /// What is held.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Record {
+pub(crate) struct Record {
     format: u32,
     /// charon's command, after `charon alpha edit`.
     pub kind: String,
@@ -56,7 +56,7 @@ pub struct Record {
 
 impl Record {
     /// A record of today.
-    pub fn new(
+    pub(crate) fn new(
         kind: EditKind,
         previous_lock_hash: String,
         lock_hash: String,
@@ -74,7 +74,7 @@ impl Record {
 
 /// Why what is held cannot be used.
 #[derive(Debug, thiserror::Error)]
-pub enum HeldError {
+pub(crate) enum HeldError {
     /// The record is not what this program writes.
     #[error("{} is not a record of this program: {reason}", path.display())]
     Record {
@@ -92,17 +92,17 @@ pub enum HeldError {
 }
 
 /// Where an edit is held, whether or not one is.
-pub fn place(layout: &Layout) -> PathBuf {
+pub(crate) fn place(layout: &Layout) -> PathBuf {
     layout.state_dir().join(EDIT_DIR)
 }
 
 /// Where the new files lie, whether or not there are any.
-pub fn new_files(layout: &Layout) -> PathBuf {
+pub(crate) fn new_files(layout: &Layout) -> PathBuf {
     place(layout).join(NEW_DIR)
 }
 
 /// The cluster lock before the edit.
-pub fn previous_lock(layout: &Layout) -> PathBuf {
+pub(crate) fn previous_lock(layout: &Layout) -> PathBuf {
     place(layout).join(PREVIOUS_LOCK_FILE)
 }
 
@@ -110,7 +110,7 @@ pub fn previous_lock(layout: &Layout) -> PathBuf {
 ///
 /// # Errors
 /// If there is one that cannot be read.
-pub fn find(layout: &Layout) -> Result<Option<Record>, HeldError> {
+pub(crate) fn find(layout: &Layout) -> Result<Option<Record>, HeldError> {
     let relative = Path::new(EDIT_DIR).join(RECORD_FILE);
     let bytes = match read::read_in(layout.state_dir(), &relative, read::RECORD) {
         Ok(bytes) => bytes,
@@ -136,7 +136,7 @@ pub fn find(layout: &Layout) -> Result<Option<Record>, HeldError> {
 ///
 /// # Errors
 /// If the operating system refuses or fails; then nothing is held.
-pub fn hold(
+pub(crate) fn hold(
     layout: &Layout,
     record: &Record,
     previous_lock: &[u8],
@@ -172,7 +172,7 @@ pub fn hold(
 ///
 /// # Errors
 /// If there are some and they cannot be read.
-pub fn stopped_lines(layout: &Layout) -> Result<Vec<StoppedLine>, ReadError> {
+pub(crate) fn stopped_lines(layout: &Layout) -> Result<Vec<StoppedLine>, ReadError> {
     let relative = Path::new(EDIT_DIR).join(STOPPED_FILE);
     let bytes = match read::read_in(layout.state_dir(), &relative, LINES) {
         Ok(bytes) => bytes,
@@ -187,7 +187,7 @@ pub fn stopped_lines(layout: &Layout) -> Result<Vec<StoppedLine>, ReadError> {
 ///
 /// # Errors
 /// If the operating system refuses or fails; then those that were kept before still are.
-pub fn keep_stopped_lines(layout: &Layout, lines: &[StoppedLine]) -> Result<(), FileError> {
+pub(crate) fn keep_stopped_lines(layout: &Layout, lines: &[StoppedLine]) -> Result<(), FileError> {
     let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
     let folder = Folder::open(&place(layout))?;
     folder.write(STOPPED_FILE, text.as_bytes(), layout.owner()?)
@@ -197,7 +197,11 @@ pub fn keep_stopped_lines(layout: &Layout, lines: &[StoppedLine]) -> Result<(), 
 ///
 /// # Errors
 /// If the operating system refuses or fails.
-pub fn free_name(layout: &Layout, now: jiff::Timestamp, how: &str) -> Result<String, FileError> {
+pub(crate) fn free_name(
+    layout: &Layout,
+    now: jiff::Timestamp,
+    how: &str,
+) -> Result<String, FileError> {
     let over = datadir::state_folder(layout, OVER_DIR)?;
     let base = format!("{}-{how}", now.strftime("%Y-%m-%dT%H-%M-%SZ"));
     let mut name = base.clone();
@@ -213,7 +217,7 @@ pub fn free_name(layout: &Layout, now: jiff::Timestamp, how: &str) -> Result<Str
 ///
 /// # Errors
 /// If the operating system refuses or fails.
-pub fn put_aside(layout: &Layout, name: &str) -> Result<PathBuf, FileError> {
+pub(crate) fn put_aside(layout: &Layout, name: &str) -> Result<PathBuf, FileError> {
     let state = Folder::open(layout.state_dir())?;
     let over = datadir::state_folder(layout, OVER_DIR)?;
     if state.status(EDIT_DIR)?.is_some() {

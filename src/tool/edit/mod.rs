@@ -4,9 +4,9 @@
 //! collected as always, old nodes stop and say so in signed lines, and once nothing of the old cluster can sign any more,
 //! [`crate::promote::switch`] changes old for new. [`closed`] keeps what must never start again from starting here.
 
-pub mod closed;
+pub(crate) mod closed;
 #[cfg(target_os = "linux")]
-pub mod command;
-pub mod held;
+pub(crate) mod command;
+pub(crate) mod held;
 #[cfg(target_os = "linux")]
-pub mod stand;
+pub(crate) mod stand;

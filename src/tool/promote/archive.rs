@@ -22,7 +22,7 @@ pub(crate) const MANIFEST_FILE: &str = "manifest.json";
 
 /// What to move aside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ArchiveScope {
+pub(crate) enum ArchiveScope {
     /// What a ceremony writes; the definition stays for the next attempt.
     Outputs,
     /// The cluster definition too, for a new ceremony with other terms.
@@ -31,7 +31,7 @@ pub enum ArchiveScope {
 
 /// What [`archive`] did.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ArchiveResult {
+pub(crate) enum ArchiveResult {
     /// There was nothing to move aside; nothing was changed.
     Nothing,
     /// Old outputs were moved aside.
@@ -40,7 +40,7 @@ pub enum ArchiveResult {
 
 /// Outputs that were moved aside.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Archive {
+pub(crate) struct Archive {
     /// The directory that holds them and their `manifest.json`.
     pub dir: PathBuf,
     /// The names moved, `cluster-lock.json` first.
@@ -70,7 +70,7 @@ struct ManifestEntry {
 
 /// Moves outputs of an old or failed ceremony into `archive/<now>/` of the state directory, which
 /// must exist, with a manifest. The ENR key never moves; nothing is overwritten or deleted.
-pub fn archive(
+pub(crate) fn archive(
     layout: &Layout,
     now: Timestamp,
     scope: ArchiveScope,
@@ -80,7 +80,7 @@ pub fn archive(
 
 /// The names in the data directory that [`archive`] would move, `cluster-lock.json` first; none if
 /// there is no data directory.
-pub fn outputs(layout: &Layout, scope: ArchiveScope) -> Result<Vec<String>, FileError> {
+pub(crate) fn outputs(layout: &Layout, scope: ArchiveScope) -> Result<Vec<String>, FileError> {
     match Folder::open(layout.data_dir()) {
         Ok(data) => Ok(split_names(&data, scope)?.0),
         Err(error) if error.is_missing() => Ok(Vec::new()),

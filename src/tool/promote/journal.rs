@@ -90,7 +90,7 @@ fn describe(findings: &[Finding]) -> String {
 
 /// What [`recover`](crate::promote::recover::recover) found and did.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Recovery {
+pub(crate) enum Recovery {
     /// A promotion was interrupted with every byte in place: it is complete now.
     PromotionFinished {
         /// The attempt's number.
@@ -307,7 +307,7 @@ fn parent_in<'a>(root: &Folder, path: &'a str) -> Result<Option<(Folder, &'a str
 }
 
 /// Whether an earlier promote or archive was interrupted, so that [`recover`](crate::promote::recover::recover) has something to do.
-pub fn is_pending(layout: &Layout) -> bool {
+pub(crate) fn is_pending(layout: &Layout) -> bool {
     std::fs::symlink_metadata(layout.state_dir().join(JOURNAL_FILE)).is_ok()
 }
 

@@ -1,10 +1,10 @@
 //! From the stage into the data directory, and out of it again, under a journal.
 
-pub mod archive;
+pub(crate) mod archive;
 #[cfg(target_os = "linux")]
-pub mod archive_command;
-pub mod held;
-pub mod journal;
-pub mod promotion;
-pub mod recover;
-pub mod switch;
+pub(crate) mod archive_command;
+pub(crate) mod held;
+pub(crate) mod journal;
+pub(crate) mod promotion;
+pub(crate) mod recover;
+pub(crate) mod switch;

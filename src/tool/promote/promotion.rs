@@ -30,7 +30,7 @@ const SYNCS_AT_ONCE: usize = 32;
 
 /// A promotion that is complete and on the disk.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Promoted {
+pub(crate) struct Promoted {
     /// The names that the data directory gained, `cluster-lock.json` last.
     pub names: Vec<String>,
     /// How many files that are.
@@ -47,7 +47,7 @@ pub struct Promoted {
 /// The attempt's record says promoted before the journal is gone. On an error nothing of the
 /// attempt is in the data directory, or the journal is still there and
 /// [`recover`](crate::promote::recover::recover) goes on.
-pub fn promote(
+pub(crate) fn promote(
     layout: &Layout,
     attempt: &Attempt,
     verified: Verified,

@@ -9,7 +9,7 @@ use crate::promote::{archive, promotion};
 
 /// Finishes or undoes what an earlier promote or archive left when it was interrupted. `None` if
 /// there was nothing to do. Doing it twice, or being cut short again, changes nothing.
-pub fn recover(layout: &Layout) -> Result<Option<Recovery>, JournalError> {
+pub(crate) fn recover(layout: &Layout) -> Result<Option<Recovery>, JournalError> {
     recover_at(layout, &|_| ())
 }
 

@@ -24,7 +24,7 @@ use charon_files::cluster::names::FileDigest;
 
 /// A switch that is complete and on the disk.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Switched {
+pub(crate) struct Switched {
     /// Where the old files are; `None` if there were none.
     pub archive: Option<PathBuf>,
     /// The names that the data directory gained, `cluster-lock.json` last.
@@ -48,7 +48,7 @@ pub(crate) struct SwitchJob<'a> {
 /// # Errors
 /// [`JournalError::Refused`] where files are not as they were verified: nothing was moved. On any other error the old
 /// cluster is whole in its place, or the journal is there and [`recover`](crate::promote::recover::recover) goes on.
-pub fn switch(
+pub(crate) fn switch(
     layout: &Layout,
     now: Timestamp,
     vouched: &[FileDigest],

@@ -34,11 +34,11 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A beacon node.
 #[derive(Debug, Clone)]
-pub struct BeaconRpc(RpcUrl);
+pub(crate) struct BeaconRpc(RpcUrl);
 
 /// Why a beacon node gave no answer.
 #[derive(Debug, thiserror::Error)]
-pub enum BeaconError {
+pub(crate) enum BeaconError {
     /// No client could be made.
     #[error("cannot set up https: {0}")]
     NoClient(String),
@@ -79,12 +79,12 @@ const PENDING: &str = "/eth/v1/beacon/states/head/pending_deposits";
 
 impl BeaconRpc {
     /// The node at this address.
-    pub const fn at(url: RpcUrl) -> Self {
+    pub(crate) const fn at(url: RpcUrl) -> Self {
         Self(url)
     }
 
     /// Puts everything that the node says of these validators into `chain`, and what it does not say among its findings.
-    pub async fn ask(&self, network: Network, keys: &[Pubkey], chain: &mut Chain) {
+    pub(crate) async fn ask(&self, network: Network, keys: &[Pubkey], chain: &mut Chain) {
         let asking = self.ask_in_time(network, keys, chain);
         let problem = match tokio::time::timeout(WHOLE_TIMEOUT, asking).await {
             Ok(Ok(())) => return,

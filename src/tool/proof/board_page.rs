@@ -6,7 +6,8 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 use charon_proof::board::{Board, Cell, Deposits, Mark, OperatorRow, Terms, Verdict};
 
 /// How a page of ours begins, so that no other file is ever replaced by one.
-pub const BEGINNING: &str = "<!DOCTYPE html><html lang=\"en\" data-made-by=\"charon-dkg board\">";
+pub(crate) const BEGINNING: &str =
+    "<!DOCTYPE html><html lang=\"en\" data-made-by=\"charon-dkg board\">";
 
 /// Nothing is loaded and nothing runs, whatever a text from a chat might say.
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'";
@@ -49,7 +50,7 @@ footer { margin-top: 1.6rem; color: var(--soft); font-size: .88rem; }
 ";
 
 /// The page.
-pub fn page(board: &Board) -> String {
+pub(crate) fn page(board: &Board) -> String {
     let name = match board.terms.name.as_str() {
         "" => "unnamed cluster",
         name => name,

@@ -32,11 +32,11 @@ const REVERTED: i64 = 3;
 
 /// An execution client.
 #[derive(Debug, Clone)]
-pub struct ExecutionRpc(RpcUrl);
+pub(crate) struct ExecutionRpc(RpcUrl);
 
 /// Why an execution client gave no answer.
 #[derive(Debug, thiserror::Error)]
-pub enum ExecutionError {
+pub(crate) enum ExecutionError {
     /// No client could be made.
     #[error("cannot set up https: {0}")]
     NoClient(String),
@@ -76,13 +76,13 @@ pub enum ExecutionError {
 
 impl ExecutionRpc {
     /// The client at this address.
-    pub const fn at(url: RpcUrl) -> Self {
+    pub(crate) const fn at(url: RpcUrl) -> Self {
         Self(url)
     }
 
     /// Asks about every signature, in order. `Some(true)` is the contract's yes, `Some(false)` its no; the error belongs to
     /// the questions that have no answer, all of which come behind it if the client itself is at fault.
-    pub async fn ask(
+    pub(crate) async fn ask(
         &self,
         questions: &[ContractQuestion],
     ) -> (Vec<Option<bool>>, Option<ExecutionError>) {
@@ -167,7 +167,7 @@ impl ExecutionRpc {
     ///
     /// # Errors
     /// If the client is at fault, still catching up, or does not serve events.
-    pub async fn deposits(
+    pub(crate) async fn deposits(
         &self,
         network: Network,
         keys: &[Pubkey],

@@ -1,21 +1,21 @@
 //! What is proved here, and what the others say they have.
 
 mod ask_contracts;
-pub mod beacon;
-pub mod board;
-pub mod board_page;
-pub mod chain;
-pub mod checked;
-pub mod confirm;
-pub mod contracts;
-pub mod deposits;
-pub mod execution;
+pub(crate) mod beacon;
+pub(crate) mod board;
+pub(crate) mod board_page;
+pub(crate) mod chain;
+pub(crate) mod checked;
+pub(crate) mod confirm;
+pub(crate) mod contracts;
+pub(crate) mod deposits;
+pub(crate) mod execution;
 mod find_rpc;
-pub mod named;
-pub mod pasted;
-pub mod profiles;
-pub mod prove;
-pub mod receipt;
-pub mod receipts;
-pub mod rpc_url;
-pub mod verify;
+pub(crate) mod named;
+pub(crate) mod pasted;
+pub(crate) mod profiles;
+pub(crate) mod prove;
+pub(crate) mod receipt;
+pub(crate) mod receipts;
+pub(crate) mod rpc_url;
+pub(crate) mod verify;

@@ -47,7 +47,7 @@ fn ready_name(definition_hash: &DefinitionHash) -> String {
 ///
 /// # Errors
 /// If there is something else in its place, or it cannot be read.
-pub fn read(layout: &Layout, lock_hash: &LockHash) -> Result<String, ReadError> {
+pub(crate) fn read(layout: &Layout, lock_hash: &LockHash) -> Result<String, ReadError> {
     read_lines(layout, RECEIPTS_DIR, &name(lock_hash))
 }
 
@@ -55,7 +55,10 @@ pub fn read(layout: &Layout, lock_hash: &LockHash) -> Result<String, ReadError> 
 ///
 /// # Errors
 /// If there is something else in its place, or it cannot be read.
-pub fn read_ready(layout: &Layout, definition_hash: &DefinitionHash) -> Result<String, ReadError> {
+pub(crate) fn read_ready(
+    layout: &Layout,
+    definition_hash: &DefinitionHash,
+) -> Result<String, ReadError> {
     read_lines(layout, READY_DIR, &ready_name(definition_hash))
 }
 
@@ -70,12 +73,12 @@ fn read_lines(layout: &Layout, dir: &str, name: &str) -> Result<String, ReadErro
 }
 
 /// Whether receipts are kept for any lock.
-pub fn are_kept(layout: &Layout) -> bool {
+pub(crate) fn are_kept(layout: &Layout) -> bool {
     !locks(layout).is_empty()
 }
 
 /// The locks that receipts are kept for, besides this one, sorted. What cannot be listed is as good as not there.
-pub fn other_locks(layout: &Layout, lock_hash: &LockHash) -> Vec<LockHash> {
+pub(crate) fn other_locks(layout: &Layout, lock_hash: &LockHash) -> Vec<LockHash> {
     let mut others = locks(layout);
     others.retain(|other| other != lock_hash);
     others.sort_by(|one, other| one.as_bytes().cmp(other.as_bytes()));
@@ -97,7 +100,11 @@ fn locks(layout: &Layout) -> Vec<LockHash> {
 ///
 /// # Errors
 /// If the operating system refuses or fails; then those that were kept before still are.
-pub fn write(layout: &Layout, lock_hash: &LockHash, receipts: &[Receipt]) -> Result<(), FileError> {
+pub(crate) fn write(
+    layout: &Layout,
+    lock_hash: &LockHash,
+    receipts: &[Receipt],
+) -> Result<(), FileError> {
     write_lines(layout, RECEIPTS_DIR, &name(lock_hash), receipts)
 }
 
@@ -106,7 +113,7 @@ pub fn write(layout: &Layout, lock_hash: &LockHash, receipts: &[Receipt]) -> Res
 ///
 /// # Errors
 /// If the operating system refuses or fails; then those that were kept before still are.
-pub fn write_ready(
+pub(crate) fn write_ready(
     layout: &Layout,
     definition_hash: &DefinitionHash,
     lines: &[ReadyLine],
@@ -128,7 +135,7 @@ fn write_lines<S: Stated>(
 ///
 /// # Errors
 /// If there is something else in its place, or it cannot be read.
-pub fn read_proved(layout: &Layout) -> Result<Option<Vec<u8>>, ReadError> {
+pub(crate) fn read_proved(layout: &Layout) -> Result<Option<Vec<u8>>, ReadError> {
     match read::read_in(layout.state_dir(), Path::new(PROVED_FILE), PROVED) {
         Ok(bytes) => Ok(Some(bytes)),
         Err(error) if error.is_missing() => Ok(None),
@@ -140,7 +147,7 @@ pub fn read_proved(layout: &Layout) -> Result<Option<Vec<u8>>, ReadError> {
 ///
 /// # Errors
 /// If the operating system refuses or fails; then the old record is still there.
-pub fn write_proved(layout: &Layout, record: &str) -> Result<(), FileError> {
+pub(crate) fn write_proved(layout: &Layout, record: &str) -> Result<(), FileError> {
     Folder::open(layout.state_dir())?.write(PROVED_FILE, record.as_bytes(), layout.owner()?)
 }
 

@@ -11,7 +11,7 @@ use crate::machine::fetch::{excerpt, is_this_machine, mozilla_roots};
 use charon_log::url_keys::UrlKeys;
 
 /// Longest URL that is taken, in bytes.
-pub const MAX_URL_BYTES: u64 = 4 << 10;
+pub(crate) const MAX_URL_BYTES: u64 = 4 << 10;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// One call, where the caller sets no other limit; providers answer in less than a second, a node that is catching up may
@@ -20,7 +20,7 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// The address of a node. Never shown: it may hold a key.
 #[derive(Clone)]
-pub struct RpcUrl(Url);
+pub(crate) struct RpcUrl(Url);
 
 impl std::fmt::Debug for RpcUrl {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -30,7 +30,7 @@ impl std::fmt::Debug for RpcUrl {
 
 /// Why a text is no address of a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum UrlFault {
+pub(crate) enum UrlFault {
     /// Not a URL, or too long for one.
     NoUrl,
     /// A URL of another kind, such as a WebSocket.
@@ -53,7 +53,7 @@ impl RpcUrl {
     ///
     /// # Errors
     /// If it is none, or neither http nor https.
-    pub fn parse(text: &str) -> Result<Self, UrlFault> {
+    pub(crate) fn parse(text: &str) -> Result<Self, UrlFault> {
         let text = text.trim();
         if u64::try_from(text.len()).is_ok_and(|len| len > MAX_URL_BYTES) {
             return Err(UrlFault::NoUrl);
@@ -71,12 +71,12 @@ impl RpcUrl {
     }
 
     /// Whether somebody between here and there could change the answers.
-    pub fn is_unprotected(&self) -> bool {
+    pub(crate) fn is_unprotected(&self) -> bool {
         self.0.scheme() == "http" && !is_this_machine(&self.0)
     }
 
     /// Whether a part of the URL may be a provider's key or a password.
-    pub fn may_hold_key(&self) -> bool {
+    pub(crate) fn may_hold_key(&self) -> bool {
         !UrlKeys::of(&self.0).is_empty()
     }
 

@@ -27,6 +27,7 @@ pub mod dotenv;
 pub mod file;
 #[cfg(target_os = "linux")]
 pub mod install;
+#[cfg(target_os = "linux")]
 pub mod installed;
 pub mod project;
 pub mod provider;

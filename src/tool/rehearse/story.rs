@@ -10,6 +10,7 @@ use crate::error::{Failure, Kind};
 use crate::rehearse::gates::{Answer, Gates, Leaf, Project, When};
 use crate::rehearse::house::io;
 use crate::rehearse::stage::{Ended, Player, Stage};
+use charon_files::cluster::names::{CLUSTER_LOCK_FILE, VALIDATOR_KEYS_DIR};
 
 /// What became of one operator.
 #[derive(Serialize)]
@@ -105,6 +106,7 @@ pub(crate) async fn play(
             stage.players.len()
         ));
         confirm(stage, &early).await?;
+        keys_lie(stage, first, Keys::Held)?;
         let missing = format!("operator {}", last.number);
         one_missing = ask(&projects, When::OneMissing, Leaf::Closed, &[&missing]).await?;
         said(stage, &one_missing, "with one receipt missing");
@@ -132,6 +134,7 @@ pub(crate) async fn play(
     {
         house.context.say("the last receipt arrives");
         confirm(stage, &receipts(&lines)).await?;
+        keys_lie(stage, &stage.players, Keys::Moved)?;
         let all_here = ask(&projects, When::AllHere, Leaf::Open, &[]).await?;
         said(stage, &all_here, "with all receipts");
         later.push(all_here);
@@ -148,6 +151,42 @@ pub(crate) async fn play(
         }
     }
     Ok(lines)
+}
+
+/// Where proved keys are.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Keys {
+    /// Beside the data directory, until all operators have confirmed.
+    Held,
+    /// In the data directory.
+    Moved,
+}
+
+/// Looks where the keys of these operators are, and says it.
+fn keys_lie(stage: &Stage<'_>, players: &[Player], expected: Keys) -> Result<(), Failure> {
+    let lie = |player: &Player| {
+        let outputs = [CLUSTER_LOCK_FILE, VALIDATOR_KEYS_DIR];
+        let there = outputs.map(|name| player.data_dir().join(name).exists());
+        match expected {
+            Keys::Held => there == [false, false],
+            Keys::Moved => there == [true, true],
+        }
+    };
+    let (right, all) = (
+        players.iter().filter(|player| lie(player)).count(),
+        players.len(),
+    );
+    let words = match expected {
+        Keys::Held => "are held beside .charon, which has nothing that could start",
+        Keys::Moved => "have moved to .charon",
+    };
+    let told = format!("the keys of {right} of {all} operators {words}");
+    if right == all {
+        stage.house.context.say(&told);
+        Ok(())
+    } else {
+        Err(Failure::new(Kind::VerificationFailed, told))
+    }
 }
 
 /// Everybody says that they are ready, and takes the lines of all from the chat.

@@ -63,7 +63,8 @@ impl Cluster {
         let document: Value = serde_json::from_slice(&output.stdout).unwrap();
         let work = tempfile::tempdir().unwrap();
         fs::set_permissions(work.path(), fs::Permissions::from_mode(0o755)).unwrap();
-        let network = format!("cdkg-test-{}", std::process::id());
+        // Tests of one process run side by side.
+        let network = format!("cdkg-test-{}", uuid::Uuid::new_v4().simple());
         docker(&["network", "create", &network]);
         docker(&[
             "run",

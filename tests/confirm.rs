@@ -174,13 +174,7 @@ fn three_of_four_are_not_enough_and_the_fourth_opens() {
         seen:     no receipt
         expected: a receipt
         next:     ask them for the line that `docker charon-dkg receipt` prints
-    note [receipt-image] operator 1 of 4 (0x992d2B3D8764FcF90c7863BE864C6F6507545fB9)
-        seen:     no charon release, since the ceremony was not run with this program
-        expected: a release
-    note [receipt-image] operator 2 of 4 (0x98Aa31BBaC59eCE69612C65aBEebEc496aaD7902)
-        seen:     no charon release, since the ceremony was not run with this program
-        expected: a release
-    note [receipt-image] operator 3 of 4 (0x3522F09061bFcfe54D1727665Ea1139e626d5e8C)
+    note [receipt-image] operator 1 of 4 (0x992d2B3D8764FcF90c7863BE864C6F6507545fB9), operator 2 of 4 (0x98Aa31BBaC59eCE69612C65aBEebEc496aaD7902), operator 3 of 4 (0x3522F09061bFcfe54D1727665Ea1139e626d5e8C)
         seen:     no charon release, since the ceremony was not run with this program
         expected: a release
     error: 3 of 4 operators have everything; no receipt: operator 4 (0x21Dbe8D2A81464F923db00eACa3d518FD136B862)

@@ -22,12 +22,27 @@ pub(crate) fn quoted(word: impl AsRef<OsStr>) -> String {
     shlex::try_quote(&word).map_or_else(|_| word.to_string(), Cow::into_owned)
 }
 
-/// Findings as a text for people, worst first, each with what was seen, expected and to be done.
+/// Findings as a text for people, worst first, each with what was seen, expected and to be done. A note that holds for
+/// several subjects is said once.
 pub(crate) fn findings_text(findings: &[Finding]) -> String {
     let mut sorted: Vec<&Finding> = findings.iter().collect();
     sorted.sort_by_key(|finding| std::cmp::Reverse(finding.weight));
-    let mut text = String::new();
+    let mut told: Vec<(Vec<&str>, &Finding)> = Vec::new();
     for finding in sorted {
+        let same = |other: &&mut (Vec<&str>, &Finding)| {
+            finding.weight == Weight::Note
+                && Finding {
+                    subject: finding.subject.clone(),
+                    ..other.1.clone()
+                } == *finding
+        };
+        match told.iter_mut().find(same) {
+            Some((subjects, _)) => subjects.push(&finding.subject),
+            None => told.push((vec![&finding.subject], finding)),
+        }
+    }
+    let mut text = String::new();
+    for (subjects, finding) in told {
         let word = match finding.weight {
             Weight::Fail => "FAIL",
             Weight::CouldNotTell => "COULD NOT TELL",
@@ -36,7 +51,7 @@ pub(crate) fn findings_text(findings: &[Finding]) -> String {
         text.push_str(&format!(
             "{word} [{}] {}\n",
             finding.check,
-            clean(&finding.subject)
+            clean(&subjects.join(", "))
         ));
         for (label, value) in [
             ("seen:    ", &finding.seen),
@@ -247,6 +262,35 @@ mod tests {
             "`docker charon-dkg --dir 'my node' run --relay https://r` goes on; `sudo docker charon-dkg --dir 'my node' repair`; `docker charon-dkg --dir 'my node' plan --definition`; \
              `docker charon-dkg verify x/node0`; `docker charon-dkg run --data-dir /y`"
         );
+    }
+
+    #[test]
+    fn a_note_that_holds_for_several_is_said_once_and_a_failure_each_time() {
+        let about = |subject: &str, weight| Finding {
+            subject: subject.to_owned(),
+            ..finding(weight, "this")
+        };
+        let findings = [
+            about("operator 1", Weight::Note),
+            about("operator 2", Weight::Fail),
+            about("operator 3", Weight::Note),
+            about("operator 4", Weight::Fail),
+            finding(Weight::Note, "that"),
+        ];
+        insta::assert_snapshot!(findings_text(&findings), @r"
+        FAIL [some-check] operator 2
+            seen:     this
+            expected: something else
+        FAIL [some-check] operator 4
+            seen:     this
+            expected: something else
+        note [some-check] operator 1, operator 3
+            seen:     this
+            expected: something else
+        note [some-check] validator 3
+            seen:     that
+            expected: something else
+        ");
     }
 
     #[test]

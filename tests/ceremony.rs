@@ -15,6 +15,7 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use output::text;
 use rustix::process::{Pid, Signal, kill_process};
@@ -64,7 +65,9 @@ impl Cluster {
         let work = tempfile::tempdir().unwrap();
         fs::set_permissions(work.path(), fs::Permissions::from_mode(0o755)).unwrap();
         // Tests of one process run side by side.
-        let network = format!("cdkg-test-{}", uuid::Uuid::new_v4().simple());
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let network = format!("cdkg-test-{}-{number}", std::process::id());
         docker(&["network", "create", &network]);
         docker(&[
             "run",

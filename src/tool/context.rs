@@ -205,6 +205,20 @@ impl Context {
         })
     }
 
+    /// Asks likewise, and goes no further without a yes.
+    ///
+    /// # Errors
+    /// [`Kind::Refused`] after a no, and where nobody can be asked.
+    pub(crate) fn must_agree(&self, question: &str) -> Result<(), Failure> {
+        if self.agree(question)? {
+            return Ok(());
+        }
+        Err(Failure::new(
+            Kind::Refused,
+            "not confirmed; nothing was changed",
+        ))
+    }
+
     /// Whether a question can be asked, or is answered by `--yes`.
     pub(crate) fn can_agree(&self) -> bool {
         self.terminal.can_confirm()

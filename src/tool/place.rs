@@ -7,6 +7,7 @@ use crate::error::{Failure, Kind};
 use crate::failures;
 use crate::machine::datadir::{self, DataDirFacts, Layout};
 use crate::machine::files::{self, EntryKind, Owner, Status};
+use crate::machine::guard::{self, Guard};
 use crate::machine::os;
 #[cfg(target_os = "linux")]
 use crate::machine::projects;
@@ -66,6 +67,15 @@ pub(crate) fn look(layout: &Layout) -> Result<DataDirFacts, Failure> {
         return Err(unreadable(&path, &error.to_string(), key.owner.uid, &facts));
     }
     Ok(facts)
+}
+
+/// Takes the guard of the directory, and makes our own directory first if there is none.
+///
+/// # Errors
+/// Where another command has it, or it cannot be made.
+pub(crate) fn claim(layout: &Layout) -> Result<Guard, Failure> {
+    datadir::create_state_dir(layout).map_err(failures::state_dir)?;
+    guard::claim_directory(layout).map_err(failures::guard)
 }
 
 fn unreadable(path: &str, reason: &str, owner: u32, facts: &DataDirFacts) -> Failure {

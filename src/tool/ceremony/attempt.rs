@@ -19,8 +19,8 @@ use crate::machine::files::{self, EntryKind, FileError, Folder};
 use crate::machine::read::{self, ReadError};
 use charon_files::cluster::names::{DEFINITION_FILE, ENR_KEY_FILE, HEARTBEAT_FILE};
 
-const ATTEMPTS_DIR: &str = "attempts";
-const STAGE_DIR: &str = "stage";
+pub(crate) const ATTEMPTS_DIR: &str = "attempts";
+pub(crate) const STAGE_DIR: &str = "stage";
 const LOG_FILE: &str = "charon.log";
 /// Name of the record in an attempt's directory.
 pub(crate) const RECORD_FILE: &str = "attempt.json";

@@ -12,7 +12,6 @@ use crate::failures;
 use crate::machine::container;
 use crate::machine::datadir::{self, DataDirFacts, Layout};
 use crate::machine::files::Status;
-use crate::machine::guard;
 #[cfg(target_os = "linux")]
 use crate::machine::projects;
 use crate::place::{self, WayOut};
@@ -160,8 +159,7 @@ fn create(layout: &Layout) -> Result<EnrKey, Failure> {
         .hint("mount the project directory: `docker run --rm --volume \"$PWD:/w\" IMAGE enr`"));
     }
     datadir::create_data_dir(layout).map_err(failures::file)?;
-    datadir::create_state_dir(layout).map_err(failures::state_dir)?;
-    let _guard = guard::claim_directory(layout).map_err(failures::guard)?;
+    let _guard = place::claim(layout)?;
     let key = new_key()?;
     datadir::create_enr_key_file(layout, &key.to_file_text()).map_err(failures::key_file)?;
     Ok(key)

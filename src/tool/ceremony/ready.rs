@@ -12,6 +12,7 @@ use crate::cli::ReadyArgs;
 use crate::context::Context;
 use crate::error::{Failure, Kind};
 use crate::failures;
+use crate::machine;
 use crate::machine::datadir::Layout;
 use crate::place;
 use crate::proof::confirm::Given;
@@ -132,7 +133,7 @@ pub(crate) async fn state(observed: &Observed, plan: &Plan) -> Result<Statement,
         operators: u16::try_from(plan.operators)
             .map_err(|_| unexpected("more operators than a line can state"))?,
         definition_hash: found.definition_hash,
-        time: ready_lines::now(),
+        time: machine::unix_time(),
         charon_image: CharonImage::parse(&plan.container.image)
             .ok_or_else(|| unexpected("an image without a digest"))?,
         charon_version: plan.charon_version.clone(),
@@ -186,7 +187,7 @@ async fn collect(context: &Context, args: &ReadyArgs) -> Result<(), Failure> {
     if this.is_some() {
         lines = ready_lines::keep(&layout, &operators, &lines)?;
     }
-    let group = weigh(&operators, &lines, None, ready_lines::now());
+    let group = weigh(&operators, &lines, None, machine::unix_time());
     let document = group.document(&given.broken);
     let bundle = group.bundle();
     let text = match (&bundle, args.bundle) {
@@ -243,7 +244,7 @@ pub(crate) async fn group(
         return Ok(None);
     }
     let own = state(observed, plan).await?;
-    let group = weigh(&operators, &kept, Some(&own), ready_lines::now());
+    let group = weigh(&operators, &kept, Some(&own), machine::unix_time());
     Ok(Some(group))
 }
 

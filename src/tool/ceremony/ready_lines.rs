@@ -3,18 +3,14 @@
 use crate::ceremony::definition_source::{FoundDefinition, NoDefinition};
 use crate::error::{Failure, Kind};
 use crate::failures;
+use crate::machine;
 use crate::machine::datadir::{self, Layout};
 use crate::machine::guard;
 use crate::proof::receipts;
 use charon_files::finding::Weight;
 use charon_proof::cluster::Operators;
 use charon_proof::readiness::{Agreement, weigh};
-use charon_proof::ready::{ReadyLine, find_ready_lines};
-
-/// The time of this machine's clock, in seconds of Unix time.
-pub(crate) fn now() -> u64 {
-    u64::try_from(jiff::Timestamp::now().as_second()).unwrap_or(0)
-}
+use charon_proof::ready::ReadyLine;
 
 /// A definition that may be used.
 ///
@@ -67,15 +63,14 @@ pub(crate) fn operators(found: &FoundDefinition) -> Result<Operators, Failure> {
 pub(crate) fn kept(layout: &Layout, operators: &Operators) -> Result<Vec<ReadyLine>, Failure> {
     let text = receipts::read_ready(layout, &operators.definition_hash())
         .map_err(|error| Failure::new(Kind::Unexpected, error.to_string()))?;
-    let found = find_ready_lines(&text).unwrap_or_default();
-    Ok(found.into_iter().filter_map(Result::ok).collect())
+    Ok(receipts::lines_in(&text))
 }
 
 /// What all operators have agreed on in the lines that are kept.
 pub(crate) fn agreed(layout: &Layout, found: &FoundDefinition) -> Option<Agreement> {
     let operators = Operators::of(&found.definition, found.definition_hash)?;
     let kept = kept(layout, &operators).ok()?;
-    weigh(&operators, &kept, None, now()).agreement()
+    weigh(&operators, &kept, None, machine::unix_time()).agreement()
 }
 
 /// Keeps these lines beside those that are kept, and gives all of them. `run` may be waiting with the directory's guard, so
@@ -95,7 +90,7 @@ pub(crate) fn keep(
     let _guard = guard::claim_ready_lines(layout).map_err(failures::guard)?;
     let mut all = kept(layout, operators)?;
     all.extend_from_slice(lines);
-    let group = weigh(operators, &all, None, now());
+    let group = weigh(operators, &all, None, machine::unix_time());
     receipts::write_ready(layout, &operators.definition_hash(), group.evidence())
         .map_err(failures::file)?;
     // Forged lines and strangers are told once, and not kept.

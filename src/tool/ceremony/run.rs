@@ -24,6 +24,7 @@ use crate::machine::datadir::{self, Layout};
 use crate::machine::guard::{self, Guard};
 use crate::machine::projects;
 use crate::machine::signals::{Interrupt, Urgency};
+use crate::place;
 use crate::promote::{held, recover};
 use crate::report;
 use charon_files::cluster::names::CLUSTER_LOCK_FILE;
@@ -95,10 +96,7 @@ fn claim(layout: &Layout) -> Result<Vec<Guard>, Failure> {
     guards.push(match alone {
         Some(guard) => guard,
         // Not every file system locks directories.
-        None => {
-            datadir::create_state_dir(layout).map_err(failures::state_dir)?;
-            guard::claim_directory(layout).map_err(failures::guard)?
-        }
+        None => place::claim(layout)?,
     });
     Ok(guards)
 }

@@ -18,7 +18,7 @@ use crate::custody::sealed::{
 use crate::custody::sources::{self, GatherError, Stage};
 use crate::error::{Failure, Kind};
 use crate::failures;
-use crate::machine::datadir::{self, Layout};
+use crate::machine::datadir::Layout;
 use crate::machine::guard::{self, Guard};
 use crate::machine::signals::Interrupt;
 use crate::place;
@@ -111,8 +111,7 @@ pub(crate) fn guard_key(layout: &Layout, enr_id: &str) -> Result<Guard, Failure>
 
 /// Takes the guard of the directory, as `run` does, and finishes what was interrupted in it.
 pub(crate) fn guard_directory(context: &Context, layout: &Layout) -> Result<Guard, Failure> {
-    datadir::create_state_dir(layout).map_err(failures::state_dir)?;
-    let directory = guard::claim_directory(layout).map_err(failures::guard)?;
+    let directory = place::claim(layout)?;
     if let Some(recovery) = recover::recover(layout).map_err(failures::journal)? {
         context.recovered(&recovery);
     }

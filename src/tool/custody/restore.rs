@@ -221,14 +221,7 @@ fn restore_at(
         names: missing.names.clone(),
         files: missing.files.clone(),
     };
-    journal::write_journal(&state, &journal, owner)?;
-    reached("journal written");
-
-    let changed = sealed.changes(&staged)?;
-    if !changed.is_empty() {
-        journal::remove_journal(&state)?;
-        return Err(JournalError::Refused(changed));
-    }
+    sealed.begin(&staged, &state, &journal, owner, reached)?;
     let moves = Moves {
         from: &staged,
         to: &data,

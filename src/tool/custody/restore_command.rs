@@ -68,12 +68,7 @@ pub(crate) fn restore(context: &Context, args: &RestoreArgs) -> Result<(), Failu
         report::clean(&manifest.created),
         layout.data_dir().display()
     );
-    if !context.agree(&question)? {
-        return Err(Failure::new(
-            Kind::Refused,
-            "not confirmed; nothing was changed",
-        ));
-    }
+    context.must_agree(&question)?;
     let key_guard = backup::guard_key(&layout, &manifest.enr_id)?;
     let made = datadir::create_data_dir(&layout).map_err(failures::file)?;
     let guard = backup::guard_directory(context, &layout)?;

@@ -1,6 +1,5 @@
 //! `edit`: from the files that charon's edit wrote to a cluster that runs with them.
 
-use std::ffi::OsString;
 use std::path::Path;
 
 use jiff::Timestamp;
@@ -14,12 +13,13 @@ use crate::edit::held::{self, Record};
 use crate::edit::stand::{self, ConditionLine, OldCluster, Proved, Stand};
 use crate::error::{Failure, Kind};
 use crate::failures;
-use crate::machine::datadir::{self, Layout};
-use crate::machine::guard::{self, Guard};
+use crate::machine;
+use crate::machine::datadir::Layout;
 use crate::place;
 use crate::promote::archive::{self, ArchiveResult, ArchiveScope};
 use crate::promote::switch;
-use crate::proof::pasted::{self, Wanted};
+use crate::proof::pasted::Wanted;
+use crate::proof::two_kinds::{Given, both_kinds};
 use crate::proof::{checked, verify};
 use crate::report;
 use charon_files::cluster::names::CLUSTER_LOCK_FILE;
@@ -27,11 +27,11 @@ use charon_files::cluster::{ClusterLock, LockHash, NodeIndex};
 use charon_files::finding::{Finding, Weight};
 use charon_files::keys::k1::EnrKey;
 use charon_files::wrong_file::Expected;
-use charon_proof::confirm::{broken_finding, time_text, without_lines};
+use charon_proof::confirm::time_text;
 use charon_proof::edit::Edit;
-use charon_proof::line::{Broken, LineKind, MAX_TEXT_BYTES};
-use charon_proof::receipt::{Receipt, find_receipts};
-use charon_proof::stopped::{Statement, StoppedLine, find_stopped_lines};
+use charon_proof::line::MAX_TEXT_BYTES;
+use charon_proof::receipt::Statement as ReceiptStatement;
+use charon_proof::stopped::{Statement, StoppedLine};
 use charon_proof::switch::{CLOCK_MARGIN_SECONDS, Condition, Standing};
 use charon_proof::verify::{Material, Modes, NamedFile, Scope};
 
@@ -91,11 +91,6 @@ pub(crate) async fn edit(context: &Context, action: &EditAction) -> Result<(), F
     }
 }
 
-fn claim(layout: &Layout) -> Result<Guard, Failure> {
-    datadir::create_state_dir(layout).map_err(failures::state_dir)?;
-    guard::claim_directory(layout).map_err(failures::guard)
-}
-
 fn unexpected(error: impl ToString) -> Failure {
     Failure::new(Kind::Unexpected, error.to_string())
 }
@@ -118,7 +113,7 @@ fn hold(context: &Context, layout: &Layout, args: &EditHoldArgs) -> Result<(), F
     let material = checked::read_directory(&args.target)?;
     let proved = stand::prove(context, layout, material, previous, &what)?;
     refuse_other_previous_lock(layout, &proved)?;
-    let _guard = claim(layout)?;
+    let _guard = place::claim(layout)?;
     match held::find(layout).map_err(unexpected)? {
         Some(record) if record.lock_hash == proved.verified.lock_hash().to_string() => {}
         Some(record) => {
@@ -258,72 +253,24 @@ fn table(stand: &Stand, proved: &Proved, context: &Context) -> String {
     text
 }
 
-/// What was pasted: receipts and stopped lines, from one chat.
-#[derive(Default)]
-struct Given {
-    receipts: Vec<Receipt>,
-    stopped: Vec<StoppedLine>,
-    broken: Vec<Finding>,
-}
-
-#[derive(Debug, PartialEq)]
-enum Pasted {
-    Receipt(Box<Receipt>),
-    Stopped(Box<StoppedLine>),
-    Broken(Broken),
-}
-
-fn lines_in(text: &str) -> Result<Vec<Pasted>, String> {
-    let receipts = find_receipts(text).map_err(|error| error.to_string())?;
-    let stopped = find_stopped_lines(text).map_err(|error| error.to_string())?;
-    let receipts = receipts.into_iter().map(|line| match line {
-        Ok(line) => Pasted::Receipt(Box::new(line)),
-        Err(broken) => Pasted::Broken(broken),
-    });
-    let stopped = stopped.into_iter().map(|line| match line {
-        Ok(line) => Pasted::Stopped(Box::new(line)),
-        Err(broken) => Pasted::Broken(broken),
-    });
-    Ok(receipts.chain(stopped).collect())
-}
-
-impl Given {
-    fn read(context: &Context, args: &[OsString]) -> Result<Self, Failure> {
-        let wanted = Wanted {
-            // What both kinds begin with.
-            beginning: "dkg",
-            name: "a receipt or stopped line",
-            several: "receipts and stopped lines",
-            limit: MAX_TEXT_BYTES,
-            find: lines_in,
-        };
-        let mut given = Self::default();
-        for text in pasted::read(context, args, &wanted)? {
-            if text.found.is_empty() {
-                for kind in [LineKind::Receipt, LineKind::Stopped] {
-                    given.broken.push(without_lines(&text.source, kind));
-                }
-            }
-            for line in text.found {
-                match line {
-                    Pasted::Receipt(line) => given.receipts.push(*line),
-                    Pasted::Stopped(line) => given.stopped.push(*line),
-                    Pasted::Broken(broken) => {
-                        given.broken.push(broken_finding(&text.source, &broken));
-                    }
-                }
-            }
-        }
-        Ok(given)
-    }
-}
-
 fn status(context: &Context, layout: &Layout, args: &EditStatusArgs) -> Result<(), Failure> {
-    let given = Given::read(context, &args.lines)?;
+    let wanted = Wanted {
+        // What both kinds begin with.
+        beginning: "dkg",
+        name: "a receipt or stopped line",
+        several: "receipts and stopped lines",
+        limit: MAX_TEXT_BYTES,
+        find: both_kinds,
+    };
+    let Given {
+        first: receipts,
+        second: stopped,
+        broken,
+    } = Given::<ReceiptStatement, Statement>::read(context, &args.lines, &wanted)?;
     let proved = stand::must_be_held(context, layout)?;
-    let stand = Stand::of(context, layout, &proved, &given.receipts, &given.stopped)?;
+    let stand = Stand::of(context, layout, &proved, &receipts, &stopped)?;
     if !args.lines.is_empty() {
-        let _guard = claim(layout)?;
+        let _guard = place::claim(layout)?;
         stand.keep(layout)?;
     }
     let own = proved.old_node();
@@ -334,7 +281,7 @@ fn status(context: &Context, layout: &Layout, args: &EditStatusArgs) -> Result<(
         .find(|line| Some(line.statement().node) == own);
     let mut document = Document::of(&proved, &stand);
     document.stopped_line = own_line.map(ToString::to_string);
-    document.broken = given.broken;
+    document.broken = broken;
     let mut text = format!(
         "{}, held in {}\nlock_hash {} (before: {})\n{}your receipt: {}\n",
         proved.edit.kind.command(),
@@ -448,7 +395,7 @@ async fn stopped(
     }
     refuse_slow_clock(&stand)?;
     refuse_running(context, layout, args.without_docker).await?;
-    let _guard = claim(layout)?;
+    let _guard = place::claim(layout)?;
     // First what keeps it true, then the word of it.
     closed::close(layout, &proved.old.lock_hash.to_string(), Why::Stopped).map_err(unexpected)?;
     let line = sign(&proved.old, proved.verified.lock_hash(), node, &proved.key)?;
@@ -464,7 +411,7 @@ async fn stopped(
 
 /// The others have signed their receipts before now. A clock that says otherwise would let the new cluster start too early.
 fn refuse_slow_clock(stand: &Stand) -> Result<(), Failure> {
-    let now = stand::now();
+    let now = machine::unix_time();
     let ahead = stand
         .confirmation
         .valid()
@@ -495,7 +442,7 @@ fn sign(
         operators: u16::try_from(old.operators.count()).map_err(unexpected)?,
         old_lock_hash: old.lock_hash,
         new_lock_hash: new,
-        time: stand::now(),
+        time: machine::unix_time(),
         program_version: env!("CARGO_PKG_VERSION").to_owned(),
     };
     StoppedLine::sign(statement, key).map_err(unexpected)
@@ -518,13 +465,8 @@ async fn switch_over(
         layout.data_dir().display(),
         proved.edit.kind.command()
     );
-    if !context.agree(&question)? {
-        return Err(Failure::new(
-            Kind::Refused,
-            "not confirmed; nothing was changed",
-        ));
-    }
-    let _guard = claim(layout)?;
+    context.must_agree(&question)?;
+    let _guard = place::claim(layout)?;
     stand.keep(layout)?;
     // Somebody may have started it again while the question was open.
     refuse_running(context, layout, args.without_docker).await?;
@@ -587,13 +529,8 @@ fn abandon(context: &Context, layout: &Layout) -> Result<(), Failure> {
         "Give up {} for good? The old cluster may start again here. Every node must give it up: a node that has switched cannot go back.",
         record.kind
     );
-    if !context.agree(&question)? {
-        return Err(Failure::new(
-            Kind::Refused,
-            "not confirmed; nothing was changed",
-        ));
-    }
-    let _guard = claim(layout)?;
+    context.must_agree(&question)?;
+    let _guard = place::claim(layout)?;
     let name = held::free_name(layout, Timestamp::now(), "abandoned").map_err(failures::file)?;
     // First what keeps the new cluster from starting, last what lets the old one start.
     closed::close(layout, &record.lock_hash, Why::Abandoned).map_err(unexpected)?;
@@ -622,7 +559,7 @@ fn nothing_to_abandon(layout: &Layout) -> Result<Failure, Failure> {
     let locks = closed::read(layout).map_err(unexpected)?;
     // It may have been cut off between its two steps.
     for lock in locks.iter().filter(|lock| lock.why == Why::Stopped) {
-        let _guard = claim(layout)?;
+        let _guard = place::claim(layout)?;
         closed::open_again(layout, &lock.lock_hash).map_err(unexpected)?;
     }
     let switched = locks.iter().any(|lock| lock.why == Why::Switched);
@@ -664,13 +601,8 @@ async fn retire(context: &Context, layout: &Layout, args: &RetireArgs) -> Result
         "Leave the cluster? The share in {} goes to the archive, and nothing starts here with it again.",
         layout.data_dir().display()
     );
-    if !context.agree(&question)? {
-        return Err(Failure::new(
-            Kind::Refused,
-            "not confirmed; nothing was changed",
-        ));
-    }
-    let _guard = claim(layout)?;
+    context.must_agree(&question)?;
+    let _guard = place::claim(layout)?;
     closed::close(layout, &old.lock_hash.to_string(), Why::Retired).map_err(unexpected)?;
     refuse_running(context, layout, args.without_docker).await?;
     let line = sign(&old, new, node, &key)?;

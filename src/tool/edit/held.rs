@@ -16,9 +16,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::machine::datadir::{self, Layout};
 use crate::machine::files::{FileError, Folder};
-use crate::machine::read::{self, Limit, ReadError};
+use crate::machine::read::{self, ReadError};
+use crate::proof::receipts;
 use charon_proof::edit::EditKind;
-use charon_proof::stopped::{StoppedLine, find_stopped_lines};
+use charon_proof::stopped::StoppedLine;
 use charon_proof::verify::NamedFile;
 
 const EDIT_DIR: &str = "edit";
@@ -32,12 +33,6 @@ const STOPPED_FILE: &str = "stopped.txt";
 
 /// The format of [`Record`] that this program writes and the only one it reads.
 const FORMAT: u32 = 1;
-
-/// One line of each of 256 operators, at most 500 characters each, take 128 KiB.
-const LINES: Limit = Limit {
-    bytes: 1 << 20,
-    what: "kept stopped lines",
-};
 
 /// What is held.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -173,24 +168,16 @@ pub(crate) fn hold(
 /// # Errors
 /// If there are some and they cannot be read.
 pub(crate) fn stopped_lines(layout: &Layout) -> Result<Vec<StoppedLine>, ReadError> {
-    let relative = Path::new(EDIT_DIR).join(STOPPED_FILE);
-    let bytes = match read::read_in(layout.state_dir(), &relative, LINES) {
-        Ok(bytes) => bytes,
-        Err(error) if error.is_missing() => return Ok(Vec::new()),
-        Err(error) => return Err(error),
-    };
-    let found = find_stopped_lines(&String::from_utf8_lossy(&bytes)).unwrap_or_default();
-    Ok(found.into_iter().filter_map(Result::ok).collect())
+    let text = receipts::read_lines(layout, EDIT_DIR, STOPPED_FILE)?;
+    Ok(receipts::lines_in(&text))
 }
 
-/// Keeps exactly these stopped lines.
+/// Keeps exactly these stopped lines beside the edit that is held.
 ///
 /// # Errors
 /// If the operating system refuses or fails; then those that were kept before still are.
 pub(crate) fn keep_stopped_lines(layout: &Layout, lines: &[StoppedLine]) -> Result<(), FileError> {
-    let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
-    let folder = Folder::open(&place(layout))?;
-    folder.write(STOPPED_FILE, text.as_bytes(), layout.owner()?)
+    receipts::write_lines(layout, EDIT_DIR, STOPPED_FILE, lines)
 }
 
 /// A name for an edit that is over, which nothing has yet: `<time>-<how>`.
@@ -202,15 +189,8 @@ pub(crate) fn free_name(
     now: jiff::Timestamp,
     how: &str,
 ) -> Result<String, FileError> {
-    let over = datadir::state_folder(layout, OVER_DIR)?;
-    let base = format!("{}-{how}", now.strftime("%Y-%m-%dT%H-%M-%SZ"));
-    let mut name = base.clone();
-    let mut number = 1_u32;
-    while over.status(&name)?.is_some() {
-        number = number.saturating_add(1);
-        name = format!("{base}-{number}");
-    }
-    Ok(name)
+    let name = format!("{}-{how}", datadir::time_name(now));
+    datadir::free_name(&datadir::state_folder(layout, OVER_DIR)?, &name)
 }
 
 /// Moves what is left of the edit aside, as evidence; nothing held is fine. Gives where it is.

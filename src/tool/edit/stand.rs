@@ -1,12 +1,13 @@
 //! How it stands with an edit that is held: proved anew each time, with the receipts and stopped lines that are known.
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 use serde::Serialize;
 
 use crate::ceremony::appointment::spoken;
 use crate::context::Context;
 use crate::edit::held;
 use crate::error::{Failure, Kind};
+use crate::machine;
 use crate::machine::datadir::Layout;
 use crate::proof::{checked, receipt};
 use charon_files::cluster::names::ENR_KEY_FILE;
@@ -193,7 +194,7 @@ impl Stand {
         stopped.extend_from_slice(lines);
         let new = proved.verified.lock_hash();
         let stopped = Stopped::weigh(&proved.old.as_old(), new, &stopped);
-        let now = now();
+        let now = machine::unix_time();
         let conditions = conditions(
             &proved.edit,
             &proved.old.as_old(),
@@ -334,11 +335,6 @@ impl Stand {
             }
         }
     }
-}
-
-/// The time of this machine's clock, in seconds of Unix time.
-pub(crate) fn now() -> u64 {
-    u64::try_from(Timestamp::now().as_second()).unwrap_or(0)
 }
 
 fn left(seconds: u64) -> String {

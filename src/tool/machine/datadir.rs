@@ -383,6 +383,22 @@ pub(crate) fn state_folder(layout: &Layout, name: &str) -> Result<Folder, FileEr
     Folder::open(layout.state_dir())?.folder_or_new(name, layout.owner()?)
 }
 
+/// A time as part of a name, to the second.
+pub(crate) fn time_name(time: jiff::Timestamp) -> String {
+    time.strftime("%Y-%m-%dT%H-%M-%SZ").to_string()
+}
+
+/// This name, or with a number behind it the first one that nothing in the directory has.
+pub(crate) fn free_name(folder: &Folder, base: &str) -> Result<String, FileError> {
+    let mut name = base.to_owned();
+    let mut number = 1_u32;
+    while folder.status(&name)?.is_some() {
+        number = number.saturating_add(1);
+        name = format!("{base}-{number}");
+    }
+    Ok(name)
+}
+
 fn create_folder(path: &Path, owner: Owner) -> Result<bool, FileError> {
     let parent = Folder::open(parent_of(path))?;
     match parent.make_folder(path.file_name().unwrap_or_default(), owner) {

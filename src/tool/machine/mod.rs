@@ -30,6 +30,11 @@ pub(crate) mod os;
 #[path = "windows.rs"]
 pub(crate) mod os;
 
+/// The time of this machine's clock, in seconds of Unix time.
+pub(crate) fn unix_time() -> u64 {
+    u64::try_from(jiff::Timestamp::now().as_second()).unwrap_or(0)
+}
+
 #[cfg(test)]
 #[expect(
     dead_code,

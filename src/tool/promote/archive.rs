@@ -272,15 +272,10 @@ fn manifest_entry(data: &Folder, path: &Path) -> Result<Option<ManifestEntry>, F
 
 /// `<now>`, or with a number behind it if that is taken.
 pub(crate) fn free_archive_name(layout: &Layout, now: Timestamp) -> Result<String, FileError> {
-    let archives = datadir::state_folder(layout, ARCHIVE_DIR)?;
-    let base = now.strftime("%Y-%m-%dT%H-%M-%SZ").to_string();
-    let mut name = base.clone();
-    let mut number = 1_u32;
-    while archives.status(&name)?.is_some() {
-        number = number.saturating_add(1);
-        name = format!("{base}-{number}");
-    }
-    Ok(name)
+    datadir::free_name(
+        &datadir::state_folder(layout, ARCHIVE_DIR)?,
+        &datadir::time_name(now),
+    )
 }
 
 /// Removes an archive without a manifest, into which nothing was moved.

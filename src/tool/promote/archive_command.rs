@@ -8,7 +8,6 @@ use crate::context::Context;
 use crate::error::{Failure, Kind};
 use crate::failures;
 use crate::machine::datadir::{self, Layout};
-use crate::machine::guard::{self, Guard};
 use crate::machine::processes::{self, Relation, Sign};
 use crate::place;
 use crate::promote::archive::{self, ArchiveResult, ArchiveScope};
@@ -45,7 +44,7 @@ pub(crate) fn archive(context: &Context, args: &ArchiveArgs) -> Result<(), Failu
     };
     let mut guard = None;
     if layout.state_dir().is_dir() {
-        guard = Some(claim(&layout)?);
+        guard = Some(place::claim(&layout)?);
         if let Some(recovery) = recover::recover(&layout).map_err(failures::journal)? {
             context.recovered(&recovery);
         }
@@ -76,15 +75,10 @@ pub(crate) fn archive(context: &Context, args: &ArchiveArgs) -> Result<(), Failu
             "Move {} aside? Validators that run with them stop at their next restart.",
             report::clean(&names.join(", "))
         );
-        if !context.agree(&question)? {
-            return Err(Failure::new(
-                Kind::Refused,
-                "not confirmed; nothing was changed",
-            ));
-        }
+        context.must_agree(&question)?;
     }
     if guard.is_none() {
-        guard = Some(claim(&layout)?);
+        guard = Some(place::claim(&layout)?);
     }
     let mut text = String::new();
     if let Some(stage) = &document.kept_held {
@@ -125,23 +119,13 @@ fn give_up(context: &Context, layout: &Layout, attempt: &Attempt) -> Result<(), 
         stage.display(),
         layout.data_dir().display()
     );
-    if !context.agree(&question)? {
-        return Err(Failure::new(
-            Kind::Refused,
-            "not confirmed; nothing was changed",
-        ));
-    }
+    context.must_agree(&question)?;
     let reason = "given up with `charon-dkg archive` before all operators had confirmed";
     let failed = State::Failed {
         reason: reason.to_owned(),
     };
     attempt.advance(layout, failed).map_err(failures::attempt)?;
     Ok(())
-}
-
-fn claim(layout: &Layout) -> Result<Guard, Failure> {
-    datadir::create_state_dir(layout).map_err(failures::state_dir)?;
-    guard::claim_directory(layout).map_err(failures::guard)
 }
 
 /// A ceremony whose command died goes on in its container, and its outputs are still to come.

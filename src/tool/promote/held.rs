@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::ceremony::attempt::{Attempt, State};
+use crate::ceremony::attempt::{ATTEMPTS_DIR, Attempt, STAGE_DIR, State};
 use crate::machine::datadir::Layout;
 use crate::machine::files::{EntryKind, Folder, Status};
 use charon_files::cluster::names::CLUSTER_LOCK_FILE;
@@ -34,9 +34,9 @@ pub(crate) fn has_moved(layout: &Layout, attempt: &Attempt) -> bool {
 
 /// Where what is held lies in the state directory of a backup that was laid out.
 pub(crate) fn laid_out(state_dir: &Path) -> Option<PathBuf> {
-    let attempts = Folder::open(&state_dir.join("attempts")).ok()?;
+    let attempts = Folder::open(&state_dir.join(ATTEMPTS_DIR)).ok()?;
     let names = attempts.names().ok()?.into_iter();
-    let mut stages = names.map(|name| attempts.path().join(name).join("stage"));
+    let mut stages = names.map(|name| attempts.path().join(name).join(STAGE_DIR));
     stages.find(|stage| lies(&stage.join(CLUSTER_LOCK_FILE)))
 }
 

@@ -115,14 +115,7 @@ fn promote_files(
         names: promotion.names.clone(),
         files: promotion.moved.iter().copied().cloned().collect(),
     };
-    write_journal(&state, &journal, owner)?;
-    reached("journal written");
-
-    let changed = sealed.changes(&stage)?;
-    if !changed.is_empty() {
-        remove_journal(&state)?;
-        return Err(JournalError::Refused(changed));
-    }
+    sealed.begin(&stage, &state, &journal, owner, reached)?;
     let moves = Moves {
         from: &stage,
         to: &data,
@@ -309,6 +302,26 @@ pub(crate) struct Sealed<'a> {
 }
 
 impl Sealed<'_> {
+    /// Writes the journal of a change that moves these files. What was touched since it was hashed takes the journal back, and
+    /// nothing was moved.
+    pub(crate) fn begin(
+        &self,
+        stage: &Folder,
+        state: &Folder,
+        journal: &Journal,
+        owner: Owner,
+        reached: Reached<'_>,
+    ) -> Result<(), JournalError> {
+        write_journal(state, journal, owner)?;
+        reached("journal written");
+        let changed = self.changes(stage)?;
+        if changed.is_empty() {
+            return Ok(());
+        }
+        remove_journal(state)?;
+        Err(JournalError::Refused(changed))
+    }
+
     /// What was touched since: another file under the name, another length, or a later time.
     pub(crate) fn changes(&self, stage: &Folder) -> Result<Vec<Finding>, FileError> {
         let mut findings = Vec::new();
@@ -913,11 +926,11 @@ mod tests {
         assert!(held::has_moved(&project.layout, &attempt));
     }
 
-    #[test]
-    fn kill_9_at_any_step_from_held_leaves_all_or_nothing() {
+    /// The promotion of such an attempt is killed at each of its steps, by itself.
+    fn kill_9_at_any_step(begun: impl Fn(&Project) -> Attempt) {
         for step in 0..11 {
             let project = Project::new();
-            let attempt = held(&project);
+            let attempt = begun(&project);
             let task = format!("{step} {}", project.layout.project_dir().display());
             let mut helper = Helper::start(HELPER, &task, None);
             let status = helper.child.wait().unwrap();
@@ -929,6 +942,11 @@ mod tests {
             recover(&project.layout).unwrap();
             assert_settled(&project, &attempt);
         }
+    }
+
+    #[test]
+    fn kill_9_at_any_step_from_held_leaves_all_or_nothing() {
+        kill_9_at_any_step(held);
     }
 
     #[test]
@@ -1260,20 +1278,7 @@ mod tests {
 
     #[test]
     fn kill_9_at_any_step_leaves_all_or_nothing() {
-        for step in 0..11 {
-            let project = Project::new();
-            let attempt = project.attempt(&FILES);
-            let task = format!("{step} {}", project.layout.project_dir().display());
-            let mut helper = Helper::start(HELPER, &task, None);
-            let status = helper.child.wait().unwrap();
-            assert_eq!(
-                std::os::unix::process::ExitStatusExt::signal(&status),
-                Some(9)
-            );
-            assert_promise(&project, &attempt);
-            recover(&project.layout).unwrap();
-            assert_settled(&project, &attempt);
-        }
+        kill_9_at_any_step(|project| project.attempt(&FILES));
     }
 
     #[test]

@@ -17,7 +17,6 @@ use crate::promote::archive::{
 };
 use crate::promote::journal::{
     FORMAT, Job, Journal, JournalError, Moves, Reached, Recovery, check_no_journal, remove_journal,
-    write_journal,
 };
 use crate::promote::promotion::{Promotion, incomplete};
 use charon_files::cluster::names::FileDigest;
@@ -91,14 +90,7 @@ pub(crate) fn switch_at(
         names: promotion.names.clone(),
         files: promotion.moved.iter().copied().cloned().collect(),
     };
-    write_journal(&state, &journal, owner)?;
-    reached("journal written");
-
-    let changed = sealed.changes(&new)?;
-    if !changed.is_empty() {
-        remove_journal(&state)?;
-        return Err(JournalError::Refused(changed));
-    }
+    sealed.begin(&new, &state, &journal, owner, reached)?;
     let aside = match &archive {
         None => None,
         Some(name) => {

@@ -9,32 +9,45 @@ use crate::ceremony::ready_lines;
 use crate::cli::BoardArgs;
 use crate::context::Context;
 use crate::error::{Failure, Kind};
+use crate::machine;
 use crate::machine::os;
 use crate::proof::board_page;
 use crate::proof::checked;
-use crate::proof::pasted::{self, Wanted};
+use crate::proof::pasted::Wanted;
 use crate::proof::receipt;
+use crate::proof::two_kinds::{Given, both_kinds};
 use crate::report;
 use charon_files::cluster::DepositFile;
 use charon_files::cluster::names::{CLUSTER_LOCK_FILE, FileDigest};
-use charon_files::finding::Finding;
 use charon_files::wrong_file::Expected;
 use charon_proof::board::{Board, Drawing, draw};
 use charon_proof::cluster::Operators;
-use charon_proof::confirm::{Own, broken_finding, confirm};
-use charon_proof::line::{self, Broken, MAX_TEXT_BYTES};
+use charon_proof::confirm::{Own, confirm};
+use charon_proof::line::MAX_TEXT_BYTES;
 use charon_proof::readiness::weigh;
-use charon_proof::ready::{ReadyLine, find_ready_lines};
-use charon_proof::receipt::{Receipt, find_receipts};
+use charon_proof::ready::Statement as ReadyStatement;
+use charon_proof::receipt::Statement as ReceiptStatement;
 use charon_proof::verify::{Material, Modes, NamedFile, Scope};
 
 pub(crate) async fn board(context: &Context, args: &BoardArgs) -> Result<(), Failure> {
-    let mut given = Given::read(context, args)?;
+    let wanted = Wanted {
+        // What both kinds begin with.
+        beginning: "dkgre",
+        name: "a ready line or receipt",
+        several: "ready lines and receipts",
+        limit: MAX_TEXT_BYTES,
+        find: both_kinds,
+    };
+    let Given {
+        first: mut ready,
+        second: mut receipts,
+        mut broken,
+    } = Given::<ReadyStatement, ReceiptStatement>::read(context, &args.lines, &wanted)?;
     let layout = context.layout()?;
     let found = definition_source::find(context, &layout, args.definition.as_deref()).await;
     let found = ready_lines::found_definition(found)?;
     let operators = ready_lines::operators(&found)?;
-    given.ready.extend(ready_lines::kept(&layout, &operators)?);
+    ready.extend(ready_lines::kept(&layout, &operators)?);
 
     let own_lock = layout.data_dir().join(CLUSTER_LOCK_FILE);
     let lock = match &args.lock {
@@ -48,24 +61,24 @@ pub(crate) async fn board(context: &Context, args: &BoardArgs) -> Result<(), Fai
             let checked = check(context, lock, &args.deposit, &operators)?;
             deposits = checked.deposits;
             let cluster = &checked.cluster;
-            given.receipts.extend(receipt::kept(&layout, cluster)?);
-            Some(confirm(cluster, &given.receipts, checked.own.as_ref()))
+            receipts.extend(receipt::kept(&layout, cluster)?);
+            Some(confirm(cluster, &receipts, checked.own.as_ref()))
         }
         None => None,
     };
     if let Some(profile) = context.profile() {
-        given.broken.extend(profile.judge(&found.definition));
+        broken.extend(profile.judge(&found.definition));
     }
-    let now = ready_lines::now();
-    let readiness = weigh(&operators, &given.ready, None, now);
+    let now = machine::unix_time();
+    let readiness = weigh(&operators, &ready, None, now);
     let board = draw(&Drawing {
         definition: &found.definition,
         operators: &operators,
         readiness: &readiness,
-        receipts: &given.receipts,
+        receipts: &receipts,
         confirmation: confirmation.as_ref(),
         deposits: &deposits,
-        others: &given.broken,
+        others: &broken,
         now,
     });
     if let Some(path) = &args.html {
@@ -134,63 +147,6 @@ fn check(
         deposits: parsed.map(|parsed| parsed.value).collect(),
         cluster,
     })
-}
-
-/// One line of either kind, or what is none.
-#[derive(Debug, PartialEq)]
-enum Line {
-    Ready(Box<ReadyLine>),
-    Receipt(Box<Receipt>),
-    Broken(Broken),
-}
-
-#[derive(Default)]
-struct Given {
-    ready: Vec<ReadyLine>,
-    receipts: Vec<Receipt>,
-    broken: Vec<Finding>,
-}
-
-impl Given {
-    fn read(context: &Context, args: &BoardArgs) -> Result<Self, Failure> {
-        let wanted = Wanted {
-            // What both kinds begin with.
-            beginning: "dkgre",
-            name: "a ready line or receipt",
-            several: "ready lines and receipts",
-            limit: MAX_TEXT_BYTES,
-            find: |text: &str| lines_in(text).map_err(|error| error.to_string()),
-        };
-        let mut given = Self::default();
-        for text in pasted::read(context, &args.lines, &wanted)? {
-            if text.found.is_empty() {
-                for kind in [line::LineKind::Receipt, line::LineKind::Ready] {
-                    given
-                        .broken
-                        .push(charon_proof::confirm::without_lines(&text.source, kind));
-                }
-            }
-            for line in text.found {
-                match line {
-                    Line::Ready(line) => given.ready.push(*line),
-                    Line::Receipt(receipt) => given.receipts.push(*receipt),
-                    Line::Broken(broken) => {
-                        given.broken.push(broken_finding(&text.source, &broken));
-                    }
-                }
-            }
-        }
-        Ok(given)
-    }
-}
-
-fn lines_in(text: &str) -> Result<Vec<Line>, line::TooMuch> {
-    let ready = find_ready_lines(text)?.into_iter();
-    let ready = ready.map(|found| found.map_or_else(Line::Broken, |it| Line::Ready(Box::new(it))));
-    let receipts = find_receipts(text)?.into_iter();
-    let receipts =
-        receipts.map(|found| found.map_or_else(Line::Broken, |it| Line::Receipt(Box::new(it))));
-    Ok(ready.chain(receipts).collect())
 }
 
 /// The board for people.

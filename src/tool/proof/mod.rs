@@ -18,4 +18,5 @@ pub(crate) mod prove;
 pub(crate) mod receipt;
 pub(crate) mod receipts;
 pub(crate) mod rpc_url;
+pub(crate) mod two_kinds;
 pub(crate) mod verify;

@@ -8,15 +8,16 @@ use crate::context::Context;
 use crate::edit::held;
 use crate::error::{Failure, Kind};
 use crate::failures;
-use crate::machine::datadir::{self, Layout};
-use crate::machine::guard;
+use crate::machine;
+use crate::machine::datadir::Layout;
+use crate::place;
 use crate::proof::{prove, receipts, verify};
 use charon_files::cluster::CharonVersion;
 use charon_files::keys::k1::EnrKey;
 use charon_proof::cluster::Cluster;
 use charon_proof::confirm::{Confirmation, Own, ReceiptDocument, confirm, time_text};
 use charon_proof::line::StatementError;
-use charon_proof::receipt::{CharonImage, RanWith, Receipt, Statement, find_receipts};
+use charon_proof::receipt::{CharonImage, RanWith, Receipt, Statement};
 use charon_proof::verify::Verified;
 
 #[derive(Serialize)]
@@ -29,8 +30,7 @@ pub(crate) fn receipt(context: &Context) -> Result<(), Failure> {
     let layout = context.layout()?;
     verify::recover(context, &layout)?;
     let proof = prove::prove(context, &layout)?;
-    datadir::create_state_dir(&layout).map_err(failures::state_dir)?;
-    let _guard = guard::claim_directory(&layout).map_err(failures::guard)?;
+    let _guard = place::claim(&layout)?;
     proof.remember(&layout)?;
     let receipt = give(context, &layout, &proof.verified, &proof.key)?;
     context.result(
@@ -107,7 +107,7 @@ pub(crate) fn issue(
         }),
         None => ran_with(layout, verified)?,
     };
-    let now = u64::try_from(jiff::Timestamp::now().as_second()).unwrap_or(0);
+    let now = machine::unix_time();
     let statement = Statement::of(verified, ran_with.as_ref(), env!("CARGO_PKG_VERSION"), now)
         .map_err(statement_failure)?;
     if let Some(before) = &before
@@ -136,8 +136,7 @@ fn statement_failure(error: StatementError) -> Failure {
 pub(crate) fn kept(layout: &Layout, cluster: &Cluster) -> Result<Vec<Receipt>, Failure> {
     let text = receipts::read(layout, &cluster.lock_hash())
         .map_err(|error| Failure::new(Kind::Unexpected, error.to_string()))?;
-    let found = find_receipts(&text).unwrap_or_default();
-    Ok(found.into_iter().filter_map(Result::ok).collect())
+    Ok(receipts::lines_in(&text))
 }
 
 /// Keeps of the receipts what the confirmation needs to come to the same answers. Expects the caller to hold the

@@ -15,7 +15,7 @@ use crate::machine::datadir::{self, Layout};
 use crate::machine::files::{FileError, Folder};
 use crate::machine::read::{self, Limit, ReadError};
 use charon_files::cluster::{DefinitionHash, LockHash};
-use charon_proof::line::{Signed, Stated};
+use charon_proof::line::{self, Signed, Stated};
 use charon_proof::proofs::MAX_RECORD_BYTES;
 use charon_proof::ready::ReadyLine;
 use charon_proof::receipt::Receipt;
@@ -27,7 +27,7 @@ const PROVED_FILE: &str = "proved-keystores.json";
 /// Three lines of each of 256 operators, at most 500 characters each, take 384 KiB.
 const LINES: Limit = Limit {
     bytes: 1 << 20,
-    what: "kept receipts or ready lines",
+    what: "kept receipts, ready lines or stopped lines",
 };
 
 const PROVED: Limit = Limit {
@@ -62,7 +62,11 @@ pub(crate) fn read_ready(
     read_lines(layout, READY_DIR, &ready_name(definition_hash))
 }
 
-fn read_lines(layout: &Layout, dir: &str, name: &str) -> Result<String, ReadError> {
+/// The text of kept lines in a directory below the state directory; empty if none are kept.
+///
+/// # Errors
+/// If there is something else in its place, or it cannot be read.
+pub(crate) fn read_lines(layout: &Layout, dir: &str, name: &str) -> Result<String, ReadError> {
     let relative = Path::new(dir).join(name);
     match read::read_in(layout.state_dir(), &relative, LINES) {
         // What is not ASCII is no part of a line of ours.
@@ -70,6 +74,12 @@ fn read_lines(layout: &Layout, dir: &str, name: &str) -> Result<String, ReadErro
         Err(error) if error.is_missing() => Ok(String::new()),
         Err(error) => Err(error),
     }
+}
+
+/// The lines in a text that was kept. What is damaged among them is as good as missing.
+pub(crate) fn lines_in<S: Stated>(text: &str) -> Vec<Signed<S>> {
+    let found = line::find(text).unwrap_or_default();
+    found.into_iter().filter_map(Result::ok).collect()
 }
 
 /// Whether receipts are kept for any lock.
@@ -121,7 +131,11 @@ pub(crate) fn write_ready(
     write_lines(layout, READY_DIR, &ready_name(definition_hash), lines)
 }
 
-fn write_lines<S: Stated>(
+/// Keeps exactly these lines in a directory below the state directory, which must exist.
+///
+/// # Errors
+/// If the operating system refuses or fails; then those that were kept before still are.
+pub(crate) fn write_lines<S: Stated>(
     layout: &Layout,
     dir: &str,
     name: &str,

@@ -397,7 +397,16 @@ async fn stopped(
     refuse_running(context, layout, args.without_docker).await?;
     let _guard = place::claim(layout)?;
     // First what keeps it true, then the word of it.
-    closed::close(layout, &proved.old.lock_hash.to_string(), Why::Stopped).map_err(unexpected)?;
+    let before = closed::find(layout, &proved.old.lock_hash).map_err(unexpected)?;
+    let old_lock = proved.old.lock_hash.to_string();
+    closed::close(layout, &old_lock, Why::Stopped).map_err(unexpected)?;
+    // Somebody may have started it before the gate was closed. A line that was given earlier still holds the gate.
+    if let Err(failure) = refuse_running(context, layout, args.without_docker).await {
+        if before.is_none() {
+            closed::open_again(layout, &old_lock).map_err(unexpected)?;
+        }
+        return Err(failure);
+    }
     let line = sign(&proved.old, proved.verified.lock_hash(), node, &proved.key)?;
     let stand = Stand::of(context, layout, &proved, &[], std::slice::from_ref(&line))?;
     stand.keep(layout)?;

@@ -18,6 +18,7 @@ use crate::machine::git;
 use crate::machine::terminal::{Block, Progress, ProgressMode, PromptError, Terminal};
 use crate::machine::users;
 use crate::promote::journal::Recovery;
+use crate::promote::recover;
 use crate::proof::{contracts, named};
 use crate::report::Typing;
 use crate::{failures, report};
@@ -154,8 +155,20 @@ impl Context {
         }
     }
 
+    /// Finishes or takes back a change of the directory that was interrupted, and says so. Expects the caller to hold the
+    /// directory's guard.
+    ///
+    /// # Errors
+    /// If the journal cannot be followed; then it is still there.
+    pub(crate) fn finish_interrupted(&self, layout: &Layout) -> Result<(), Failure> {
+        if let Some(recovery) = recover::recover(layout).map_err(failures::journal)? {
+            self.recovered(&recovery);
+        }
+        Ok(())
+    }
+
     /// Says what became of a change that was interrupted.
-    pub(crate) fn recovered(&self, recovery: &Recovery) {
+    fn recovered(&self, recovery: &Recovery) {
         let text = match recovery {
             Recovery::PromotionFinished { attempt, names } => format!(
                 "the promotion of attempt {attempt} was interrupted; it is finished now: {}",

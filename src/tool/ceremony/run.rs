@@ -25,7 +25,7 @@ use crate::machine::guard::{self, Guard};
 use crate::machine::projects;
 use crate::machine::signals::{Interrupt, Urgency};
 use crate::place;
-use crate::promote::{held, recover};
+use crate::promote::held;
 use crate::report;
 use charon_files::cluster::names::CLUSTER_LOCK_FILE;
 use charon_proof::receipt::Receipt;
@@ -57,9 +57,7 @@ pub(crate) async fn run(
             return Err(facts::plan(&observed).err().unwrap_or(failure));
         }
     };
-    if let Some(recovery) = recover::recover(layout).map_err(failures::journal)? {
-        context.recovered(&recovery);
-    }
+    context.finish_interrupted(layout)?;
     facts::check_nothing_held(layout)?;
     if let Some((attempt, mut record)) = resume::unfinished(layout)?
         && let Some(done) = {

@@ -23,7 +23,6 @@ use crate::machine::guard::{self, Guard};
 use crate::machine::signals::Interrupt;
 use crate::place;
 use crate::promote::held;
-use crate::promote::recover;
 use crate::proof::checked;
 use crate::report;
 use charon_files::cluster::names::FileDigest;
@@ -112,9 +111,7 @@ pub(crate) fn guard_key(layout: &Layout, enr_id: &str) -> Result<Guard, Failure>
 /// Takes the guard of the directory, as `run` does, and finishes what was interrupted in it.
 pub(crate) fn guard_directory(context: &Context, layout: &Layout) -> Result<Guard, Failure> {
     let directory = place::claim(layout)?;
-    if let Some(recovery) = recover::recover(layout).map_err(failures::journal)? {
-        context.recovered(&recovery);
-    }
+    context.finish_interrupted(layout)?;
     Ok(directory)
 }
 

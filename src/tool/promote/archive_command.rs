@@ -11,7 +11,7 @@ use crate::machine::datadir::{self, Layout};
 use crate::machine::processes::{self, Relation, Sign};
 use crate::place;
 use crate::promote::archive::{self, ArchiveResult, ArchiveScope};
-use crate::promote::{held, recover};
+use crate::promote::held;
 use crate::report;
 use charon_files::cluster::names::HEARTBEAT_FILE;
 use charon_files::finding::{Finding, Weight};
@@ -45,9 +45,7 @@ pub(crate) fn archive(context: &Context, args: &ArchiveArgs) -> Result<(), Failu
     let mut guard = None;
     if layout.state_dir().is_dir() {
         guard = Some(place::claim(&layout)?);
-        if let Some(recovery) = recover::recover(&layout).map_err(failures::journal)? {
-            context.recovered(&recovery);
-        }
+        context.finish_interrupted(&layout)?;
         refuse_under_way(&layout)?;
     }
     let kept = match scope {

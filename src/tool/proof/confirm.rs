@@ -10,7 +10,7 @@ use crate::error::{Failure, Kind};
 use crate::failures;
 use crate::machine::datadir::{self, Layout};
 use crate::machine::guard;
-use crate::promote::{held, promotion, recover};
+use crate::promote::{held, promotion};
 use crate::proof::pasted::{self, COMMAND_LINE, SECRET_ADVICE, Wanted};
 use crate::proof::{checked, prove, receipt, verify};
 use crate::report::{self, OperatorRow};
@@ -87,9 +87,7 @@ fn by_directory(
     let early = match held::find(&layout) {
         Some(_) => {
             let guard = guard::claim_directory(&layout).map_err(failures::guard)?;
-            if let Some(recovery) = recover::recover(&layout).map_err(failures::journal)? {
-                context.recovered(&recovery);
-            }
+            context.finish_interrupted(&layout)?;
             Some(guard)
         }
         None => None,

@@ -9,7 +9,7 @@ use crate::failures;
 use crate::machine::datadir::Layout;
 use crate::machine::guard;
 use crate::place;
-use crate::promote::{journal, recover};
+use crate::promote::journal;
 use crate::proof::chain::standings_text;
 use crate::proof::checked;
 use crate::report;
@@ -151,9 +151,7 @@ pub(crate) fn recover(context: &Context, layout: &Layout) -> Result<(), Failure>
         return Ok(());
     }
     let _guard = guard::claim_directory(layout).map_err(failures::guard)?;
-    if let Some(recovery) = recover::recover(layout).map_err(failures::journal)? {
-        context.recovered(&recovery);
-    }
+    context.finish_interrupted(layout)?;
     Ok(())
 }
 

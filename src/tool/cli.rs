@@ -233,10 +233,11 @@ impl Verb {
         match self {
             Verb::Verify(args) => Some(&args.beacon),
             Verb::Deposits(args) => Some(&args.beacon),
+            Verb::Plan(args) => Some(&args.beacon),
+            Verb::Run(args) => Some(&args.ceremony.beacon),
+            Verb::Ready(args) => Some(&args.ceremony.beacon),
+            Verb::Archive(args) => Some(&args.beacon),
             Verb::Define(_)
-            | Verb::Plan(_)
-            | Verb::Run(_)
-            | Verb::Ready(_)
             | Verb::Board(_)
             | Verb::Enr(_)
             | Verb::Backup(_)
@@ -245,7 +246,6 @@ impl Verb {
             | Verb::Gate(_)
             | Verb::Up(_)
             | Verb::Status
-            | Verb::Archive(_)
             | Verb::Edit(_)
             | Verb::Repair(_)
             | Verb::Rehearse(_)
@@ -603,6 +603,9 @@ pub struct CeremonyArgs {
     /// Where contract wallets are asked.
     #[command(flatten)]
     pub execution: ExecutionArgs,
+    /// Who is asked whether keys of an old ceremony here are in use.
+    #[command(flatten)]
+    pub beacon: BeaconArgs,
     /// Flags for charon itself, after `--`
     #[arg(last = true, value_name = "CHARON FLAGS")]
     pub charon_flags: Vec<String>,
@@ -663,8 +666,8 @@ pub struct ReadyArgs {
 }
 
 impl CeremonyArgs {
-    /// The flags that the next `plan` or `run` needs too. charon's own, and the URL of an execution client, may hold keys
-    /// and stay where they were typed.
+    /// The flags that the next `plan` or `run` needs too. charon's own, and the URLs of an execution client and of a beacon
+    /// node, may hold keys and stay where they were typed.
     pub fn typed_again(&self) -> Vec<String> {
         let one = |flag: &str, value: &str| [flag.to_owned(), value.to_owned()];
         let chosen = [
@@ -689,6 +692,7 @@ impl CeremonyArgs {
         let files = [
             ("--charon-binary", &self.charon_binary),
             ("--execution-rpc-file", &self.execution.execution_rpc_file),
+            ("--beacon-rpc-file", &self.beacon.beacon_rpc_file),
         ];
         let files = files
             .iter()
@@ -890,6 +894,9 @@ pub struct ArchiveArgs {
     /// Move the cluster definition aside too
     #[arg(long)]
     pub with_definition: bool,
+    /// Who is asked whether these keys are in use.
+    #[command(flatten)]
+    pub beacon: BeaconArgs,
 }
 
 /// `rehearse`.

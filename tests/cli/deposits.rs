@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::http_server::{Server, json as answer};
 use crate::receipts::receipts;
 use crate::schema;
-use crate::support::{CEREMONY, KEY, LOCK, TestEnv, fixture};
+use crate::support::{CEREMONY, DEFINITION, KEY, LOCK, TestEnv, Tree, fixture};
 
 /// Something in a URL that nobody may see.
 const SECRET: &str = "s3cr3t-api-key-0123456789";
@@ -411,6 +411,74 @@ fn a_directory_says_where_its_validators_stand() {
     assert_eq!(ask(&server, 4).failed(), ["chain-credentials"]);
     let server = beacon("hoodi", json!([]), None, false);
     ask(&server, 4);
+}
+
+/// Keys with duties are not put aside by mistake, and no new ceremony takes their place.
+#[test]
+fn old_keys_in_use_stay_and_no_ceremony_follows_them() {
+    let env = TestEnv::finished(CEREMONY, 0);
+    let own = own_credentials();
+    let knows = |status: &str, balance: &str| {
+        let mut validators = on_chain(&own, status);
+        validators[0]["balance"] = json!(balance);
+        beacon("hoodi", validators, Some(json!([])), false)
+    };
+    let full = "32000000000";
+    let before = Tree::of(&env.data(""));
+    let archive = |server: &Server, code| {
+        let url = url(server);
+        let outcome = env
+            .run(&["archive", "--yes", "--beacon-rpc", &url])
+            .exits(code);
+        assert!(!outcome.stderr.contains(SECRET), "{outcome}");
+        outcome
+    };
+    for status in ["active_ongoing", "pending_queued", "active_exiting"] {
+        let outcome = archive(&knows(status, full), 3);
+        assert_eq!(outcome.failed(), ["chain-old-keys"], "{outcome}");
+        assert_eq!(Tree::of(&env.data("")), before);
+    }
+    let outcome = archive(&beacon("hoodi", json!([]), Some(json!([])), true), 3);
+    assert!(outcome.stderr.contains("still syncing"), "{outcome}");
+    let outcome = archive(&beacon("mainnet", json!([]), Some(json!([])), false), 3);
+    assert_eq!(outcome.failed(), ["chain-beacon"], "{outcome}");
+    assert_eq!(Tree::of(&env.data("")), before);
+    // Where they lie, `plan` names them beside what is in the way there.
+    let plan = |server: &Server| {
+        let url = url(server);
+        env.run(&["plan", "--beacon-rpc", &url]).exits(3)
+    };
+    let outcome = plan(&knows("active_ongoing", full));
+    assert!(outcome.failed().contains(&"chain-old-keys"), "{outcome}");
+    assert!(outcome.stderr.contains("1 active, 1 unknown"), "{outcome}");
+    // What has exited and was paid out is over.
+    archive(&knows("withdrawal_done", "0"), 0);
+    assert_eq!(Tree::of(&env.data("")).names(), [KEY, DEFINITION]);
+    // And `plan` looks at what was put aside.
+    let outcome = plan(&knows("active_ongoing", full));
+    assert_eq!(outcome.failed(), ["chain-old-keys", "engine-unreachable"]);
+    let outcome = plan(&beacon("hoodi", json!([]), None, false));
+    assert_eq!(outcome.failed(), ["engine-unreachable"], "{outcome}");
+    assert!(
+        outcome.stderr.contains("COULD NOT TELL [chain-beacon]"),
+        "{outcome}"
+    );
+    let outcome = plan(&beacon("hoodi", json!([]), Some(json!([])), false));
+    assert_eq!(outcome.failed(), ["engine-unreachable"], "{outcome}");
+    assert!(!outcome.stderr.contains("[chain-"), "{outcome}");
+}
+
+/// Nor are keys that were never promoted, and those whose lock cannot be read.
+#[test]
+fn a_lock_that_cannot_be_read_is_no_clean_one() {
+    let env = TestEnv::finished(CEREMONY, 0);
+    env.put(LOCK, b"{}");
+    let server = beacon("hoodi", json!([]), Some(json!([])), false);
+    let outcome = env
+        .run(&["archive", "--yes", "--beacon-rpc", &url(&server)])
+        .exits(3);
+    assert!(outcome.stderr.contains("chain-old-keys"), "{outcome}");
+    assert!(server.requests().is_empty());
 }
 
 /// `define`, `plan` and the settings of the project.

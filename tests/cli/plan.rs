@@ -66,6 +66,7 @@ fn good() -> (Request, Facts) {
             free_bytes: 1 << 30,
         },
         state_dir_problem: None,
+        old_keys: Vec::new(),
         enr_key: EnrKeyFact::Found {
             enr_id: text("0123456789abcdef"),
             mode: 0o600,

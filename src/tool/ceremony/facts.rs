@@ -194,6 +194,7 @@ pub(crate) async fn observe(
         )
     })?);
 
+    let old_keys = context.findings_of_old_keys(layout).await;
     let mut state_dir_problem = state_dir_problem(layout, on_disk.owner.uid);
     let next_attempt = match Attempt::list(layout) {
         Ok(attempts) => attempts.last().map_or(0, Attempt::number).saturating_add(1),
@@ -211,6 +212,7 @@ pub(crate) async fn observe(
         my_uid: getuid().as_raw(),
         data_dir: data_dir_fact(&on_disk),
         state_dir_problem,
+        old_keys,
         enr_key: key_fact(layout, &on_disk, key.as_ref()),
         definition: definition_fact(layout, &definition, node),
         engine: seen.fact,

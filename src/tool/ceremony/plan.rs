@@ -486,6 +486,8 @@ pub struct Facts {
     pub data_dir: DataDirFact,
     /// Why our own directory beside it cannot be used, if it cannot.
     pub state_dir_problem: Option<StateDirProblem>,
+    /// What the chain says against giving up the keys of ceremonies before, if a beacon node was named.
+    pub old_keys: Vec<Finding>,
     /// The ENR key.
     pub enr_key: EnrKeyFact,
     /// The definition.
@@ -562,6 +564,7 @@ pub fn make(request: &Request, facts: &Facts) -> Result<Plan, Vec<Finding>> {
     check_p2p_flags(request, &mut findings);
     let owner = check_data_dir(request, facts, &mut findings);
     check_state_dir(request, facts, &mut findings);
+    findings.extend(facts.old_keys.iter().cloned());
     let key = check_key(request, facts, &mut findings);
     let definition = check_definition(request, facts, key.as_ref(), &mut findings);
     let charon = definition

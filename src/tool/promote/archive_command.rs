@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::ceremony::attempt::{Attempt, State};
 use crate::cli::ArchiveArgs;
-use crate::context::Context;
+use crate::context::{Context, block_on};
 use crate::error::{Failure, Kind};
 use crate::failures;
 use crate::machine::datadir::{self, Layout};
@@ -60,6 +60,7 @@ pub(crate) fn archive(context: &Context, args: &ArchiveArgs) -> Result<(), Failu
         ..Document::default()
     };
     let held = held::find(&layout);
+    refuse_on_chain(context, &layout)?;
     if let Some(attempt) = &held {
         give_up(context, &layout, attempt)?;
         document.kept_held = Some(attempt.stage().display().to_string());
@@ -144,6 +145,19 @@ pub(crate) fn refuse_under_way(layout: &Layout) -> Result<(), Failure> {
         ),
     )
     .hint("`charon-dkg run` follows it to its end"))
+}
+
+/// Keys that have duties or money, or are about to, are not given up by mistake.
+fn refuse_on_chain(context: &Context, layout: &Layout) -> Result<(), Failure> {
+    let findings = block_on(async { Ok(context.findings_of_present_keys(layout).await) })?;
+    if findings.is_empty() {
+        return Ok(());
+    }
+    Err(Failure::new(
+        Kind::Refused,
+        "the chain speaks against putting these keys aside; nothing was changed",
+    )
+    .with_findings(findings))
 }
 
 /// Files are not taken from under a running charon.

@@ -46,10 +46,20 @@ impl Context {
         keys: &[Key],
         deposits: bool,
     ) -> Result<Option<Chain>, Failure> {
+        crate::context::block_on(async { Ok(self.asked_chain(network, keys, deposits).await) })
+    }
+
+    /// The same for who waits already.
+    pub(crate) async fn asked_chain(
+        &self,
+        network: Option<Network>,
+        keys: &[Key],
+        deposits: bool,
+    ) -> Option<Chain> {
         let beacon = self.beacon.rpc.get();
         let execution = self.contracts.rpc().filter(|_| deposits);
         if beacon.is_none() && execution.is_none() {
-            return Ok(None);
+            return None;
         }
         let mut chain = Chain::default();
         let Some(network) = network else {
@@ -58,37 +68,34 @@ impl Context {
                 "the chain",
                 "the network of the cluster is not known".to_owned(),
             );
-            return Ok(Some(chain));
+            return Some(chain);
         };
         let pubkeys: Vec<Pubkey> = keys.iter().map(|key| key.pubkey).collect();
-        crate::context::block_on(async {
-            if let Some(beacon) = beacon {
-                self.say("asking the beacon node about the validators");
-                beacon.ask(network, &pubkeys, &mut chain).await;
-            }
-            if let Some(execution) = execution {
-                self.say("asking the execution client about recent deposits");
-                match execution.deposits(network, &pubkeys).await {
-                    Ok(found) => {
-                        for deposit in found {
-                            chain
-                                .announced
-                                .entry(deposit.pubkey)
-                                .or_default()
-                                .push(deposit);
-                        }
-                        chain.events = true;
+        if let Some(beacon) = beacon {
+            self.say("asking the beacon node about the validators");
+            beacon.ask(network, &pubkeys, &mut chain).await;
+        }
+        if let Some(execution) = execution {
+            self.say("asking the execution client about recent deposits");
+            match execution.deposits(network, &pubkeys).await {
+                Ok(found) => {
+                    for deposit in found {
+                        chain
+                            .announced
+                            .entry(deposit.pubkey)
+                            .or_default()
+                            .push(deposit);
                     }
-                    Err(error) => chain.could_not_ask(
-                        "chain-execution",
-                        "the execution client",
-                        error.to_string(),
-                    ),
+                    chain.events = true;
                 }
+                Err(error) => chain.could_not_ask(
+                    "chain-execution",
+                    "the execution client",
+                    error.to_string(),
+                ),
             }
-            Ok(())
-        })?;
-        Ok(Some(chain))
+        }
+        Some(chain)
     }
 }
 

@@ -361,17 +361,34 @@ fn a_gate_says_why_where_containers_have_no_log() {
         Command::new("docker")
             .args(["--host", engine.told("DOCKER_HOST")])
             .args(words)
-            .current_dir(&project)
             .output()
             .unwrap()
     };
     let driver = docker(&["info", "--format", "{{.LoggingDriver}}"]);
     assert_eq!(String::from_utf8_lossy(&driver.stdout).trim(), "none");
-    let up = docker(&["compose", "up", "--detach", "charon-dkg-gate"]);
-    assert!(up.status.success(), "{}", text(&up));
-    let name = docker(&["compose", "ps", "--all", "--quiet", "charon-dkg-gate"]);
-    let id = String::from_utf8(name.stdout).unwrap();
-    assert!(docker(&["wait", id.trim()]).status.success());
-    let said = text(&docker(&["compose", "logs", "charon-dkg-gate"]));
-    assert!(said.contains("no completed ceremony"), "{said}");
+    let named = |name: &str| vec![std::env::var(name).unwrap_or_else(|_| panic!("set {name}"))];
+    for compose in [
+        vec!["docker".to_owned(), "compose".to_owned()],
+        named("CHARON_DKG_TEST_COMPOSE_2_26"),
+        named("CHARON_DKG_TEST_COMPOSE_1_29"),
+    ] {
+        let compose = |words: &[&str]| {
+            Command::new(&compose[0])
+                .args(&compose[1..])
+                .args(words)
+                .env("DOCKER_HOST", engine.told("DOCKER_HOST"))
+                .current_dir(&project)
+                .output()
+                .unwrap()
+        };
+        let up = compose(&["up", "-d", "charon-dkg-gate"]);
+        assert!(up.status.success(), "{}", text(&up));
+        let name = compose(&["ps", "-a", "-q", "charon-dkg-gate"]);
+        let id = String::from_utf8(name.stdout).unwrap();
+        assert!(docker(&["wait", id.trim()]).status.success());
+        let said = text(&compose(&["logs", "charon-dkg-gate"]));
+        assert!(said.contains("no completed ceremony"), "{said}");
+        let down = compose(&["down"]);
+        assert!(down.status.success(), "{}", text(&down));
+    }
 }

@@ -171,12 +171,19 @@ impl Terms {
                 "Get the definition again from where the coordinator published it, and compare the definition hash \
                  with the other operators. If theirs is the same, the coordinator must make a new one.",
             ),
-            Self::SignatureInvalid => coordinator(
+            // v1.11 says the same of a contract wallet where it was given no execution client (`verifySigOrERC1271` in
+            // cluster/helpers.go).
+            Self::SignatureInvalid => said(
                 "definition-signature-invalid",
+                Whose::Coordinator,
                 format!(
-                    "a signature in the definition is missing or wrong: {}",
+                    "a signature in the definition is missing or wrong, or a contract wallet's that charon had no execution \
+                     client to ask about: {}",
                     shorten(words)
                 ),
+                "If an operator signed with a contract wallet, run again with charon's flag \
+                 --execution-client-rpc-endpoint and the URL of an execution client. Otherwise ask the coordinator for a \
+                 new definition; all operators need the new one.",
             ),
             Self::ContractWalletUnsupported { bytes } => said(
                 "contract-wallet-unsupported",
@@ -192,7 +199,8 @@ impl Terms {
             Self::ExecutionClientNeeded => said(
                 "execution-client-needed",
                 Whose::You,
-                "an operator signed with a contract wallet, and charon needs an execution client to check that",
+                "a signature in the definition is not by the key of its address: either a contract wallet signed, which charon \
+                 needs an execution client to check, or the signature is wrong",
                 "Run again with charon's flag --execution-client-rpc-endpoint and the URL of an execution client.",
             ),
             Self::ExecutionClientFailed => said(

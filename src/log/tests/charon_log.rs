@@ -75,7 +75,9 @@ fn expected(release: &str, case: &str, end: End) -> &'static str {
         (_, "bad-enr" | "bad-enr-prefix") => "enr-invalid",
         (_, "bad-relay-url") => "relay-url-invalid",
         (_, "contract-wallet-in-old-definition") => "contract-wallet-unsupported",
-        (_, "contract-wallet-refuses") => "definition-signature-invalid",
+        (_, "contract-wallet-refuses" | "signature-of-another-key") => {
+            "definition-signature-invalid"
+        }
         (_, "corrupt-key") => "enr-key-unreadable",
         (_, "definition-file-missing") => "definition-unreadable",
         (_, "enr-not-in-definition") => "enr-key-not-in-definition",
@@ -701,6 +703,19 @@ fn what_the_engine_and_the_kernel_say_counts() {
         of(b"", end(Some(0), false, false)),
         Some(("unknown", Whose::Unknown))
     );
+}
+
+/// v1.11 without an execution client tells a wrong signature from a contract wallet's no more than v1.10.3 does.
+#[test]
+fn a_signature_that_may_be_a_contract_wallets_is_not_called_wrong_alone() {
+    let told = certainly("v1.11.0-rc3/signature-of-another-key");
+    let without = certainly("v1.10.3/execution-client-needed");
+    for diagnosis in [&told, &without] {
+        assert!(diagnosis.cause.contains("contract wallet"), "{diagnosis:?}");
+        assert!(diagnosis.cause.contains("wrong"), "{diagnosis:?}");
+        let flag = "--execution-client-rpc-endpoint";
+        assert!(diagnosis.next_step.contains(flag), "{diagnosis:?}");
+    }
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! What must be so before a command looks any closer: the data directory is a directory, if it is
 //! there, and this user can read it and our own directory beside it.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Failure, Kind};
@@ -11,6 +12,7 @@ use crate::machine::guard::{self, Guard};
 use crate::machine::os;
 #[cfg(target_os = "linux")]
 use crate::machine::projects;
+use crate::machine::read::ReadError;
 use crate::machine::users;
 use crate::promote::archive::{self, ArchiveScope};
 use crate::promote::held;
@@ -80,11 +82,35 @@ pub(crate) fn claim(layout: &Layout) -> Result<Guard, Failure> {
 
 fn unreadable(path: &str, reason: &str, owner: u32, facts: &DataDirFacts) -> Failure {
     let failure = Failure::new(Kind::Refused, format!("{path} cannot be read: {reason}"));
+    let hints = not_for_this_user(owner, facts);
+    hints.into_iter().fold(failure, Failure::hint)
+}
+
+/// What to do where this user may not read what belongs to this owner: whom to be, and the command.
+pub(crate) fn not_for_this_user(owner: u32, facts: &DataDirFacts) -> Vec<String> {
     let hints = [
         owner_to_be(owner, facts),
         way_out(owner, facts).map(WayOut::hint),
     ];
-    hints.into_iter().flatten().fold(failure, Failure::hint)
+    hints.into_iter().flatten().collect()
+}
+
+/// What to do where a file of this data directory was not read.
+pub(crate) fn unread(error: &ReadError, facts: &DataDirFacts) -> Vec<String> {
+    let advice = match error {
+        ReadError::TooLong { .. } => "charon writes no such file of that length: find out what did",
+        ReadError::Missing { .. } | ReadError::NotRegular { .. } | ReadError::Changed { .. } => {
+            "something else works in this directory: let it end, and give the command again"
+        }
+        ReadError::Outside { .. } => "move what charon did not write out of the directory",
+        ReadError::File(error) if error.cause.kind() == ErrorKind::PermissionDenied => {
+            let owner = Status::of_path(&error.path).ok().flatten();
+            let owner = owner.map_or(facts.owner, |status| status.owner);
+            return not_for_this_user(owner.uid, facts);
+        }
+        ReadError::File(_) => "look at the disk before you trust it with keys",
+    };
+    vec![advice.to_owned()]
 }
 
 /// What leads out where this user cannot look, or where something belongs to another user.

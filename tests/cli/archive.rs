@@ -52,6 +52,29 @@ fn outputs_are_moved_whole_and_key_and_definition_stay() {
     assert_eq!(again.stdout, "nothing to move aside\n");
 }
 
+/// As the answer to that question says, by the shell.
+#[test]
+fn archive_is_undone_as_the_docs_say() {
+    let faq = include_str!("../../docs/faq.md");
+    let answer = faq.split("**How do I undo `archive`?**").nth(1).unwrap();
+    let script = answer.split("```sh\n").nth(1).unwrap();
+    let script = script.split("```").next().unwrap();
+    let env = TestEnv::finished(CEREMONY, 0);
+    let names = Tree::of(&env.data("")).names().join(" ");
+    env.run(&["archive", "--yes"]).exits(0);
+    assert_ne!(Tree::of(&env.data("")).names().join(" "), names);
+    let mut archives = fs::read_dir(env.state("archive")).unwrap();
+    let time = archives.next().unwrap().unwrap().file_name();
+    let script = script.replace("TIME", time.to_str().unwrap());
+    let (moves, verify) = script.rsplit_once("docker charon-dkg ").unwrap();
+    assert_eq!(verify.trim(), "verify");
+    let mut shell = env.command(std::path::Path::new("/bin/sh"));
+    shell.args(["-ec", moves]).current_dir(env.project());
+    env.outcome(shell).exits(0);
+    assert_eq!(Tree::of(&env.data("")).names().join(" "), names);
+    env.run(&["verify"]).exits(0);
+}
+
 #[test]
 fn the_definition_goes_too_when_asked_for() {
     let env = TestEnv::finished(CEREMONY, 0);

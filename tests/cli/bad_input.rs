@@ -445,6 +445,10 @@ fn files_that_are_too_long_together_are_not_read() {
         outcome.stderr.contains("1099511627776 bytes long"),
         "{outcome}"
     );
+    assert!(
+        outcome.stderr.contains("charon writes no such file"),
+        "{outcome}"
+    );
 }
 
 /// Names are bytes on Linux, and may hold anything but a slash.

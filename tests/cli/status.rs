@@ -9,7 +9,7 @@ use charon_dkg::cli::Invocation;
 use charon_dkg::machine::datadir;
 use charon_files::cluster::Definition;
 
-use crate::support::{CEREMONY, DEFINITION, KEY, NOBODY, Outcome, TestEnv, fixture};
+use crate::support::{CEREMONY, DEFINITION, KEY, NOBODY, Outcome, TestEnv, Tree, fixture};
 
 /// Asks twice, for people and for a program, and holds it to changing nothing.
 #[track_caller]
@@ -153,6 +153,67 @@ fn what_status_says_leads_out_of_every_state_without_a_key() {
     fs::create_dir(env.state("")).unwrap();
     chown(env.state(""), Some(NOBODY), Some(NOBODY)).unwrap();
     leads_out(&env);
+}
+
+/// Whatever is typed first where this user cannot look, or where a file is another user's.
+#[test]
+#[ignore = "needs root"]
+fn every_verb_that_cannot_look_names_a_command_that_leads_out() {
+    let verbs: [&[&str]; 10] = [
+        &["status"],
+        &["enr"],
+        &["enr", "show"],
+        &["plan"],
+        &["ready"],
+        &["verify"],
+        &["receipt"],
+        &["confirm"],
+        &["backup", "--passphrase-file=passphrase"],
+        &["repair"],
+    ];
+    let give = "sudo charon-dkg repair --owner 65534:65534";
+    // What of a finished directory of this user's is whose, with which mode, and what is said.
+    for (name, owner, mode, expected) in [
+        ("", 0, 0o700, "sudo charon-dkg status"),
+        ("", 12_345, 0o700, "sudo charon-dkg status"),
+        ("", NOBODY, 0, "charon-dkg repair"),
+        ("validator_keys", 0, 0o700, give),
+        ("validator_keys", NOBODY, 0, "charon-dkg repair"),
+        (KEY, 0, 0o600, give),
+        ("validator_keys/keystore-0.txt", 0, 0o600, give),
+    ] {
+        let env = TestEnv::finished(CEREMONY, 0);
+        env.give_to(NOBODY);
+        chown(env.project(), Some(NOBODY), Some(NOBODY)).unwrap();
+        fs::write(env.project().join("passphrase"), "correct horse battery").unwrap();
+        fs::set_permissions(
+            env.project().join("passphrase"),
+            fs::Permissions::from_mode(0o644),
+        )
+        .unwrap();
+        chown(env.data(name), Some(owner), Some(owner)).unwrap();
+        fs::set_permissions(env.data(name), fs::Permissions::from_mode(mode)).unwrap();
+        let before = Tree::of(&env.data(""));
+        for verb in verbs {
+            let outcome = env.run_as(NOBODY, verb);
+            // Those that do not look at a keystore have nothing to say of it.
+            if name.ends_with(".txt") && outcome.code == Some(0) {
+                continue;
+            }
+            assert!(matches!(outcome.code, Some(3 | 4)), "{name}: {outcome}");
+            let repairs = *verb == ["repair"] && expected != "sudo charon-dkg status";
+            let told = if repairs {
+                "charon-dkg repair --yes"
+            } else if name.ends_with(".txt") && ["plan", "ready"].contains(&verb[0]) {
+                "sudo charon-dkg repair"
+            } else {
+                expected
+            };
+            assert!(outcome.stderr.contains(told), "{name}: {verb:?}: {outcome}");
+            assert!(!outcome.stderr.contains("move out"), "{name}: {outcome}");
+        }
+        assert_eq!(Tree::of(&env.data("")), before, "{name}");
+    }
 }
 
 #[test]

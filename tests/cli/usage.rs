@@ -161,6 +161,33 @@ fn the_tables_of_the_docs_are_what_the_program_has() {
     assert_eq!(told.len(), scenarios.len(), "{told:?} of {scenarios:?}");
 }
 
+/// `export $(x) && y` goes on where x failed; and tests bring nothing for Python into the machine.
+#[test]
+fn commands_of_the_docs_fail_where_a_part_fails() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let docs = std::fs::read_dir(root.join("docs")).unwrap();
+    let mut files: Vec<std::path::PathBuf> = docs.map(|it| it.unwrap().path()).collect();
+    files.retain(|path| path.extension().is_some_and(|it| it == "md"));
+    assert!(files.len() > 10);
+    let beside = ["README.md", "CONTRIBUTING.md", "tests/all.sh", ".ci/run"];
+    files.extend(beside.map(|name| root.join(name)));
+    for file in files {
+        let text = std::fs::read_to_string(&file).unwrap();
+        for hides in ["export $(", "export \"$(", "eval $(", "eval \"$("] {
+            assert!(!text.contains(hides), "{}: {hides}", file.display());
+        }
+    }
+    let all = page("tests/all.sh");
+    assert!(all.contains("set -euo pipefail"));
+    let packages = all.split("packages=(").nth(1).unwrap();
+    let packages = packages.split("\n)").next().unwrap();
+    assert!(packages.contains("docker.io"));
+    for it in ["python", "pip", "compose"] {
+        assert!(!packages.contains(it), "{packages}");
+    }
+    assert!(!page("tests/composes.sh").contains("apt-get install"));
+}
+
 /// Everything behind which the program writes the name of a finding.
 const BEFORE_A_NAME: [&str; 10] = [
     "check:",

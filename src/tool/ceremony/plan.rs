@@ -935,7 +935,7 @@ fn check_data_dir(
                     &subject,
                     &format!("it belongs to uid {uid}; you are uid {}", facts.my_uid),
                     "its owner, or root",
-                    "run this as the owner of the directory",
+                    "run this as its owner, or as root: `sudo charon-dkg status`",
                 ));
             } else if !writable {
                 findings.push(fail(

@@ -18,8 +18,9 @@ use crate::custody::sealed::{
 use crate::custody::sources::{self, GatherError, Stage};
 use crate::error::{Failure, Kind};
 use crate::failures;
-use crate::machine::datadir::Layout;
+use crate::machine::datadir::{self, Layout};
 use crate::machine::guard::{self, Guard};
+use crate::machine::read::ReadError;
 use crate::machine::signals::Interrupt;
 use crate::place;
 use crate::promote::held;
@@ -143,7 +144,7 @@ fn make(
     let _key_guard = guard_key(layout, &enr_id)?;
     let _guard = guard_directory(context, layout)?;
 
-    let files = sources::gather(layout).map_err(gather)?;
+    let files = sources::gather(layout).map_err(|error| gather(layout, error))?;
     let created = now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
     let owner = layout.owner().map_err(failures::file)?;
     let about = About {
@@ -152,7 +153,7 @@ fn make(
         enr_id: &enr_id,
         owner: (owner.uid, owner.gid),
     };
-    let packed = contents::pack(&files, &about).map_err(|error| gather(error.into()))?;
+    let packed = contents::pack(&files, &about).map_err(|error| gather(layout, error.into()))?;
     drop(files);
     context.say("encrypting");
     let sealed = sealed::seal(&packed, &keys.to).map_err(seal)?;
@@ -452,7 +453,7 @@ fn drill(
     })?;
     drop(sealed);
     let (manifest, files) = contents::unpack(&packed).map_err(|error| wrong(error.to_string()))?;
-    let differ = sources::differences(layout, &files).map_err(gather)?;
+    let differ = sources::differences(layout, &files).map_err(|error| gather(layout, error))?;
     if !differ.is_empty() {
         return Err(wrong(format!(
             "other than what lies here now: {}",
@@ -500,12 +501,26 @@ pub(crate) fn prove(
     Ok((None, report.findings))
 }
 
-fn gather(error: GatherError) -> Failure {
-    Failure::new(
-        Kind::Refused,
-        format!("this directory cannot be backed up whole: {error}"),
-    )
-    .hint("move out of the data directory what is no file of charon's")
+fn gather(layout: &Layout, error: GatherError) -> Failure {
+    let message = format!("this directory cannot be backed up whole: {error}");
+    let failure = Failure::new(Kind::Refused, message);
+    let hints = match error {
+        GatherError::Read(error) => unread(layout, &error),
+        GatherError::File(error) => unread(layout, &ReadError::File(error)),
+        GatherError::Unreadable { .. }
+        | GatherError::Kind { .. }
+        | GatherError::Name { .. }
+        | GatherError::TooMany { .. }
+        | GatherError::Archive(_) => {
+            vec!["move out of the data directory what is no file of charon's".to_owned()]
+        }
+    };
+    hints.into_iter().fold(failure, Failure::hint)
+}
+
+fn unread(layout: &Layout, error: &ReadError) -> Vec<String> {
+    let facts = datadir::observe(layout);
+    facts.map_or_else(|_| Vec::new(), |facts| place::unread(error, &facts))
 }
 
 pub(crate) fn seal(error: SealError) -> Failure {

@@ -1,16 +1,18 @@
 //! Reads what `verify` needs and shows what it says.
 
-use std::path::Path;
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use crate::ceremony::attempt::Attempt;
 use crate::context::Context;
 use crate::error::{Failure, Kind};
 use crate::failures;
-use crate::machine::datadir::{self, DataDirFacts, Entry, Layout};
+use crate::machine::datadir::{self, DataDirFacts, Layout};
 use crate::machine::files::EntryKind;
 use crate::machine::read::{self, Limit, ReadError};
 use crate::machine::terminal;
+use crate::place;
 use crate::promote::held;
 use crate::report;
 use charon_files::cluster::names::{self, DEFINITION_FILE, ENR_KEY_FILE, Name};
@@ -66,7 +68,7 @@ pub(crate) fn read_data_dir(layout: &Layout) -> Result<Material, Failure> {
         ));
     }
     all_was_seen(&facts, layout.data_dir())?;
-    let mut material = read_files(layout.data_dir(), &facts.entries)?;
+    let mut material = read_files(layout.data_dir(), &facts)?;
     material.ownership = facts.modes();
     material.untold_modes = facts.untold_modes.len();
     material.expected_owner = Some((facts.owner.uid, facts.owner.gid));
@@ -82,7 +84,7 @@ pub(crate) fn add_held(material: &mut Material, stage: &Path) -> Result<(), Fail
     let as_data_dir = Layout::resolve(around, Some(stage)).map_err(failures::layout)?;
     let facts = datadir::observe(&as_data_dir).map_err(failures::file)?;
     all_was_seen(&facts, stage)?;
-    let staged = read_files(stage, &facts.entries)?;
+    let staged = read_files(stage, &facts)?;
     // These have their place in the data directory, and are not promoted over what lies there.
     let inputs = [staged.definition, staged.enr_key].into_iter().flatten();
     material
@@ -114,7 +116,7 @@ pub(crate) fn read_directory(dir: &Path) -> Result<Material, Failure> {
         ));
     }
     all_was_seen(&facts, dir)?;
-    let mut material = read_files(as_data_dir.data_dir(), &facts.entries)?;
+    let mut material = read_files(as_data_dir.data_dir(), &facts)?;
     material.ownership = facts.modes();
     Ok(material)
 }
@@ -142,25 +144,32 @@ fn all_was_seen(facts: &DataDirFacts, dir: &Path) -> Result<(), Failure> {
         .hint("move what charon did not write out of the directory"));
     }
     match facts.unreadable.first() {
-        Some((path, reason)) => Err(Failure::new(
-            Kind::VerificationFailed,
-            format!("{} cannot be listed: {reason}", dir.join(path).display()),
-        )
-        .hint("run this as the owner of the data directory")),
+        Some((inside, reason)) => {
+            // The directory itself has an empty name here, which `join` would turn into a slash.
+            let path: PathBuf = dir.components().chain(inside.components()).collect();
+            let failure = Failure::new(
+                Kind::VerificationFailed,
+                format!("{} cannot be listed: {reason}", path.display()),
+            );
+            let entry = facts.entries.iter().find(|entry| entry.path == *inside);
+            let owner = entry.map_or(facts.owner, |entry| entry.owner);
+            let hints = place::not_for_this_user(owner.uid, facts);
+            Err(hints.into_iter().fold(failure, Failure::hint))
+        }
         None => Ok(()),
     }
 }
 
 /// Files by name into their place in the material. Directories are known by what is in them.
-fn read_files(dir: &Path, entries: &[Entry]) -> Result<Material, Failure> {
+fn read_files(dir: &Path, facts: &DataDirFacts) -> Result<Material, Failure> {
     let mut material = Material::default();
     let mut wanted = Vec::new();
-    for entry in entries {
+    for entry in &facts.entries {
         let path = entry.name();
         match entry.kind {
             EntryKind::Directory if names::classify(&path) == Name::ValidatorKeys => {}
             EntryKind::Regular => match limit_of(&path) {
-                Some(limit) => wanted.push((path, limit, entry.len)),
+                Some(limit) => wanted.push((path, limit, entry)),
                 None => material.other_names.push(path),
             },
             EntryKind::Directory | EntryKind::Symlink | EntryKind::Fifo | EntryKind::Other => {
@@ -169,8 +178,9 @@ fn read_files(dir: &Path, entries: &[Entry]) -> Result<Material, Failure> {
         }
     }
     // What is too long by itself is not read, and told apart.
-    let lengths = wanted.iter().filter(|(_, limit, len)| *len <= limit.bytes);
-    let total = lengths.fold(0_u64, |total, (_, _, len)| total.saturating_add(*len));
+    let lengths = wanted.iter().map(|(_, limit, entry)| (limit, entry.len));
+    let lengths = lengths.filter(|(limit, len)| *len <= limit.bytes);
+    let total = lengths.fold(0_u64, |total, (_, len)| total.saturating_add(len));
     if total > read::MAX_DATA_DIRECTORY_BYTES {
         return Err(Failure::new(
             Kind::VerificationFailed,
@@ -183,15 +193,17 @@ fn read_files(dir: &Path, entries: &[Entry]) -> Result<Material, Failure> {
         .hint("move what charon did not write out of the directory"));
     }
     let mut unread = Vec::new();
-    for (path, limit, len) in wanted {
+    let mut advice: Vec<String> = Vec::new();
+    for (path, limit, entry) in wanted {
         // Not longer than it was when it was counted.
         let limit = Limit {
-            bytes: limit.bytes.min(len),
+            bytes: limit.bytes.min(entry.len),
             ..limit
         };
         let file = match read_named(dir, &path, limit) {
             Ok(file) => file,
             Err(error) => {
+                advice.extend(place::unread(&error, facts));
                 unread.push(error.to_string());
                 continue;
             }
@@ -214,8 +226,10 @@ fn read_files(dir: &Path, entries: &[Entry]) -> Result<Material, Failure> {
     if unread.is_empty() {
         return Ok(material);
     }
-    Err(Failure::new(Kind::VerificationFailed, unread.join("; "))
-        .hint("run this as the owner of the data directory"))
+    let mut told = HashSet::new();
+    advice.retain(|line| told.insert(line.clone()));
+    let failure = Failure::new(Kind::VerificationFailed, unread.join("; "));
+    Err(advice.into_iter().fold(failure, Failure::hint))
 }
 
 /// How much is read of a file of this name; `None` if it is none that is verified.
@@ -374,7 +388,7 @@ pub(crate) fn stage(
     let stage = attempt.stage();
     let as_data_dir = Layout::resolve(attempt.dir(), Some(&stage)).map_err(failures::layout)?;
     let facts = datadir::observe(&as_data_dir).map_err(failures::file)?;
-    let read = all_was_seen(&facts, &stage).and_then(|()| read_files(&stage, &facts.entries));
+    let read = all_was_seen(&facts, &stage).and_then(|()| read_files(&stage, &facts));
     let mut material = match read {
         Ok(material) => material,
         Err(failure) => return Ok(Err(failure)),

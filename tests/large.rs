@@ -1,6 +1,6 @@
 //! Large clusters: work and memory grow with the size and no faster. With `LARGE=all` the largest, 3000 validators and 30
 //! nodes, which takes minutes to make: `LARGE=all cargo test --release --test large -- --nocapture`. `LARGE_KEEP=DIR` keeps the
-//! locks there.
+//! locks and the data directory there.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
@@ -8,6 +8,8 @@
 mod deposit_file;
 #[path = "support/large.rs"]
 mod large;
+#[path = "support/large_node.rs"]
+mod large_node;
 #[path = "support/receipts.rs"]
 mod receipts;
 
@@ -134,4 +136,36 @@ fn work_and_memory_are_linear() {
         of_big < of_small * 30 + 200,
         "{of_small} and {of_big} ticks"
     );
+}
+
+/// What a gate proved before is hashed and not proved again.
+#[test]
+fn the_gate_of_an_unchanged_directory_costs_a_fraction_of_its_lock() {
+    let is_all = std::env::var("LARGE").is_ok_and(|all| all == "all");
+    let (validators, nodes) = (if is_all { 3000 } else { 200 }, 30);
+    let dir = tempfile::tempdir().unwrap();
+    let kept = std::env::var_os("LARGE_KEEP").map(PathBuf::from);
+    let dir = kept.as_deref().unwrap_or(dir.path());
+    let project = dir.join(format!("node-of-{validators}"));
+    fs::create_dir(&project).unwrap();
+    let receipts = large_node::write(&project, &large::lock(validators, nodes));
+    let lines: Vec<String> = receipts.iter().map(ToString::to_string).collect();
+    let chat = project.join("chat.txt");
+    fs::write(&chat, lines.join("\n")).unwrap();
+    let run = |words: &[&str]| {
+        let before = ticks_of_children();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_charon-dkg"));
+        let output = command.args(words).current_dir(&project).output().unwrap();
+        assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        ticks_of_children() - before
+    };
+    let first = run(&["confirm", "chat.txt"]);
+    let lock = run(&["verify", "--lock", ".charon/cluster-lock.json"]);
+    let gate = run(&["gate", "check"]);
+    println!("{validators} x {nodes}: first {first} ticks, lock {lock} ticks, gate {gate} ticks");
+    assert!(gate < lock / 3 + 10, "{gate} and {lock} ticks");
 }

@@ -40,7 +40,7 @@ impl Own {
     pub fn of(verified: &Verified) -> Self {
         Self {
             node: Some(verified.node_index()),
-            ..Self::of_files(verified.deposit_data())
+            ..Self::of_files(&verified.deposit_data())
         }
     }
 

@@ -18,7 +18,7 @@ pub(crate) fn lock(validators: usize, nodes: usize) -> ClusterLock {
     let mut lock = ClusterLock::parse(&std::fs::read(fixture).unwrap())
         .unwrap()
         .value;
-    let threshold = nodes.saturating_mul(2).div_ceil(3);
+    let threshold = threshold(nodes);
     let enr_keys = enr_keys(nodes);
 
     let definition = &mut lock.definition;
@@ -47,14 +47,7 @@ pub(crate) fn lock(validators: usize, nodes: usize) -> ClusterLock {
     let (distributed, shares): (Vec<DistributedValidator>, Vec<Vec<ShareSecret>>) = (0..validators)
         .into_par_iter()
         .map(|position| {
-            let group = ShareSecret::from_entropy(&seed(b'g', position)).unwrap();
-            let shares = bls::split(
-                &group,
-                u32::try_from(threshold).unwrap(),
-                u32::try_from(nodes).unwrap(),
-                &seed(b's', position),
-            )
-            .unwrap();
+            let (group, shares) = secrets(position, nodes);
             let validator = validator(&group, &shares, fork_version, gas_limit, genesis);
             (validator, shares)
         })
@@ -73,6 +66,23 @@ pub(crate) fn lock(validators: usize, nodes: usize) -> ClusterLock {
         .map(|key| key.sign_digest(lock_hash.as_bytes()))
         .collect();
     lock
+}
+
+fn threshold(nodes: usize) -> usize {
+    nodes.saturating_mul(2).div_ceil(3)
+}
+
+/// The group's secret and the shares of one validator of such a lock.
+pub(crate) fn secrets(validator: usize, nodes: usize) -> (ShareSecret, Vec<ShareSecret>) {
+    let group = ShareSecret::from_entropy(&seed(b'g', validator)).unwrap();
+    let shares = bls::split(
+        &group,
+        u32::try_from(threshold(nodes)).unwrap(),
+        u32::try_from(nodes).unwrap(),
+        &seed(b's', validator),
+    )
+    .unwrap();
+    (group, shares)
 }
 
 /// The ENR keys of such a lock.

@@ -404,7 +404,7 @@ fn a_yes_is_remembered_by_whoever_proved_the_directory_and_by_nobody_else() {
     let gate = ["gate", "check", "--require", "verified"];
     assert_eq!(project.run(&gate).0, 4);
     let node = Node::start(Play::Results(chain(), json!(YES)));
-    // `verify` and the gate change nothing, so they remember nothing.
+    // `verify` changes nothing, and a closed gate remembers nothing.
     assert_eq!(project.run(&["verify", "--execution-rpc", &node.url]).0, 0);
     assert_eq!(project.run(&gate).0, 4);
     assert_eq!(project.run(&["receipt", "--execution-rpc", &node.url]).0, 0);

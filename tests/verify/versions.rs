@@ -17,7 +17,7 @@ fn every_version_passes_signed_and_unsigned() {
         let outcome = whole_with_proved(&cluster.material(2), &proved);
         assert_passes(version, &outcome);
         assert_eq!(outcome.report.definition_version, Some(version.text()));
-        assert_eq!(outcome.verified.unwrap().definition_version(), version);
+        assert_eq!(outcome.verified.unwrap().definition().version, version);
 
         for scope in [
             Scope::LockOnly,

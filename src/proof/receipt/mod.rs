@@ -123,7 +123,7 @@ impl Statement {
                 seen: keystores,
                 most: usize::try_from(u32::MAX).unwrap_or(usize::MAX),
             })?,
-            deposit_files: DepositFiles::of(verified.deposit_data()),
+            deposit_files: DepositFiles::of(&verified.deposit_data()),
             charon_image: ran_with.and_then(|ran| ran.image),
             charon_version: ran_with.map(|ran| ran.version.clone()),
             program_version: program_version.to_owned(),

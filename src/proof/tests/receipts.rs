@@ -8,6 +8,8 @@
 
 #[path = "receipts/edits.rs"]
 mod edits;
+#[path = "receipts/proved.rs"]
+mod proved;
 #[path = "receipts/ready.rs"]
 mod ready;
 #[path = "receipts/stopped.rs"]
@@ -22,7 +24,6 @@ use charon_files::keys::k1::EnrKey;
 use charon_files::text;
 use charon_proof::confirm::{Own, Status, broken_finding, confirm};
 use charon_proof::line::{LineError, MAX_TEXT_BYTES, StatementError};
-use charon_proof::proofs::{DirectoryId, ProvedKeystores};
 use charon_proof::receipt::{
     CharonImage, DepositFiles, RanWith, Receipt, Statement, find_receipts,
 };
@@ -92,55 +93,6 @@ fn a_proof_of_a_directory_is_what_its_receipt_states() {
     assert_eq!(statement, group.statement(2));
     let own = Own::of(&verified);
     assert!(confirm(&group.cluster, &group.receipts(), Some(&own)).is_complete());
-}
-
-#[test]
-fn only_key_stretching_is_spared_and_only_for_the_node_that_proved() {
-    let group = Group::read(USUAL);
-    let check = |node: usize, proved: Option<&ProvedKeystores>, edit: fn(&mut Material)| {
-        let is_proved = |digest: &[u8; 32]| proved.is_some_and(|proved| proved.contains(digest));
-        let options = Options {
-            proved_keystores: &is_proved,
-            ..Options::new(Scope::WholeDataDirectory)
-        };
-        let mut material = group.material(node);
-        material.keystores.sort_by(|a, b| a.path.cmp(&b.path));
-        edit(&mut material);
-        verify(&material, &Expectations::default(), &options)
-    };
-    let first = check(0, None, |_| {});
-    assert_eq!(first.report.counts.keystores_proved_before, 0);
-    let verified = first.verified.unwrap();
-    let record = ProvedKeystores::of(&verified).seal(&group.keys[0], DirectoryId(1));
-    let open = |key, inode| ProvedKeystores::open(record.as_bytes(), key, DirectoryId(inode));
-    let proved = open(&group.keys[0], 1).unwrap();
-    assert!(proved.is_for(&verified));
-    assert!(open(&group.keys[1], 1).is_err());
-    assert!(open(&group.keys[0], 2).is_err());
-
-    let again = check(0, Some(&proved), |_| {});
-    assert_eq!(again.report.counts.keystores_proved_before, 2);
-    assert_eq!(again.verified, Some(verified));
-    // Files with digests that are not on record are opened, and fail.
-    let swapped = check(0, Some(&proved), |material| {
-        let password = material.keystores[1].bytes.clone();
-        material.keystores[1].bytes = material.keystores[3].bytes.clone();
-        material.keystores[3].bytes = password;
-    });
-    assert!(swapped.verified.is_none() && swapped.report.failed("keystore-decrypt"));
-    // What is on record in another place is of the wrong validator.
-    let moved = check(0, Some(&proved), |material| {
-        for (one, two) in [(0, 2), (1, 3)] {
-            let bytes = material.keystores[one].bytes.clone();
-            material.keystores[one].bytes = material.keystores[two].bytes.clone();
-            material.keystores[two].bytes = bytes;
-        }
-    });
-    assert!(moved.verified.is_none());
-    // Another node's keystores are on nobody's record but its own.
-    let other = check(1, Some(&proved), |_| {});
-    assert_eq!(other.report.counts.keystores_proved_before, 0);
-    assert!(!proved.is_for(&other.verified.unwrap()));
 }
 
 #[test]

@@ -197,7 +197,7 @@ fn pair_up<'a>(
 
 /// Whether some validator client would take it for a keystore: Teku loads every `.json` below the directory, others what
 /// begins like charon's.
-fn may_be_loaded(path: &str) -> bool {
+pub(super) fn may_be_loaded(path: &str) -> bool {
     let name = path.rsplit('/').next().unwrap_or(path).to_ascii_lowercase();
     name.starts_with("keystore") || name.ends_with(".json")
 }
@@ -263,20 +263,24 @@ fn check_pair(
     check_cost(file, &keystore, ledger);
     let is_right_share = check_share(context, owners, node, index, file, &keystore, ledger);
     let (password_file, password) = password?;
-    let digest = Sha256::new()
-        .chain_update(b"charon-dkg keystore and password")
-        .chain_update(file.sha256())
-        .chain_update(password_file.sha256())
-        .finalize()
-        .into();
     Some(Ready {
         index,
         path: file.path.clone(),
         keystore,
         password,
-        digest,
+        digest: pair_digest(&file.sha256(), &password_file.sha256()),
         is_right_share,
     })
+}
+
+/// One digest for a keystore and its password, from the SHA-256 of both files.
+pub(super) fn pair_digest(keystore: &[u8; 32], password: &[u8; 32]) -> [u8; 32] {
+    Sha256::new()
+        .chain_update(b"charon-dkg keystore and password")
+        .chain_update(keystore)
+        .chain_update(password)
+        .finalize()
+        .into()
 }
 
 fn read_password<'a>(

@@ -27,16 +27,18 @@ mod directory;
 mod keystores;
 mod ledger;
 mod previous;
+mod proved;
 mod report;
 mod signatures;
 
 use std::fmt;
 
+use rayon::prelude::*;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
-use charon_files::cluster::names::FileDigest;
+use charon_files::cluster::names::{FileDigest, Name, classify};
 use charon_files::cluster::{
     Address, CharonVersion, ClusterLock, ConfigHash, Definition, DefinitionHash, DefinitionVersion,
     DepositFile, LockHash, Network, NodeIndex, ParseError, Parsed, Payouts, RemarkKind,
@@ -50,6 +52,7 @@ use crate::profile::Profile;
 pub use charon_files::cluster::access::{EntryKind, FileMode};
 pub use check::{Check, Subject};
 use ledger::Ledger;
+pub use proved::Proved;
 pub use report::{
     ChainReport, CheckLine, CheckResult, Counts, EditReport, Node, Report, SCHEMA, Verdict,
 };
@@ -308,11 +311,10 @@ pub struct Verified {
     files: Vec<FileDigest>,
     cluster: Cluster,
     config_hash: ConfigHash,
-    definition_version: DefinitionVersion,
+    definition: Definition,
     node: NodeIndex,
     keystore_digests: Vec<[u8; 32]>,
     contract_signatures: Vec<[u8; 32]>,
-    deposit_data: Vec<FileDigest>,
 }
 
 impl Verified {
@@ -341,9 +343,9 @@ impl Verified {
         self.cluster.lock_hash()
     }
 
-    /// Format version of definition and lock.
-    pub const fn definition_version(&self) -> DefinitionVersion {
-        self.definition_version
+    /// The definition in the lock.
+    pub const fn definition(&self) -> &Definition {
+        &self.definition
     }
 
     /// Whose directory it is.
@@ -373,8 +375,15 @@ impl Verified {
     }
 
     /// The deposit data files among the files, sorted by name; the same on every node.
-    pub fn deposit_data(&self) -> &[FileDigest] {
-        &self.deposit_data
+    pub fn deposit_data(&self) -> Vec<FileDigest> {
+        let mut deposit_data: Vec<FileDigest> = self
+            .files
+            .iter()
+            .filter(|file| classify(&file.path) == Name::DepositData)
+            .cloned()
+            .collect();
+        deposit_data.sort();
+        deposit_data
     }
 }
 
@@ -573,32 +582,29 @@ impl Summary {
         if counts.keystores != lock.validators.len() {
             return None;
         }
-        let mut deposit_data: Vec<FileDigest> = material
-            .deposit_data
-            .iter()
-            .map(NamedFile::digest)
-            .collect();
-        deposit_data.sort_by(|a, b| a.path.cmp(&b.path));
-        let files = material
-            .definition
-            .iter()
-            .chain(&material.cluster_lock)
-            .chain(&material.enr_key)
-            .chain(&material.keystores)
-            .map(NamedFile::digest)
-            .chain(deposit_data.iter().cloned())
-            .collect();
         Some(Verified {
-            files,
+            files: digests(material),
             cluster: cluster.clone(),
             config_hash: self.config_hash?,
-            definition_version: lock.definition.version,
+            definition: lock.definition.clone(),
             node: self.node?,
             keystore_digests: self.keystore_digests.clone(),
             contract_signatures: self.contracts.confirmed.clone(),
-            deposit_data,
         })
     }
+}
+
+/// Everything that is given as a file, with its digest.
+fn digests(material: &Material) -> Vec<FileDigest> {
+    let files: Vec<&NamedFile> = material
+        .definition
+        .iter()
+        .chain(&material.cluster_lock)
+        .chain(&material.enr_key)
+        .chain(&material.keystores)
+        .chain(&material.deposit_data)
+        .collect();
+    files.into_par_iter().map(NamedFile::digest).collect()
 }
 
 fn check_everything(

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use crate::cli::PLUGIN_NAME;
 use crate::error::Kind;
 use crate::gate::compose;
-use crate::gate::decide::{Asked, decide};
+use crate::gate::decide::{Asked, decide_at_start};
 use crate::gate::decision::{Closed, GateDecision};
 use crate::gate::provider::{self, Options, Request};
 use crate::gate::words::Flags;
@@ -61,7 +61,7 @@ fn ask(options: &Options, spelling: &str) -> Result<(), Closed> {
         require: options.require,
         rehearsal: options.rehearsal,
     };
-    match decide(None, &layout, asked, words, &NoProgress) {
+    match decide_at_start(None, &layout, asked, words, &NoProgress) {
         GateDecision::Open { .. } => Ok(()),
         GateDecision::Closed(closed) => Err(closed),
     }

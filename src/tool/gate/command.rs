@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::gate::decide::{Asked, decide};
+use crate::gate::decide::{Asked, decide_at_start};
 use crate::gate::words::Flags;
 use crate::gate::{install, remove, show_status};
 
@@ -64,7 +64,7 @@ pub(crate) fn ask(
     flags: &Flags,
 ) -> Result<String, Failure> {
     let words = flags.words(&context.spelling);
-    match decide(
+    match decide_at_start(
         Some(context),
         layout,
         asked,

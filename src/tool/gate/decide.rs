@@ -5,14 +5,15 @@ use std::path::{Path, PathBuf};
 use crate::context::Context;
 use crate::edit::closed::{self, Why};
 use crate::error::Failure;
-use crate::gate::confirmation;
 use crate::gate::decision::{
     Closed, GateDecision, Require, Words, check_confirmation, check_rehearsal, still_held,
 };
 use crate::gate::status::Installed;
+use crate::gate::{confirmation, remember};
 use crate::machine::datadir::Layout;
 use crate::promote::{held, journal};
-use crate::proof::{checked, prove};
+use crate::proof::checked;
+use crate::proof::prove::{self, Proof};
 use charon_files::cluster::Definition;
 use charon_files::keys::k1::EnrKey;
 use charon_proof::verify::{Material, Progress};
@@ -44,7 +45,26 @@ pub(crate) fn decide(
     progress: &dyn Progress,
 ) -> GateDecision {
     match look(context, layout, asked, words, progress) {
-        Ok(summary) => GateDecision::Open { summary },
+        Ok((summary, _)) => GateDecision::Open { summary },
+        Err(closed) => GateDecision::Closed(closed),
+    }
+}
+
+/// The same for those who are about to start something: what was proved for that is remembered, if that is possible, so that
+/// the next start is quick after a change of files or of this program too.
+pub(crate) fn decide_at_start(
+    context: Option<&Context>,
+    layout: &Layout,
+    asked: Asked,
+    words: Words<'_>,
+    progress: &dyn Progress,
+) -> GateDecision {
+    match look(context, layout, asked, words, progress) {
+        Ok((summary, proof)) => {
+            // In a container the directory cannot be written, and another command may be at work.
+            remember::keep(layout, &proof).ok();
+            GateDecision::Open { summary }
+        }
         Err(closed) => GateDecision::Closed(closed),
     }
 }
@@ -55,7 +75,7 @@ fn look(
     asked: Asked,
     words: Words<'_>,
     progress: &dyn Progress,
-) -> Result<String, Closed> {
+) -> Result<(String, Proof), Closed> {
     // Its advice may be a sentence; `verify` says it in full.
     let unreadable = |failure: Failure| Closed::new(failure.message, words.command("verify"));
     if journal::is_pending(layout) {
@@ -78,12 +98,10 @@ fn look(
             words.command("status"),
         ));
     }
-    let looked = prove::look(context, layout, &material, progress);
-    let report = &looked.report;
-    let Some(verified) = looked.verified else {
-        return Err(Closed::unproved(report, words));
-    };
-    check_rehearsal(report.cluster_name.as_deref(), asked.rehearsal, words)?;
+    let proof = prove::look(context, layout, &material, progress)
+        .map_err(|report| Closed::unproved(&report, words))?;
+    let verified = &proof.verified;
+    check_rehearsal(&verified.definition().name, asked.rehearsal, words)?;
     let why = closed::find(layout, &verified.lock_hash());
     let why = why.map_err(|error| Closed::new(error.to_string(), words.command("status")))?;
     if let Some(why) = why {
@@ -92,22 +110,23 @@ fn look(
     if let Some(stage) = held::place(layout) {
         let operators = verified.cluster().operator_count();
         let held = held::says(&shown(layout, &stage, words), words.data_dir, operators);
-        let standing = confirmation::standing(layout, &verified, words);
+        let standing = confirmation::standing(layout, verified, words);
         return Err(still_held(&held, standing.map_err(unreadable)?, words));
     }
     let how = match asked.require {
         Require::Verified => "verified",
         Require::Confirmed => {
-            let standing = confirmation::standing(layout, &verified, words);
+            let standing = confirmation::standing(layout, verified, words);
             check_confirmation(standing.map_err(unreadable)?, words)?;
             "verified and confirmed"
         }
     };
-    Ok(format!(
+    let summary = format!(
         "{how}: {} keystores, lock_hash {}",
-        report.counts.keystores,
+        verified.keystore_count(),
         verified.lock_hash()
-    ))
+    );
+    Ok((summary, proof))
 }
 
 /// Closed, since an edit of the cluster ended the time of this lock.

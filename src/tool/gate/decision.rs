@@ -157,11 +157,11 @@ impl Words<'_> {
 /// # Errors
 /// Closed, if the cluster is a rehearsal's and this is none, or the other way round.
 pub fn check_rehearsal(
-    cluster_name: Option<&str>,
+    cluster_name: &str,
     rehearsal: bool,
     words: Words<'_>,
 ) -> Result<(), Closed> {
-    let is_one = cluster_name.is_some_and(|name| name.starts_with(REHEARSAL_PREFIX));
+    let is_one = cluster_name.starts_with(REHEARSAL_PREFIX);
     match (is_one, rehearsal) {
         (true, true) | (false, false) => Ok(()),
         (true, false) => Err(Closed::new(
@@ -258,12 +258,12 @@ mod tests {
 
     #[test]
     fn rehearsals_and_real_clusters_do_not_mix() {
-        let rehearsed = Some("REHEARSAL of today");
+        let rehearsed = "REHEARSAL of today";
         assert_eq!(check_rehearsal(rehearsed, true, WORDS), Ok(()));
-        assert_eq!(check_rehearsal(Some("real"), false, WORDS), Ok(()));
-        assert_eq!(check_rehearsal(None, false, WORDS), Ok(()));
+        assert_eq!(check_rehearsal("real", false, WORDS), Ok(()));
+        assert_eq!(check_rehearsal("", false, WORDS), Ok(()));
         assert!(check_rehearsal(rehearsed, false, WORDS).is_err());
-        assert!(check_rehearsal(Some("real"), true, WORDS).is_err());
-        assert!(check_rehearsal(Some("a REHEARSAL of"), true, WORDS).is_err());
+        assert!(check_rehearsal("real", true, WORDS).is_err());
+        assert!(check_rehearsal("a REHEARSAL of", true, WORDS).is_err());
     }
 }

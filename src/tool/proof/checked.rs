@@ -4,6 +4,8 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
+use rayon::prelude::*;
+
 use crate::ceremony::attempt::Attempt;
 use crate::context::Context;
 use crate::error::{Failure, Kind};
@@ -192,15 +194,22 @@ fn read_files(dir: &Path, facts: &DataDirFacts) -> Result<Material, Failure> {
         )
         .hint("move what charon did not write out of the directory"));
     }
+    // A large cluster has thousands of keystores.
+    let read: Vec<Result<NamedFile, ReadError>> = wanted
+        .into_par_iter()
+        .map(|(path, limit, entry)| {
+            // Not longer than it was when it was counted.
+            let limit = Limit {
+                bytes: limit.bytes.min(entry.len),
+                ..limit
+            };
+            read_named(dir, &path, limit)
+        })
+        .collect();
     let mut unread = Vec::new();
     let mut advice: Vec<String> = Vec::new();
-    for (path, limit, entry) in wanted {
-        // Not longer than it was when it was counted.
-        let limit = Limit {
-            bytes: limit.bytes.min(entry.len),
-            ..limit
-        };
-        let file = match read_named(dir, &path, limit) {
+    for file in read {
+        let file = match file {
             Ok(file) => file,
             Err(error) => {
                 advice.extend(place::unread(&error, facts));
@@ -208,7 +217,7 @@ fn read_files(dir: &Path, facts: &DataDirFacts) -> Result<Material, Failure> {
                 continue;
             }
         };
-        match names::classify(&path) {
+        match names::classify(&file.path) {
             Name::Definition => material.definition = Some(file),
             Name::ClusterLock => material.cluster_lock = Some(file),
             Name::EnrKey => material.enr_key = Some(file),
@@ -220,7 +229,7 @@ fn read_files(dir: &Path, facts: &DataDirFacts) -> Result<Material, Failure> {
             | Name::OddDepositData
             | Name::ValidatorKeys
             | Name::Bundle
-            | Name::Other => material.other_names.push(path),
+            | Name::Other => material.other_names.push(file.path),
         }
     }
     if unread.is_empty() {

@@ -1,50 +1,70 @@
-//! A proof of the whole data directory as it lies there now. Everything is checked anew, but the passwords of keystores
-//! that were proved before are not stretched again.
+//! A proof of the whole data directory as it lies there now. Files that were proved before by the same checks are hashed
+//! and not proved again; where any has changed, everything is checked anew, but the passwords of keystores that were proved
+//! before are not stretched again.
+
+use std::collections::HashSet;
 
 use crate::context::Context;
-use crate::error::Failure;
+use crate::error::{Failure, Kind};
 use crate::failures;
 use crate::machine::datadir::{self, Layout};
 use crate::proof::{checked, receipts};
 use charon_files::keys::k1::EnrKey;
-use charon_proof::proofs::{DirectoryId, ProvedKeystores};
+use charon_proof::proofs::{self, ChecksId, DirectoryId};
 use charon_proof::verify::{
-    ContractQuestion, Expectations, Material, Modes, Options, Progress, Report, Scope, Verified,
-    verify,
+    ContractQuestion, Expectations, Material, Modes, Options, Progress, Proved, Report, Scope,
+    Verified, verify,
 };
+
+/// The checks of this program: made by its `build.rs` from the sources of the crates that verify.
+const CHECKS: ChecksId<'static> = ChecksId(env!("CHARON_DKG_CHECKS"));
 
 /// A data directory that passed, and what it was proved from.
 pub(crate) struct Proof {
     pub(crate) verified: Verified,
     pub(crate) key: EnrKey,
     /// What was proved before; it need not be written again if it has everything.
-    before: Option<ProvedKeystores>,
+    before: Option<Proved>,
 }
 
-/// What became of looking at a data directory, whether it passed or not.
-pub(crate) struct Looked {
-    pub(crate) report: Report,
-    pub(crate) verified: Option<Verified>,
-    key: Option<EnrKey>,
-    before: Option<ProvedKeystores>,
-}
-
-/// Verifies a whole data directory. Changes nothing. Contract wallets are asked if there is anybody who may.
+/// Proves a whole data directory. Changes nothing. Contract wallets are asked if there is anybody who may.
+///
+/// # Errors
+/// With everything that was found, unless everything passed.
 pub(crate) fn look(
     context: Option<&Context>,
     layout: &Layout,
     material: &Material,
     progress: &dyn Progress,
-) -> Looked {
-    if let Some(context) = context {
-        checked::ask_first(context, material, Scope::WholeDataDirectory);
-    }
+) -> Result<Proof, Box<Report>> {
     let key = material
         .enr_key
         .as_ref()
         .and_then(|file| EnrKey::parse(&file.bytes).ok());
     let before = key.as_ref().and_then(|key| proved_before(layout, key));
-    let check = |before: Option<&ProvedKeystores>| {
+    // Where contract wallets can be asked, what they say now counts more than what they said.
+    let asks = context.is_some_and(|context| context.contracts.can_ask());
+    let unchanged = before
+        .as_ref()
+        .filter(|_| !asks)
+        .and_then(|before| before.recognise(material, Modes::Private));
+    let key = match (unchanged, key) {
+        (Some(verified), Some(key)) => {
+            return Ok(Proof {
+                verified,
+                key,
+                before,
+            });
+        }
+        (_, key) => key,
+    };
+    if let Some(context) = context {
+        checked::ask_first(context, material, Scope::WholeDataDirectory);
+    }
+    let check = |before: Option<&Proved>| {
+        let keystores: HashSet<&[u8; 32]> = before
+            .map(|before| before.keystores().iter().collect())
+            .unwrap_or_default();
         let answers = |question: &ContractQuestion| {
             let said = context.and_then(|context| context.contracts.answer(question));
             let remembered =
@@ -55,7 +75,7 @@ pub(crate) fn look(
             modes: Modes::Private,
             contract_answers: &answers,
             progress,
-            proved_keystores: &|digest| before.is_some_and(|before| before.contains(digest)),
+            proved_keystores: &|digest| keystores.contains(digest),
             ..Options::new(Scope::WholeDataDirectory)
         };
         verify(material, &Expectations::default(), &options)
@@ -67,11 +87,13 @@ pub(crate) fn look(
         // Another ceremony of this key: its record is not relied on.
         outcome = check(None);
     }
-    Looked {
-        report: outcome.report,
-        verified: outcome.verified,
-        key,
-        before,
+    match (outcome.verified, key) {
+        (Some(verified), Some(key)) => Ok(Proof {
+            verified,
+            key,
+            before,
+        }),
+        (None, _) | (_, None) => Err(Box::new(outcome.report)),
     }
 }
 
@@ -81,29 +103,26 @@ pub(crate) fn look(
 /// [`Kind::VerificationFailed`] with every finding unless everything passed.
 pub(crate) fn prove(context: &Context, layout: &Layout) -> Result<Proof, Failure> {
     let material = checked::read_data_dir(layout)?;
-    let looked = look(Some(context), layout, &material, &checked::shown(context));
-    match (looked.verified, looked.key) {
-        (Some(verified), Some(key)) => Ok(Proof {
-            verified,
-            key,
-            before: looked.before,
-        }),
-        (None, _) | (_, None) => {
-            let what = layout.data_dir().display().to_string();
-            Err(checked::not_proved(&looked.report, &what))
-        }
-    }
+    look(Some(context), layout, &material, &checked::shown(context)).map_err(|report| {
+        let what = layout.data_dir().display().to_string();
+        checked::not_proved(&report, &what)
+    })
 }
 
 /// A record that is missing, damaged or of somebody else costs time and nothing more.
-fn proved_before(layout: &Layout, key: &EnrKey) -> Option<ProvedKeystores> {
+fn proved_before(layout: &Layout, key: &EnrKey) -> Option<Proved> {
     let record = receipts::read_proved(layout).ok()??;
     let directory = datadir::inode(layout).ok()?;
-    ProvedKeystores::open(&record, key, DirectoryId(directory)).ok()
+    proofs::open(&record, key, DirectoryId(directory), CHECKS).ok()
 }
 
 impl Proof {
-    /// Remembers which keystores are proved, for the next time. Expects the caller to hold the directory's guard.
+    /// Whether the record has all of it.
+    pub(crate) fn is_remembered(&self) -> bool {
+        self.before.as_ref() == Some(&Proved::of(&self.verified))
+    }
+
+    /// Remembers what is proved, for the next time. Expects the caller to hold the directory's guard.
     ///
     /// # Errors
     /// If the record cannot be written.
@@ -120,13 +139,15 @@ pub(crate) fn remember(
     layout: &Layout,
     verified: &Verified,
     key: &EnrKey,
-    before: Option<&ProvedKeystores>,
+    before: Option<&Proved>,
 ) -> Result<(), Failure> {
-    let now = ProvedKeystores::of(verified);
+    let now = Proved::of(verified);
     if before == Some(&now) {
         return Ok(());
     }
     let directory = DirectoryId(datadir::inode(layout).map_err(failures::file)?);
     datadir::create_state_dir(layout).map_err(failures::state_dir)?;
-    receipts::write_proved(layout, &now.seal(key, directory)).map_err(failures::file)
+    let record = proofs::seal(&now, key, directory, CHECKS)
+        .map_err(|error| Failure::new(Kind::Unexpected, error.to_string()))?;
+    receipts::write_proved(layout, &record).map_err(failures::file)
 }

@@ -1,9 +1,9 @@
-//! The receipts that a directory keeps, and its record of proved keystores: files of ours, in the state directory.
+//! The receipts that a directory keeps, and its record of what was proved: files of ours, in the state directory.
 //!
 //! ```text
 //! <state dir>/receipts/<lock hash>.txt    receipts of the operators of this lock, one a line
 //!             ready/<definition hash>.txt ready lines of the operators of this definition, likewise
-//!             proved-keystores.json       which keystores were proved before, see [`charon_proof::proofs`]
+//!             proved-keystores.json       which files were proved before, see [`charon_proof::proofs`]
 //! ```
 //!
 //! Neither is believed for being there: receipts and ready lines are checked against lock or definition each time, the record against the ENR key.
@@ -32,7 +32,7 @@ const LINES: Limit = Limit {
 
 const PROVED: Limit = Limit {
     bytes: MAX_RECORD_BYTES,
-    what: "a record of proved keystores",
+    what: "a record of what was proved",
 };
 
 fn name(lock_hash: &LockHash) -> String {
@@ -145,7 +145,7 @@ pub(crate) fn write_lines<S: Stated>(
     datadir::state_folder(layout, dir)?.write(name, text.as_bytes(), layout.owner()?)
 }
 
-/// The record of proved keystores as it lies there; `None` if there is none.
+/// The record of what was proved as it lies there; `None` if there is none.
 ///
 /// # Errors
 /// If there is something else in its place, or it cannot be read.
@@ -157,7 +157,7 @@ pub(crate) fn read_proved(layout: &Layout) -> Result<Option<Vec<u8>>, ReadError>
     }
 }
 
-/// Replaces the record of proved keystores. The state directory must exist.
+/// Replaces the record of what was proved. The state directory must exist.
 ///
 /// # Errors
 /// If the operating system refuses or fails; then the old record is still there.

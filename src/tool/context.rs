@@ -29,6 +29,8 @@ pub(crate) struct Context {
     pub(crate) terminal: Terminal,
     /// How the operator spells this program; advice repeats it.
     pub(crate) spelling: String,
+    /// What stands behind `sudo` instead.
+    pub(crate) for_root: String,
     /// How the next command is typed.
     typing: Typing,
     /// What the protocol asks for, if one was named.
@@ -45,8 +47,9 @@ pub(crate) struct Context {
 
 impl Context {
     pub(crate) fn new(cli: &Cli, spelling: String) -> Self {
+        let for_root = spelling_for_root(&spelling);
         let spelling = if users::is_root_by_sudo() {
-            format!("sudo {spelling}")
+            format!("sudo {for_root}")
         } else {
             spelling
         };
@@ -59,8 +62,9 @@ impl Context {
         Self {
             common: cli.common.clone(),
             terminal: Terminal::of_process(mode, cli.common.yes),
-            typing: typing(cli, &spelling),
+            typing: typing(cli, &spelling, &for_root),
             spelling,
+            for_root,
             profile: named::Protocol::of(&cli.verb),
             beacon: named::Beacon::of(&cli.verb),
             contracts: contracts::Contracts::of(&cli.verb),
@@ -318,7 +322,32 @@ fn unanswered(error: PromptError) -> Failure {
 }
 
 /// What the next command repeats: where it is about the same directories, and about the same ceremony.
-fn typing(cli: &Cli, spelling: &str) -> Typing {
+/// Where sudo(8) looks for programs on most distributions (`secure_path`), and docker for root's plugins beside.
+const PATH_OF_ROOT: [&str; 6] = [
+    "/usr/local/sbin",
+    "/usr/local/bin",
+    "/usr/sbin",
+    "/usr/bin",
+    "/sbin",
+    "/bin",
+];
+
+/// How root types this program: by its path where it was installed for one user, since root finds neither it nor the plugin.
+fn spelling_for_root(spelling: &str) -> String {
+    let program = std::env::current_exe().and_then(std::fs::canonicalize);
+    match program {
+        Ok(path)
+            if path.parent().is_some_and(|dir| {
+                PATH_OF_ROOT.iter().all(|of_root| dir != Path::new(of_root))
+            }) =>
+        {
+            report::quoted(path)
+        }
+        Ok(_) | Err(_) => spelling.to_owned(),
+    }
+}
+
+fn typing(cli: &Cli, spelling: &str, for_root: &str) -> Typing {
     let flag = |name: &str, value: &Path| format!(" --{name} {}", report::quoted(value));
     let mut directories = String::new();
     if cli.verb.has_directories_of_ours() {
@@ -346,6 +375,7 @@ fn typing(cli: &Cli, spelling: &str) -> Typing {
     }
     Typing {
         spelling: spelling.to_owned(),
+        for_root: for_root.to_owned(),
         directories,
         ceremony,
     }

@@ -71,6 +71,8 @@ pub(crate) fn findings_text(findings: &[Finding]) -> String {
 pub(crate) struct Typing {
     /// `docker charon-dkg`.
     pub spelling: String,
+    /// What stands behind `sudo` instead.
+    pub for_root: String,
     /// Flags that name the directories, with a space before each; empty where none were typed.
     pub directories: String,
     /// What `plan` or `run` was told, with a space before each word; empty for other verbs.
@@ -107,7 +109,7 @@ pub(crate) fn spelled(text: &str, typing: &Typing) -> String {
             _ => "",
         };
         let spelling = if before.ends_with("`sudo ") {
-            typing.spelling.trim_start_matches("sudo ")
+            &typing.for_root
         } else {
             &typing.spelling
         };
@@ -246,6 +248,7 @@ mod tests {
     fn commands_are_spelled_as_the_operator_types_them() {
         let mut typing = Typing {
             spelling: "docker charon-dkg".to_owned(),
+            for_root: "/home/ann/.local/bin/charon-dkg".to_owned(),
             ..Typing::default()
         };
         assert_eq!(
@@ -259,7 +262,7 @@ mod tests {
                 "`charon-dkg run` goes on; `sudo charon-dkg repair`; `charon-dkg plan --definition`; `charon-dkg verify x/node0`; `charon-dkg run --data-dir /y`",
                 &typing
             ),
-            "`docker charon-dkg --dir 'my node' run --relay https://r` goes on; `sudo docker charon-dkg --dir 'my node' repair`; `docker charon-dkg --dir 'my node' plan --definition`; \
+            "`docker charon-dkg --dir 'my node' run --relay https://r` goes on; `sudo /home/ann/.local/bin/charon-dkg --dir 'my node' repair`; `docker charon-dkg --dir 'my node' plan --definition`; \
              `docker charon-dkg verify x/node0`; `docker charon-dkg run --data-dir /y`"
         );
     }

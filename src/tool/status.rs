@@ -130,6 +130,7 @@ pub(crate) fn show(context: &Context) -> Result<(), Failure> {
         layout: &layout,
         facts: &facts,
         words: flags.words(&context.spelling),
+        for_root: &context.for_root,
     };
     let standing = look.standing(has_key, &attempts)?;
     let mut text = format!("{}\n", layout.data_dir().display());
@@ -227,6 +228,7 @@ struct Look<'a> {
     facts: &'a DataDirFacts,
     /// How a command that is typed here finds these directories.
     words: Words<'a>,
+    for_root: &'a str,
 }
 
 impl Look<'_> {
@@ -336,11 +338,14 @@ impl Look<'_> {
     fn way_out(&self, owner: u32) -> String {
         let way = place::way_out(owner, self.facts).unwrap_or(WayOut::LookAsRoot);
         let (by_root, verb) = way.verb();
-        let command = self.words.command(&verb);
         if by_root {
-            format!("sudo {}", command.trim_start_matches("sudo "))
+            let words = Words {
+                spelling: self.for_root,
+                ..self.words
+            };
+            format!("sudo {}", words.command(&verb))
         } else {
-            command
+            self.words.command(&verb)
         }
     }
 

@@ -216,6 +216,40 @@ fn every_verb_that_cannot_look_names_a_command_that_leads_out() {
     }
 }
 
+/// Root finds no program that one user installed, and no plugin of that user's docker.
+#[test]
+#[ignore = "needs root"]
+fn what_root_is_to_type_names_a_program_that_root_finds() {
+    let env = TestEnv::with_key();
+    chown(env.project(), Some(NOBODY), Some(NOBODY)).unwrap();
+    env.run_as(NOBODY, &["status"]).exits(3);
+    let program = env.path("charon-dkg");
+    for (spelling, words) in [
+        (None, &["status"][..]),
+        (Some("docker charon-dkg"), &["charondkg", "status"]),
+    ] {
+        let mut typed = env.command(&program);
+        typed.args(words);
+        if let Some(spelling) = spelling {
+            typed.env("CHARON_DKG_SPELLING", spelling);
+        }
+        std::os::unix::process::CommandExt::uid(&mut typed, NOBODY);
+        let said = typed.output().unwrap();
+        let said = String::from_utf8(said.stderr).unwrap();
+        let named = program.canonicalize().unwrap();
+        let hint = said
+            .split("`sudo ")
+            .nth(1)
+            .unwrap_or_else(|| panic!("{said}"));
+        let hint = hint.split('`').next().unwrap();
+        let sudo = shlex::split(hint).unwrap();
+        assert_eq!(sudo[0], named.display().to_string(), "{said}");
+        let mut by_root = env.command(std::path::Path::new(&sudo[0]));
+        by_root.args(&sudo[1..]);
+        env.outcome(by_root).exits(0);
+    }
+}
+
 #[test]
 #[ignore = "needs root"]
 fn an_empty_directory_of_root_is_told_of_and_nothing_is_made_beside_it() {

@@ -105,7 +105,12 @@ impl TestEnv {
         // Other users must be able to come as far as the project.
         fs::set_permissions(root.path(), fs::Permissions::from_mode(0o755)).unwrap();
         let real = root.path().canonicalize().unwrap();
-        let redactions = vec![(real.display().to_string(), "[ROOT]")];
+        // What is not where root looks is named by its path in advice for root.
+        let redactions = vec![
+            (real.join("charon-dkg").display().to_string(), "charon-dkg"),
+            (BINARY.to_owned(), "charon-dkg"),
+            (real.display().to_string(), "[ROOT]"),
+        ];
         fs::create_dir(root.path().join("project")).unwrap();
         Self {
             root,

@@ -343,7 +343,7 @@ fn command(context: &Context, layout: &Layout, args: &RepairArgs, needs_root: bo
     let mut words = Vec::new();
     if needs_root {
         words.push("sudo".to_owned());
-        words.push(context.spelling.trim_start_matches("sudo ").to_owned());
+        words.push(context.for_root.clone());
     } else {
         words.push(context.spelling.clone());
     }

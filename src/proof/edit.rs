@@ -1,7 +1,7 @@
 //! The ceremonies by which charon changes a cluster that exists (`charon alpha edit`): which there are, what each is told,
 //! and which of them led from one cluster lock to another.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use charon_files::cluster::{AddressPair, ClusterLock, Enr, NodeIndex, ValidatorIndex};
 use charon_files::keys::k1::EnrPublicKey;
@@ -56,7 +56,8 @@ impl EditKind {
 }
 
 /// What all operators tell charon alike.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "command", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum EditRequest {
     /// One address pair for each new validator.
     AddValidators {

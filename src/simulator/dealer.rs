@@ -54,7 +54,7 @@ impl Terms {
     }
 
     /// Shares needed for a signature, and number of nodes.
-    fn threshold_and_nodes(&self) -> (u32, u32) {
+    pub(crate) fn threshold_and_nodes(&self) -> (u32, u32) {
         // Both are bounded far below by the limit of operators.
         let threshold = u32::try_from(self.definition.threshold).unwrap_or(u32::MAX);
         let nodes = u32::try_from(self.definition.operators.len()).unwrap_or(u32::MAX);
@@ -198,8 +198,20 @@ impl Terms {
         &self,
         entropy: &(dyn Fn(&mut [u8]) -> Result<(), Failure> + Sync),
     ) -> Result<Vec<Dealt>, Failure> {
+        self.deal_from(0, entropy)
+    }
+
+    /// The same for the validators from this position on.
+    ///
+    /// # Errors
+    /// As for all of them.
+    pub(crate) fn deal_from(
+        &self,
+        first: usize,
+        entropy: &(dyn Fn(&mut [u8]) -> Result<(), Failure> + Sync),
+    ) -> Result<Vec<Dealt>, Failure> {
         let count = usize::try_from(self.definition.num_validators).unwrap_or(usize::MAX);
-        (0..count)
+        (first..count)
             .into_par_iter()
             .map(|position| self.deal_one(ValidatorIndex::new(position), entropy))
             .collect()

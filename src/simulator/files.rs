@@ -15,7 +15,9 @@ use zeroize::Zeroizing;
 
 use charon_files::keys::bls::ShareSecret;
 use charon_files::keys::k1::EnrKey;
-use charon_files::keys::keystore::{self, CHARON_PBKDF2_ROUNDS, KeystorePassword, Nonces};
+use charon_files::keys::keystore::{
+    self, CHARON_PBKDF2_ROUNDS, Keystore, KeystorePassword, Nonces,
+};
 
 use super::failure::Failure;
 use super::relay::entropy;
@@ -312,6 +314,78 @@ pub(crate) fn load_key(data_dir: &Path) -> Result<EnrKey, Failure> {
         Failure::new(error.to_string())
             .wrapped("decode private key hex")
             .wrapped("load private key")
+    })
+}
+
+/// Reads the shares of this many validators, in order.
+pub(crate) fn read_keystores(directory: &Path, count: usize) -> Result<Vec<ShareSecret>, Failure> {
+    let wrong = |path: &Path, words: String| {
+        Failure::new(words)
+            .wrapped("load private key share")
+            .field("path", shown(path))
+    };
+    let read = |path: &Path| {
+        fs::read(path)
+            .map(Zeroizing::new)
+            .map_err(|error| wrong(path, error.to_string()))
+    };
+    (0..count)
+        .into_par_iter()
+        .map(|position| {
+            let path = directory.join(format!("keystore-{position}.json"));
+            let password = read(&path.with_extension("txt"))?;
+            let keystore =
+                Keystore::parse(&read(&path)?).map_err(|error| wrong(&path, error.to_string()))?;
+            keystore
+                .decrypt(&KeystorePassword::new(&password))
+                .map_err(|error| wrong(&path, error.to_string()))
+        })
+        .collect()
+}
+
+/// Makes a directory, or takes an empty one (`app/disk.go`, `CreateNewEmptyDir`).
+pub(crate) fn create_empty_directory(path: &Path) -> Result<(), Failure> {
+    match fs::create_dir(path) {
+        Err(error) if error.kind() != ErrorKind::AlreadyExists => {
+            return Err(Failure::io("mkdir", path, &error).wrapped("mkdir"));
+        }
+        Ok(()) | Err(_) => {}
+    }
+    let entries = fs::read_dir(path).map_err(|error| Failure::io("open", path, &error))?;
+    if entries.count() > 0 {
+        return Err(Failure::new("directory not empty").field("path", shown(path)));
+    }
+    Ok(())
+}
+
+/// Copies the ENR key, and the heartbeat that lies beside it.
+pub(crate) fn copy_key(key: &Path, output: &Path) -> Result<(), Failure> {
+    let heartbeat = format!("{KEY_FILE}.lock");
+    for (from, name) in [
+        (key.to_owned(), KEY_FILE),
+        (key.with_file_name(&heartbeat), &heartbeat),
+    ] {
+        match fs::read(&from).map(Zeroizing::new) {
+            Ok(bytes) => write_file(&output.join(name), &bytes, 0o600)?,
+            Err(error) if error.kind() == ErrorKind::NotFound && name != KEY_FILE => {}
+            Err(error) => {
+                return Err(Failure::io("open", &from, &error).wrapped("open source file"));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Whether deposit data lies there.
+pub(crate) fn has_deposit_data(directory: &Path) -> bool {
+    let Ok(entries) = fs::read_dir(directory) else {
+        return false;
+    };
+    entries.flatten().any(|entry| {
+        entry
+            .file_name()
+            .to_string_lossy()
+            .starts_with("deposit-data")
     })
 }
 

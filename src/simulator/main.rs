@@ -1,6 +1,6 @@
 //! A stand-in for charon where there is no registry to get it from: it deals genuine files, but **it is no DKG**.
 //!
-//! The binary speaks charon's command lines `dkg`, `relay`, `enr`, `create enr` and `version`, its log lines and its exit
+//! The binary speaks charon's command lines `dkg`, `alpha edit`, `relay`, `enr`, `create enr` and `version`, its log lines and its exit
 //! codes, as far as a ceremony needs them. In a real ceremony no machine ever knows a validator's key; here one process,
 //! the simulated relay, draws all of them and deals the shares out. Everything else is real: every hash, signature,
 //! deposit and keystore verifies, so that what comes after the ceremony can be rehearsed in full.
@@ -8,7 +8,9 @@
 //! It works only for definitions that are marked as rehearsals (see `charon_files::rehearsal`), so that its keys can never be
 //! those of a real cluster, and it says what it is in its first log line and in `version`.
 
+mod change;
 mod dealer;
+mod edit;
 mod failure;
 mod files;
 mod flags;
@@ -88,6 +90,13 @@ fn run(arguments: &[String], release: &CharonVersion, log: &mut Log) -> Result<(
             }
             node::run(rest(arguments, 1), variable, release, &stop, log)
         }
+        ["alpha", "edit", ..] => {
+            let stop = Arc::new(AtomicBool::new(false));
+            for signal in [SIGINT, SIGTERM] {
+                signal_hook::flag::register(signal, Arc::clone(&stop)).map_err(no_signals)?;
+            }
+            edit::run(rest(arguments, 2), variable, release, &stop, log)
+        }
         ["relay", ..] => {
             for signal in [SIGINT, SIGTERM] {
                 let always = Arc::new(AtomicBool::new(true));
@@ -104,7 +113,7 @@ fn run(arguments: &[String], release: &CharonVersion, log: &mut Log) -> Result<(
             "unknown command \"{word}\" for \"charon\""
         ))),
         [] => Err(Failure::new(
-            "the rehearsal simulator knows dkg, relay, enr, create enr, version and wait",
+            "the rehearsal simulator knows dkg, alpha edit, relay, enr, create enr, version and wait",
         )),
     }
 }

@@ -12,13 +12,14 @@ use serde_json::Value;
 
 use charon_files::cluster::enr::Enr;
 use charon_files::cluster::{
-    CharonVersion, Definition, DefinitionVersion, ParseError, ValidatorIndex,
+    CharonVersion, ClusterLock, Definition, DefinitionVersion, ParseError, ValidatorIndex,
 };
 use charon_files::finding::Weight;
 use charon_files::keys::bls::{self, PublicKey, ShareSecret, Signature};
 use charon_files::keys::k1::{EnrKey, EnrPublicKey};
 use charon_proof::verify::{self, Expectations, Material, NamedFile, Options, Scope};
 
+use super::change::EditTerms;
 use super::dealer::{Terms, Validator};
 use super::failure::{Failure, Fields};
 use super::files::{self, Heartbeat};
@@ -33,7 +34,7 @@ use super::wire::{
 use charon_files::rehearsal::{REHEARSAL_PREFIX, is_rehearsal};
 
 /// How often a node says that it lives. charon's own sync messages come four times a second.
-const PULSE: Duration = Duration::from_millis(100);
+pub(crate) const PULSE: Duration = Duration::from_millis(100);
 
 /// How long charon tries to resolve its relays.
 const RELAY_PATIENCE: Duration = Duration::from_secs(60);
@@ -121,12 +122,12 @@ pub(crate) fn run(
 }
 
 /// What one run of the command knows from its flags.
-struct Ceremony<'a> {
-    log: Log,
-    release: &'a CharonVersion,
-    stop: &'a Arc<AtomicBool>,
-    data_dir: PathBuf,
-    values: Values,
+pub(crate) struct Ceremony<'a> {
+    pub(crate) log: Log,
+    pub(crate) release: &'a CharonVersion,
+    pub(crate) stop: &'a Arc<AtomicBool>,
+    pub(crate) data_dir: PathBuf,
+    pub(crate) values: Values,
 }
 
 impl Ceremony<'_> {
@@ -166,14 +167,33 @@ impl Ceremony<'_> {
         ) {
             return Err(Failure::new("unsupported dkg algorithm"));
         }
+        let bring = Bring {
+            key: &key,
+            definition: text,
+            edit: None,
+            shares: &[],
+        };
+        self.take_part(&bring, keys, you, |link, fault| {
+            self.hold(link, &terms, &key, fault)
+        })
+    }
+
+    /// Meets the others, and says goodbye if nothing comes of it.
+    pub(crate) fn take_part(
+        &self,
+        bring: &Bring<'_>,
+        keys: Vec<EnrPublicKey>,
+        you: usize,
+        hold: impl FnOnce(&Link<'_>, Option<Fault>) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
         let client = self.resolve_relay()?;
         self.log
             .info("dkg", "Waiting to connect to all peers...", Vec::new());
-        let joined = self.join(&client, &key, &text)?;
+        let joined = self.join(&client, bring)?;
         let link = Link::new(self, client, joined.token, keys, you);
         let result = thread::scope(|scope| {
             scope.spawn(|| link.pulse());
-            let result = self.hold(&link, &terms, &key, joined.fault);
+            let result = hold(&link, joined.fault);
             link.end();
             result
         });
@@ -406,7 +426,7 @@ impl Ceremony<'_> {
     }
 
     /// Waits; true if the process was asked to stop meanwhile.
-    fn pause(&self, time: Duration) -> bool {
+    pub(crate) fn pause(&self, time: Duration) -> bool {
         let end = Instant::now() + time;
         while Instant::now() < end {
             if self.stopped() {
@@ -422,23 +442,31 @@ impl Ceremony<'_> {
     }
 
     /// Proves to the meeting point that this node belongs to the definition.
-    fn join(&self, client: &Client, key: &EnrKey, definition: &str) -> Result<Joined, Failure> {
-        let joined = self.try_join(client, key, definition);
+    fn join(&self, client: &Client, bring: &Bring<'_>) -> Result<Joined, Failure> {
+        let joined = self.try_join(client, bring);
         if let Err(failure) = &joined {
             self.log.error("dkg", SYNC_FAILED, failure);
         }
         joined
     }
 
-    fn try_join(&self, client: &Client, key: &EnrKey, definition: &str) -> Result<Joined, Failure> {
+    fn try_join(&self, client: &Client, bring: &Bring<'_>) -> Result<Joined, Failure> {
         let Challenged { nonce } = given(client.ask("challenge", &Challenge {}))?;
-        let signature = key.sign_digest(&join_digest(&nonce, definition));
+        let signature = bring
+            .key
+            .sign_digest(&join_digest(&nonce, &bring.definition));
         let join = Join {
-            definition: definition.to_owned(),
+            definition: bring.definition.clone(),
             version: self.release.to_string(),
             nickname: self.values.text("nickname").to_owned(),
             nonce,
             signature: hex::encode(signature),
+            edit: bring.edit.cloned(),
+            shares: bring
+                .shares
+                .iter()
+                .map(|share| hex::encode(share.to_bytes().as_slice()))
+                .collect(),
         };
         given(client.ask("join", &join))
     }
@@ -467,7 +495,8 @@ impl Ceremony<'_> {
         for step in 2..=4 {
             self.next_step(link, step)?;
         }
-        let lock_text = self.sign_lock(link, terms, &validators, &secrets, key)?;
+        let lock = terms.lock(&validators);
+        let lock_text = self.sign_lock(link, lock, &validators, &secrets, key)?;
         files::write_keystores(&self.data_dir, &secrets, fault)?;
         self.log.debug(
             "dkg",
@@ -504,7 +533,7 @@ impl Ceremony<'_> {
         Ok(())
     }
 
-    fn next_step(&self, link: &Link<'_>, step: u32) -> Result<(), Failure> {
+    pub(crate) fn next_step(&self, link: &Link<'_>, step: u32) -> Result<(), Failure> {
         link.step.store(step, Ordering::Relaxed);
         self.log.debug(
             "dkg",
@@ -541,15 +570,14 @@ impl Ceremony<'_> {
     }
 
     /// Signs the lock hash with every share and with the ENR key; gives the finished lock.
-    fn sign_lock(
+    pub(crate) fn sign_lock(
         &self,
         link: &Link<'_>,
-        terms: &Terms,
+        mut lock: ClusterLock,
         validators: &[Validator],
         secrets: &[ShareSecret],
         key: &EnrKey,
     ) -> Result<String, Failure> {
-        let mut lock = terms.lock(validators);
         let lock_hash = lock
             .lock_hash()
             .map_err(|error| Failure::new(format!("hash lock: {error}")))?;
@@ -601,14 +629,23 @@ impl Ceremony<'_> {
     }
 }
 
+/// What a node brings along.
+pub(crate) struct Bring<'a> {
+    pub(crate) key: &'a EnrKey,
+    pub(crate) definition: String,
+    pub(crate) edit: Option<&'a EditTerms>,
+    /// Its shares before an edit.
+    pub(crate) shares: &'a [ShareSecret],
+}
+
 /// What charon says when the sync protocol fails before the ceremony.
 const SYNC_FAILED: &str = "Failed to start sync protocol, please make sure you don't have any other long-running charon or dkg processes running";
 
-fn canceled() -> Failure {
+pub(crate) fn canceled() -> Failure {
     Failure::new("p2p connection failed, please retry DKG: context canceled")
 }
 
-fn not_a_rehearsal() -> Failure {
+pub(crate) fn not_a_rehearsal() -> Failure {
     Failure::new(format!(
         "this is the rehearsal simulator and no DKG: it takes only definitions whose name begins with \
          \"{REHEARSAL_PREFIX}\" and that are on a test network"
@@ -669,11 +706,11 @@ fn innermost(error: &ClientError) -> String {
 }
 
 /// The connection to the meeting point, kept alive by a thread of its own.
-struct Link<'a> {
+pub(crate) struct Link<'a> {
     log: Log,
     stop: &'a AtomicBool,
     client: Client,
-    token: String,
+    pub(crate) token: String,
     names: Vec<String>,
     you: usize,
     step: AtomicU32,
@@ -778,7 +815,7 @@ impl<'a> Link<'a> {
         self.changed.notify_all();
     }
 
-    fn await_all_connected(&self) -> Result<(), Failure> {
+    pub(crate) fn await_all_connected(&self) -> Result<(), Failure> {
         let total = self.names.len().saturating_sub(1);
         self.wait(|view| others(&view.connected, self.you) == total)
             .inspect_err(|failure| self.log.error("dkg", SYNC_FAILED, failure))
@@ -805,7 +842,7 @@ impl<'a> Link<'a> {
         }
     }
 
-    fn ask<Q: Serialize, A: DeserializeOwned>(
+    pub(crate) fn ask<Q: Serialize, A: DeserializeOwned>(
         &self,
         what: &str,
         question: &Q,
@@ -872,7 +909,7 @@ fn check_signatures(text: &str) -> Result<(), Failure> {
     })
 }
 
-fn read_dealt(
+pub(crate) fn read_dealt(
     terms: &Terms,
     index: ValidatorIndex,
     dealt: &DealtTo,

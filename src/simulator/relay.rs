@@ -10,9 +10,10 @@ use serde::de::DeserializeOwned;
 
 use charon_files::cluster::enr::Enr;
 use charon_files::cluster::{CharonVersion, Definition, DefinitionHash, LockHash, NodeIndex};
-use charon_files::keys::bls::{self, Signature, Signed as SignedShare};
+use charon_files::keys::bls::{self, ShareSecret, Signature, Signed as SignedShare};
 use charon_files::keys::k1::{self, EnrPublicKey};
 
+use super::change::{Change, EditTerms};
 use super::dealer::{Dealt, Terms, Validator};
 use super::failure::{Failure, go_words};
 use super::flags::{Flag, Kind, Values};
@@ -156,6 +157,9 @@ struct State {
 struct Ceremony {
     definition: Definition,
     definition_hash: DefinitionHash,
+    /// What is changed, if a cluster is.
+    edit: Option<(EditTerms, Change)>,
+    /// Of all who take part.
     keys: Vec<EnrPublicKey>,
     nodes: Vec<Option<Node>>,
     began: bool,
@@ -173,6 +177,8 @@ struct Node {
     left: bool,
     step: u32,
     refused: Option<Refusal>,
+    /// Its shares before an edit.
+    old: Vec<ShareSecret>,
     shares: Option<Vec<Signature>>,
     signature: Option<[u8; 65]>,
 }
@@ -274,12 +280,31 @@ impl State {
             .version
             .parse()
             .map_err(|_| nonsense("not a charon version"))?;
-        let keys = keys_of(&definition).ok_or_else(|| nonsense("invalid ENR"))?;
+        let edit = match &join.edit {
+            None => None,
+            Some(edit) => {
+                let change = Change::new(edit, &version).map_err(|it| nonsense(it.words))?;
+                if *change.definition() != definition {
+                    return Err(nonsense("another definition than the edit makes"));
+                }
+                Some((edit.clone(), change))
+            }
+        };
+        let keys = match &edit {
+            None => keys_of(&definition).ok_or_else(|| nonsense("invalid ENR"))?,
+            Some((_, change)) => change.participants().to_vec(),
+        };
+        let old = join.shares.iter().map(|text| {
+            let bytes = hex::decode(text).ok()?;
+            ShareSecret::parse(&bytes).ok()
+        });
+        let old: Option<Vec<ShareSecret>> = old.collect();
+        let old = old.ok_or_else(|| nonsense("malformed shares"))?;
         let index = signer(join, &keys).ok_or(Refusal::Stranger)?;
 
         self.forget_the_gone();
-        self.refuse_other_definitions(&keys, index, definition_hash)?;
-        let known = |ceremony: &Ceremony| ceremony.definition_hash == definition_hash;
+        let known = |ceremony: &Ceremony| ceremony.is_for(definition_hash, join.edit.as_ref());
+        self.refuse_other_definitions(&keys, index, &known)?;
         let at = match self.ceremonies.iter().position(known) {
             Some(at) => at,
             None if self.ceremonies.len() >= MAX_CEREMONIES => {
@@ -290,6 +315,7 @@ impl State {
                 self.ceremonies.push(Ceremony {
                     definition,
                     definition_hash,
+                    edit,
                     keys,
                     nodes,
                     began: false,
@@ -304,7 +330,7 @@ impl State {
             .get_mut(at)
             .ok_or_else(|| nonsense("no ceremony"))?;
         ceremony
-            .join(index, version, &join.nickname)
+            .join(index, version, &join.nickname, old)
             .map(|token| Joined {
                 token,
                 fault: faults
@@ -334,7 +360,7 @@ impl State {
         &mut self,
         keys: &[EnrPublicKey],
         index: NodeIndex,
-        definition_hash: DefinitionHash,
+        is_the_same: &dyn Fn(&Ceremony) -> bool,
     ) -> Result<(), Refusal> {
         let Some(key) = keys.get(index.position()) else {
             return Ok(());
@@ -342,7 +368,7 @@ impl State {
         let wanted: HashSet<&[u8; 33]> = keys.iter().map(EnrPublicKey::as_bytes).collect();
         let mut met = None;
         for ceremony in &mut self.ceremonies {
-            if ceremony.definition_hash == definition_hash || !ceremony.keys.contains(key) {
+            if is_the_same(ceremony) || !ceremony.keys.contains(key) {
                 continue;
             }
             for (node, theirs) in ceremony.nodes.iter_mut().zip(&ceremony.keys) {
@@ -389,13 +415,26 @@ impl State {
         let dealt = match &mut ceremony.dealt {
             Some(dealt) => dealt,
             empty @ None => {
-                let terms = Terms::new(ceremony.definition.clone(), &version);
-                let dealt = terms.and_then(|terms| terms.deal(&entropy));
+                let dealt = match &ceremony.edit {
+                    None => Terms::new(ceremony.definition.clone(), &version)
+                        .and_then(|terms| terms.deal(&entropy)),
+                    Some((_, change)) => {
+                        let nodes = ceremony.nodes.iter();
+                        let old: Vec<&[ShareSecret]> = nodes
+                            .map(|node| node.as_ref().map_or(&[][..], |node| &node.old))
+                            .collect();
+                        change.deal(&old, &entropy)
+                    }
+                };
                 empty.insert(dealt.map_err(|failure| nonsense(failure.words))?)
             }
         };
+        let place = match &ceremony.edit {
+            None => Some(index.position()),
+            Some((_, change)) => change.place(index.position()),
+        };
         let validators = dealt.iter().map(|dealt| {
-            let share = dealt.shares.get(index.position());
+            let share = dealt.shares.get(place?);
             let validator = &dealt.validator;
             Some(DealtTo {
                 group: hex::encode(validator.group.to_bytes()),
@@ -475,6 +514,19 @@ impl State {
 }
 
 impl Ceremony {
+    fn is_for(&self, definition_hash: DefinitionHash, edit: Option<&EditTerms>) -> bool {
+        let own = self.edit.as_ref().map(|(edit, _)| edit);
+        self.definition_hash == definition_hash && own == edit
+    }
+
+    /// Which of the nodes have shares in the end, in the order of operators.
+    fn signers(&self) -> Vec<usize> {
+        match &self.edit {
+            None => (0..self.nodes.len()).collect(),
+            Some((_, change)) => change.signers().to_vec(),
+        }
+    }
+
     fn node(&mut self, index: NodeIndex) -> Result<&mut Node, Refusal> {
         let node = self.nodes.get_mut(index.position());
         node.and_then(Option::as_mut).ok_or(Refusal::Forgotten)
@@ -485,6 +537,7 @@ impl Ceremony {
         index: NodeIndex,
         version: CharonVersion,
         nickname: &str,
+        old: Vec<ShareSecret>,
     ) -> Result<String, Refusal> {
         let slot = self.nodes.get(index.position());
         let is_taken = slot.and_then(Option::as_ref).is_some_and(Node::is_there);
@@ -502,6 +555,7 @@ impl Ceremony {
                 left: false,
                 step: 0,
                 refused: None,
+                old,
                 shares: None,
                 signature: None,
             });
@@ -552,36 +606,41 @@ impl Ceremony {
             return Ok(());
         };
         let nodes: Option<Vec<_>> = self
-            .nodes
-            .iter()
-            .map(|node| {
-                let node = node.as_ref()?;
-                Some((node.shares.as_ref()?, node.signature?))
+            .signers()
+            .into_iter()
+            .map(|at| {
+                let node = self.nodes.get(at)?.as_ref()?;
+                Some((self.keys.get(at)?, node.shares.as_ref()?, node.signature?))
             })
             .collect();
         let Some(nodes) = nodes else {
             return Ok(());
         };
         let validators: Vec<Validator> = dealt.iter().map(|d| d.validator.clone()).collect();
-        let lock_hash = Terms::new(self.definition.clone(), &version)
-            .map_err(|failure| nonsense(failure.words))?
-            .lock(&validators)
+        let lock = match &self.edit {
+            None => Terms::new(self.definition.clone(), &version)
+                .map_err(|failure| nonsense(failure.words))?
+                .lock(&validators),
+            Some((_, change)) => change.lock(&validators),
+        };
+        let lock_hash = lock
             .lock_hash()
             .map_err(|error| nonsense(error.to_string()))?;
-        for (index, (shares, signature)) in nodes.iter().enumerate() {
-            let key = self.keys.get(index);
-            let genuine =
-                key.is_some_and(|key| k1::verify_recoverable(key, lock_hash.as_bytes(), signature));
+        for (index, (key, shares, signature)) in nodes.iter().enumerate() {
+            let genuine = k1::verify_recoverable(key, lock_hash.as_bytes(), signature);
             if !genuine || shares.len() != validators.len() {
                 return Err(nonsense(format!("invalid node signature of node {index}")));
             }
             check_shares(index, shares, &validators, &lock_hash)?;
         }
-        let all: Vec<Signature> = nodes.iter().flat_map(|(s, _)| s.iter().copied()).collect();
+        let all: Vec<Signature> = nodes
+            .iter()
+            .flat_map(|(_, s, _)| s.iter().copied())
+            .collect();
         let aggregate = bls::aggregate(&all).ok_or_else(|| nonsense("nothing to aggregate"))?;
         self.signatures = Some(Signatures {
             aggregate: hex::encode(aggregate.to_bytes()),
-            nodes: nodes.iter().map(|(_, node)| hex::encode(node)).collect(),
+            nodes: nodes.iter().map(|(_, _, node)| hex::encode(node)).collect(),
         });
         Ok(())
     }

@@ -13,6 +13,8 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use super::change::EditTerms;
+
 /// Longest request or answer. A deal of 1000 validators for 30 nodes needs 4 MiB.
 const MAX_BODY: u64 = 32 << 20;
 
@@ -110,7 +112,7 @@ pub(crate) struct Challenged {
 }
 
 /// `POST /simulator/join`.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Serialize, Deserialize)]
 pub(crate) struct Join {
     /// The whole definition file.
     pub(crate) definition: String,
@@ -122,6 +124,12 @@ pub(crate) struct Join {
     pub(crate) nonce: String,
     /// The ENR key's signature of [`join_digest`], hexadecimal.
     pub(crate) signature: String,
+    /// What is changed, if a cluster is; the definition is the one after it.
+    #[serde(default)]
+    pub(crate) edit: Option<EditTerms>,
+    /// This node's shares before it, hexadecimal: secret, though worth nothing.
+    #[serde(default)]
+    pub(crate) shares: Vec<String>,
 }
 
 /// The answer: a node that has joined.

@@ -1,5 +1,6 @@
 //! The cluster definition: what was agreed before the ceremony (charon `cluster/definition.go`).
 
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::deposit_data::{Gwei, check_chosen_amounts};
@@ -106,7 +107,7 @@ pub enum ValidatorAddresses {
 }
 
 /// Where a validator's money goes.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct AddressPair {
     /// Receives priority fees; as written, or empty.
     pub fee_recipient_address: String,

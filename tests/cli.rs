@@ -33,6 +33,8 @@ mod definition_url;
 mod deposits;
 #[path = "cli/edit.rs"]
 mod edit;
+#[path = "cli/edit_ceremony.rs"]
+mod edit_ceremony;
 #[path = "cli/enr.rs"]
 mod enr;
 #[path = "cli/explain.rs"]

@@ -172,9 +172,9 @@ pub enum Verb {
     /// Move the outputs of an old or failed ceremony aside; never the ENR key
     #[command(after_help = "Example:\n  docker charon-dkg archive")]
     Archive(ArchiveArgs),
-    /// Change over to what an edit of charon made of a running cluster, once the old shares cannot sign any more
+    /// Change a running cluster with charon, and change over to the new shares once the old ones cannot sign any more
     #[command(
-        after_help = "Examples:\n  docker charon-dkg edit hold distributed_validator\n  docker charon-dkg edit status chat.txt\n  docker charon-dkg edit stopped\n  docker charon-dkg edit switch"
+        after_help = "Examples:\n  docker charon-dkg edit replace-operator --old-operator-enr enr:… --new-operator-enr enr:…\n  docker charon-dkg edit status chat.txt\n  docker charon-dkg edit stopped\n  docker charon-dkg edit switch"
     )]
     Edit(EditArgs),
     /// Give a damaged data directory its owner and private modes back, after showing what would change
@@ -440,6 +440,16 @@ pub struct EditArgs {
 /// What to do about an edit of the cluster.
 #[derive(Debug, Subcommand)]
 pub enum EditAction {
+    /// More validators for the cluster; all operators run this at the same time
+    AddValidators(AddValidatorsArgs),
+    /// More operators; the old ones and the new ones run this at the same time
+    AddOperators(AddOperatorsArgs),
+    /// Fewer operators; those who stay run this at the same time
+    RemoveOperators(RemoveOperatorsArgs),
+    /// Another operator in the place of one; the others and the new one run this at the same time
+    ReplaceOperator(ReplaceOperatorArgs),
+    /// New shares for the same operators, who all run this at the same time
+    RecreatePrivateKeys(EditCeremonyArgs),
     /// Prove what `charon alpha edit` wrote, and hold it beside the old cluster, which goes on
     Hold(EditHoldArgs),
     /// Show what is missing for the switch; takes the receipts and stopped lines of the others
@@ -452,6 +462,82 @@ pub enum EditAction {
     Abandon,
     /// For an operator who was removed: move the share to the archive, and print the line that says so
     Retire(RetireArgs),
+}
+
+/// `edit add-validators`.
+#[derive(Debug, Args)]
+pub struct AddValidatorsArgs {
+    /// How many
+    #[arg(long, value_name = "COUNT", default_value_t = 1)]
+    pub num_validators: usize,
+    /// Where the stake goes: one address for all new validators, or one for each, separated by commas
+    #[arg(long, value_name = "ADDRESS", value_delimiter = ',', required = true)]
+    pub withdrawal_addresses: Vec<String>,
+    /// Where the fees go, likewise
+    #[arg(long, value_name = "ADDRESS", value_delimiter = ',', required = true)]
+    pub fee_recipient_addresses: Vec<String>,
+    /// What is run.
+    #[command(flatten)]
+    pub ceremony: EditCeremonyArgs,
+}
+
+/// `edit add-operators`.
+#[derive(Debug, Args)]
+pub struct AddOperatorsArgs {
+    /// ENRs of the new operators, separated by commas, in the order that all use
+    #[arg(long, value_name = "ENR", value_delimiter = ',', required = true)]
+    pub new_operator_enrs: Vec<String>,
+    /// What is run.
+    #[command(flatten)]
+    pub ceremony: EditCeremonyArgs,
+}
+
+/// `edit remove-operators`.
+#[derive(Debug, Args)]
+pub struct RemoveOperatorsArgs {
+    /// ENRs of those who leave, separated by commas
+    #[arg(long, value_name = "ENR", value_delimiter = ',', required = true)]
+    pub operator_enrs_to_remove: Vec<String>,
+    /// ENRs of all who take part, where those who stay are fewer than the threshold
+    #[arg(long, value_name = "ENR", value_delimiter = ',')]
+    pub participating_operator_enrs: Vec<String>,
+    /// Threshold of those who stay [default: charon's, which differs between releases]
+    #[arg(long, value_name = "COUNT")]
+    pub new_threshold: Option<u64>,
+    /// What is run.
+    #[command(flatten)]
+    pub ceremony: EditCeremonyArgs,
+}
+
+/// `edit replace-operator`.
+#[derive(Debug, Args)]
+pub struct ReplaceOperatorArgs {
+    /// ENR of the operator who leaves, and does not run this
+    #[arg(long, value_name = "ENR")]
+    pub old_operator_enr: String,
+    /// ENR of the operator who comes
+    #[arg(long, value_name = "ENR")]
+    pub new_operator_enr: String,
+    /// What is run.
+    #[command(flatten)]
+    pub ceremony: EditCeremonyArgs,
+}
+
+/// What all commands have that let charon change a cluster.
+#[derive(Debug, Clone, Args)]
+pub struct EditCeremonyArgs {
+    /// The cluster lock before the edit, for a new operator [default: the one in the data directory]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub lock_file: Option<PathBuf>,
+    /// Accept this threshold after the edit though it is below two thirds of the operators
+    #[arg(long, value_name = "COUNT")]
+    pub accept_threshold: Option<u64>,
+    /// Look and pull now, wait, look again and start at this time: 2027-01-15T20:00Z, or 20:00 in local time
+    #[arg(long, value_name = "TIME")]
+    pub at: Option<String>,
+    /// How it is run.
+    #[command(flatten)]
+    pub start: StartArgs,
 }
 
 /// `edit hold`.
@@ -573,6 +659,26 @@ pub struct CeremonyArgs {
     /// Let charon publish the cluster lock at the end, for the launchpad; one operator is enough
     #[arg(long)]
     pub publish: bool,
+    /// How it is run.
+    #[command(flatten)]
+    pub start: StartArgs,
+    /// Whose protocol the cluster is for.
+    #[command(flatten)]
+    pub profile: ProfileArgs,
+    /// Hold the keys until all operators have confirmed, as with a gate that requires it
+    #[arg(long)]
+    pub hold: bool,
+    /// Where contract wallets are asked.
+    #[command(flatten)]
+    pub execution: ExecutionArgs,
+    /// Who is asked whether keys of an old ceremony here are in use.
+    #[command(flatten)]
+    pub beacon: BeaconArgs,
+}
+
+/// How any of charon's ceremonies is run.
+#[derive(Debug, Clone, Args)]
+pub struct StartArgs {
     /// Relay that every operator of the cluster uses; repeat for several [default: charon's own]
     #[arg(long, value_name = "URL")]
     pub relay: Vec<String>,
@@ -594,18 +700,6 @@ pub struct CeremonyArgs {
     /// Run with an ENR key that was never backed up by this program
     #[arg(long)]
     pub no_backup: bool,
-    /// Whose protocol the cluster is for.
-    #[command(flatten)]
-    pub profile: ProfileArgs,
-    /// Hold the keys until all operators have confirmed, as with a gate that requires it
-    #[arg(long)]
-    pub hold: bool,
-    /// Where contract wallets are asked.
-    #[command(flatten)]
-    pub execution: ExecutionArgs,
-    /// Who is asked whether keys of an old ceremony here are in use.
-    #[command(flatten)]
-    pub beacon: BeaconArgs,
     /// Flags for charon itself, after `--`
     #[arg(last = true, value_name = "CHARON FLAGS")]
     pub charon_flags: Vec<String>,
@@ -631,7 +725,7 @@ const PUBLISH_FLAG: &str = "--publish";
 impl CeremonyArgs {
     /// charon's own flags, with those that have a name here.
     pub fn flags_of_charon(&self) -> Vec<String> {
-        let mut flags = self.charon_flags.clone();
+        let mut flags = self.start.charon_flags.clone();
         if self.publish && !self.publishes() {
             flags.push(PUBLISH_FLAG.to_owned());
         }
@@ -641,7 +735,7 @@ impl CeremonyArgs {
     /// Whether charon is told to publish the lock in so many words.
     fn publishes(&self) -> bool {
         let is_it = |flag: &String| *flag == PUBLISH_FLAG || *flag == "--publish=true";
-        self.charon_flags.iter().any(is_it)
+        self.start.charon_flags.iter().any(is_it)
     }
 
     /// Whether charon will publish the lock.
@@ -672,17 +766,17 @@ impl CeremonyArgs {
         let one = |flag: &str, value: &str| [flag.to_owned(), value.to_owned()];
         let chosen = [
             ("--definition", &self.definition),
-            ("--network", &self.network),
-            ("--charon-version", &self.charon_version),
-            ("--image", &self.image),
+            ("--network", &self.start.network),
+            ("--charon-version", &self.start.charon_version),
+            ("--image", &self.start.image),
         ];
         let chosen = chosen
             .iter()
             .filter_map(|(flag, value)| Some(one(flag, value.as_deref()?)));
-        let relays = self.relay.iter().map(|relay| one("--relay", relay));
+        let relays = self.start.relay.iter().map(|relay| one("--relay", relay));
         let switches = [
-            ("--allow-prerelease", self.allow_prerelease),
-            ("--no-backup", self.no_backup),
+            ("--allow-prerelease", self.start.allow_prerelease),
+            ("--no-backup", self.start.no_backup),
         ];
         let switches = switches
             .into_iter()
@@ -690,7 +784,7 @@ impl CeremonyArgs {
             .map(|(flag, _)| flag.to_owned());
         let words = chosen.chain(relays).flatten().chain(switches);
         let files = [
-            ("--charon-binary", &self.charon_binary),
+            ("--charon-binary", &self.start.charon_binary),
             ("--execution-rpc-file", &self.execution.execution_rpc_file),
             ("--beacon-rpc-file", &self.beacon.beacon_rpc_file),
         ];
@@ -1369,7 +1463,7 @@ mod tests {
         let Verb::Run(args) = parsed.cli.verb else {
             panic!("not run");
         };
-        assert_eq!(args.ceremony.charon_flags, ["--timeout=5m"]);
-        assert_eq!(args.ceremony.relay, ["http://r"]);
+        assert_eq!(args.ceremony.start.charon_flags, ["--timeout=5m"]);
+        assert_eq!(args.ceremony.start.relay, ["http://r"]);
     }
 }

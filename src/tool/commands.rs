@@ -4,6 +4,8 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 use std::sync::Arc;
 
+#[cfg(target_os = "linux")]
+use crate::ceremony::perform::Done;
 use crate::ceremony::{define_command, enr, explain, show_pins};
 #[cfg(target_os = "linux")]
 use crate::ceremony::{process, ready, run, show_plan};
@@ -110,8 +112,13 @@ fn dispatch(context: &Arc<Context>, verb: Verb) -> Result<ExitCode, Failure> {
             place::look(&layout)?;
             block_on(async {
                 let mut interrupt = Interrupt::listen().map_err(failures::signals)?;
-                let done = run::run(context, &layout, &args, &mut interrupt).await?;
-                run::show(context, &layout, &args.ceremony, &done)
+                let start = (&args).into();
+                match run::run(context, &layout, &start, &mut interrupt).await? {
+                    Done::Cluster(done) => run::show(context, &layout, &args.ceremony, &done),
+                    done @ (Done::Edit(_) | Done::Helped) => {
+                        command::show_done(context, &layout, &done)
+                    }
+                }
             })
         }
         Verb::Verify(args) => verify::verify(context, &args),

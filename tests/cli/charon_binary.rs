@@ -14,19 +14,19 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::support::{BINARY, DEFINITION, KEY, TestEnv};
 
-fn simulator() -> PathBuf {
+pub(crate) fn simulator() -> PathBuf {
     Path::new(BINARY).with_file_name("charon-dkg-simulator")
 }
 
 /// Operators with a directory each, and the relay where they meet.
-struct Group {
-    env: TestEnv,
+pub(crate) struct Group {
+    pub(crate) env: TestEnv,
     relay: Child,
-    url: String,
+    pub(crate) url: String,
 }
 
 impl Group {
-    fn new(operators: usize) -> Self {
+    pub(crate) fn new(operators: usize) -> Self {
         let env = TestEnv::new();
         let mut seed = [0; 32];
         getrandom::fill(&mut seed).unwrap();
@@ -71,11 +71,11 @@ impl Group {
     }
 
     fn attempt(&self, node: usize, file: &str) -> PathBuf {
-        let path = format!("node{node}/.charon-dkg/attempts/1/{file}");
-        self.env.path(&path)
+        self.env
+            .path(&format!("node{node}/.charon-dkg/attempts/1/{file}"))
     }
 
-    fn command(&self, node: usize, verb: &str) -> Command {
+    pub(crate) fn command(&self, node: usize, verb: &str) -> Command {
         let mut command = self.env.command(Path::new(BINARY));
         command
             .args([verb, "--format=json", "--dir"])
@@ -88,7 +88,7 @@ impl Group {
         command
     }
 
-    fn start(&self, node: usize) -> Child {
+    pub(crate) fn start(&self, node: usize) -> Child {
         let mut command = self.command(node, "run");
         command
             .stdout(Stdio::null())
@@ -99,7 +99,14 @@ impl Group {
 
     /// Waits until charon has said something.
     fn until_charon_speaks(&self, node: usize) {
-        while !fs::metadata(self.attempt(node, "charon.log")).is_ok_and(|log| log.len() > 0) {
+        self.until_charon_speaks_in(node, 1);
+    }
+
+    /// Waits until charon has said something in this attempt.
+    pub(crate) fn until_charon_speaks_in(&self, node: usize, attempt: u32) {
+        let path = format!("node{node}/.charon-dkg/attempts/{attempt}/charon.log");
+        let log = self.env.path(&path);
+        while !fs::metadata(&log).is_ok_and(|log| log.len() > 0) {
             thread::sleep(Duration::from_millis(20));
         }
     }

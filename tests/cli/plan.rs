@@ -5,8 +5,9 @@ use std::fs;
 use std::path::Path;
 
 use charon_dkg::ceremony::plan::{
-    DataDirFact, DefinitionFact, EngineFact, EnrKeyFact, Entry, Facts, ImageFact, MountFact,
-    NetworkFact, OtherUser, Plan, RelayAnswer, RelayFact, Request, StateDirProblem, make,
+    CeremonyKind, DataDirFact, DefinitionFact, EngineFact, EnrKeyFact, Entry, Facts, ImageFact,
+    MountFact, NetworkFact, OtherUser, Plan, RelayAnswer, RelayFact, Request, StateDirProblem,
+    make,
 };
 use charon_files::cluster::access::{EntryKind, FileMode};
 use charon_files::cluster::definition::Definition;
@@ -37,6 +38,7 @@ fn good() -> (Request, Facts) {
     let definition = Definition::parse(&bytes).unwrap().value;
     let definition_hash = definition.definition_hash().unwrap();
     let request = Request {
+        kind: CeremonyKind::Dkg,
         data_dir: "/srv/x/.charon".into(),
         state_dir: "/srv/x/.charon-dkg".into(),
         relays: Vec::new(),
@@ -97,6 +99,7 @@ fn good() -> (Request, Facts) {
         network: NetworkFact::Usable,
         mounts: MountFact::Same,
         attempt_dir: "/srv/x/.charon-dkg/attempts/1".into(),
+        role: None,
     };
     (request, facts)
 }
@@ -171,6 +174,7 @@ fn faults() -> Vec<Fault> {
             how: text("mounts /srv/x/.charon"),
             advice: text("docker stop charon-1"),
             is_ceremony,
+            is_node: false,
         });
     }
     const DIRECTORY: &[&str] = &[

@@ -3,7 +3,8 @@
 //! ```text
 //! <state dir>/attempts/<n>/attempt.json   what was run and how far it came
 //!                          charon.log     charon's output
-//!                          stage/         what charon sees as its data directory
+//!                          stage/         what charon sees as its data directory, or as its output directory
+//!                          previous-lock.json  of an edit: the cluster lock before it
 //! ```
 //!
 //! All functions expect their caller to hold the directory's guard.
@@ -13,6 +14,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::ceremony::edit::EditCommand;
 use crate::ceremony::plan::PROCESS;
 use crate::machine::datadir::{self, Layout};
 use crate::machine::files::{self, EntryKind, FileError, Folder};
@@ -24,6 +26,9 @@ pub(crate) const STAGE_DIR: &str = "stage";
 const LOG_FILE: &str = "charon.log";
 /// Name of the record in an attempt's directory.
 pub(crate) const RECORD_FILE: &str = "attempt.json";
+
+/// The lock that an edit changes.
+pub(crate) const PREVIOUS_LOCK_FILE: &str = "previous-lock.json";
 
 /// An attempt under construction; it gets its number when it is complete.
 const NEW_DIR: &str = ".new";
@@ -55,7 +60,7 @@ pub enum State {
         rename = "held by a newer charon-dkg, which is the one to use here: the keys are safe, and nothing is to be moved aside"
     )]
     Held,
-    /// The outputs were verified and lie in the data directory.
+    /// The outputs were verified and lie in the data directory; of an edit, they are held beside it.
     Promoted,
     /// The attempt is over and its outputs, if any, stay in its stage.
     Failed {
@@ -136,7 +141,14 @@ pub struct Record {
         rename = "to be held by a newer charon-dkg, which is the one to use here: the keys are safe, and nothing is to be moved aside"
     )]
     pub hold: bool,
-    /// The definition's `definition_hash`, `0x` and lower-case hex.
+    /// What changes a cluster, if it is no first ceremony. Releases that run no edits refuse the record with this name.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        rename = "an edit by a newer charon-dkg, which is the one to use here: the keys are safe, and nothing is to be moved aside"
+    )]
+    pub edit: Option<EditCommand>,
+    /// The definition's `definition_hash`, `0x` and lower-case hex; of an edit, that of the lock before it.
     pub definition_hash: String,
     /// The node id of the ENR key, lower-case hex.
     pub enr_id: String,
@@ -162,6 +174,13 @@ impl Record {
     /// Whether charon runs as a process of this machine, without an engine.
     pub fn is_process(&self) -> bool {
         self.engine == PROCESS
+    }
+
+    /// The command that begins such a ceremony again, without this program's name.
+    pub fn command(&self) -> String {
+        self.edit
+            .as_ref()
+            .map_or_else(|| "run".to_owned(), EditCommand::typed)
     }
 
     /// Where charon runs, for people: `container NAME`.
@@ -254,6 +273,32 @@ impl Attempt {
         layout: &Layout,
         record: impl FnOnce(u32) -> Record,
     ) -> Result<Self, AttemptError> {
+        Self::make(layout, record, |new, owner| {
+            let stage = new.make_folder(STAGE_DIR, owner)?;
+            for name in PLACEHOLDERS {
+                stage.write(name, b"", owner)?;
+            }
+            Ok(())
+        })
+    }
+
+    /// The same for an edit of this lock: with an empty stage, as charon wants its output directory.
+    pub(crate) fn create_edit(
+        layout: &Layout,
+        record: impl FnOnce(u32) -> Record,
+        previous_lock: &[u8],
+    ) -> Result<Self, AttemptError> {
+        Self::make(layout, record, |new, owner| {
+            new.make_folder(STAGE_DIR, owner)?;
+            Ok(new.write(PREVIOUS_LOCK_FILE, previous_lock, owner)?)
+        })
+    }
+
+    fn make(
+        layout: &Layout,
+        record: impl FnOnce(u32) -> Record,
+        fill: impl FnOnce(&Folder, files::Owner) -> Result<(), AttemptError>,
+    ) -> Result<Self, AttemptError> {
         let owner = layout.owner()?;
         let attempts = datadir::state_folder(layout, ATTEMPTS_DIR)?;
         let last = numbers(&attempts)?.last().copied().unwrap_or(0);
@@ -263,10 +308,7 @@ impl Attempt {
 
         remove_unfinished(&attempts)?;
         let new = attempts.make_folder(NEW_DIR, owner)?;
-        let stage = new.make_folder(STAGE_DIR, owner)?;
-        for name in PLACEHOLDERS {
-            stage.write(name, b"", owner)?;
-        }
+        fill(&new, owner)?;
         write_record(&new, &record(number), owner)?;
         attempts.move_new(NEW_DIR, &attempts, &number.to_string())?;
         attempts.sync()?;
@@ -294,6 +336,16 @@ impl Attempt {
     /// The attempt of this number, whether or not it exists.
     pub(crate) fn at(layout: &Layout, number: u32) -> Self {
         Self::numbered(&layout.state_dir().join(ATTEMPTS_DIR), number)
+    }
+
+    /// The lock before an edit.
+    pub(crate) fn previous_lock(&self) -> PathBuf {
+        self.dir.join(PREVIOUS_LOCK_FILE)
+    }
+
+    /// Removes the stage with everything in it, which lies elsewhere by now.
+    pub(crate) fn remove_stage(&self, layout: &Layout) -> Result<(), FileError> {
+        self.open(layout)?.remove_tree(STAGE_DIR)
     }
 
     /// Opens the stage, without following a symbolic link on the way from the state directory.

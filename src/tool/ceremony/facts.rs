@@ -8,19 +8,21 @@ use std::time::Duration;
 use rustix::fs::{Access, AtFlags};
 use rustix::process::getuid;
 
-use crate::ceremony::attempt::Attempt;
+use crate::ceremony::attempt::{Attempt, PREVIOUS_LOCK_FILE};
 use crate::ceremony::definition_source::{self, FoundDefinition, NoDefinition};
+use crate::ceremony::edit::{EditCommand, Role};
+use crate::ceremony::edited;
 pub(crate) use crate::ceremony::key::{enr_key, last_backup};
 use crate::ceremony::pins;
 use crate::ceremony::plan::{
-    self, ContainerPlan, DataDirFact, DefinitionFact, EngineFact, EnrKeyFact, Entry, Facts,
-    ImageFact, LABEL_ATTEMPT, LABEL_ENR_ID, MountFact, NetworkFact, OtherUser, RelayAnswer,
+    self, CeremonyKind, ContainerPlan, DataDirFact, DefinitionFact, EngineFact, EnrKeyFact, Entry,
+    Facts, ImageFact, LABEL_ATTEMPT, LABEL_ENR_ID, MountFact, NetworkFact, OtherUser, RelayAnswer,
     RelayFact, Request, StateDirProblem,
 };
 use crate::ceremony::process;
 use crate::ceremony::ready_lines;
 use crate::ceremony::settings;
-use crate::cli::CeremonyArgs;
+use crate::cli::{CeremonyArgs, StartArgs};
 use crate::context::Context;
 use crate::docker::endpoint::{Address, Endpoint};
 use crate::docker::probe::{self, Answers, ProbeError, Questions, SeenKey};
@@ -57,6 +59,32 @@ pub(crate) enum Purpose {
     Propose,
 }
 
+/// What is to be started, as it was typed.
+pub(crate) struct Typed<'a> {
+    pub(crate) start: &'a StartArgs,
+    /// charon's own flags.
+    pub(crate) charon_flags: Vec<String>,
+    pub(crate) what: What<'a>,
+}
+
+/// Which ceremony, and what it is made from.
+pub(crate) enum What<'a> {
+    /// A first one, with this definition if one was named.
+    Dkg(Option<&'a str>),
+    /// An edit, of this lock if one was named.
+    Edit(&'a EditCommand, Option<&'a Path>),
+}
+
+impl<'a> From<&'a CeremonyArgs> for Typed<'a> {
+    fn from(args: &'a CeremonyArgs) -> Self {
+        Self {
+            start: &args.start,
+            charon_flags: args.flags_of_charon(),
+            what: What::Dkg(args.definition.as_deref()),
+        }
+    }
+}
+
 /// Everything seen before a ceremony, and what was opened on the way.
 pub(crate) struct Observed {
     pub(crate) request: Request,
@@ -83,10 +111,10 @@ impl Observed {
 pub(crate) async fn observe(
     context: &Context,
     layout: &Layout,
-    args: &CeremonyArgs,
+    typed: &Typed<'_>,
     purpose: Purpose,
 ) -> Result<Observed, Failure> {
-    let mut request = request(layout, args, purpose)?;
+    let mut request = request(layout, typed, purpose)?;
     let on_disk = datadir::observe(layout).map_err(failures::file)?;
     let key = enr_key(layout);
     let engine = async {
@@ -97,19 +125,25 @@ pub(crate) async fn observe(
             None => engine(context).await,
         }
     };
-    let (mut definition, engine) = tokio::join!(
-        definition_source::find(context, layout, args.definition.as_deref()),
-        engine,
-    );
+    let mut role = None;
+    let definition = async {
+        match &typed.what {
+            What::Dkg(definition) => definition_source::find(context, layout, *definition).await,
+            What::Edit(command, lock_file) => {
+                edit_source(context, layout, &request, (command, *lock_file), &mut role)
+            }
+        }
+    };
+    let (mut definition, engine) = tokio::join!(definition, engine);
     if let Ok(found) = &mut definition {
         found.findings.extend(execution_finding(found, &request));
         found
             .findings
             .extend(settings_findings(&context.common.dir, &found.definition));
     }
-    request.agreed = definition
-        .as_ref()
-        .ok()
+    let first = definition.as_ref().ok();
+    request.agreed = first
+        .filter(|_| request.kind == CeremonyKind::Dkg)
         .and_then(|found| ready_lines::agreed(layout, found));
     let node = node_of(key.as_ref(), &definition);
     let release = definition
@@ -214,7 +248,14 @@ pub(crate) async fn observe(
         state_dir_problem,
         old_keys,
         enr_key: key_fact(layout, &on_disk, key.as_ref()),
-        definition: definition_fact(layout, &definition, node),
+        definition: match &request.kind {
+            CeremonyKind::Dkg => definition_fact(&definition, node, |found| {
+                datadir::definition_path(layout, &found.bytes)
+            }),
+            CeremonyKind::Edit(_) => definition_fact(&definition, node, |_| {
+                attempt_dir(layout, next_attempt).join(PREVIOUS_LOCK_FILE)
+            }),
+        },
         engine: seen.fact,
         image: seen.image,
         others,
@@ -222,6 +263,7 @@ pub(crate) async fn observe(
         network: seen.inside.network,
         mounts: seen.inside.mounts,
         attempt_dir: attempt_dir(layout, next_attempt),
+        role,
     };
     Ok(Observed {
         request,
@@ -327,7 +369,8 @@ fn attempt_dir(layout: &Layout, number: u32) -> PathBuf {
     layout.state_dir().join("attempts").join(number.to_string())
 }
 
-fn request(layout: &Layout, args: &CeremonyArgs, purpose: Purpose) -> Result<Request, Failure> {
+fn request(layout: &Layout, typed: &Typed<'_>, purpose: Purpose) -> Result<Request, Failure> {
+    let args = typed.start;
     let charon_version = match &args.charon_version {
         Some(text) => Some(
             text.parse::<CharonVersion>()
@@ -350,6 +393,10 @@ fn request(layout: &Layout, args: &CeremonyArgs, purpose: Purpose) -> Result<Req
         ));
     }
     Ok(Request {
+        kind: match typed.what {
+            What::Dkg(_) => CeremonyKind::Dkg,
+            What::Edit(command, _) => CeremonyKind::Edit(command.clone()),
+        },
         data_dir: layout.data_dir().to_owned(),
         state_dir: layout.state_dir().to_owned(),
         relays: args.relay.clone(),
@@ -364,10 +411,34 @@ fn request(layout: &Layout, args: &CeremonyArgs, purpose: Purpose) -> Result<Req
         charon_version,
         allow_prerelease: args.allow_prerelease,
         no_backup: args.no_backup,
-        charon_flags: args.flags_of_charon(),
+        charon_flags: typed.charon_flags.clone(),
         agreed: None,
         is_proposal: purpose == Purpose::Propose,
     })
+}
+
+/// The cluster that is edited, with all that speaks against the edit.
+fn edit_source(
+    context: &Context,
+    layout: &Layout,
+    request: &Request,
+    (command, lock_file): (&EditCommand, Option<&Path>),
+    role: &mut Option<Role>,
+) -> Result<FoundDefinition, NoDefinition> {
+    let key = enr_key(layout).ok().flatten();
+    let wanted = edited::Wanted {
+        command,
+        lock_file,
+        own: key.map(|key| key.public_key()),
+    };
+    let mut edited = edited::find(context, layout, &wanted)?;
+    let charon = request.release_for(edited.lock.definition.version).ok();
+    let own = wanted.own.as_ref();
+    *role = edited.role;
+    edited.found.definition = command.definition(&edited.lock, charon.as_ref());
+    let against = command.findings(&edited.lock, charon.as_ref(), own);
+    edited.found.findings.splice(0..0, against);
+    Ok(edited.found)
 }
 
 fn node_of(
@@ -431,9 +502,9 @@ fn key_fact(
 }
 
 fn definition_fact(
-    layout: &Layout,
     definition: &Result<FoundDefinition, NoDefinition>,
     node: Option<NodeIndex>,
+    kept_as: impl FnOnce(&FoundDefinition) -> PathBuf,
 ) -> DefinitionFact {
     match definition {
         Err(NoDefinition::Missing(looked)) => DefinitionFact::Missing(looked.clone()),
@@ -443,7 +514,7 @@ fn definition_fact(
         },
         Ok(found) => DefinitionFact::Found {
             source: found.source.clone(),
-            kept_as: datadir::definition_path(layout, &found.bytes),
+            kept_as: kept_as(found),
             definition: Box::new(found.definition.clone()),
             definition_hash: found.definition_hash,
             node,
@@ -863,6 +934,7 @@ async fn containers(engine: &Engine, layout: &Layout, enr_id: Option<&str>) -> V
             how: format!("could not be listed: {error}"),
             advice: "ask the engine again with `docker ps`".to_owned(),
             is_ceremony: false,
+            is_node: false,
         }],
     };
     // The engine's trouble was told above.
@@ -918,6 +990,7 @@ pub(crate) fn name_holder(container: &ContainerFacts) -> OtherUser {
         how,
         advice,
         is_ceremony: true,
+        is_node: false,
     }
 }
 
@@ -945,6 +1018,7 @@ fn other_container(touching: &Touching) -> Option<OtherUser> {
         how: how.join(", "),
         advice: format!("docker stop {}", touching.container.name),
         is_ceremony: false,
+        is_node: true,
     })
 }
 
@@ -964,20 +1038,25 @@ pub(crate) fn charon_processes(layout: &Layout) -> Vec<OtherUser> {
                 how: format!("runs `charon {}` {how}", process.subcommand),
                 advice: format!("end it, for instance with: kill {}", process.pid),
                 is_ceremony: false,
+                is_node: process.subcommand == "run",
             })
         })
         .collect();
     let mut advice =
         "stop the charon that uses this key, wait ten seconds, and try again".to_owned();
+    let mut is_node = false;
     let sign = match processes::read_heartbeat(layout.data_dir()) {
         Ok(None) => return others,
         Ok(Some(heartbeat)) => match heartbeat.sign(jiff::Timestamp::now(), None) {
             // The stage has no heartbeat of its own, so an edit's grace period is for `charon run`.
             Sign::Old | Sign::Grace => return others,
-            Sign::Alive => format!(
-                "`{}` wrote it at {}",
-                heartbeat.command, heartbeat.timestamp
-            ),
+            Sign::Alive => {
+                is_node = heartbeat.command == "charon run";
+                format!(
+                    "`{}` wrote it at {}",
+                    heartbeat.command, heartbeat.timestamp
+                )
+            }
         },
         Err(reason) => {
             advice = format!(
@@ -992,6 +1071,7 @@ pub(crate) fn charon_processes(layout: &Layout) -> Vec<OtherUser> {
         how: sign,
         advice,
         is_ceremony: false,
+        is_node,
     });
     others
 }

@@ -7,6 +7,9 @@ pub mod charon;
 pub mod define;
 pub mod define_command;
 pub mod definition_source;
+pub mod edit;
+#[cfg(target_os = "linux")]
+pub mod edited;
 pub mod enr;
 pub mod explain;
 #[cfg(target_os = "linux")]

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,12 +12,16 @@ use tokio::time::Instant;
 use crate::ceremony::attempt::{Attempt, AttemptError, Record, State};
 use crate::ceremony::charon::{Charon, Lost};
 use crate::ceremony::definition_source::FoundDefinition;
+use crate::ceremony::edit::{EditCommand, Role};
 use crate::ceremony::facts;
 use crate::ceremony::follow::Watch;
 use crate::ceremony::plan;
 use crate::ceremony::process::Process;
 use crate::context::Context;
 use crate::docker::Exit;
+use crate::edit::held::RanWith;
+use crate::edit::stand::{self, Proved};
+use crate::edit::take;
 use crate::error::{Failure, Kind};
 use crate::failures;
 use crate::gate::installed;
@@ -26,17 +30,28 @@ use crate::machine::read;
 use crate::machine::signals::{Interrupt, StopSource, Urgency};
 use crate::promote::promotion;
 use crate::proof::{checked, receipt};
+use charon_files::cluster::ClusterLock;
 use charon_files::cluster::names::{CLUSTER_LOCK_FILE, DEFINITION_FILE, ENR_KEY_FILE};
 use charon_files::finding::{Finding, Weight};
 use charon_log::{ClusterSize, End, Redactor};
 use charon_proof::receipt::Receipt;
-use charon_proof::verify::{Expectations, Report, Verified};
+use charon_proof::verify::{Expectations, NamedFile, Report, Verified};
 
 /// charon from v1.9 on waits up to five seconds (`--shutdown-delay`) for its peers.
 const STOP_GRACE: Duration = Duration::from_secs(15);
 
-/// What a finished ceremony leaves.
-pub(crate) struct Done {
+/// What a ceremony that has ended well leaves.
+pub(crate) enum Done {
+    /// A cluster, in the data directory or held until all operators have confirmed.
+    Cluster(Box<NewCluster>),
+    /// What an edit made, held beside the old cluster.
+    Edit(Box<Proved>),
+    /// Nothing here: this operator leaves, and has helped the others.
+    Helped,
+}
+
+/// What a first ceremony leaves.
+pub(crate) struct NewCluster {
     pub(crate) attempt: u32,
     pub(crate) report: Report,
     /// Who else could change or read something in the data directory now; then `verify` fails.
@@ -78,7 +93,7 @@ enum Followed {
 /// What came of an attempt.
 enum Outcome {
     /// Its outputs are proved, and in the data directory or held.
-    Proved(Box<Done>),
+    Proved(Done),
     /// Nothing can come of it any more.
     Over(Failure),
     /// Its outputs may be promoted once what stands in the way is mended.
@@ -121,7 +136,7 @@ impl Ceremony<'_> {
         match self.finish(&ending, interrupt).await {
             Outcome::Proved(done) => {
                 charon.remove(self.context).await;
-                Ok(*done)
+                Ok(done)
             }
             Outcome::Over(failure) => {
                 // Marked first: a container without a record of its end would be followed again,
@@ -149,7 +164,7 @@ impl Ceremony<'_> {
             self.advance(State::CharonDone { exit: -1 });
         }
         match self.finish(&Ending::Removed, interrupt).await {
-            Outcome::Proved(done) => Ok(*done),
+            Outcome::Proved(done) => Ok(done),
             Outcome::Over(failure) => {
                 self.mark_failed(&failure.message);
                 Err(failure)
@@ -266,6 +281,9 @@ impl Ceremony<'_> {
                 ),
             ));
         }
+        if let Some(command) = &self.record.edit {
+            return self.finish_edit(command, ending, interrupt).await;
+        }
         match self.attempt.clear_placeholders(self.layout) {
             Ok(()) => {}
             Err(error @ AttemptError::Placeholder { .. }) => {
@@ -307,19 +325,135 @@ impl Ceremony<'_> {
                     promotion::promote(self.layout, self.attempt, verified).map(|_| ())
                 };
                 match settled {
-                    Ok(()) => Outcome::Proved(Box::new(Done {
+                    Ok(()) => Outcome::Proved(Done::Cluster(Box::new(NewCluster {
                         attempt: self.attempt.number(),
                         report,
                         open: self.open(),
                         receipt: self.receipt(&proved),
                         held: holds.then(|| self.attempt.stage()),
-                    })),
+                    }))),
                     Err(error) => Outcome::Open(failures::journal(error)),
                 }
             }
             Ok(Err(failure)) if succeeded => Outcome::Over(failure),
             // charon's own failure explains more than files that it did not finish.
             Ok(Err(_)) => Outcome::Over(self.failure(ending)),
+        }
+    }
+
+    /// Proves what an edit made and holds it beside the old cluster, or says why the ceremony failed.
+    async fn finish_edit(
+        &self,
+        command: &EditCommand,
+        ending: &Ending<'_>,
+        interrupt: &mut Interrupt,
+    ) -> Outcome {
+        let changed = self.changed_inputs();
+        if !changed.is_empty() {
+            return Outcome::Open(
+                Failure::new(
+                    Kind::Refused,
+                    "charon has finished, but what it was given has changed meanwhile in the data directory",
+                )
+                .with_findings(changed),
+            );
+        }
+        if ending.succeeded() && self.role(command) == Some(Role::Leaves) {
+            return self.promoted(Done::Helped);
+        }
+        if !self.attempt.stage().join(CLUSTER_LOCK_FILE).is_file() {
+            return Outcome::Over(self.failure(ending));
+        }
+        let proved = match self.prove_edit(command, interrupt).await {
+            Ok(proved) => proved,
+            Err(failure) if failure.kind != Kind::VerificationFailed => {
+                return Outcome::Open(failure);
+            }
+            Err(failure) if failure.findings.iter().all(could_not_tell) => {
+                return Outcome::Open(failure.hint(
+                    "where contract wallets have to be asked: `charon-dkg edit --execution-rpc-file FILE …`",
+                ));
+            }
+            Err(failure) if ending.succeeded() => {
+                return Outcome::Over(failure.hint(format!(
+                    "nothing is held; the files stay in {} as evidence",
+                    self.attempt.stage().display()
+                )));
+            }
+            // charon's own failure explains more than files that it did not finish.
+            Err(_) => return Outcome::Over(self.failure(ending)),
+        };
+        if !ending.succeeded() {
+            self.context.say(
+                "charon did not end well, but only after it had written everything; every file is proved",
+            );
+        }
+        let ran_with = RanWith {
+            image: self.record.charon_image.clone(),
+            version: self.record.charon_version.clone(),
+        };
+        if let Err(failure) = take::take(self.context, self.layout, &proved, Some(ran_with)) {
+            return Outcome::Open(failure);
+        }
+        self.promoted(Done::Edit(Box::new(proved)))
+    }
+
+    /// The attempt is over, and nothing is left to keep in its stage.
+    fn promoted(&self, done: Done) -> Outcome {
+        if let Err(error) = self.attempt.advance(self.layout, State::Promoted) {
+            return Outcome::Open(failures::attempt(error));
+        }
+        if let Err(error) = self.attempt.remove_stage(self.layout) {
+            self.context.warn(&format!(
+                "a second copy of the new keys stays behind: {error}"
+            ));
+        }
+        Outcome::Proved(done)
+    }
+
+    fn role(&self, command: &EditCommand) -> Option<Role> {
+        let before = ClusterLock::parse(&self.found.bytes).ok()?.value;
+        let key = facts::enr_key(self.layout).ok()??;
+        command.role(&before, &key.public_key())
+    }
+
+    /// Proves the stage of an edit against the lock before it and against what was asked for, on other threads.
+    async fn prove_edit(
+        &self,
+        command: &EditCommand,
+        interrupt: &mut Interrupt,
+    ) -> Result<Proved, Failure> {
+        let expectations = Expectations {
+            edit: Some(command.request.clone()),
+            ..Expectations::default()
+        };
+        self.context.say("verifying every file");
+        let previous = NamedFile::new(CLUSTER_LOCK_FILE, self.found.bytes.clone());
+        self.on_other_threads(interrupt, move |context, layout, attempt| {
+            let material = checked::read_directory(&attempt.stage())?;
+            let what = "what charon wrote";
+            stand::prove(&context, &layout, material, previous, &expectations, what)
+        })
+        .await
+    }
+
+    /// Works where a request to stop is heard meanwhile.
+    async fn on_other_threads<T: Send + 'static>(
+        &self,
+        interrupt: &mut Interrupt,
+        work: impl FnOnce(Arc<Context>, Layout, Attempt) -> Result<T, Failure> + Send + 'static,
+    ) -> Result<T, Failure> {
+        let (context, layout) = (Arc::clone(self.context), self.layout.clone());
+        let attempt = self.attempt.clone();
+        let work = tokio::task::spawn_blocking(move || work(context, layout, attempt));
+        tokio::select! {
+            done = work => done.map_err(|error| {
+                Failure::new(Kind::Unexpected, format!("the verification broke off: {error}"))
+            })?,
+            _ = interrupt.next() => Err(Failure::new(
+                Kind::Interrupted,
+                "stopped before every file was verified",
+            )),
         }
     }
 
@@ -388,24 +522,33 @@ impl Ceremony<'_> {
                 "put it back, from your backup if need be",
             );
         }
-        let there = read::read_in(
-            self.layout.data_dir(),
-            std::path::Path::new(DEFINITION_FILE),
-            read::DEFINITION,
-        );
+        let (name, limit, what, kept) = match &self.record.edit {
+            None => (
+                DEFINITION_FILE,
+                read::DEFINITION,
+                "definition",
+                datadir::definition_path(self.layout, &self.found.bytes),
+            ),
+            Some(_) => (
+                CLUSTER_LOCK_FILE,
+                read::CLUSTER_LOCK,
+                "cluster lock",
+                self.attempt.previous_lock(),
+            ),
+        };
+        let there = read::read_in(self.layout.data_dir(), Path::new(name), limit);
         let seen = match there {
             Ok(bytes) if bytes == self.found.bytes => None,
-            Ok(_) => Some("another definition".to_owned()),
+            Ok(_) => Some(format!("another {what}")),
             // It may have come from elsewhere.
             Err(error) if error.is_missing() => None,
             Err(error) => Some(error.to_string()),
         };
         if let Some(seen) = seen {
-            let kept = crate::machine::datadir::definition_path(self.layout, &self.found.bytes);
             changed(
-                DEFINITION_FILE,
+                name,
                 seen,
-                "the definition with which the ceremony was started, or none".to_owned(),
+                format!("the {what} with which the ceremony was started, or none"),
                 &format!("copy {} over it", kept.display()),
             );
         }
@@ -425,21 +568,10 @@ impl Ceremony<'_> {
             profile: self.context.profile().cloned(),
             edit: None,
         };
-        let work = tokio::task::spawn_blocking({
-            let context = Arc::clone(self.context);
-            let layout = self.layout.clone();
-            let attempt = self.attempt.clone();
-            move || checked::stage(&context, &layout, &attempt, &expectations)
-        });
-        tokio::select! {
-            proof = work => proof.map_err(|error| {
-                Failure::new(Kind::Unexpected, format!("the verification broke off: {error}"))
-            })?,
-            _ = interrupt.next() => Err(Failure::new(
-                Kind::Interrupted,
-                "stopped before every file was verified",
-            )),
-        }
+        self.on_other_threads(interrupt, move |context, layout, attempt| {
+            checked::stage(&context, &layout, &attempt, &expectations)
+        })
+        .await
     }
 
     /// Why there is nothing to promote.
@@ -521,8 +653,16 @@ impl Ceremony<'_> {
             .hint(format!(
                 "nothing was promoted and the data directory is as before; charon's output is in {place}"
             ))
-            .hint("once that is fixed and all operators are ready again: `charon-dkg run`")
+            .hint(format!(
+                "once that is fixed and all operators are ready again: `charon-dkg {}`",
+                self.record.command()
+            ))
     }
+}
+
+/// Whether this is none of what is known to be wrong.
+fn could_not_tell(finding: &Finding) -> bool {
+    finding.weight != Weight::Fail
 }
 
 impl Ending<'_> {

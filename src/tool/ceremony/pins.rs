@@ -6,6 +6,7 @@
 
 use charon_files::cluster::network::Network;
 use charon_files::cluster::version::{CharonVersion, DefinitionVersion};
+use charon_proof::edit::EditKind;
 
 /// The official image repository.
 pub const OFFICIAL_REPOSITORY: &str = "obolnetwork/charon";
@@ -143,6 +144,16 @@ pub enum PinError {
         /// What it would accept, for people.
         accepts: String,
     },
+    /// The release asked for does not know charon's command.
+    #[error("charon {charon} has no `charon alpha edit {command}` ({since} and newer have)")]
+    NoSuchEdit {
+        /// The release asked for.
+        charon: CharonVersion,
+        /// The command.
+        command: &'static str,
+        /// The oldest release that has it.
+        since: CharonVersion,
+    },
     /// The release asked for is on the denylist.
     #[error("charon {charon} is refused: {reason}")]
     Denied {
@@ -230,6 +241,60 @@ pub fn choose_among(
     }
 }
 
+/// The first release with one of charon's edits under its present name (charon `cmd/edit.go` of each).
+pub const fn knows_edit_since(kind: EditKind) -> CharonVersion {
+    match kind {
+        EditKind::AddValidators
+        | EditKind::AddOperators
+        | EditKind::RemoveOperators
+        | EditKind::RecreatePrivateKeys => CharonVersion::release(1, 8, 0),
+        EditKind::ReplaceOperator => CharonVersion::release(1, 9, 0),
+    }
+}
+
+/// The oldest cluster lock that an edit takes: all releases with edits read every older one, but new validators are made
+/// as by `dkg` (charon `dkg/dkg.go`).
+const fn oldest_edited(kind: EditKind) -> DefinitionVersion {
+    match kind {
+        EditKind::AddValidators => DefinitionVersion::V1_6,
+        EditKind::AddOperators
+        | EditKind::RemoveOperators
+        | EditKind::ReplaceOperator
+        | EditKind::RecreatePrivateKeys => DefinitionVersion::V1_0,
+    }
+}
+
+/// The release that must edit a cluster whose lock has this version, or the one asked for if it may. The table's releases for
+/// locks that are older than every release with edits do not know them; the row after theirs counts then.
+///
+/// # Errors
+/// [`PinError`] says why there is none.
+pub fn choose_for_edit(
+    lock: DefinitionVersion,
+    kind: EditKind,
+    asked: Option<&CharonVersion>,
+    allow_prerelease: bool,
+) -> Result<CharonVersion, PinError> {
+    let as_if = lock.max(DefinitionVersion::V1_6);
+    let charon = choose(as_if, asked, allow_prerelease)?;
+    let since = knows_edit_since(kind);
+    if charon < since {
+        return Err(PinError::NoSuchEdit {
+            charon,
+            command: kind.command(),
+            since,
+        });
+    }
+    if lock < oldest_edited(kind) {
+        return Err(PinError::NotAccepted {
+            charon,
+            definition: lock,
+            accepts: format!("{} and newer for {}", oldest_edited(kind), kind.command()),
+        });
+    }
+    Ok(charon)
+}
+
 /// Whether a release is of a newer line than all that the table names. Which definitions it accepts is for itself to say.
 pub fn is_newer(charon: &CharonVersion) -> bool {
     let line = |charon: &CharonVersion| (charon.major, charon.minor);
@@ -279,6 +344,34 @@ mod tests {
         ));
         let candidate = choose(DefinitionVersion::V1_11, None, true).unwrap();
         assert_eq!(candidate.to_string(), "v1.11.0-rc3");
+    }
+
+    #[test]
+    fn edits_run_with_a_release_that_knows_them() {
+        let choose = |lock: &str, kind, asked: Option<&str>| {
+            let asked = asked.map(|text| text.parse::<CharonVersion>().unwrap());
+            choose_for_edit(lock.parse().unwrap(), kind, asked.as_ref(), false)
+                .map(|charon| charon.to_string())
+        };
+        for kind in EditKind::ALL {
+            assert_eq!(choose("v1.7.0", *kind, None).unwrap(), "v1.10.3");
+            assert!(choose("v1.11.0", *kind, None).is_err());
+            assert!(matches!(
+                choose("v1.7.0", *kind, Some("v1.7.1")),
+                Err(PinError::NoSuchEdit { .. })
+            ));
+        }
+        use EditKind::{AddValidators, RecreatePrivateKeys, ReplaceOperator};
+        assert!(choose("v1.7.0", ReplaceOperator, Some("v1.8.3")).is_err());
+        assert!(choose("v1.7.0", RecreatePrivateKeys, Some("v1.8.3")).is_ok());
+        assert_eq!(
+            choose("v1.5.0", RecreatePrivateKeys, None).unwrap(),
+            "v1.10.3"
+        );
+        assert!(matches!(
+            choose("v1.5.0", AddValidators, None),
+            Err(PinError::NotAccepted { .. })
+        ));
     }
 
     #[test]

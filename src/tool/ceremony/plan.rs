@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
+use crate::ceremony::edit::{EditCommand, Places, Role};
 use crate::ceremony::pins;
 use crate::report::quoted;
 use charon_files::cluster::access::{self, EntryKind, FileMode};
@@ -16,7 +17,7 @@ use charon_files::cluster::definition::Definition;
 use charon_files::cluster::hash::DefinitionHash;
 use charon_files::cluster::index::NodeIndex;
 use charon_files::cluster::names::{
-    self, DEFINITION_FILE, ENR_KEY_FILE, GIT_IGNORE_FILE, Role, VALIDATOR_KEYS_DIR,
+    self, CLUSTER_LOCK_FILE, DEFINITION_FILE, ENR_KEY_FILE, GIT_IGNORE_FILE, VALIDATOR_KEYS_DIR,
 };
 use charon_files::cluster::network::Network;
 use charon_files::cluster::payouts::Payouts;
@@ -27,6 +28,10 @@ use charon_proof::readiness::Agreement;
 /// Where the data directory is mounted inside the container (charon's Dockerfile: WORKDIR
 /// `/opt/charon`, default `--data-dir .charon`).
 pub const CONTAINER_DATA_DIR: &str = "/opt/charon/.charon";
+/// Where the stage of an edit is mounted, whose inputs have [`CONTAINER_DATA_DIR`] (charon's default `--output-dir`).
+const CONTAINER_OUTPUT_DIR: &str = "/opt/charon/distributed_validator";
+/// Where the cluster lock is mounted that an operator has who is new in a cluster.
+const CONTAINER_LOCK: &str = "/opt/charon/cluster-lock.json";
 /// Label that carries the [ENR id](charon_files::keys::k1::EnrId) of a ceremony's container.
 pub const LABEL_ENR_ID: &str = "charon-dkg.enr-id";
 /// Label that carries the definition hash of a ceremony's container, `0x` and 64 hex digits.
@@ -35,7 +40,7 @@ pub const LABEL_DEFINITION_HASH: &str = "charon-dkg.definition-hash";
 pub const LABEL_ATTEMPT: &str = "charon-dkg.attempt";
 
 /// charon's flags that would break what this program promises, and why.
-const REFUSED_FLAGS: [(&str, &str); 7] = [
+const REFUSED_FLAGS: [(&str, &str); 12] = [
     (
         "data-dir",
         "the stage is the container's data directory, so that nothing unverified reaches yours",
@@ -48,6 +53,23 @@ const REFUSED_FLAGS: [(&str, &str); 7] = [
         "no-verify",
         "an unverified definition or lock must not produce keys",
     ),
+    (
+        "private-key-file",
+        "the key is the one in the data directory",
+    ),
+    (
+        "lock-file",
+        "the lock that was checked is the one that is edited; use --lock-file before the `--`",
+    ),
+    (
+        "validator-keys-dir",
+        "the keystores are those in the data directory, which were checked",
+    ),
+    (
+        "output-dir",
+        "the stage is charon's output directory, so that nothing unverified reaches yours",
+    ),
+    ("unverified", "a lock that nobody signed cannot be proved"),
     ("zipped", "it deletes the loose files, the ENR key included"),
     (
         "log-output-path",
@@ -144,9 +166,30 @@ impl ContainerPlan {
     }
 }
 
+/// Which of charon's ceremonies it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CeremonyKind {
+    /// The first one of a cluster: `charon dkg`.
+    Dkg,
+    /// One that changes a cluster: `charon alpha edit`.
+    Edit(EditCommand),
+}
+
+impl CeremonyKind {
+    /// What changes a cluster, if it does.
+    pub const fn edit(&self) -> Option<&EditCommand> {
+        match self {
+            CeremonyKind::Dkg => None,
+            CeremonyKind::Edit(command) => Some(command),
+        }
+    }
+}
+
 /// What the operator asked for, resolved from the command line.
 #[derive(Debug, Clone)]
 pub struct Request {
+    /// Which ceremony.
+    pub kind: CeremonyKind,
     /// Data directory, absolute.
     pub data_dir: PathBuf,
     /// Our own directory beside it, absolute.
@@ -180,13 +223,34 @@ impl Request {
     /// [`pins::PinError`] says why there is none.
     pub fn release_for(&self, version: DefinitionVersion) -> Result<CharonVersion, pins::PinError> {
         let agreed = self.agreed.as_ref().map(|agreed| &agreed.charon_version);
-        pins::choose_among(
-            version,
-            self.charon_version.as_ref(),
-            self.allow_prerelease,
-            agreed,
-            self.is_proposal,
-        )
+        let asked = self.charon_version.as_ref();
+        match &self.kind {
+            CeremonyKind::Dkg => pins::choose_among(
+                version,
+                asked,
+                self.allow_prerelease,
+                agreed,
+                self.is_proposal,
+            ),
+            CeremonyKind::Edit(command) => {
+                let kind = command.request.kind();
+                pins::choose_for_edit(version, kind, asked, self.allow_prerelease)
+            }
+        }
+    }
+
+    /// The release that this program's own table names for the ceremony.
+    fn release_of_table(
+        &self,
+        version: DefinitionVersion,
+    ) -> Result<CharonVersion, pins::PinError> {
+        match &self.kind {
+            CeremonyKind::Dkg => pins::choose(version, None, self.allow_prerelease),
+            CeremonyKind::Edit(command) => {
+                let kind = command.request.kind();
+                pins::choose_for_edit(version, kind, None, self.allow_prerelease)
+            }
+        }
     }
 
     /// The image of a release as it is looked for and pulled: by its tag, or by the digest that all have agreed on. Or the
@@ -395,6 +459,8 @@ pub struct OtherUser {
     pub advice: String,
     /// Whether it is a ceremony of this program with the same key, which holds what is to be held.
     pub is_ceremony: bool,
+    /// Whether it is a node at work, which may go on while its cluster is edited.
+    pub is_node: bool,
 }
 
 /// What a relay answered from inside the ceremony's network.
@@ -506,6 +572,8 @@ pub struct Facts {
     pub mounts: MountFact,
     /// Directory of the attempt that `run` would make.
     pub attempt_dir: PathBuf,
+    /// What an edit makes of this node; `None` if it takes no part, and for a first ceremony.
+    pub role: Option<Role>,
 }
 
 /// What `run` will do.
@@ -571,7 +639,9 @@ pub fn make(request: &Request, facts: &Facts) -> Result<Plan, Vec<Finding>> {
         .as_ref()
         .and_then(|found| choose_release(request, found.definition, &mut findings));
     check_disk(facts, definition.as_ref(), &mut findings);
-    for other in &facts.others {
+    let is_edit = request.kind.edit().is_some();
+    let in_the_way = |other: &&OtherUser| !(is_edit && other.is_node);
+    for other in facts.others.iter().filter(in_the_way) {
         findings.push(other_user_finding(other));
     }
     let engine = check_engine(facts, &mut findings);
@@ -654,30 +724,12 @@ fn assemble(request: &Request, facts: &Facts, chosen: Chosen<'_>, notes: Vec<Fin
     } = chosen;
     let definition_hash = found.definition_hash.to_string();
     let stage = facts.attempt_dir.join("stage");
-    let (data_dir, definition_file) = match &request.charon_binary {
-        Some(_) => (
-            stage.display().to_string(),
-            found.kept_as.display().to_string(),
-        ),
-        None => (
-            CONTAINER_DATA_DIR.to_owned(),
-            format!("{CONTAINER_DATA_DIR}/{DEFINITION_FILE}"),
-        ),
+    let (mut args, mounts) = match &request.kind {
+        CeremonyKind::Dkg => for_dkg(request, &stage, found.kept_as),
+        CeremonyKind::Edit(command) => {
+            for_edit(request, command, facts.role, &stage, found.kept_as)
+        }
     };
-    let mount = |source: &Path, name: &str, read_only| Mount {
-        source: source.to_owned(),
-        target: if name.is_empty() {
-            CONTAINER_DATA_DIR.to_owned()
-        } else {
-            format!("{CONTAINER_DATA_DIR}/{name}")
-        },
-        read_only,
-    };
-    let mut args = vec![
-        "dkg".to_owned(),
-        format!("--data-dir={data_dir}"),
-        format!("--definition-file={definition_file}"),
-    ];
     if !request.relays.is_empty() {
         args.push(format!("--p2p-relays={}", request.relays.join(",")));
     }
@@ -695,14 +747,7 @@ fn assemble(request: &Request, facts: &Facts, chosen: Chosen<'_>, notes: Vec<Fin
             .next(),
         args,
         env: Vec::new(),
-        mounts: match &request.charon_binary {
-            Some(_) => Vec::new(),
-            None => vec![
-                mount(&stage, "", false),
-                mount(&request.data_dir.join(ENR_KEY_FILE), ENR_KEY_FILE, true),
-                mount(found.kept_as, DEFINITION_FILE, true),
-            ],
-        },
+        mounts,
         labels: BTreeMap::from([
             (LABEL_ENR_ID.to_owned(), key.enr_id.to_owned()),
             (LABEL_DEFINITION_HASH.to_owned(), definition_hash.clone()),
@@ -732,6 +777,86 @@ fn assemble(request: &Request, facts: &Facts, chosen: Chosen<'_>, notes: Vec<Fin
         container,
         notes,
     }
+}
+
+fn mount(source: &Path, target: &str, read_only: bool) -> Mount {
+    Mount {
+        source: source.to_owned(),
+        target: target.to_owned(),
+        read_only,
+    }
+}
+
+/// charon's arguments and mounts for a first ceremony: the stage is its data directory, with the key and the definition
+/// mounted into it.
+fn for_dkg(request: &Request, stage: &Path, definition: &Path) -> (Vec<String>, Vec<Mount>) {
+    let args = |data_dir: &str, definition_file: &str| {
+        vec![
+            "dkg".to_owned(),
+            format!("--data-dir={data_dir}"),
+            format!("--definition-file={definition_file}"),
+        ]
+    };
+    if request.charon_binary.is_some() {
+        let (stage, definition) = (stage.display(), definition.display());
+        return (
+            args(&stage.to_string(), &definition.to_string()),
+            Vec::new(),
+        );
+    }
+    let key = format!("{CONTAINER_DATA_DIR}/{ENR_KEY_FILE}");
+    let definition_file = format!("{CONTAINER_DATA_DIR}/{DEFINITION_FILE}");
+    let mounts = vec![
+        mount(stage, CONTAINER_DATA_DIR, false),
+        mount(&request.data_dir.join(ENR_KEY_FILE), &key, true),
+        mount(definition, &definition_file, true),
+    ];
+    (args(CONTAINER_DATA_DIR, &definition_file), mounts)
+}
+
+/// The same for an edit: the data directory is only read, and the stage is charon's output directory. A new operator has no
+/// lock there. charon looks for the deposit data of the old validators beside the lock.
+fn for_edit(
+    request: &Request,
+    command: &EditCommand,
+    role: Option<Role>,
+    stage: &Path,
+    lock: &Path,
+) -> (Vec<String>, Vec<Mount>) {
+    let is_new = role == Some(Role::Comes);
+    if request.charon_binary.is_some() {
+        let inside = |name: &str| request.data_dir.join(name).display().to_string();
+        let places = Places {
+            key: inside(ENR_KEY_FILE),
+            lock: if is_new {
+                lock.display().to_string()
+            } else {
+                inside(CLUSTER_LOCK_FILE)
+            },
+            keystores: inside(VALIDATOR_KEYS_DIR),
+            output: stage.display().to_string(),
+        };
+        return (command.args(&places), Vec::new());
+    }
+    let inside = |name: &str| format!("{CONTAINER_DATA_DIR}/{name}");
+    let places = Places {
+        key: inside(ENR_KEY_FILE),
+        lock: if is_new {
+            CONTAINER_LOCK.to_owned()
+        } else {
+            inside(CLUSTER_LOCK_FILE)
+        },
+        keystores: inside(VALIDATOR_KEYS_DIR),
+        output: CONTAINER_OUTPUT_DIR.to_owned(),
+    };
+    let mut mounts = vec![
+        mount(stage, CONTAINER_OUTPUT_DIR, false),
+        mount(&request.data_dir, CONTAINER_DATA_DIR, true),
+    ];
+    if is_new {
+        mounts.push(mount(lock, CONTAINER_LOCK, true));
+    }
+    (command.args(&places), mounts)
 }
 
 /// The name under which an engine can run an ENR key only once.
@@ -946,7 +1071,17 @@ fn check_data_dir(
                     &format!("chmod u+rwx {}", quoted(&request.data_dir)),
                 ));
             }
-            check_entries(entries, modes, &subject, findings);
+            match facts.role {
+                // What a node at work needs lies there.
+                Some(Role::Stays | Role::Leaves) => {}
+                Some(Role::Comes) => {
+                    let mut others = entries.clone();
+                    others.retain(|entry| entry.name != CLUSTER_LOCK_FILE);
+                    check_entries(&others, modes, &subject, findings);
+                }
+                None if request.kind.edit().is_some() => {}
+                None => check_entries(entries, modes, &subject, findings),
+            }
             findings.extend(check_access(request, modes, (*uid, *gid)));
             if !same_file_system {
                 findings.push(fail(
@@ -995,8 +1130,9 @@ fn check_entries(
         (!names.is_empty()).then(|| names.join(", "))
     };
     let is_special = |entry: &Entry| !entry.kind.is_file_or_directory();
-    let is = |entry: &Entry, role: Role| names::role(&entry.name) == role;
-    let is_output = |entry: &Entry| is(entry, Role::Output) && !is_empty_of_keys(entry, modes);
+    let is = |entry: &Entry, role: names::Role| names::role(&entry.name) == role;
+    let is_output =
+        |entry: &Entry| is(entry, names::Role::Output) && !is_empty_of_keys(entry, modes);
     if let Some(seen) = names(&|entry| !is_special(entry) && is_output(entry)) {
         findings.push(fail(
             "data-directory-not-clean",
@@ -1007,7 +1143,7 @@ fn check_entries(
              otherwise move them aside with `charon-dkg archive`",
         ));
     }
-    let is_stranger = |entry: &Entry| !is_special(entry) && is(entry, Role::Stranger);
+    let is_stranger = |entry: &Entry| !is_special(entry) && is(entry, names::Role::Stranger);
     if let Some(seen) = names(&|entry| is_stranger(entry) && is_bystander(entry, modes)) {
         findings.push(Finding {
             check: "data-directory-bystanders",
@@ -1029,7 +1165,8 @@ fn check_entries(
             "move it out of the data directory",
         ));
     }
-    if let Some(seen) = names(&|entry| is(entry, Role::Input) && entry.kind == EntryKind::Directory)
+    if let Some(seen) =
+        names(&|entry| is(entry, names::Role::Input) && entry.kind == EntryKind::Directory)
     {
         findings.push(fail(
             "data-directory-not-clean",
@@ -1040,7 +1177,7 @@ fn check_entries(
              file there",
         ));
     }
-    if let Some(seen) = names(&|entry| is_special(entry) && is(entry, Role::Output)) {
+    if let Some(seen) = names(&|entry| is_special(entry) && is(entry, names::Role::Output)) {
         findings.push(fail(
             "data-directory-special-file",
             subject,
@@ -1049,7 +1186,7 @@ fn check_entries(
             "see where it leads; `charon-dkg archive` moves the entry itself aside",
         ));
     }
-    if let Some(seen) = names(&|entry| is_special(entry) && !is(entry, Role::Output)) {
+    if let Some(seen) = names(&|entry| is_special(entry) && !is(entry, names::Role::Output)) {
         findings.push(fail(
             "data-directory-special-file",
             subject,
@@ -1245,7 +1382,8 @@ fn check_definition<'a>(
             findings: own,
         } => {
             findings.extend(own.iter().cloned());
-            if key.is_some() && node.is_none() {
+            // An edit says itself who takes part.
+            if request.kind.edit().is_none() && key.is_some() && node.is_none() {
                 findings.push(fail("enr-key-not-in-definition", &request.data_dir.join(ENR_KEY_FILE).display().to_string(),
                     "the key of none of the definition's operators",
                     &format!("the key of one of its {} ENRs", definition.operators.len()),
@@ -1311,6 +1449,7 @@ fn choose_release(
                     candidate: None, ..
                 }
                 | pins::PinError::Incomplete(_)
+                | pins::PinError::NoSuchEdit { .. }
                 | pins::PinError::NotAccepted { .. }
                 | pins::PinError::Denied { .. } => {
                     "leave out --charon-version; `charon-dkg pins` shows the table".to_owned()
@@ -1336,7 +1475,7 @@ fn release_note(
 ) -> Option<Finding> {
     let agreed = request.agreed.as_ref();
     let is_agreed = agreed.is_some_and(|agreed| agreed.charon_version == *charon);
-    let table = pins::choose(definition.version, None, request.allow_prerelease);
+    let table = request.release_of_table(definition.version);
     let (check, seen, advice) = if is_agreed && table.as_ref() != Ok(charon) {
         (
             "charon-release-agreed",

@@ -87,9 +87,12 @@ impl Process {
         let process = Self::of(attempt);
         let owner = layout.owner().map_err(cause)?;
         let stage = attempt.stage();
-        std::fs::remove_file(stage.join(DEFINITION_FILE))?;
-        std::fs::remove_file(stage.join(ENR_KEY_FILE))?;
-        std::os::unix::fs::symlink(layout.enr_key_path(), stage.join(ENR_KEY_FILE))?;
+        // An edit reads the key where it lies.
+        if std::fs::exists(stage.join(ENR_KEY_FILE))? {
+            std::fs::remove_file(stage.join(DEFINITION_FILE))?;
+            std::fs::remove_file(stage.join(ENR_KEY_FILE))?;
+            std::os::unix::fs::symlink(layout.enr_key_path(), stage.join(ENR_KEY_FILE))?;
+        }
         let output = Folder::open(&process.dir)
             .and_then(|folder| folder.append_to(OUTPUT_FILE, owner))
             .map_err(cause)?;

@@ -55,7 +55,8 @@ async fn say_ready(context: &Context, args: &ReadyArgs) -> Result<(), Failure> {
     let layout = context.layout()?;
     place::look(&layout)?;
     facts::check_nothing_under_way(&layout)?;
-    let observed = facts::observe(context, &layout, &args.ceremony, Purpose::Propose).await?;
+    let observed =
+        facts::observe(context, &layout, &(&args.ceremony).into(), Purpose::Propose).await?;
     observed.settle(context).await;
     let plan = facts::plan(&observed)?;
     let statement = state(&observed, &plan).await?;

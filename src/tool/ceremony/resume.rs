@@ -6,11 +6,12 @@ use std::sync::Arc;
 use crate::ceremony::attempt::{Attempt, Record};
 use crate::ceremony::charon::{Charon, remove_container};
 use crate::ceremony::definition_source::{self, FoundDefinition};
-use crate::ceremony::facts;
+use crate::ceremony::edit::EditCommand;
+use crate::ceremony::edited;
+use crate::ceremony::facts::{self, What};
 use crate::ceremony::perform::{Ceremony, Done};
 use crate::ceremony::plan::LABEL_ATTEMPT;
 use crate::ceremony::process::Process;
-use crate::cli::CeremonyArgs;
 use crate::context::Context;
 use crate::docker::endpoint::{Address, Endpoint, Source};
 use crate::docker::{ContainerFacts, ContainerState, Engine};
@@ -43,14 +44,17 @@ pub(crate) fn unfinished(layout: &Layout) -> Result<Option<(Attempt, Record)>, F
 pub(crate) async fn resume(
     context: &Arc<Context>,
     layout: &Layout,
-    args: &CeremonyArgs,
+    what: &What<'_>,
     attempt: &Attempt,
     record: &Record,
     interrupt: &mut Interrupt,
 ) -> Result<Option<Done>, Failure> {
     let number = attempt.number();
-    check_same_definition(context, layout, args, number, record).await?;
-    let found = kept_definition(layout, record)?;
+    check_same_ceremony(context, layout, what, number, record).await?;
+    let found = match &record.edit {
+        None => kept_definition(layout, record)?,
+        Some(command) => kept_lock(attempt, record, command)?,
+    };
     let ceremony = Ceremony {
         context,
         layout,
@@ -196,16 +200,29 @@ async fn withdraw(
     Ok(None)
 }
 
-/// Whoever names a definition means this one and no other.
-async fn check_same_definition(
+/// Whoever names a definition or an edit means this one and no other. `run` goes on with whatever is under way.
+async fn check_same_ceremony(
     context: &Context,
     layout: &Layout,
-    args: &CeremonyArgs,
+    what: &What<'_>,
     number: u32,
     record: &Record,
 ) -> Result<(), Failure> {
-    let Some(asked) = args.definition.as_deref() else {
-        return Ok(());
+    let asked = match what {
+        What::Edit(asked, _) if record.edit.as_ref() == Some(asked) => return Ok(()),
+        What::Edit(asked, _) => {
+            return Err(Failure::new(
+                Kind::Refused,
+                format!(
+                    "attempt {number} is under way for `charon-dkg {}`, not for `charon-dkg {}`",
+                    record.command(),
+                    asked.typed()
+                ),
+            )
+            .hint("`charon-dkg run` goes on with it, and Ctrl-C there stops it"));
+        }
+        What::Dkg(None) => return Ok(()),
+        What::Dkg(Some(asked)) => *asked,
     };
     match definition_source::find(context, layout, Some(asked)).await {
         Ok(found) if found.definition_hash.to_string() != record.definition_hash => {
@@ -320,6 +337,32 @@ fn kept_definition(layout: &Layout, record: &Record) -> Result<FoundDefinition, 
                 layout.data_dir().join(DEFINITION_FILE).display()
             ))
         })
+}
+
+/// The lock that the edit under way changes.
+fn kept_lock(
+    attempt: &Attempt,
+    record: &Record,
+    command: &EditCommand,
+) -> Result<FoundDefinition, Failure> {
+    let path = attempt.previous_lock();
+    let gone = |reason: String| {
+        Failure::new(
+            Kind::Refused,
+            format!("the cluster lock of the edit under way is no longer here: {reason}"),
+        )
+        .hint(format!(
+            "put the lock from before the edit back as {}, then run this again",
+            path.display()
+        ))
+    };
+    let name = path.file_name().unwrap_or_default();
+    let bytes = read::read_in(attempt.dir(), Path::new(name), read::CLUSTER_LOCK)
+        .map_err(|error| gone(error.to_string()))?;
+    let charon = record.charon_version.parse().ok();
+    let source = path.display().to_string();
+    let edited = edited::of(&bytes, source, command, charon.as_ref()).map_err(gone)?;
+    Ok(edited.found)
 }
 
 /// Removes the ended container of an attempt of this directory that is over.

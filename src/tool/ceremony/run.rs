@@ -9,14 +9,15 @@ use jiff::{SignedDuration, Timestamp, ZonedDateTime};
 use crate::ceremony::appointment;
 use crate::ceremony::attempt::{Attempt, RECORD_FORMAT, Record, State};
 use crate::ceremony::charon::{Charon, remove_container};
-use crate::ceremony::facts::{self, Observed, Purpose};
-use crate::ceremony::perform::{Ceremony, Done, mark_failed};
-use crate::ceremony::plan::{self, Plan, Request};
+use crate::ceremony::facts::{self, Observed, Purpose, Typed, What};
+use crate::ceremony::perform::{Ceremony, Done, NewCluster, mark_failed};
+use crate::ceremony::plan::{self, CeremonyKind, Plan, Request};
 use crate::ceremony::process::Process;
 use crate::ceremony::{ready, resume};
 use crate::cli::{CeremonyArgs, RunArgs};
 use crate::context::Context;
 use crate::docker::{Engine, EngineError};
+use crate::edit::take;
 use crate::error::{Failure, Kind};
 use crate::failures;
 use crate::gate::installed;
@@ -30,6 +31,26 @@ use crate::report;
 use charon_files::cluster::names::CLUSTER_LOCK_FILE;
 use charon_proof::receipt::Receipt;
 
+/// A ceremony as it was asked for.
+pub(crate) struct Start<'a> {
+    pub(crate) typed: Typed<'a>,
+    pub(crate) at: Option<&'a str>,
+    pub(crate) require_ready: bool,
+    /// Whether a new cluster is held until all operators have confirmed, whatever the gate says.
+    pub(crate) hold: bool,
+}
+
+impl<'a> From<&'a RunArgs> for Start<'a> {
+    fn from(args: &'a RunArgs) -> Self {
+        Self {
+            typed: (&args.ceremony).into(),
+            at: args.at.as_deref(),
+            require_ready: args.require_ready,
+            hold: args.ceremony.hold,
+        }
+    }
+}
+
 /// Runs the ceremony, or goes on with the one that is under way.
 ///
 /// # Errors
@@ -37,10 +58,10 @@ use charon_proof::receipt::Receipt;
 pub(crate) async fn run(
     context: &Arc<Context>,
     layout: &Layout,
-    args: &RunArgs,
+    args: &Start<'_>,
     interrupt: &mut Interrupt,
 ) -> Result<Done, Failure> {
-    let at = match &args.at {
+    let at = match args.at {
         Some(text) => Some(
             appointment::parse(text, &ZonedDateTime::now())
                 .map_err(|error| Failure::new(Kind::Usage, error))?,
@@ -52,21 +73,34 @@ pub(crate) async fn run(
         Err(failure) if failure.kind == Kind::Busy => return Err(failure),
         // What keeps this user from guarding the directory is one of several problems, mostly.
         Err(failure) => {
-            let observed = look(context, layout, &args.ceremony, interrupt).await?;
+            let observed = look(context, layout, &args.typed, interrupt).await?;
             observed.settle(context).await;
             return Err(facts::plan(&observed).err().unwrap_or(failure));
         }
     };
     context.finish_interrupted(layout)?;
     facts::check_nothing_held(layout)?;
-    if let Some((attempt, mut record)) = resume::unfinished(layout)?
-        && let Some(done) = {
-            record.hold |= args.ceremony.hold;
-            let ceremony = &args.ceremony;
-            resume::resume(context, layout, ceremony, &attempt, &record, interrupt).await?
+    if let Some((attempt, mut record)) = resume::unfinished(layout)? {
+        record.hold |= args.hold;
+        let what = &args.typed.what;
+        let resumed = resume::resume(context, layout, what, &attempt, &record, interrupt).await?;
+        match (resumed, &args.typed.what, &record.edit) {
+            (Some(done), _, _) => return Ok(done),
+            (None, What::Dkg(_), Some(command)) => {
+                return Err(Failure::new(
+                    Kind::CeremonyFailed,
+                    "the edit that was under way came to nothing; the data directory is as before",
+                )
+                .hint(format!(
+                    "once all operators are ready again: `charon-dkg {}`",
+                    command.typed()
+                )));
+            }
+            (None, What::Dkg(_), None) | (None, What::Edit(..), _) => {}
         }
-    {
-        return Ok(done);
+    }
+    if let What::Edit(..) = &args.typed.what {
+        take::refuse_held(layout)?;
     }
     if let Some(at) = at {
         wait(context, layout, args, at, interrupt).await?;
@@ -103,11 +137,11 @@ fn claim(layout: &Layout) -> Result<Vec<Guard>, Failure> {
 async fn wait(
     context: &Context,
     layout: &Layout,
-    args: &RunArgs,
+    args: &Start<'_>,
     at: Timestamp,
     interrupt: &mut Interrupt,
 ) -> Result<(), Failure> {
-    let mut observed = look(context, layout, &args.ceremony, interrupt).await?;
+    let mut observed = look(context, layout, &args.typed, interrupt).await?;
     let prepared = async {
         let plan = prepare(context, &mut observed, interrupt).await?;
         hold_to_group(
@@ -176,11 +210,15 @@ enum Moment {
 async fn hold_to_group(
     context: &Context,
     layout: &Layout,
-    args: &RunArgs,
+    args: &Start<'_>,
     observed: &Observed,
     plan: &Plan,
     moment: Moment,
 ) -> Result<(), Failure> {
+    // An edit has no ready lines.
+    if observed.request.kind != CeremonyKind::Dkg {
+        return Ok(());
+    }
     let Some(group) = ready::group(layout, observed, plan, args.require_ready).await? else {
         return Ok(());
     };
@@ -221,11 +259,11 @@ async fn hold_to_group(
 async fn start(
     context: &Arc<Context>,
     layout: &Layout,
-    args: &RunArgs,
+    args: &Start<'_>,
     guards: &mut Vec<Guard>,
     interrupt: &mut Interrupt,
 ) -> Result<Done, Failure> {
-    let mut observed = look(context, layout, &args.ceremony, interrupt).await?;
+    let mut observed = look(context, layout, &args.typed, interrupt).await?;
     let result = begin(context, layout, args, &mut observed, guards, interrupt).await;
     observed.settle(context).await;
     result
@@ -247,7 +285,7 @@ async fn prepare(
 async fn begin(
     context: &Arc<Context>,
     layout: &Layout,
-    args: &RunArgs,
+    args: &Start<'_>,
     observed: &mut Observed,
     guards: &mut Vec<Guard>,
     interrupt: &mut Interrupt,
@@ -279,21 +317,35 @@ async fn begin(
     if let Some(engine) = &observed.engine {
         resume::remove_leftover(context, engine, layout, &plan.container.name).await?;
     }
-    datadir::store_definition(layout, &found.bytes, &found.source).map_err(failures::file)?;
-    projects::remember(layout.project_dir());
     let mut record = record_of(&plan, &observed.request);
-    if args.ceremony.hold {
-        record.flags.push("--hold".to_owned());
-    }
-    record.hold = args.ceremony.hold || installed::wants_confirmation(layout);
-    let attempt = Attempt::create(layout, |_| record).map_err(failures::attempt)?;
+    let attempt = match &observed.request.kind {
+        CeremonyKind::Dkg => {
+            datadir::store_definition(layout, &found.bytes, &found.source)
+                .map_err(failures::file)?;
+            projects::remember(layout.project_dir());
+            if args.hold {
+                record.flags.push("--hold".to_owned());
+            }
+            record.hold = args.hold || installed::wants_confirmation(layout);
+            Attempt::create(layout, |_| record)
+        }
+        CeremonyKind::Edit(_) => Attempt::create_edit(layout, |_| record, &found.bytes),
+    };
+    let attempt = attempt.map_err(failures::attempt)?;
     let record = attempt
         .advance(layout, State::Running)
         .map_err(failures::attempt)?;
-    context.say(&format!(
-        "cluster definition {} ({})",
-        plan.definition_hash, plan.definition_source
-    ));
+    match &observed.request.kind {
+        CeremonyKind::Dkg => context.say(&format!(
+            "cluster definition {} ({})",
+            plan.definition_hash, plan.definition_source
+        )),
+        CeremonyKind::Edit(command) => context.say(&format!(
+            "{} of the cluster in {}; it goes on meanwhile",
+            command.request.kind().command(),
+            plan.definition_source
+        )),
+    }
     context.say(&format!(
         "attempt {}: charon {} as operator {} of {}, {}",
         attempt.number(),
@@ -333,10 +385,10 @@ async fn begin(
 async fn look(
     context: &Context,
     layout: &Layout,
-    args: &CeremonyArgs,
+    typed: &Typed<'_>,
     interrupt: &mut Interrupt,
 ) -> Result<Observed, Failure> {
-    let looking = facts::observe(context, layout, args, Purpose::Start);
+    let looking = facts::observe(context, layout, typed, Purpose::Start);
     tokio::pin!(looking);
     let mut stopped = false;
     loop {
@@ -387,6 +439,7 @@ fn record_of(plan: &Plan, request: &Request) -> Record {
             .to_string(),
         flags: request.flags(),
         hold: false,
+        edit: request.kind.edit().cloned(),
         state: State::Prepared,
     }
 }
@@ -509,7 +562,7 @@ pub(crate) fn show(
     context: &Context,
     layout: &Layout,
     args: &CeremonyArgs,
-    done: &Done,
+    done: &NewCluster,
 ) -> Result<(), Failure> {
     let data_dir = layout.data_dir().display().to_string();
     let document = Document {

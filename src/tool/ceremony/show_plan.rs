@@ -21,7 +21,7 @@ pub(crate) async fn show(context: &Context, args: &CeremonyArgs) -> Result<(), F
     let layout = context.layout()?;
     place::look(&layout)?;
     facts::check_nothing_under_way(&layout)?;
-    let observed = facts::observe(context, &layout, args, Purpose::Start).await?;
+    let observed = facts::observe(context, &layout, &args.into(), Purpose::Start).await?;
     observed.settle(context).await;
     let plan = facts::plan(&observed)?;
     let document = Document {

@@ -1,20 +1,29 @@
 //! `edit`: from the files that charon's edit wrote to a cluster that runs with them.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::ceremony::facts;
-use crate::cli::{EditAction, EditHoldArgs, EditStatusArgs, EditStoppedArgs, RetireArgs};
+use crate::ceremony::edit::EditCommand;
+use crate::ceremony::facts::{self, Typed, What};
+use crate::ceremony::perform::Done;
+use crate::ceremony::run::{self, Start};
+use crate::cli::{
+    AddValidatorsArgs, EditAction, EditCeremonyArgs, EditHoldArgs, EditStatusArgs, EditStoppedArgs,
+    RetireArgs,
+};
 use crate::context::Context;
 use crate::edit::closed::{self, Why};
-use crate::edit::held::{self, Record};
+use crate::edit::held;
 use crate::edit::stand::{self, ConditionLine, OldCluster, Proved, Stand};
+use crate::edit::take;
 use crate::error::{Failure, Kind};
 use crate::failures;
 use crate::machine;
 use crate::machine::datadir::Layout;
+use crate::machine::signals::Interrupt;
 use crate::place;
 use crate::promote::archive::{self, ArchiveResult, ArchiveScope};
 use crate::promote::switch;
@@ -23,17 +32,17 @@ use crate::proof::two_kinds::{Given, both_kinds};
 use crate::proof::{checked, verify};
 use crate::report;
 use charon_files::cluster::names::CLUSTER_LOCK_FILE;
-use charon_files::cluster::{ClusterLock, LockHash, NodeIndex};
+use charon_files::cluster::{AddressPair, ClusterLock, LockHash, NodeIndex};
 use charon_files::finding::{Finding, Weight};
 use charon_files::keys::k1::EnrKey;
 use charon_files::wrong_file::Expected;
 use charon_proof::confirm::time_text;
-use charon_proof::edit::Edit;
+use charon_proof::edit::{Edit, EditRequest};
 use charon_proof::line::MAX_TEXT_BYTES;
 use charon_proof::receipt::Statement as ReceiptStatement;
 use charon_proof::stopped::{Statement, StoppedLine};
 use charon_proof::switch::{CLOCK_MARGIN_SECONDS, Condition, Standing};
-use charon_proof::verify::{Material, Modes, NamedFile, Scope};
+use charon_proof::verify::{Expectations, Material, Modes, NamedFile, Scope};
 
 const SCHEMA: &str = "charon-dkg.edit/1";
 
@@ -77,11 +86,46 @@ impl Document {
     }
 }
 
-pub(crate) async fn edit(context: &Context, action: &EditAction) -> Result<(), Failure> {
+pub(crate) async fn edit(context: &Arc<Context>, action: &EditAction) -> Result<(), Failure> {
     let layout = context.layout()?;
     place::look(&layout)?;
     verify::recover(context, &layout)?;
     match action {
+        EditAction::AddValidators(args) => {
+            ceremony(context, &layout, &args.ceremony, add_validators(args)?).await
+        }
+        EditAction::AddOperators(args) => {
+            let enrs = args.new_operator_enrs.clone();
+            let request = EditRequest::AddOperators { enrs };
+            ceremony(context, &layout, &args.ceremony, request.into()).await
+        }
+        EditAction::RemoveOperators(args) => {
+            let command = EditCommand {
+                participating: args.participating_operator_enrs.clone(),
+                ..EditRequest::RemoveOperators {
+                    enrs: args.operator_enrs_to_remove.clone(),
+                    threshold: args.new_threshold,
+                }
+                .into()
+            };
+            ceremony(context, &layout, &args.ceremony, command).await
+        }
+        EditAction::ReplaceOperator(args) => {
+            let request = EditRequest::ReplaceOperator {
+                old: args.old_operator_enr.clone(),
+                new: args.new_operator_enr.clone(),
+            };
+            ceremony(context, &layout, &args.ceremony, request.into()).await
+        }
+        EditAction::RecreatePrivateKeys(args) => {
+            ceremony(
+                context,
+                &layout,
+                args,
+                EditRequest::RecreatePrivateKeys.into(),
+            )
+            .await
+        }
         EditAction::Hold(args) => hold(context, &layout, args),
         EditAction::Status(args) => status(context, &layout, args),
         EditAction::Stopped(args) => stopped(context, &layout, args).await,
@@ -93,6 +137,73 @@ pub(crate) async fn edit(context: &Context, action: &EditAction) -> Result<(), F
 
 fn unexpected(error: impl ToString) -> Failure {
     Failure::new(Kind::Unexpected, error.to_string())
+}
+
+/// One address for all, or one for each.
+fn add_validators(args: &AddValidatorsArgs) -> Result<EditCommand, Failure> {
+    let count = args.num_validators;
+    let each = |flag: &str, given: &[String]| match given {
+        [one] => Ok(vec![one.clone(); count]),
+        all if all.len() == count => Ok(all.to_vec()),
+        all => Err(Failure::new(
+            Kind::Usage,
+            format!(
+                "{flag} has {} addresses, expected one, or one for each of {count} validators",
+                all.len()
+            ),
+        )),
+    };
+    let withdrawal = each("--withdrawal-addresses", &args.withdrawal_addresses)?;
+    let fees = each("--fee-recipient-addresses", &args.fee_recipient_addresses)?;
+    let pairs = withdrawal.into_iter().zip(fees);
+    let addresses = pairs
+        .map(|(withdrawal_address, fee_recipient_address)| AddressPair {
+            fee_recipient_address,
+            withdrawal_address,
+        })
+        .collect();
+    Ok(EditRequest::AddValidators { addresses }.into())
+}
+
+/// Runs charon's edit, or goes on with it, and says what is held then.
+async fn ceremony(
+    context: &Arc<Context>,
+    layout: &Layout,
+    args: &EditCeremonyArgs,
+    mut command: EditCommand,
+) -> Result<(), Failure> {
+    command.accept_threshold = args.accept_threshold;
+    let start = Start {
+        typed: Typed {
+            start: &args.start,
+            charon_flags: args.start.charon_flags.clone(),
+            what: What::Edit(&command, args.lock_file.as_deref()),
+        },
+        at: args.at.as_deref(),
+        require_ready: false,
+        hold: false,
+    };
+    let mut interrupt = Interrupt::listen().map_err(failures::signals)?;
+    let done = run::run(context, layout, &start, &mut interrupt).await?;
+    show_done(context, layout, &done)
+}
+
+/// Says what an edit gave, and what comes next.
+///
+/// # Errors
+/// When it cannot be kept or told.
+pub(crate) fn show_done(context: &Context, layout: &Layout, done: &Done) -> Result<(), Failure> {
+    match done {
+        Done::Edit(proved) => {
+            let _guard = place::claim(layout)?;
+            show_held(context, layout, proved)
+        }
+        Done::Helped => context.result(
+            "the others have their new shares now; nothing of them is for this node\n",
+            &Document::new(),
+        ).map(|()| context.say("next, with the lock from one of them: `charon-dkg edit retire --new-lock FILE`")),
+        Done::Cluster(_) => Err(unexpected("a first ceremony in the place of an edit")),
+    }
 }
 
 /// Takes what charon wrote, proves it, and keeps a copy of it.
@@ -111,27 +222,26 @@ fn hold(context: &Context, layout: &Layout, args: &EditHoldArgs) -> Result<(), F
         }
     };
     let material = checked::read_directory(&args.target)?;
-    let proved = stand::prove(context, layout, material, previous, &what)?;
-    refuse_other_previous_lock(layout, &proved)?;
+    let proved = stand::prove(
+        context,
+        layout,
+        material,
+        previous,
+        &Expectations::default(),
+        &what,
+    )?;
+    take::refuse_other_previous_lock(layout, &proved)?;
     let _guard = place::claim(layout)?;
-    match held::find(layout).map_err(unexpected)? {
-        Some(record) if record.lock_hash == proved.verified.lock_hash().to_string() => {}
-        Some(record) => {
-            return Err(Failure::new(
-                Kind::Refused,
-                format!(
-                    "another edit ({}) is held here since {}; nothing was changed",
-                    record.kind, record.held
-                ),
-            )
-            .hint("`charon-dkg edit status` shows it; `charon-dkg edit abandon` gives it up"));
-        }
-        None => {
-            refuse_closed(layout, &proved.verified.lock_hash())?;
-            keep(context, layout, &proved)?;
-        }
-    }
-    let stand = Stand::of(context, layout, &proved, &[], &[])?;
+    take::take(context, layout, &proved, None)?;
+    show_held(context, layout, &proved)
+}
+
+/// Says what is held, and what comes next. Expects the caller to hold the directory's guard.
+///
+/// # Errors
+/// When it cannot be kept or told.
+fn show_held(context: &Context, layout: &Layout, proved: &Proved) -> Result<(), Failure> {
+    let stand = Stand::of(context, layout, proved, &[], &[])?;
     stand.keep(layout)?;
     let old = match proved.old_node() {
         Some(_) => format!(
@@ -146,88 +256,14 @@ fn hold(context: &Context, layout: &Layout, args: &EditHoldArgs) -> Result<(), F
         proved.verified.keystore_count(),
         proved.verified.lock_hash(),
         held::new_files(layout).display(),
-        table(&stand, &proved, context),
+        table(&stand, proved, context),
     );
-    context.result(&text, &Document::of(&proved, &stand))?;
+    context.result(&text, &Document::of(proved, &stand))?;
     context.say(&format!(
         "paste this receipt into the group's chat; there is nothing secret in it:\n{}",
         stand.receipt
     ));
     Ok(())
-}
-
-/// The lock in the data directory is the one that was edited, or there is none.
-fn refuse_other_previous_lock(layout: &Layout, proved: &Proved) -> Result<(), Failure> {
-    let path = layout.data_dir().join(CLUSTER_LOCK_FILE);
-    if !path.exists() {
-        return Ok(());
-    }
-    let here = lock_hash_of(&checked::read_single(&path, Expected::ClusterLock)?);
-    if here == Some(proved.old.lock_hash) {
-        return Ok(());
-    }
-    Err(Failure::new(
-        Kind::Refused,
-        format!(
-            "{} is another lock than the one that was edited; nothing was changed",
-            path.display()
-        ),
-    )
-    .hint(format!(
-        "seen: lock_hash {}; expected: {}",
-        here.map_or_else(|| "unknown".to_owned(), |hash| hash.to_string()),
-        proved.old.lock_hash
-    )))
-}
-
-/// An edit that was given up here stays given up, and a cluster that was left is not entered again.
-fn refuse_closed(layout: &Layout, new: &LockHash) -> Result<(), Failure> {
-    let reason = match closed::find(layout, new).map_err(unexpected)? {
-        None => return Ok(()),
-        Some(Why::Abandoned) => {
-            "this edit was given up here, and others may have stopped for it before: what they said then no longer holds"
-        }
-        Some(Why::Stopped | Why::Switched | Why::Retired) => {
-            "this lock is one that must not run here any more"
-        }
-    };
-    Err(
-        Failure::new(Kind::Refused, format!("{reason}; nothing was changed"))
-            .hint("all operators run the edit again, which makes a new lock"),
-    )
-}
-
-fn lock_hash_of(file: &NamedFile) -> Option<LockHash> {
-    let parsed = ClusterLock::parse(&file.bytes).ok()?;
-    parsed.value.lock_hash().ok()
-}
-
-fn keep(context: &Context, layout: &Layout, proved: &Proved) -> Result<(), Failure> {
-    let material = &proved.material;
-    let files: Vec<&NamedFile> = material
-        .cluster_lock
-        .iter()
-        .chain(&material.deposit_data)
-        .chain(&material.keystores)
-        .collect();
-    let record = Record::new(
-        proved.edit.kind,
-        proved.old.lock_hash.to_string(),
-        proved.verified.lock_hash().to_string(),
-        Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
-    );
-    let total = u64::try_from(files.len()).unwrap_or(u64::MAX);
-    let task = context.task("copying", total);
-    held::hold(
-        layout,
-        &record,
-        &proved.previous_lock.bytes,
-        &files,
-        &|| {
-            task.advance(1);
-        },
-    )
-    .map_err(unexpected)
 }
 
 /// The conditions, one a line, each with what to do.
@@ -467,7 +503,7 @@ async fn switch_over(
     if !stand.may_switch() {
         return Err(not_yet(&stand, &proved));
     }
-    refuse_other_previous_lock(layout, &proved)?;
+    take::refuse_other_previous_lock(layout, &proved)?;
     refuse_running(context, layout, args.without_docker).await?;
     let question = format!(
         "Replace the cluster in {} by the one that {} made? The old files go to the archive.",

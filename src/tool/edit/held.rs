@@ -47,6 +47,19 @@ pub(crate) struct Record {
     pub lock_hash: String,
     /// Since when it is held, RFC 3339.
     pub held: String,
+    /// What charon was run with, where this program ran it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ran_with: Option<RanWith>,
+}
+
+/// The charon that made what is held.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RanWith {
+    /// As it was run, by digest or local id.
+    pub image: String,
+    /// Its release, such as `v1.10.3`.
+    pub version: String,
 }
 
 impl Record {
@@ -56,6 +69,7 @@ impl Record {
         previous_lock_hash: String,
         lock_hash: String,
         held: String,
+        ran_with: Option<RanWith>,
     ) -> Self {
         Self {
             format: FORMAT,
@@ -63,6 +77,7 @@ impl Record {
             previous_lock_hash,
             lock_hash,
             held,
+            ran_with,
         }
     }
 }

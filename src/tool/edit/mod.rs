@@ -10,3 +10,5 @@ pub(crate) mod command;
 pub(crate) mod held;
 #[cfg(target_os = "linux")]
 pub(crate) mod stand;
+#[cfg(target_os = "linux")]
+pub(crate) mod take;

@@ -79,6 +79,7 @@ pub(crate) fn prove(
     layout: &Layout,
     mut material: Material,
     previous_lock: NamedFile,
+    expectations: &Expectations,
     what: &str,
 ) -> Result<Proved, Failure> {
     let key_file = checked::read_enr_key(layout)?;
@@ -111,7 +112,7 @@ pub(crate) fn prove(
     } = checked::verify_shown(
         context,
         &material,
-        &Expectations::default(),
+        expectations,
         Scope::WholeDataDirectory,
         Modes::AsCharonLeavesThem,
     );
@@ -143,7 +144,16 @@ pub(crate) fn held(context: &Context, layout: &Layout) -> Result<Option<Proved>,
     }
     let material = checked::read_directory(&held::new_files(layout))?;
     let previous = checked::read_single(&held::previous_lock(layout), Expected::ClusterLock)?;
-    prove(context, layout, material, previous, "what is held").map(Some)
+    let expectations = Expectations::default();
+    prove(
+        context,
+        layout,
+        material,
+        previous,
+        &expectations,
+        "what is held",
+    )
+    .map(Some)
 }
 
 /// The same where there must be one.

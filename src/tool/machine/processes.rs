@@ -135,7 +135,7 @@ fn charon_subcommand(args: &[Vec<u8>]) -> Option<String> {
     if !is_charon(Path::new(OsStr::from_bytes(program))) {
         return None;
     }
-    let known = |arg: &&Vec<u8>| matches!(arg.as_slice(), b"dkg" | b"run");
+    let known = |arg: &&Vec<u8>| matches!(arg.as_slice(), b"dkg" | b"run" | b"edit");
     let subcommand = rest.iter().find(known)?;
     Some(String::from_utf8_lossy(subcommand).into_owned())
 }
@@ -161,7 +161,7 @@ struct UsedPaths {
 
 impl UsedPaths {
     /// charon takes a flag before its environment variable before the default (charon
-    /// cmd/cmd.go, `initializeConfig`). `dkg` knows `--data-dir`; `run` knows the two files.
+    /// cmd/cmd.go, `initializeConfig`). `dkg` knows `--data-dir`; `run` and `alpha edit` know the two files.
     fn of(subcommand: &str, args: &[Vec<u8>], env: &[Vec<u8>]) -> Self {
         let value = |flag: &str| flag_value(flag, args).or_else(|| env_value(flag, env));
         let directory = value("data-dir");

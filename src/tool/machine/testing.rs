@@ -82,6 +82,7 @@ pub(crate) fn record(number: u32) -> Record {
         format: RECORD_FORMAT,
         flags: Vec::new(),
         hold: false,
+        edit: None,
         definition_hash: "0xab".to_owned(),
         enr_id: "cd".repeat(32),
         charon_image: "charon@sha256:00".to_owned(),

@@ -308,6 +308,7 @@ mod tests {
             OLD_HASH.to_owned(),
             "0x22".to_owned(),
             now().to_string(),
+            None,
         );
         let files: Vec<NamedFile> = NEW
             .iter()

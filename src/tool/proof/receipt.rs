@@ -151,15 +151,21 @@ pub(crate) fn keep(layout: &Layout, confirmation: &Confirmation) -> Result<(), F
 
 /// What the last ceremony here was run with, if it was for this definition.
 fn ran_with(layout: &Layout, verified: &Verified) -> Result<Option<RanWith>, Failure> {
-    // Of an edit nothing is on record, and the ceremony before it says nothing of it.
+    // The ceremony before an edit says nothing of it.
     let of_edit = held::find(layout).ok().flatten();
-    if of_edit.is_some_and(|edit| edit.lock_hash == verified.lock_hash().to_string()) {
-        return Ok(None);
+    if let Some(edit) = of_edit.filter(|it| it.lock_hash == verified.lock_hash().to_string()) {
+        return Ok(edit.ran_with.and_then(|ran| {
+            Some(RanWith {
+                image: CharonImage::parse(&ran.image),
+                version: ran.version.parse().ok()?,
+            })
+        }));
     }
     let mut ran_with = None;
     for attempt in Attempt::list(layout).map_err(failures::attempt)? {
         let record = attempt.record().map_err(failures::attempt)?;
-        let same = record.definition_hash == verified.definition_hash().to_string();
+        let same = record.edit.is_none()
+            && record.definition_hash == verified.definition_hash().to_string();
         if let (true, State::Held | State::Promoted, Ok(version)) = (
             same,
             &record.state,

@@ -52,6 +52,13 @@ impl Own {
             deposit_files: DepositFiles::of(files),
         }
     }
+
+    /// Whether these are more files, with all of ours among them. Somebody without a node may have been sent only some.
+    fn is_part_of(&self, files: &DepositFiles) -> bool {
+        self.node.is_none()
+            && files.count() > self.deposit_files.count()
+            && files.names_of_others(&self.files).is_empty()
+    }
 }
 
 /// How it stands with one operator. Everything but the first keeps the gate shut.
@@ -352,7 +359,8 @@ impl<'a> Judge<'a> {
 
     fn check_deposits(&self, node: NodeIndex, statement: &Statement, line: &mut Line) {
         let files = &statement.deposit_files;
-        let (expected, others) = match self.own {
+        let own = self.own.filter(|own| !own.is_part_of(files));
+        let (expected, others) = match own {
             Some(own) if own.deposit_files == *files => return,
             Some(own) => {
                 let names = files.names_of_others(&own.files);

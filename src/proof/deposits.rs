@@ -420,12 +420,12 @@ pub fn judge(
     }
 }
 
-/// Who has these files. The funder may have fewer than the operators: then each must be among those of every receipt.
+/// Who has these files, and a note if the funder has only some of the operators'.
 fn confirmed(
     cluster: &Examined,
     verified: &crate::cluster::Cluster,
     receipts: &[Receipt],
-) -> (Confirmation, Vec<Finding>) {
+) -> (Confirmation, Option<Finding>) {
     // By the name that charon gives them: whoever was sent a file may have given it any other.
     let files: Vec<FileDigest> = cluster
         .files
@@ -437,43 +437,21 @@ fn confirmed(
             FileDigest::of(name, &file.bytes)
         })
         .collect();
-    let ours = DepositFiles::of(&files);
-    let of_this_lock: Vec<&Receipt> = receipts
-        .iter()
-        .filter(|receipt| receipt.statement().lock_hash == verified.lock_hash())
-        .collect();
-    let have_more = |receipt: &&Receipt| receipt.statement().deposit_files.count() > ours.count();
-    if of_this_lock.is_empty() || !of_this_lock.iter().all(have_more) {
-        let own = Own::of_files(&files);
-        return (confirm(verified, receipts, Some(&own)), Vec::new());
-    }
-    // Compared with each other as a whole, and with ours file by file.
-    let confirmation = confirm(verified, receipts, None);
-    let mut findings = Vec::new();
-    for receipt in confirmation.valid() {
-        let statement = receipt.statement();
-        let others = statement.deposit_files.names_of_others(&files);
-        if !others.is_empty() {
-            findings.push(fail(
-                "receipt-deposits",
-                verified.name(statement.node),
-                format!("a receipt for {} deposit data files, and not for {}", statement.deposit_files.count(), others.join(", ")),
-                "a receipt for each of these files".to_owned(),
-                "give all deposit data files of the cluster with --deposit; if they are all, do not deposit until it is clear whose files are right",
-            ));
-        }
-    }
-    if findings.is_empty() {
-        findings.push(Finding {
-            check: "deposits-files",
-            weight: Weight::Note,
-            subject: cluster.files.lock.path.clone(),
-            seen: format!("{} of the operators' deposit data files", ours.count()),
-            expected: "each is one that all operators have".to_owned(),
-            advice: String::new(),
-        });
-    }
-    (confirmation, findings)
+    let own = Own::of_files(&files);
+    let confirmation = confirm(verified, receipts, Some(&own));
+    let ours = DepositFiles::of(&files).count();
+    let is_part = confirmation
+        .valid()
+        .any(|receipt| receipt.statement().deposit_files.count() > ours);
+    let note = is_part.then(|| Finding {
+        check: "deposits-files",
+        weight: Weight::Note,
+        subject: cluster.files.lock.path.clone(),
+        seen: format!("{ours} of the operators' deposit data files"),
+        expected: "each is one that all operators have".to_owned(),
+        advice: String::new(),
+    });
+    (confirmation, note)
 }
 
 fn terms(cluster: &Examined, wanted: Wanted<'_>) -> Vec<Finding> {

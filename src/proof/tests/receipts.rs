@@ -453,6 +453,37 @@ fn the_majority_does_not_say_whose_deposit_data_is_right() {
     );
 }
 
+/// Who was sent only some of the files sees that everybody has these, and that all have the same others.
+#[test]
+fn some_of_the_deposit_files_are_measure_enough() {
+    let group = Group::read(USUAL);
+    let some = &group.deposit_files[..1];
+    assert!(group.deposit_files.len() > 1);
+    let of = |receipts: &[Receipt], files: &[FileDigest]| -> Vec<Status> {
+        let confirmation = confirm(&group.cluster, receipts, Some(&Own::of_files(files)));
+        let lines = confirmation.operators().iter();
+        lines.map(|line| line.status).collect()
+    };
+    let receipts = group.receipts();
+    assert_eq!(of(&receipts, some), [Status::Valid; 4]);
+    let mut changed = some.to_vec();
+    changed[0].sha256[0] ^= 1;
+    assert_eq!(of(&receipts, &changed), [Status::OtherDeposits; 4]);
+    // One whose other files are others.
+    let mut files = group.deposit_files.clone();
+    files[1].sha256[0] ^= 1;
+    let mut receipts = receipts;
+    receipts[3] = group.signed(3, |it| {
+        it.deposit_files = DepositFiles::of(&files);
+    });
+    assert_eq!(of(&receipts, some), [Status::OtherDeposits; 4]);
+    // A node has all of them, and so has a coordinator who was sent more than an operator has.
+    receipts[3] = group.signed(3, |it| it.deposit_files = DepositFiles::of(some));
+    let all = of(&receipts, &group.deposit_files);
+    assert_eq!(all[3], Status::OtherDeposits);
+    assert_eq!(all[..3], [Status::Valid; 3]);
+}
+
 #[test]
 fn another_line_of_charon_is_refused_and_another_patch_is_noted() {
     let group = Group::read(USUAL);

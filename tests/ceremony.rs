@@ -574,3 +574,124 @@ fn typing_what_comes_next_leads_from_the_key_to_the_started_cluster() {
     assert!(running.contains("charon"), "{running}");
     assert!(down.status.success(), "{}", text(&down));
 }
+
+/// What is found before the start cannot come in by the back door while `run` waits; and the terms are shown all the way.
+#[test]
+#[ignore = "needs a docker engine"]
+fn a_directory_that_was_opened_meanwhile_does_not_pass() {
+    let (cluster, _) = Cluster::rehearsed();
+    let project = cluster.fresh(1, "opened");
+    let data = project.join(".charon");
+    let document = |output: &Output| -> Value { serde_json::from_slice(&output.stdout).unwrap() };
+    let planned = cluster.ceremonial("plan", &project).output().unwrap();
+    assert!(planned.status.success(), "{}", text(&planned));
+    let terms = document(&planned)["payouts"].clone();
+    // The rehearsal's validators have addresses of their own.
+    for key in ["withdrawal_addresses", "fee_recipient_addresses"] {
+        for index in [0, 1] {
+            assert_eq!(terms[key][index]["last_validator"], index + 1, "{terms}");
+        }
+    }
+
+    let mut opened = cluster.run(&project).spawn().unwrap();
+    until(&mut opened, "waiting for 3 operators");
+    fs::set_permissions(&data, fs::Permissions::from_mode(0o777)).unwrap();
+    let others: Vec<Child> = (2..=OPERATORS)
+        .map(|operator| {
+            let project = cluster.fresh(operator, &format!("other-{operator}"));
+            cluster.run(&project).spawn().unwrap()
+        })
+        .collect();
+    let ended = opened.wait_with_output().unwrap();
+    let said = text(&ended);
+    assert_eq!(ended.status.code(), Some(4), "{said}");
+    assert!(said.contains("data-directory-mode"), "{said}");
+    assert!(said.contains(" repair`, then"), "{said}");
+    for other in others {
+        let output = other.wait_with_output().unwrap();
+        assert!(output.status.success(), "{}", text(&output));
+        assert_eq!(
+            document(&output)["report"]["payouts"]["withdrawal_addresses"],
+            terms["withdrawal_addresses"]
+        );
+    }
+    // The command that it names leads out.
+    let repaired = Command::new(PROGRAM)
+        .args(["repair", "--yes", "--dir"])
+        .arg(&project)
+        .output()
+        .unwrap();
+    assert!(repaired.status.success(), "{}", text(&repaired));
+    lock_hash(&project);
+}
+
+#[test]
+#[ignore = "needs a docker engine"]
+fn a_rehearsal_is_calm_and_clears_what_a_killed_one_left() {
+    docker(&["version"]);
+    let work = tempfile::tempdir().unwrap();
+    fs::set_permissions(work.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let rehearse = |words: &[&str]| {
+        let mut command = Command::new(PROGRAM);
+        command
+            .args(["rehearse", "--engine=simulated", "--without-gate"])
+            .args(words)
+            .env("TMPDIR", work.path())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        command
+    };
+    let left = || -> Vec<PathBuf> {
+        let entries = fs::read_dir(work.path()).unwrap();
+        entries.map(|entry| entry.unwrap().path()).collect()
+    };
+    let mut killed = rehearse(&[]).spawn().unwrap();
+    until(&mut killed, "ready lines are in the chat");
+    signal(&killed, Signal::KILL);
+    killed.wait().unwrap();
+    let places = left();
+    assert_eq!(places.len(), 1, "{places:?}");
+    let name = fs::read_to_string(places[0].join("rehearsal")).unwrap();
+
+    let played = rehearse(&["--yes"]).output().unwrap();
+    let said = String::from_utf8(played.stderr.clone()).unwrap();
+    // The gate was left out on purpose, which is no failure.
+    assert!(played.status.success(), "{}", text(&played));
+    assert!(
+        said.contains(&format!("removed {}", places[0].display())),
+        "{said}"
+    );
+    assert_eq!(left(), Vec::<PathBuf>::new());
+    let containers = docker(&[
+        "ps",
+        "--all",
+        "--quiet",
+        "--filter",
+        &format!("name={name}"),
+    ]);
+    assert_eq!(containers, "");
+    let networks = docker(&[
+        "network",
+        "ls",
+        "--quiet",
+        "--filter",
+        &format!("name={name}"),
+    ]);
+    assert_eq!(networks, "");
+
+    assert!(said.lines().count() < 30, "{said}");
+    assert!(
+        !said.lines().any(|line| line.starts_with("error:")),
+        "{said}"
+    );
+    let shown = String::from_utf8(played.stdout).unwrap();
+    let table = shown.lines().skip_while(|line| !line.starts_with("op "));
+    let table: Vec<&str> = table.take(1 + OPERATORS).collect();
+    assert_eq!(table.len(), 1 + OPERATORS, "{shown}");
+    for line in table {
+        assert!(line.len() <= 80, "{line}");
+    }
+    let verdict = shown.lines().last().unwrap();
+    assert!(verdict.starts_with("PASS "), "{shown}");
+}

@@ -211,6 +211,56 @@ fn a_rootless_engine_serves_its_own_user_and_nobody_else() {
         assert_owned(operator, user);
     }
 
+    // What one of its containers left is its user's again by the one line that every command names.
+    let mapped: u32 = engine.told("SUBUID_START").parse().unwrap();
+    let left = engine.place("left", user);
+    let enr = engine
+        .command(user, &home)
+        .args(["enr", "--dir"])
+        .arg(&left)
+        .output()
+        .unwrap();
+    assert!(enr.status.success(), "{}", text(&enr));
+    for (path, _) in tree(&left.join(".charon")) {
+        chown(path, Some(mapped + 999), None).unwrap();
+    }
+    let line = format!("repair --owner {}:{}", user.0, user.1);
+    for words in [
+        &["enr", "show"][..],
+        &["plan"],
+        &["status"],
+        &["verify"],
+        &["repair", "--yes"],
+    ] {
+        let mut command = engine.command(user, &home);
+        let refused = command.args(words).current_dir(&left).output().unwrap();
+        let said = text(&refused);
+        assert!(!refused.status.success(), "{words:?}: {said}");
+        let sudo = format!("`sudo {}", engine.program().display());
+        assert!(said.contains(&sudo), "{words:?}: {said}");
+        let typed = said
+            .split("`sudo ")
+            .nth(1)
+            .unwrap()
+            .split('`')
+            .next()
+            .unwrap();
+        let owner = format!("--owner {}:{}", user.0, user.1);
+        assert!(
+            typed.contains("repair") && typed.contains(&owner),
+            "{words:?}: {said}"
+        );
+        assert!(!said.contains("could read"), "{words:?}: {said}");
+    }
+    let mut by_root = engine.command(ROOT, &home);
+    by_root.args(line.split(' ')).arg("--yes");
+    let given = by_root.current_dir(&left).output().unwrap();
+    assert!(given.status.success(), "{}", text(&given));
+    assert!(!text(&given).contains("could read"), "{}", text(&given));
+    let mut shown = engine.command(user, &home);
+    let shown = shown.args(["enr", "show"]).current_dir(&left).output();
+    assert_eq!(shown.unwrap().stdout, enr.stdout);
+
     // It cannot write as anybody else, so it is not let to: root may ask, for a directory of uid 4242.
     let other = engine.place("other", (4242, 4242));
     let data = other.join(".charon");

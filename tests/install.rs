@@ -572,6 +572,10 @@ fn a_forwarder_is_placed_where_it_comes_first() {
             &output,
             "docker charon-dkg  works, in every shell and script with this PATH",
         );
+        expect_says(
+            &output,
+            "Where PATH differs (cron, some services), use docker charondkg",
+        );
         for shell in ["sh", "bash", "zsh", "fish"] {
             need(shell, shell);
             for typed in ["", "--context default ", "-D -l error "] {

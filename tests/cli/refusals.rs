@@ -492,3 +492,25 @@ fn definitions_made_here_are_sound() {
     let path = env.data(DEFINITION).display().to_string();
     env.run(&["verify", "--definition", &path]).exits(0);
 }
+
+/// The socket is there and its group may use it, which is what a first user of docker meets.
+#[test]
+#[ignore = "needs root"]
+fn whoever_may_not_open_the_engine_socket_is_told_what_to_type() {
+    let env = TestEnv::ready();
+    env.give_to(NOBODY);
+    let socket = env.path("docker.sock");
+    let _listens = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+    // The group `daemon`, which every Debian has and nobody is in.
+    std::os::unix::fs::chown(&socket, Some(0), Some(1)).unwrap();
+    fs::set_permissions(&socket, fs::Permissions::from_mode(0o660)).unwrap();
+    let host = format!("unix://{}", socket.display());
+    for verb in ["rehearse", "plan", "run", "ready"] {
+        let outcome = env.run_as(NOBODY, &[verb, "--host", &host]);
+        assert!(matches!(outcome.code, Some(1 | 3)), "{outcome}");
+        for words in ["`sudo usermod -aG daemon nobody`", "log out and in again"] {
+            assert!(outcome.stderr.contains(words), "{outcome}");
+        }
+        assert!(!outcome.stderr.contains("install.sh"), "{outcome}");
+    }
+}

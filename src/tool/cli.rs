@@ -535,6 +535,13 @@ pub struct EditCeremonyArgs {
     /// Look and pull now, wait, look again and start at this time: 2027-01-15T20:00Z, or 20:00 in local time
     #[arg(long, value_name = "TIME")]
     pub at: Option<String>,
+    /// Print this node's signed ready line instead; or with the lines of the others, a whole chat log, or - for standard
+    /// input, show who is ready
+    #[arg(long, value_name = "READY|FILE|-", num_args = 0.., conflicts_with_all = ["at", "require_ready"])]
+    pub ready: Option<Vec<OsString>>,
+    /// Refuse to start unless the ready lines of all who take part are kept here and agree
+    #[arg(long)]
+    pub require_ready: bool,
     /// How it is run.
     #[command(flatten)]
     pub start: StartArgs,

@@ -359,3 +359,44 @@ fn what_the_group_would_regret_is_refused() {
     fs::write(running.data(0).join("validator_keys/keystore-0.txt"), "x").unwrap();
     refused(0, &["recreate-private-keys"], "keystore-decrypt");
 }
+
+/// The same command, the same options, the same lock: what differs is told before anybody starts.
+#[test]
+fn all_say_that_they_are_ready_for_the_same_edit() {
+    let running = Running::new();
+    let say = |node, words: &[&str]| {
+        let mut all = words.to_vec();
+        all.push("--ready");
+        let outcome = running.group.env.outcome(running.ceremony(node, &all));
+        outcome.exits(0).json()["text"].as_str().unwrap().to_owned()
+    };
+    let words = ["recreate-private-keys"];
+    let enr = running.enr(4);
+    let other = [
+        "add-operators",
+        &format!("--new-operator-enrs={enr}"),
+        "--accept-threshold=3",
+    ];
+    let mut lines: Vec<String> = (0..3).map(|node| say(node, &words)).collect();
+    lines.push(say(3, &other));
+    let chat = running.group.env.path("ready.txt");
+    let see = |node| {
+        let with = ["recreate-private-keys", "--ready", chat.to_str().unwrap()];
+        running.group.env.outcome(running.ceremony(node, &with))
+    };
+    fs::write(&chat, lines.join("\n")).unwrap();
+    let differs = see(0).exits(4);
+    assert!(checks(&differs).contains("ready-definition"), "{differs}");
+    let strict = ["recreate-private-keys", "--require-ready"];
+    let refused = running.group.env.outcome(running.ceremony(0, &strict));
+    refused.exits(3);
+
+    lines.push(say(3, &words));
+    fs::write(&chat, lines.join("\n")).unwrap();
+    for node in 0..4 {
+        see(node).exits(0);
+    }
+    for document in running.all(&[0, 1, 2, 3], &strict) {
+        assert_eq!(document["kind"], "recreate-private-keys");
+    }
+}

@@ -148,7 +148,7 @@ pub struct Record {
         rename = "an edit by a newer charon-dkg, which is the one to use here: the keys are safe, and nothing is to be moved aside"
     )]
     pub edit: Option<EditCommand>,
-    /// The definition's `definition_hash`, `0x` and lower-case hex; of an edit, that of the lock before it.
+    /// The definition's `definition_hash`, `0x` and lower-case hex; of an edit, the edit's hash.
     pub definition_hash: String,
     /// The node id of the ENR key, lower-case hex.
     pub enr_id: String,

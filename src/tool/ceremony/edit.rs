@@ -3,13 +3,19 @@
 use std::collections::HashSet;
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 
 use crate::report::quoted;
 use charon_files::cluster::definition::{Operator, default_threshold};
-use charon_files::cluster::{Address, AddressPair, CharonVersion, ClusterLock, Definition, Enr};
+use charon_files::cluster::{
+    Address, AddressPair, CharonVersion, ClusterLock, Definition, DefinitionHash, Enr,
+};
 use charon_files::finding::{Finding, Weight};
 use charon_files::keys::k1::EnrPublicKey;
 use charon_proof::edit::EditRequest;
+
+/// Before everything that [`EditCommand::hash`] is made of.
+const HASH_DOMAIN: &str = "charon-dkg edit\n";
 
 /// What is told to charon, and to this program with it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -69,8 +75,39 @@ impl EditCommand {
         }
     }
 
-    /// The definition of the old cluster with the operators whom charon numbers: those after the edit, or before it where some
-    /// leave, since charon keeps the old numbers then; and with the validators and the threshold after it.
+    /// What all who take part mean alike, in the place of a definition's hash: SHA-256 of `charon-dkg edit`, the hash of the
+    /// lock before it, charon's command, and its flags, each with a line feed behind it. Operators to remove are sorted.
+    ///
+    /// # Errors
+    /// If the lock has no hash.
+    pub fn hash(&self, before: &ClusterLock) -> Result<DefinitionHash, String> {
+        let lock_hash = before.lock_hash().map_err(|error| error.to_string())?;
+        let mut sorted = self.clone();
+        if let EditRequest::RemoveOperators { enrs, .. } = &mut sorted.request {
+            enrs.sort_unstable();
+        }
+        let mut text = format!(
+            "{HASH_DOMAIN}{lock_hash}\n{}\n",
+            self.request.kind().command()
+        );
+        for flag in sorted.flags() {
+            text.push_str(&flag);
+            text.push('\n');
+        }
+        Ok(DefinitionHash::new(Sha256::digest(text).into()))
+    }
+
+    /// The operators as charon numbers them in its log: those who take part, but by their old numbers where some leave.
+    pub fn numbered(&self, before: &ClusterLock, definition: &Definition) -> Definition {
+        let mut numbered = definition.clone();
+        if matches!(self.request, EditRequest::RemoveOperators { .. }) {
+            numbered.operators.clone_from(&before.definition.operators);
+        }
+        numbered
+    }
+
+    /// The definition of the old cluster with those who take part, in order, and with the validators and the threshold after
+    /// the edit.
     pub fn definition(&self, before: &ClusterLock, charon: Option<&CharonVersion>) -> Definition {
         let mut definition = before.definition.clone();
         if let EditRequest::AddValidators { addresses } = &self.request {
@@ -78,18 +115,16 @@ impl EditCommand {
             definition.num_validators = definition.num_validators.saturating_add(more);
         }
         definition.threshold = self.threshold(before, charon);
-        if !matches!(self.request, EditRequest::RemoveOperators { .. }) {
-            let known = std::mem::take(&mut definition.operators);
-            let operator = |enr: String| {
-                let found = known.iter().find(|operator| operator.enr == enr);
-                found.cloned().unwrap_or(Operator {
-                    enr,
-                    ..Operator::default()
-                })
-            };
-            let enrs = self.request.operators_after(before);
-            definition.operators = enrs.into_iter().map(operator).collect();
-        }
+        let known = std::mem::take(&mut definition.operators);
+        let operator = |enr: String| {
+            let found = known.iter().find(|operator| operator.enr == enr);
+            found.cloned().unwrap_or(Operator {
+                enr,
+                ..Operator::default()
+            })
+        };
+        let participants = self.participants(before);
+        definition.operators = participants.into_iter().map(operator).collect();
         definition
     }
 

@@ -19,7 +19,7 @@ use charon_proof::verify::{Expectations, Material, Modes, NamedFile, Outcome, Sc
 /// A lock that can be edited, unless its findings say otherwise.
 pub(crate) struct Edited {
     pub(crate) lock: ClusterLock,
-    /// The lock's very bytes, and the definition with the operators whom charon will number.
+    /// The lock's very bytes, the definition with those who take part, and the edit's hash in the place of the definition's.
     pub(crate) found: FoundDefinition,
     pub(crate) role: Option<Role>,
 }
@@ -90,16 +90,12 @@ pub(crate) fn of(
     let lock = ClusterLock::parse(bytes)
         .map_err(|error| error.to_string())?
         .value;
-    let definition_hash = lock
-        .definition
-        .definition_hash()
-        .map_err(|error| error.to_string())?;
     Ok(Edited {
         found: FoundDefinition {
             bytes: bytes.to_vec(),
             source,
             definition: command.definition(&lock, charon),
-            definition_hash,
+            definition_hash: command.hash(&lock)?,
             findings: Vec::new(),
             has_contract_wallets: false,
         },

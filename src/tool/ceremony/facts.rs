@@ -75,6 +75,16 @@ pub(crate) enum What<'a> {
     Edit(&'a EditCommand, Option<&'a Path>),
 }
 
+impl Typed<'_> {
+    /// The command that says that this node is ready, without this program's name.
+    pub(crate) fn ready_command(&self) -> String {
+        match &self.what {
+            What::Dkg(_) => "ready".to_owned(),
+            What::Edit(command, _) => format!("{} --ready", command.typed()),
+        }
+    }
+}
+
 impl<'a> From<&'a CeremonyArgs> for Typed<'a> {
     fn from(args: &'a CeremonyArgs) -> Self {
         Self {
@@ -141,9 +151,9 @@ pub(crate) async fn observe(
             .findings
             .extend(settings_findings(&context.common.dir, &found.definition));
     }
-    let first = definition.as_ref().ok();
-    request.agreed = first
-        .filter(|_| request.kind == CeremonyKind::Dkg)
+    request.agreed = definition
+        .as_ref()
+        .ok()
         .and_then(|found| ready_lines::agreed(layout, found));
     let node = node_of(key.as_ref(), &definition);
     let release = definition
@@ -432,6 +442,10 @@ fn edit_source(
         own: key.map(|key| key.public_key()),
     };
     let mut edited = edited::find(context, layout, &wanted)?;
+    let request = Request {
+        agreed: ready_lines::agreed(layout, &edited.found),
+        ..request.clone()
+    };
     let charon = request.release_for(edited.lock.definition.version).ok();
     let own = wanted.own.as_ref();
     *role = edited.role;

@@ -30,8 +30,8 @@ use crate::machine::read;
 use crate::machine::signals::{Interrupt, StopSource, Urgency};
 use crate::promote::promotion;
 use crate::proof::{checked, receipt};
-use charon_files::cluster::ClusterLock;
 use charon_files::cluster::names::{CLUSTER_LOCK_FILE, DEFINITION_FILE, ENR_KEY_FILE};
+use charon_files::cluster::{ClusterLock, Definition};
 use charon_files::finding::{Finding, Weight};
 use charon_log::{ClusterSize, End, Redactor};
 use charon_proof::receipt::Receipt;
@@ -111,9 +111,10 @@ impl Ceremony<'_> {
         charon: &Charon,
         interrupt: &mut Interrupt,
     ) -> Result<Done, Failure> {
+        let numbered = self.numbered();
         let mut watch = Watch::new(
             self.context,
-            &self.found.definition,
+            &numbered,
             self.size(),
             self.record.charon_version.parse().ok().as_ref(),
         );
@@ -409,6 +410,15 @@ impl Ceremony<'_> {
             ));
         }
         Outcome::Proved(done)
+    }
+
+    /// The operators as charon numbers them in its log.
+    fn numbered(&self) -> Definition {
+        let definition = &self.found.definition;
+        match (&self.record.edit, ClusterLock::parse(&self.found.bytes)) {
+            (Some(command), Ok(before)) => command.numbered(&before.value, definition),
+            (None, _) | (_, Err(_)) => definition.clone(),
+        }
     }
 
     fn role(&self, command: &EditCommand) -> Option<Role> {

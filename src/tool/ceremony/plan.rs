@@ -233,8 +233,10 @@ impl Request {
                 self.is_proposal,
             ),
             CeremonyKind::Edit(command) => {
+                let agreed = agreed.filter(|agreed| asked.is_none_or(|asked| asked == *agreed));
+                let may_be_new = self.allow_prerelease || agreed.is_some();
                 let kind = command.request.kind();
-                pins::choose_for_edit(version, kind, asked, self.allow_prerelease)
+                pins::choose_for_edit(version, kind, asked.or(agreed), may_be_new)
             }
         }
     }

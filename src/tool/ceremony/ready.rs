@@ -1,10 +1,13 @@
 //! `ready`: this node's ready line after a whole preflight, and what the lines of all operators amount to.
 
+use std::ffi::OsString;
+
 use serde::Serialize;
 use url::Url;
 
 use crate::ceremony::definition_source;
-use crate::ceremony::facts::{self, Observed, Purpose};
+use crate::ceremony::edited;
+use crate::ceremony::facts::{self, Observed, Purpose, Typed, What};
 use crate::ceremony::pins;
 use crate::ceremony::plan::{self, EngineFact, EnrKeyFact, Plan};
 use crate::ceremony::ready_lines;
@@ -43,20 +46,36 @@ struct Document {
 }
 
 pub(crate) async fn ready(context: &Context, args: &ReadyArgs) -> Result<(), Failure> {
+    let typed = (&args.ceremony).into();
     if args.lines.is_empty() && !args.bundle {
-        say_ready(context, args).await
+        say_ready(context, &typed).await
     } else {
-        collect(context, args).await
+        collect(context, &args.lines, args.bundle, &typed).await
+    }
+}
+
+/// The same for an edit of the cluster.
+///
+/// # Errors
+/// As of [`ready`].
+pub(crate) async fn for_edit(
+    context: &Context,
+    typed: &Typed<'_>,
+    lines: &[OsString],
+) -> Result<(), Failure> {
+    if lines.is_empty() {
+        say_ready(context, typed).await
+    } else {
+        collect(context, lines, false, typed).await
     }
 }
 
 /// Looks at everything as `plan` does, and signs what it found.
-async fn say_ready(context: &Context, args: &ReadyArgs) -> Result<(), Failure> {
+async fn say_ready(context: &Context, typed: &Typed<'_>) -> Result<(), Failure> {
     let layout = context.layout()?;
     place::look(&layout)?;
     facts::check_nothing_under_way(&layout)?;
-    let observed =
-        facts::observe(context, &layout, &(&args.ceremony).into(), Purpose::Propose).await?;
+    let observed = facts::observe(context, &layout, typed, Purpose::Propose).await?;
     observed.settle(context).await;
     let plan = facts::plan(&observed)?;
     let statement = state(&observed, &plan).await?;
@@ -86,8 +105,9 @@ async fn say_ready(context: &Context, args: &ReadyArgs) -> Result<(), Failure> {
     )?;
     context.say("paste this line into the group's chat; there is nothing secret in it");
     context.say(&format!(
-        "then save the chat as a file: `{} ready FILE` shows who else is ready",
-        context.spelling
+        "then save the chat as a file: `{} {} FILE` shows who else is ready",
+        context.spelling,
+        typed.ready_command()
     ));
     Ok(())
 }
@@ -176,12 +196,30 @@ fn shared_flags(charon_flags: &[String]) -> Vec<String> {
 }
 
 /// The lines that were given and those that are kept, as a table.
-async fn collect(context: &Context, args: &ReadyArgs) -> Result<(), Failure> {
-    let given = Given::<Statement>::read(context, &args.lines)?;
+async fn collect(
+    context: &Context,
+    lines: &[OsString],
+    bundle: bool,
+    typed: &Typed<'_>,
+) -> Result<(), Failure> {
+    let given = Given::<Statement>::read(context, lines)?;
     let layout = context.layout()?;
-    let asked = args.ceremony.definition.as_deref();
-    let found =
-        ready_lines::found_definition(definition_source::find(context, &layout, asked).await)?;
+    let (found, hash) = match &typed.what {
+        What::Dkg(asked) => (
+            definition_source::find(context, &layout, *asked).await,
+            "definition_hash",
+        ),
+        What::Edit(command, lock_file) => {
+            let wanted = edited::Wanted {
+                command,
+                lock_file: *lock_file,
+                own: None,
+            };
+            let edited = edited::find(context, &layout, &wanted);
+            (edited.map(|edited| edited.found), "edit_hash")
+        }
+    };
+    let found = ready_lines::found_definition(found)?;
     let operators = ready_lines::operators(&found)?;
     let this = this_node(&layout, &operators);
     let mut lines = given.lines;
@@ -190,12 +228,12 @@ async fn collect(context: &Context, args: &ReadyArgs) -> Result<(), Failure> {
     }
     let group = weigh(&operators, &lines, None, machine::unix_time());
     let document = group.document(&given.broken);
-    let bundle = group.bundle();
-    let text = match (&bundle, args.bundle) {
-        (Some(bundle), true) => bundle.clone(),
+    let all = group.bundle();
+    let text = match (&all, bundle) {
+        (Some(all), true) => all.clone(),
         // Whoever wants the bundle in a file wants no table there.
         (None, true) => String::new(),
-        (_, false) => table(&group, this),
+        (_, false) => table(&group, this, hash),
     };
     context.result(&text, &document)?;
     let mut findings = group.findings();
@@ -215,8 +253,9 @@ async fn collect(context: &Context, args: &ReadyArgs) -> Result<(), Failure> {
         .any(|line| is_missing(&line.status))
     {
         failure = failure.hint(format!(
-            "ask the missing operators to run `docker charon-dkg ready` and to paste the line; then `{me} ready` with it, or with the whole chat log",
-            me = context.spelling
+            "ask the missing operators to run `docker charon-dkg {ready}` and to paste the line; then `{me} {ready}` with it, or with the whole chat log",
+            me = context.spelling,
+            ready = typed.ready_command()
         ));
     }
     Err(failure.hint("start when everybody is ready: what differs ends the ceremony for all"))
@@ -256,7 +295,7 @@ fn this_node(layout: &Layout, operators: &Operators) -> Option<NodeIndex> {
 }
 
 /// The table for people.
-pub(crate) fn table(group: &Group, this: Option<NodeIndex>) -> String {
+fn table(group: &Group, this: Option<NodeIndex>, hash: &str) -> String {
     let rows: Vec<OperatorRow<'_>> = group
         .operators()
         .iter()
@@ -284,7 +323,7 @@ pub(crate) fn table(group: &Group, this: Option<NodeIndex>) -> String {
         })
         .collect();
     format!(
-        "definition_hash {}\n{}{}\n",
+        "{hash} {}\n{}{}\n",
         group.definition_hash(),
         report::operator_table("ready", &rows, this),
         group.summary()

@@ -215,10 +215,6 @@ async fn hold_to_group(
     plan: &Plan,
     moment: Moment,
 ) -> Result<(), Failure> {
-    // An edit has no ready lines.
-    if observed.request.kind != CeremonyKind::Dkg {
-        return Ok(());
-    }
     let Some(group) = ready::group(layout, observed, plan, args.require_ready).await? else {
         return Ok(());
     };
@@ -228,8 +224,9 @@ async fn hold_to_group(
         return Ok(());
     }
     let collect = format!(
-        "`{} ready FILE` takes the lines of the others, from the whole chat",
-        context.spelling
+        "`{} {} FILE` takes the lines of the others, from the whole chat",
+        context.spelling,
+        args.typed.ready_command()
     );
     let is_now = moment == Moment::BeforeTheStart;
     if args.require_ready && is_now {
@@ -346,14 +343,26 @@ async fn begin(
             plan.definition_source
         )),
     }
-    context.say(&format!(
-        "attempt {}: charon {} as operator {} of {}, {}",
-        attempt.number(),
-        plan.charon_version,
-        plan.node_index + 1,
-        plan.operators,
-        report::count(plan.validators, "validator"),
-    ));
+    if let CeremonyKind::Edit(_) = &observed.request.kind {
+        context.say(&format!(
+            "attempt {}: charon {}, {} take part",
+            attempt.number(),
+            plan.charon_version,
+            report::count(
+                u64::try_from(plan.operators).unwrap_or(u64::MAX),
+                "operator"
+            ),
+        ));
+    } else {
+        context.say(&format!(
+            "attempt {}: charon {} as operator {} of {}, {}",
+            attempt.number(),
+            plan.charon_version,
+            plan.node_index + 1,
+            plan.operators,
+            report::count(plan.validators, "validator"),
+        ));
+    }
     let charon = match &observed.engine {
         Some(engine) => {
             let id = start_container(context, layout, engine, &plan, &attempt).await?;

@@ -9,6 +9,7 @@ use serde::Serialize;
 use crate::ceremony::edit::EditCommand;
 use crate::ceremony::facts::{self, Typed, What};
 use crate::ceremony::perform::Done;
+use crate::ceremony::ready;
 use crate::ceremony::run::{self, Start};
 use crate::cli::{
     AddValidatorsArgs, EditAction, EditCeremonyArgs, EditHoldArgs, EditStatusArgs, EditStoppedArgs,
@@ -180,9 +181,13 @@ async fn ceremony(
             what: What::Edit(&command, args.lock_file.as_deref()),
         },
         at: args.at.as_deref(),
-        require_ready: false,
+        require_ready: args.require_ready,
         hold: false,
     };
+    if let Some(lines) = &args.ready {
+        take::refuse_held(layout)?;
+        return ready::for_edit(context, &start.typed, lines).await;
+    }
     let mut interrupt = Interrupt::listen().map_err(failures::signals)?;
     let done = run::run(context, layout, &start, &mut interrupt).await?;
     show_done(context, layout, &done)

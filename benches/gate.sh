@@ -47,7 +47,7 @@ for size in 200x4 3000x30; do
   for which in program before; do
     rm -rf "$kept/$size-$which"
     cp -a "$kept/$size" "$kept/$size-$which"
-    "${!which}" confirm chat.txt --progress quiet --dir "$kept/$size-$which" >/dev/null
+    "${!which}" confirm "$kept/$size/chat.txt" --progress quiet --dir "$kept/$size-$which" >/dev/null
   done
   flags=()
   if [ "$size" = 200x4 ]; then flags=(--rehearsal); fi

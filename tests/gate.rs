@@ -799,6 +799,64 @@ fn the_project_comes_back_byte_for_byte_whatever_it_is_made_of() {
     }
 }
 
+/// Both ways in which Compose comes to read the gate, and from where it does.
+#[test]
+#[ignore = "needs a docker engine and Compose"]
+fn where_no_files_are_named_compose_reads_the_gate_from_everywhere() {
+    let project = Project::new(Age::Today, USUAL).with_outputs();
+    project.write("other.env", "NETWORK=hoodi\n");
+    fs::create_dir(project.dir().join("below")).unwrap();
+    let before = tree(&project.dir());
+    let refused = |said: Said| assert!(said.err.contains("charon-dkg refuses"), "{}", said.err);
+    let up = ["up", "-d", "charon"];
+    let with_env_file = ["--env-file", "other.env", "up", "-d", "charon"];
+    let ways = || project.status()["ways_around"].to_string();
+    let (variable, file) = ("COMPOSE_FILE in the shell", "compose -f docker-compose.yml");
+    let by_dotenv = ["--env-file FILE", "a call from a subdirectory"];
+
+    project.ours(&["gate", "install"]).good();
+    let mut with_gate = tree(&project.dir());
+    let ours = project.dir().join("compose.override.yml");
+    assert!(with_gate.remove(&ours).is_some());
+    assert_eq!(with_gate, before);
+    refused(project.compose(&up));
+    refused(project.compose(&with_env_file));
+    refused(project.compose_in(&project.dir().join("below"), &up));
+    let text = ways();
+    assert!(text.contains(variable) && text.contains(file), "{text}");
+    assert!(!by_dotenv.iter().any(|way| text.contains(way)), "{text}");
+
+    // An override that came later is not read, and does not take the gate away.
+    let overriding = "services: {vc: {environment: {OVERRIDDEN: 'yes'}}}\n";
+    project.write("docker-compose.override.yml", overriding);
+    refused(project.compose(&up));
+    let status = project.status();
+    let problem = status["problems"][0]["what"].as_str().unwrap();
+    assert!(
+        problem.starts_with("docker-compose.override.yml came after"),
+        "{status:#}"
+    );
+    // With it, the files are named.
+    project.ours(&["gate", "install"]).good();
+    assert!(!ours.exists());
+    let config = project.compose(&["config"]).good();
+    assert!(config.out.contains("OVERRIDDEN"));
+    refused(project.compose(&up));
+    let text = ways();
+    for way in by_dotenv.iter().chain([&variable, &file]) {
+        assert!(text.contains(way), "{way}: {text}");
+    }
+    // Without it, they need not be.
+    fs::remove_file(project.dir().join("docker-compose.override.yml")).unwrap();
+    project.ours(&["gate", "install"]).good();
+    assert!(!project.dir().join("compose-charon-dkg.yml").exists());
+    refused(project.compose_in(&project.dir().join("below"), &up));
+    project.ours(&["gate", "remove"]).good();
+    assert_eq!(tree(&project.dir()), before);
+    let again = project.ours(&["gate", "remove"]).good();
+    assert!(again.out.contains("no gate"), "{}", again.out);
+}
+
 #[test]
 #[ignore = "needs a docker engine and Compose"]
 fn the_gate_keeps_working_when_the_project_is_edited_and_lets_go_of_the_edits() {
@@ -838,6 +896,8 @@ fn the_gate_keeps_working_when_the_project_is_edited_and_lets_go_of_the_edits() 
 #[ignore = "needs a docker engine and Compose"]
 fn what_cannot_be_undone_is_refused_and_nothing_changes() {
     let project = Project::new(Age::Today, USUAL).with_outputs();
+    let overriding = "services: {vc: {environment: {OVERRIDDEN: 'yes'}}}\n";
+    project.write("docker-compose.override.yml", overriding);
     project.ours(&["gate", "install"]).good();
     let dotenv = project.dir().join(".env");
     let text = fs::read_to_string(&dotenv).unwrap();
@@ -1035,7 +1095,7 @@ fn a_project_is_asked_about_itself_and_not_about_where_it_is_called_from() {
         .ours(&["gate", "install", "--require", "verified"])
         .good();
     let files = |dir: &Path| {
-        ["docker-compose.yml", "compose-charon-dkg.yml"]
+        ["docker-compose.yml", "compose.override.yml"]
             .map(|name| dir.join(name).to_str().unwrap().to_owned())
     };
     let [main, gate] = files(&project.dir());

@@ -341,6 +341,12 @@ fn proved_outputs_wait_for_the_receipts_of_all_and_then_for_the_gate() {
     fs::write(env.path("project/.env"), names).unwrap();
     let outcome = status(&env, "confirmed");
     assert!(outcome.stdout.contains("next: charon-dkg up"), "{outcome}");
+    // Where no files are named, Compose reads it as the override file.
+    fs::remove_file(env.path("project/.env")).unwrap();
+    fs::write(env.path("project/compose.override.yml"), gate).unwrap();
+    let outcome = status(&env, "confirmed");
+    assert!(outcome.stdout.contains("next: charon-dkg up"), "{outcome}");
+    fs::write(env.path("project/.env"), names).unwrap();
     // It goes by what the gate was told.
     fs::remove_dir_all(env.state("receipts")).unwrap();
     env.run(&["receipt"]).exits(0);

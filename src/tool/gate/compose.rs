@@ -201,10 +201,26 @@ impl Compose {
     /// # Errors
     /// What Compose says against the project.
     pub fn config(&self, dir: &Path, dotenv: Option<&Path>) -> Result<Vec<u8>, ComposeError> {
+        let reading = dotenv.map_or(Reading::ByItself, Reading::EnvFile);
+        self.config_reading(dir, reading)
+    }
+
+    /// The same, told in one of several ways what to read.
+    ///
+    /// # Errors
+    /// What Compose says against the project.
+    pub fn config_reading(
+        &self,
+        dir: &Path,
+        reading: Reading<'_>,
+    ) -> Result<Vec<u8>, ComposeError> {
         let ask = |more: &[&str]| {
             let mut command = self.command(dir);
-            if let Some(dotenv) = dotenv {
-                command.arg("--env-file").arg(dotenv);
+            match reading {
+                Reading::ByItself => {}
+                Reading::EnvFile(file) => drop(command.arg("--env-file").arg(file)),
+                Reading::File(file) => drop(command.arg("--file").arg(file)),
+                Reading::Variable(files) => drop(command.env("COMPOSE_FILE", files)),
             }
             // 1.29 always prints all services, and YAML only.
             if self.version.is_second() {
@@ -256,6 +272,19 @@ impl std::fmt::Display for Compose {
         let words: Vec<_> = self.words.iter().map(crate::report::quoted).collect();
         f.write_str(&words.join(" "))
     }
+}
+
+/// What Compose is told to read.
+#[derive(Debug, Clone, Copy)]
+pub enum Reading<'a> {
+    /// Nothing: it looks for its files.
+    ByItself,
+    /// This file in place of `.env`.
+    EnvFile(&'a Path),
+    /// This compose file.
+    File(&'a str),
+    /// This value of `COMPOSE_FILE`.
+    Variable(&'a str),
 }
 
 /// Where Compose's own words go.
@@ -349,21 +378,28 @@ pub fn separator_variable() -> Option<String> {
     std::env::var("COMPOSE_PATH_SEPARATOR").ok()
 }
 
-/// The files that Compose reads in this directory by itself.
+/// The override files in this directory, of which Compose takes the first.
+pub fn overrides(dir: &Path) -> Vec<String> {
+    here(dir, DEFAULT_OVERRIDES)
+}
+
+fn here(dir: &Path, names: [&str; 4]) -> Vec<String> {
+    let there = names.into_iter().filter(|name| dir.join(name).exists());
+    there.map(str::to_owned).collect()
+}
+
+/// The files that Compose would read in this directory by itself, if `ours` were not there.
 ///
 /// # Errors
 /// If there is none, or several of which different releases take different ones.
-pub fn default_files(dir: &Path) -> Result<Vec<String>, ComposeError> {
-    let here = |names: [&str; 4]| -> Vec<String> {
-        let there = names.into_iter().filter(|name| dir.join(name).exists());
-        there.map(str::to_owned).collect()
-    };
+pub fn default_files(dir: &Path, ours: Option<&str>) -> Result<Vec<String>, ComposeError> {
     let wrong = |seen: String| ComposeError::DefaultFiles {
         dir: dir.to_owned(),
         seen,
     };
-    let files = here(DEFAULT_FILES);
-    let overrides = here(DEFAULT_OVERRIDES);
+    let files = here(dir, DEFAULT_FILES);
+    let mut overrides = overrides(dir);
+    overrides.retain(|name| Some(name.as_str()) != ours);
     match (files.as_slice(), overrides.as_slice()) {
         ([], _) => Err(wrong("no compose file".to_owned())),
         ([_], [] | [_]) => Ok([files, overrides].concat()),
@@ -740,18 +776,26 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let touch = |name: &str| fs::write(dir.path().join(name), "").unwrap();
         assert!(matches!(
-            default_files(dir.path()),
+            default_files(dir.path(), None),
             Err(ComposeError::DefaultFiles { .. })
         ));
         touch("docker-compose.yml");
-        assert_eq!(default_files(dir.path()).unwrap(), ["docker-compose.yml"]);
+        assert_eq!(
+            default_files(dir.path(), None).unwrap(),
+            ["docker-compose.yml"]
+        );
+        touch("compose.override.yml");
+        let ours = Some("compose.override.yml");
+        let without = default_files(dir.path(), ours).unwrap();
+        assert_eq!(without, ["docker-compose.yml"]);
+        fs::remove_file(dir.path().join("compose.override.yml")).unwrap();
         touch("docker-compose.override.yml");
         assert_eq!(
-            default_files(dir.path()).unwrap(),
+            default_files(dir.path(), None).unwrap(),
             ["docker-compose.yml", "docker-compose.override.yml"]
         );
         touch("compose.yaml");
-        let error = default_files(dir.path()).unwrap_err();
+        let error = default_files(dir.path(), None).unwrap_err();
         assert!(
             error
                 .to_string()

@@ -186,6 +186,13 @@ pub fn add(
     Ok(Edit::Write(bytes))
 }
 
+/// The bytes with a line more that names these files, for Compose to read once.
+pub fn naming(dotenv: Option<&[u8]>, files: &[String], separator: &str) -> Vec<u8> {
+    let mut bytes = dotenv.unwrap_or_default().to_vec();
+    bytes.extend(format!("\n{COMPOSE_FILE}={}\n", files.join(separator)).into_bytes());
+    bytes
+}
+
 /// Takes `entry` out again, and the block that [`add`] may have written. What others changed meanwhile stays.
 ///
 /// # Errors

@@ -8,12 +8,17 @@ use crate::docker::Engine;
 use crate::docker::self_image::{SelfImageSpec, load_self_image};
 use crate::error::{Failure, Kind};
 use crate::failures;
+use crate::gate::compose::ProjectFile;
 use crate::gate::coverage::{Edge, Watched};
 use crate::gate::dotenv::{self, Edit};
 use crate::gate::file::{self, Gate, GateFile, Origin, Waiting};
 use crate::gate::project::Project;
-use crate::gate::site::{DOTENV, Seen, Site, engine, not_editable, not_understood, refused};
-use crate::gate::{GATE_FILE, GATE_SERVICE, GateKind, PROVIDER_TYPE, compose, show_status};
+use crate::gate::site::{
+    DOTENV, Seen, Site, engine, is_ours, not_editable, not_understood, refused,
+};
+use crate::gate::{
+    GATE_FILE, GATE_SERVICE, GateKind, OVERRIDE_FILE, PROVIDER_TYPE, compose, show_status,
+};
 use crate::machine::datadir;
 use crate::place;
 use crate::report;
@@ -42,7 +47,13 @@ pub(crate) async fn install(context: &Context, args: &GateInstallArgs) -> Result
     let kind = kind(&site, args)?;
     let base = site.dotenv_without_gate()?;
     let files = site.files(base.as_deref())?;
-    let before = site.project_with(base.as_deref())?;
+    let before = site.project_without_gate(base.as_deref(), &files)?;
+    let names_files = dotenv::files(base.as_deref(), &site.separator).map_err(not_editable)?;
+    // Compose reads one override file by itself.
+    let place = match (names_files, files.as_slice()) {
+        (None, [_]) => Place::Override,
+        (_, _) => Place::Named,
+    };
     let engine = engine(context).await?;
     let seen = site.look(&engine, &before).await?;
     let watched = site.assess(&before, &seen, kind);
@@ -67,14 +78,19 @@ pub(crate) async fn install(context: &Context, args: &GateInstallArgs) -> Result
             .collect(),
     });
     let handed = rehearse(&site, &before, &seen, kind, base.as_deref(), &files, &text)?;
-    let edit = dotenv::add(base.as_deref(), &files, &site.separator, GATE_FILE);
-    let new = match edit.map_err(not_editable)? {
-        Edit::Write(bytes) => Some(bytes),
-        Edit::Keep | Edit::Delete => base,
+    let new = match place {
+        Place::Override => base,
+        Place::Named => {
+            let edit = dotenv::add(base.as_deref(), &files, &site.separator, GATE_FILE);
+            match edit.map_err(not_editable)? {
+                Edit::Write(bytes) => Some(bytes),
+                Edit::Keep | Edit::Delete => base,
+            }
+        }
     };
-    carry_out(&mut site, text.as_bytes(), new.as_deref())?;
-    context.keep_from_git(&site.layout.project_dir().join(GATE_FILE));
-    if !handed.is_empty() {
+    carry_out(&mut site, place, text.as_bytes(), new.as_deref())?;
+    context.keep_from_git(&site.layout.project_dir().join(place.file()));
+    if place == Place::Named && !handed.is_empty() {
         context.say(&format!(
             "these are handed COMPOSE_FILE, which names one file more now, so that Compose makes their containers anew: {}",
             handed.join(", ")
@@ -85,6 +101,24 @@ pub(crate) async fn install(context: &Context, args: &GateInstallArgs) -> Result
         context.say("Compose pulls all images before it asks the gate");
     }
     show_status::show(context, &site, &engine).await
+}
+
+/// How Compose comes to read the gate's file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// It is named in `COMPOSE_FILE`.
+    Named,
+    /// It is the override file that Compose reads by itself.
+    Override,
+}
+
+impl Place {
+    const fn file(self) -> &'static str {
+        match self {
+            Self::Named => GATE_FILE,
+            Self::Override => OVERRIDE_FILE,
+        }
+    }
 }
 
 /// The shell's own variables would take the place of what is written to `.env`.
@@ -106,18 +140,26 @@ fn check_shell() -> Result<(), Failure> {
 }
 
 fn check_gate_file(context: &Context, site: &Site) -> Result<(), Failure> {
-    let Some(bytes) = site.gate_file.bytes() else {
-        return Ok(());
-    };
-    let path = site.gate_file.path().display();
-    match file::origin(bytes) {
-        Origin::Ours => Ok(()),
-        Origin::Foreign => Err(Failure::new(
+    check_written(context, &site.override_file)?;
+    match site.gate_file.bytes().map(file::origin) {
+        Some(Origin::Foreign) => Err(Failure::new(
             Kind::Refused,
-            format!("{path} is not a file of this program"),
+            format!(
+                "{} is not a file of this program",
+                site.gate_file.path().display()
+            ),
         )
         .hint("give it another name")),
-        Origin::Edited => {
+        Some(Origin::Ours | Origin::Edited) | None => check_written(context, &site.gate_file),
+    }
+}
+
+/// What the gate wrote may be written anew. An override of the project's own is none of ours.
+fn check_written(context: &Context, file: &ProjectFile) -> Result<(), Failure> {
+    let path = file.path().display();
+    match file.bytes().map(file::origin) {
+        None | Some(Origin::Ours | Origin::Foreign) => Ok(()),
+        Some(Origin::Edited) => {
             if context.agree(&format!("{path} was edited; write it anew and lose that?"))? {
                 Ok(())
             } else {
@@ -289,20 +331,35 @@ fn check_effect(
     Ok(())
 }
 
-/// Writes both files, asks Compose once more, and takes both back if that goes wrong.
-fn carry_out(site: &mut Site, text: &[u8], dotenv: Option<&[u8]>) -> Result<(), Failure> {
-    let old_file = site.gate_file.bytes().map(<[u8]>::to_vec);
-    let old_dotenv = site.dotenv.bytes().map(<[u8]>::to_vec);
+/// Writes the files, asks Compose once more, and takes all back if that goes wrong.
+fn carry_out(
+    site: &mut Site,
+    place: Place,
+    text: &[u8],
+    dotenv: Option<&[u8]>,
+) -> Result<(), Failure> {
+    let bytes = |file: &ProjectFile| file.bytes().map(<[u8]>::to_vec);
+    let old_named = bytes(&site.gate_file);
+    let old_override = bytes(&site.override_file);
+    let old_dotenv = bytes(&site.dotenv);
     let mut write = || -> Result<(), Failure> {
-        site.gate_file.replace(Some(text)).map_err(refused)?;
+        // The gate's file first and what it was called before last, so that there is a gate all the time.
+        let (new, other) = match place {
+            Place::Named => (&mut site.gate_file, &mut site.override_file),
+            Place::Override => (&mut site.override_file, &mut site.gate_file),
+        };
+        new.replace(Some(text)).map_err(refused)?;
         site.dotenv.replace(dotenv).map_err(refused)?;
+        if is_ours(other) {
+            other.replace(None).map_err(refused)?;
+        }
         let project = site.project()?;
         if project.services.contains_key(GATE_SERVICE) {
             return Ok(());
         }
         Err(Failure::new(
             Kind::Refused,
-            format!("Compose does not see the gate although {DOTENV} names it"),
+            format!("Compose does not see the gate in {}", place.file()),
         ))
     };
     let Err(failure) = write() else {
@@ -311,7 +368,8 @@ fn carry_out(site: &mut Site, text: &[u8], dotenv: Option<&[u8]>) -> Result<(), 
     let undone = site
         .dotenv
         .replace(old_dotenv.as_deref())
-        .and_then(|()| site.gate_file.replace(old_file.as_deref()));
+        .and_then(|()| site.override_file.replace(old_override.as_deref()))
+        .and_then(|()| site.gate_file.replace(old_named.as_deref()));
     match undone {
         Ok(()) => Err(failure.hint("nothing was changed")),
         Err(error) => Err(failure.hint(format!("and taking it back failed: {error}"))),

@@ -4,19 +4,20 @@ use crate::gate::compose::{self, ProjectFile};
 use crate::gate::decision::Require;
 use crate::gate::project::Project;
 use crate::gate::status::Installed;
-use crate::gate::{GATE_FILE, dotenv};
+use crate::gate::{GATE_FILE, OVERRIDE_FILE, dotenv};
 use crate::machine::datadir::Layout;
 
-/// The gate in the compose project, if `.env` there names its file.
+/// The gate in the compose project, if Compose reads its file there.
 pub(crate) fn installed(layout: &Layout) -> Option<Installed> {
     let dir = layout.project_dir();
     let dotenv = ProjectFile::read(dir, ".env").ok()?;
     let separator = dotenv::separator(dotenv.bytes(), compose::separator_variable().as_deref());
-    let files = dotenv::files(dotenv.bytes(), &separator).ok()??;
-    if !files.iter().any(|file| file == GATE_FILE) {
-        return None;
-    }
-    let file = ProjectFile::read(dir, GATE_FILE).ok()?;
+    let name = match dotenv::files(dotenv.bytes(), &separator).ok()? {
+        Some(files) if files.iter().any(|file| file == GATE_FILE) => GATE_FILE,
+        Some(_) => return None,
+        None => OVERRIDE_FILE,
+    };
+    let file = ProjectFile::read(dir, name).ok()?;
     Installed::of(&Project::parse(file.bytes()?).ok()?)
 }
 

@@ -5,7 +5,7 @@
 //! | [`project`] | a project as Compose sees it, and which paths its services are given |
 //! | [`coverage`] | which services see the data directory, which of them wait for the gate, and who could not read the keys |
 //! | [`file`](mod@file) | the one file that is added to a project, made from `compose-templates/` |
-//! | [`dotenv`] | the one entry that is added to `COMPOSE_FILE` in `.env`, and taken out again |
+//! | [`dotenv`] | the one entry that is added to `COMPOSE_FILE` in `.env` where files are named there, and taken out again |
 //! | [`decision`] | open, or closed with the reason and the next command |
 //! | [`status`] | all of it for people and for programs |
 //!
@@ -48,8 +48,13 @@ pub mod words;
 /// The service that all others wait for.
 pub const GATE_SERVICE: &str = "charon-dkg-gate";
 
-/// The file that is added to a project, in the project's directory.
+/// The file that is added to a project which names its files in `COMPOSE_FILE`, in the project's directory.
 pub const GATE_FILE: &str = "compose-charon-dkg.yml";
+
+/// The file that is added to a project which does not and has no override of its own: Compose reads it by itself, wherever it
+/// is called from. Of several such files Compose takes the first of its list, which is this, and 1.29 refuses; so that an
+/// override that comes later does not take the gate away.
+pub const OVERRIDE_FILE: &str = "compose.override.yml";
 
 /// The name under which Compose finds the provider: docker's plugin `docker-charondkg`.
 pub const PROVIDER_TYPE: &str = "charondkg";

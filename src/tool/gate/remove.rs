@@ -3,10 +3,11 @@
 use crate::cli::ComposeArgs;
 use crate::context::Context;
 use crate::error::{Failure, Kind};
+use crate::gate::compose::ProjectFile;
 use crate::gate::dotenv::{self, Edit};
 use crate::gate::file::{self, Origin};
 use crate::gate::site::{DOTENV, Site, not_editable, refused};
-use crate::gate::{GATE_FILE, GATE_SERVICE};
+use crate::gate::{GATE_FILE, GATE_SERVICE, OVERRIDE_FILE};
 use serde::Serialize;
 
 #[derive(Serialize)]
@@ -19,18 +20,8 @@ pub(crate) fn remove(context: &Context, args: &ComposeArgs) -> Result<(), Failur
     let mut site = Site::open(context, context.layout()?, args.compose.as_deref())?;
     let edit = dotenv::remove(site.dotenv.bytes(), &site.separator, GATE_FILE);
     let edit = edit.map_err(not_editable)?;
-    let path = site.gate_file.path().display().to_string();
-    let ours = match site.gate_file.bytes().map(file::origin) {
-        None | Some(Origin::Foreign) => false,
-        Some(Origin::Ours) => true,
-        Some(Origin::Edited) => {
-            if !context.agree(&format!("{path} was edited; remove it all the same?"))? {
-                return Err(Failure::new(Kind::Refused, format!("{path} was edited"))
-                    .hint("move your lines to a compose file of your own; then again"));
-            }
-            true
-        }
-    };
+    let named = may_go(context, &site.gate_file)?;
+    let by_itself = may_go(context, &site.override_file)?;
     take_container_away(context, &site);
     let mut changed = Vec::new();
     match edit {
@@ -45,9 +36,14 @@ pub(crate) fn remove(context: &Context, args: &ComposeArgs) -> Result<(), Failur
         }
     }
     // Last, since Compose reads nothing at all while a file is named that is not there.
-    if ours {
-        site.gate_file.replace(None).map_err(refused)?;
-        changed.push(format!("{GATE_FILE} is gone"));
+    for (ours, name, file) in [
+        (named, GATE_FILE, &mut site.gate_file),
+        (by_itself, OVERRIDE_FILE, &mut site.override_file),
+    ] {
+        if ours {
+            file.replace(None).map_err(refused)?;
+            changed.push(format!("{name} is gone"));
+        }
     }
     let text = if changed.is_empty() {
         "there is no gate here".to_owned()
@@ -61,6 +57,22 @@ pub(crate) fn remove(context: &Context, args: &ComposeArgs) -> Result<(), Failur
             changed,
         },
     )
+}
+
+/// Whether a file is one of the gate's, and may be removed.
+fn may_go(context: &Context, file: &ProjectFile) -> Result<bool, Failure> {
+    let path = file.path().display();
+    match file.bytes().map(file::origin) {
+        None | Some(Origin::Foreign) => Ok(false),
+        Some(Origin::Ours) => Ok(true),
+        Some(Origin::Edited) => {
+            if context.agree(&format!("{path} was edited; remove it all the same?"))? {
+                return Ok(true);
+            }
+            Err(Failure::new(Kind::Refused, format!("{path} was edited"))
+                .hint("move your lines to a compose file of your own; then again"))
+        }
+    }
 }
 
 /// A container of the gate would stay behind as an orphan. It holds nothing, so a failure is only worth a word.

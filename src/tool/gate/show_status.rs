@@ -7,14 +7,17 @@ use crate::cli::ComposeArgs;
 use crate::context::Context;
 use crate::docker::Engine;
 use crate::error::Failure;
+use crate::gate::compose::Reading;
 use crate::gate::decide::{Asked, decide};
+use crate::gate::project::Project;
 use crate::gate::site::{Site, engine};
 use crate::gate::status::{Installed, Seen, Status};
 use crate::gate::words::Flags;
-use crate::gate::{GateKind, compose, dotenv};
+use crate::gate::{GATE_FILE, GATE_SERVICE, GateKind, compose, dotenv};
 use crate::machine::read;
 use crate::promote::held;
 use crate::proof::checked;
+use crate::report;
 use charon_files::cluster::names::{CLUSTER_LOCK_FILE, DEFINITION_FILE};
 use charon_files::cluster::{ClusterLock, Definition};
 use charon_files::finding::Finding;
@@ -50,7 +53,8 @@ pub(crate) async fn show(context: &Context, site: &Site, engine: &Engine) -> Res
         ),
         held: held::find(&site.layout).is_some(),
         overruling: compose::overruling_variables(),
-        has_gate_file: site.gate_file.bytes().is_some(),
+        gate_files: gate_files(site),
+        open_ways: open_ways(site, &project),
         unread: unread(site, installed),
         not_removable: not_removable.map(|failure| failure.message),
         settings: settings_findings(site),
@@ -85,10 +89,64 @@ fn unread(site: &Site, installed: Option<Installed>) -> Vec<String> {
     if installed.is_none() || files(base.as_deref()).is_some() {
         return Vec::new();
     }
-    let named = files(site.dotenv.bytes()).unwrap_or_default();
-    let defaults = compose::default_files(site.dir()).unwrap_or_default();
-    defaults
-        .into_iter()
-        .filter(|file| !named.contains(file))
-        .collect()
+    let ours = site.own_override();
+    match files(site.dotenv.bytes()) {
+        Some(named) => {
+            let defaults = compose::default_files(site.dir(), ours).unwrap_or_default();
+            let unnamed = defaults.into_iter().filter(|file| !named.contains(file));
+            unnamed.collect()
+        }
+        None => {
+            let mut overrides = compose::overrides(site.dir());
+            overrides.retain(|name| Some(name.as_str()) != ours);
+            overrides
+        }
+    }
+}
+
+/// The gate's files that are here, whether or not Compose reads them.
+fn gate_files(site: &Site) -> Vec<&'static str> {
+    let named = site.gate_file.bytes().map(|_| GATE_FILE);
+    named.into_iter().chain(site.own_override()).collect()
+}
+
+/// The ways of calling Compose in which it sees services that wait for the gate, and no gate: each is tried.
+fn open_ways(site: &Site, project: &Project) -> Vec<String> {
+    let waiting: Vec<&String> = project
+        .services
+        .iter()
+        .filter(|(_, service)| service.depends_on.contains_key(GATE_SERVICE))
+        .map(|(name, _)| name)
+        .collect();
+    let is_open = |dir: &Path, reading: Reading<'_>| {
+        let printed = site.compose.config_reading(dir, reading).ok();
+        printed
+            .and_then(|printed| Project::parse(&printed).ok())
+            .is_some_and(|seen| {
+                !seen.services.contains_key(GATE_SERVICE)
+                    && waiting.iter().any(|name| seen.services.contains_key(*name))
+            })
+    };
+    let base = site.dotenv_without_gate().ok().flatten();
+    let files = site.files(base.as_deref()).unwrap_or_default();
+    let list = files.join(&site.separator);
+    let mut ways = Vec::new();
+    if is_open(site.dir(), Reading::Variable(&list)) {
+        ways.push("COMPOSE_FILE in the shell".to_owned());
+    }
+    let alone = |file: &&String| is_open(site.dir(), Reading::File(file));
+    if let Some(file) = files.iter().find(alone) {
+        let file = report::quoted(file);
+        ways.push(format!("`{}`", site.spelt(&format!("-f {file}"))));
+    }
+    let empty = tempfile::NamedTempFile::new().ok();
+    if empty.is_some_and(|empty| is_open(site.dir(), Reading::EnvFile(empty.path()))) {
+        ways.push(format!("`{}`", site.spelt("--env-file FILE")));
+    }
+    // Whichever subdirectory it is, Compose looks for the project above it.
+    let below = site.layout.data_dir();
+    if below.starts_with(site.dir()) && is_open(below, Reading::ByItself) {
+        ways.push("a call from a subdirectory".to_owned());
+    }
+    ways
 }

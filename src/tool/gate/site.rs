@@ -14,8 +14,9 @@ use crate::failures;
 use crate::gate::compose::{self, Compose, ComposeError, EngineChoice, ProjectFile, Streams};
 use crate::gate::coverage::{Readers, RunAs, Scene, Watched, assess};
 use crate::gate::dotenv::{self, DotenvError, Edit};
+use crate::gate::file::{self, Origin};
 use crate::gate::project::{Project, ProjectError};
-use crate::gate::{GATE_FILE, GateKind};
+use crate::gate::{GATE_FILE, GateKind, OVERRIDE_FILE};
 use crate::machine::datadir::Layout;
 use crate::machine::files::Owner;
 
@@ -26,7 +27,10 @@ pub(crate) struct Site {
     pub(crate) layout: Layout,
     pub(crate) compose: Compose,
     pub(crate) dotenv: ProjectFile,
+    /// [`GATE_FILE`], whosever it is.
     pub(crate) gate_file: ProjectFile,
+    /// [`OVERRIDE_FILE`], whosever it is.
+    pub(crate) override_file: ProjectFile,
     pub(crate) separator: String,
 }
 
@@ -49,6 +53,8 @@ impl Site {
         let compose = Compose::find(program, &choice).map_err(no_compose)?;
         let dotenv = ProjectFile::read(layout.project_dir(), DOTENV).map_err(refused)?;
         let gate_file = ProjectFile::read(layout.project_dir(), GATE_FILE).map_err(refused)?;
+        let override_file =
+            ProjectFile::read(layout.project_dir(), OVERRIDE_FILE).map_err(refused)?;
         let variable = compose::separator_variable();
         let separator = dotenv::separator(dotenv.bytes(), variable.as_deref());
         Ok(Self {
@@ -56,6 +62,7 @@ impl Site {
             compose,
             dotenv,
             gate_file,
+            override_file,
             separator,
         })
     }
@@ -78,12 +85,30 @@ impl Site {
     pub(crate) fn files(&self, dotenv: Option<&[u8]>) -> Result<Vec<String>, Failure> {
         match dotenv::files(dotenv, &self.separator).map_err(not_editable)? {
             Some(files) => Ok(files),
-            None => compose::default_files(self.dir()).map_err(|error| {
+            None => compose::default_files(self.dir(), self.own_override()).map_err(|error| {
                 refused(error).hint(
                     "name the project directory with --dir, or its files in COMPOSE_FILE in .env",
                 )
             }),
         }
+    }
+
+    /// The override file, if it is the gate's.
+    pub(crate) fn own_override(&self) -> Option<&'static str> {
+        is_ours(&self.override_file).then_some(OVERRIDE_FILE)
+    }
+
+    /// The project as Compose sees it without the gate, which is these files.
+    pub(crate) fn project_without_gate(
+        &self,
+        base: Option<&[u8]>,
+        files: &[String],
+    ) -> Result<Project, Failure> {
+        let named = dotenv::files(base, &self.separator).map_err(not_editable)?;
+        if named.is_some() {
+            return self.project_with(base);
+        }
+        self.project_with(Some(&dotenv::naming(base, files, &self.separator)))
     }
 
     /// The project as Compose sees it.
@@ -220,6 +245,14 @@ pub(crate) async fn engine(context: &Context) -> Result<Engine, Failure> {
         let advice = facts::engine_advice(&error);
         failures::engine(error).hint(advice)
     })
+}
+
+/// Whether a project's file is one that the gate wrote, edited or not.
+pub(crate) fn is_ours(file: &ProjectFile) -> bool {
+    match file.bytes().map(file::origin) {
+        Some(Origin::Ours | Origin::Edited) => true,
+        Some(Origin::Foreign) | None => false,
+    }
 }
 
 /// Compose's own refusals and files that are not as expected: nothing was changed.

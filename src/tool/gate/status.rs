@@ -5,7 +5,7 @@ use serde::Serialize;
 use crate::gate::coverage::{Access, Edge, RunAs, Sight, Watched, fix, foreign};
 use crate::gate::decision::{GateDecision, Require, Words};
 use crate::gate::project::{Project, Service};
-use crate::gate::{ComposeVersion, GATE_FILE, GATE_SERVICE, GateKind};
+use crate::gate::{ComposeVersion, GATE_SERVICE, GateKind};
 use crate::report::clean;
 use charon_files::finding::Finding;
 
@@ -74,8 +74,10 @@ pub struct Seen<'a> {
     pub held: bool,
     /// Variables of the shell in whose presence `.env` does not count.
     pub overruling: Vec<String>,
-    /// Whether our file is in the project directory.
-    pub has_gate_file: bool,
+    /// Those of our files that are in the project directory.
+    pub gate_files: Vec<&'static str>,
+    /// The ways of calling Compose that were tried, and in which it sees who waits and no gate.
+    pub open_ways: Vec<String>,
     /// Files that Compose would read by itself, if the gate did not name others in their place.
     pub unread: Vec<String>,
     /// Why the entry in `.env` could not be taken out again, if so.
@@ -143,7 +145,8 @@ impl Status {
         if seen.held {
             problems.extend(held_problems(&seen.watched));
         }
-        let ways_around = installed.map(|gate| ways_around(seen.compose, gate, &seen.watched));
+        let ways_around =
+            installed.map(|gate| ways_around(seen.compose, gate, &seen.watched, &seen.open_ways));
         let (open, says, next) = match seen.decision {
             GateDecision::Open { summary } => (true, summary, None),
             GateDecision::Closed(closed) => (false, closed.reason, Some(closed.next)),
@@ -274,11 +277,13 @@ fn around_problems(seen: &Seen<'_>, installed: bool, words: Words<'_>) -> Vec<Pr
             format!("unset {}", variable.split('=').next().unwrap_or_default()),
         ));
     }
-    if !installed && seen.has_gate_file {
-        problems.push(problem(
-            format!("{GATE_FILE} is here, and Compose does not read it"),
-            words.command("gate install"),
-        ));
+    if !installed {
+        problems.extend(seen.gate_files.iter().map(|file| {
+            problem(
+                format!("{file} is here, and Compose does not read it"),
+                words.command("gate install"),
+            )
+        }));
     }
     for file in &seen.unread {
         problems.push(problem(
@@ -374,7 +379,12 @@ fn foreign_problems(project: &Project) -> Vec<Problem> {
 }
 
 /// Compose's own ways past any `depends_on`, as tried with releases 1.29, 2.26 and 2.40.
-fn ways_around(compose: &str, gate: Installed, watched: &[Watched]) -> Vec<String> {
+fn ways_around(
+    compose: &str,
+    gate: Installed,
+    watched: &[Watched],
+    open_ways: &[String],
+) -> Vec<String> {
     let mut ways = vec![format!(
         "`{compose} up --no-deps`, `{compose} run --no-deps` and `{compose} restart` do not ask the gate, nor does `docker start`"
     )];
@@ -383,9 +393,12 @@ fn ways_around(compose: &str, gate: Installed, watched: &[Watched]) -> Vec<Strin
             "`{compose} start` does not ask it either: it starts what was created, and the gate was asked when it was created"
         ));
     }
-    ways.push(format!(
-        "`{compose} -f FILE`, `--env-file`, COMPOSE_FILE in the shell, and a call from a subdirectory do not go by .env here"
-    ));
+    if !open_ways.is_empty() {
+        ways.push(format!(
+            "tried now, and Compose saw no gate: {}",
+            open_ways.join(", ")
+        ));
+    }
     let restarting: Vec<String> = watched
         .iter()
         .filter_map(|service| {
@@ -408,6 +421,7 @@ mod tests {
     use std::path::Path;
 
     use super::*;
+    use crate::gate::GATE_FILE;
     use crate::gate::coverage::{Readers, Scene, assess};
     use crate::gate::decision::Closed;
 
@@ -437,7 +451,11 @@ mod tests {
             decision: GateDecision::Closed(Closed::new("nobody has\nconfirmed", "ask")),
             held: false,
             overruling: Vec::new(),
-            has_gate_file: true,
+            gate_files: vec![GATE_FILE],
+            open_ways: vec![
+                "COMPOSE_FILE in the shell".to_owned(),
+                "`docker compose -f a.yml`".to_owned(),
+            ],
             unread: Vec::new(),
             not_removable: None,
             settings: Vec::new(),
@@ -479,7 +497,7 @@ mod tests {
         what no gate can cover:
             `docker compose up --no-deps`, `docker compose run --no-deps` and `docker compose restart` do not ask the gate, nor does `docker start`
             `docker compose start` does not ask it either: it starts what was created, and the gate was asked when it was created
-            `docker compose -f FILE`, `--env-file`, COMPOSE_FILE in the shell, and a call from a subdirectory do not go by .env here
+            tried now, and Compose saw no gate: COMPOSE_FILE in the shell, `docker compose -f a.yml`
             what ran once is started again by the engine, by its restart policy: charon (always)
         "#);
     }

@@ -44,6 +44,28 @@ fn before_the_ceremony_everybody_is_told_what_to_do() {
     snapshot!("board_not_ready", said.exits(0));
 }
 
+/// Whatever of what was given does not count is named, and a key more than anything else.
+#[test]
+fn what_does_not_count_is_named_and_a_key_is_called_one() {
+    let clipped = line(1, |_| {})[..200].to_owned();
+    let key = "5a".repeat(32);
+    let env = with_chat(&[line(0, |_| {}), clipped, format!("Cy: here is mine: {key}")]);
+    fs::write(env.project().join("key.txt"), format!("mine: {key}\n")).unwrap();
+    let definition = definition();
+    let of_chat = ["board", "--definition", &definition, "chat.txt"];
+    let said = env.run(&of_chat).exits(0);
+    for finding in ["[ready-text]", "[pasted-secret] chat.txt, line "] {
+        assert!(said.stdout.contains(finding), "{finding}: {said}");
+    }
+    assert!(!said.to_string().contains(&key), "{said}");
+    let of_key = ["board", "--definition", &definition, "key.txt"];
+    let said = env.run(&of_key).exits(0);
+    for finding in ["[pasted-secret] key.txt, line 1", "[receipt-text] key.txt"] {
+        assert!(said.stdout.contains(finding), "{finding}: {said}");
+    }
+    assert!(!said.to_string().contains(&key), "{said}");
+}
+
 #[test]
 fn the_board_follows_the_ceremony_to_its_end() {
     let ready: Vec<String> = (0..4).map(|node| line(node, |_| {})).collect();

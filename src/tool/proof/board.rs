@@ -84,7 +84,11 @@ pub(crate) async fn board(context: &Context, args: &BoardArgs) -> Result<(), Fai
     if let Some(path) = &args.html {
         write(path, &board_page::page(&board))?;
     }
-    context.result(&text(&board), &board)?;
+    let mut shown = text(&board);
+    if !broken.is_empty() {
+        shown.push_str(&format!("\n{}", report::findings_text(&broken)));
+    }
+    context.result(&shown, &board)?;
     if let Some(path) = &args.html {
         context.say(&format!("wrote {}", path.display()));
     }

@@ -11,13 +11,13 @@ use crate::failures;
 use crate::machine::datadir::{self, Layout};
 use crate::machine::guard;
 use crate::promote::{held, promotion};
-use crate::proof::pasted::{self, COMMAND_LINE, SECRET_ADVICE, Wanted};
+use crate::proof::pasted::{self, Wanted};
 use crate::proof::{checked, prove, receipt, verify};
 use crate::report::{self, OperatorRow};
 use charon_files::cluster::NodeIndex;
 use charon_files::cluster::names::FileDigest;
 use charon_files::enr_texts::lines_with_secrets;
-use charon_files::finding::{Finding, Weight, first_seen};
+use charon_files::finding::{Finding, first_seen};
 use charon_files::wrong_file::Expected;
 use charon_proof::cluster::Cluster;
 use charon_proof::confirm::{
@@ -398,27 +398,13 @@ impl<S: Stated> Given<S> {
                         Ok(line) => given.lines.push(line),
                         Err(broken) => given.broken.push(broken_finding(&text.source, &broken)),
                     },
-                    Found::Secret(line) => given.broken.push(secret_finding(&text.source, line)),
+                    Found::Secret(line) => given
+                        .broken
+                        .push(pasted::secret_finding(&text.source, line)),
                 }
             }
         }
         Ok(given)
-    }
-}
-
-/// Whoever sent it has more to fear than a line that is missing. It is not repeated.
-fn secret_finding(source: &str, line: usize) -> Finding {
-    Finding {
-        check: "pasted-secret",
-        weight: Weight::Note,
-        subject: if source == COMMAND_LINE {
-            source.to_owned()
-        } else {
-            format!("{source}, line {line}")
-        },
-        seen: "64 hexadecimal digits, which is what an ENR private key looks like".to_owned(),
-        expected: "nothing secret".to_owned(),
-        advice: SECRET_ADVICE.to_owned(),
     }
 }
 

@@ -11,6 +11,7 @@ use crate::error::{Failure, Kind};
 use crate::machine::read::{self, Limit};
 use crate::report;
 use charon_files::enr_texts::is_secret;
+use charon_files::finding::{Finding, Weight};
 use charon_files::text::from_utf16;
 
 /// Where words of the command line come from.
@@ -169,6 +170,22 @@ pub(crate) fn secret(place: &str) -> Failure {
     )
     .hint(SECRET_ADVICE)
     .hint("`charon-dkg enr show` prints the ENR of a key, which is what others need")
+}
+
+/// Whoever sent it has more to fear than a line that is missing. It is not repeated.
+pub(crate) fn secret_finding(source: &str, line: usize) -> Finding {
+    Finding {
+        check: "pasted-secret",
+        weight: Weight::Note,
+        subject: if source == COMMAND_LINE {
+            source.to_owned()
+        } else {
+            format!("{source}, line {line}")
+        },
+        seen: "64 hexadecimal digits, which is what an ENR private key looks like".to_owned(),
+        expected: "nothing secret".to_owned(),
+        advice: SECRET_ADVICE.to_owned(),
+    }
 }
 
 /// What to do about a secret that was pasted.

@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use crate::context::Context;
 use crate::error::Failure;
 use crate::proof::pasted::{self, Wanted};
+use charon_files::enr_texts::lines_with_secrets;
 use charon_files::finding::Finding;
 use charon_proof::confirm::{broken_finding, without_lines};
 use charon_proof::line::{self, Broken, LineKind, Signed, Stated};
@@ -15,6 +16,8 @@ pub(crate) enum Line<A, B> {
     First(Box<Signed<A>>),
     Second(Box<Signed<B>>),
     Broken(Broken),
+    /// What looks like an ENR private key, on this line of the text.
+    Secret(usize),
 }
 
 /// Every line of both kinds in a text.
@@ -27,7 +30,8 @@ pub(crate) fn both_kinds<A: Stated, B: Stated>(text: &str) -> Result<Vec<Line<A,
     let second = second
         .into_iter()
         .map(|found| found.map_or_else(Line::Broken, |it| Line::Second(Box::new(it))));
-    Ok(first.chain(second).collect())
+    let secrets = lines_with_secrets(text).into_iter().map(Line::Secret);
+    Ok(first.chain(second).chain(secrets).collect())
 }
 
 /// All that was pasted.
@@ -57,7 +61,11 @@ impl<A: Stated, B: Stated> Given<A, B> {
             broken: Vec::new(),
         };
         for text in pasted::read(context, args, wanted)? {
-            if text.found.is_empty() {
+            let is_line = |found: &Line<A, B>| match found {
+                Line::First(_) | Line::Second(_) | Line::Broken(_) => true,
+                Line::Secret(_) => false,
+            };
+            if !text.found.iter().any(is_line) {
                 let both = LineKind::ALL
                     .into_iter()
                     .filter(|kind| [A::KIND, B::KIND].contains(kind));
@@ -70,6 +78,11 @@ impl<A: Stated, B: Stated> Given<A, B> {
                     Line::Second(line) => given.second.push(*line),
                     Line::Broken(broken) => {
                         given.broken.push(broken_finding(&text.source, &broken));
+                    }
+                    Line::Secret(line) => {
+                        given
+                            .broken
+                            .push(pasted::secret_finding(&text.source, line));
                     }
                 }
             }

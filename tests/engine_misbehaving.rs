@@ -1,4 +1,4 @@
-//! What is made of an engine that answers late, nonsense, or dies in the middle.
+//! What is made of an engine that answers late, nonsense, or dies in the middle, and of one much older or newer than this program.
 
 #![expect(
     clippy::unwrap_used,
@@ -112,6 +112,102 @@ async fn an_engine_elsewhere_is_refused() {
     };
     let error = Engine::connect(&elsewhere).await.unwrap_err();
     assert!(matches!(error, EngineError::Remote { .. }), "{error}");
+}
+
+/// As docker's engines do it: a path may begin with an API version, and one out of the engine's range is refused.
+fn in_range(target: &str, oldest: u32, newest: u32) -> Result<&str, Answer> {
+    let Some(rest) = target.strip_prefix("/v1.") else {
+        return Ok(target);
+    };
+    let (minor, path) = rest.split_at(rest.find('/').unwrap());
+    let minor: u32 = minor.parse().unwrap();
+    if minor > newest {
+        let message = format!(
+            r#"{{"message":"client version 1.{minor} is too new. Maximum supported API version is 1.{newest}"}}"#
+        );
+        return Err(json(400, &message));
+    }
+    if minor < oldest {
+        let message = format!(
+            r#"{{"message":"client version 1.{minor} is too old. Minimum supported API version is 1.{oldest}"}}"#
+        );
+        return Err(json(400, &message));
+    }
+    Ok(path)
+}
+
+const DIGEST: &str = "sha256:0f0e0d0c0b0a09080706050403020100ffeeddccbbaa99887766554433221100";
+
+/// What an engine of this API range answers, with the image store and the keys of its time: 20.10.24 has API 1.12 to 1.41, 29.7.2 has
+/// 1.44 to 1.55, containerd's image store, and says where an image was pulled from.
+async fn engine_of(oldest: u32, newest: u32, image: String) -> (Engine, Server, tempfile::TempDir) {
+    let dir = tempfile::tempdir().unwrap();
+    let socket = dir.path().join("engine.sock");
+    let server = Server::on_socket(&socket, move |request| {
+        match in_range(&request.target, oldest, newest) {
+            Err(refused) => refused,
+            Ok("/version") => json(
+                200,
+                &format!(
+                    r#"{{"Version":"29.7.2","ApiVersion":"1.{newest}","MinAPIVersion":"1.{oldest}","Os":"linux","Arch":"arm64"}}"#
+                ),
+            ),
+            Ok("/info") => json(
+                200,
+                r#"{"ID":"a","DockerRootDir":"/var/lib/docker","SecurityOptions":["name=seccomp,profile=builtin"]}"#,
+            ),
+            Ok(path) if path.starts_with("/images/") => json(200, &image),
+            Ok(_) => json(404, r#"{"message":"page not found"}"#),
+        }
+    });
+    let engine = Engine::connect_within(&endpoint(&socket), PATIENT)
+        .await
+        .unwrap();
+    (engine, server, dir)
+}
+
+#[tokio::test]
+async fn an_engine_of_any_age_is_called_by_an_api_version_that_it_knows() {
+    let reference = format!("obolnetwork/charon@{DIGEST}");
+    let image_of = |id: &str, rest: &str| {
+        format!(r#"{{"Id":"{id}","Architecture":"arm64","RepoDigests":["{reference}"]{rest}}}"#)
+    };
+    // In containerd's store an image's id is the digest of its manifest; before, that of its configuration.
+    let image = |rest: &str| image_of(DIGEST, rest);
+    let configuration = DIGEST.replace("0f0e", "abcd");
+    let pulled = r#","Identity":{"Pull":[{"Repository":"docker.io/obolnetwork/charon"}]}"#;
+    for (oldest, newest, image, from_a_registry) in [
+        (
+            12,
+            41,
+            image_of(
+                &configuration,
+                r#","GraphDriver":{"Name":"overlay2","Data":{}}"#,
+            ),
+            true,
+        ),
+        (44, 55, image(pulled), true),
+        // Built or loaded there: that store has a digest for it all the same.
+        (44, 55, image(r#","GraphDriver":null"#), false),
+        // Newer than this program by far.
+        (50, 99, image(pulled), true),
+    ] {
+        let (engine, _server, _dir) = engine_of(oldest, newest, image).await;
+        let facts = engine.facts().await.unwrap();
+        assert_eq!(facts.api_version, format!("1.{newest}"));
+        assert_eq!(facts.os_arch, "linux/arm64");
+        let image = engine
+            .inspect_image("obolnetwork/charon:v1.10.3")
+            .await
+            .unwrap()
+            .unwrap();
+        let run = image.run_image("obolnetwork/charon:v1.10.3");
+        assert_eq!(
+            run.reference() == reference,
+            from_a_registry,
+            "API 1.{newest}: {run:?}"
+        );
+    }
 }
 
 #[tokio::test]

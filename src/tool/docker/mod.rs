@@ -305,6 +305,8 @@ impl Engine {
         // Our own deadlines rule; bollard's would also cut off waiting for a container.
         let docker = Docker::connect_with_unix(text, FOR_EVER_SECS, bollard::API_DEFAULT_VERSION)
             .map_err(|error| unreachable(IoError::other(error)))?;
+        // An engine answers a call of a newer API version than its own with an error.
+        let docker = within(CALL, deadlines.connect, docker.negotiate_version()).await?;
         let version = within(CALL, deadlines.connect, docker.version()).await?;
         Ok(Self {
             docker,

@@ -7,7 +7,7 @@
 //! has changed, everything is checked anew but two questions: whether a password opens a keystore, for exactly these bytes
 //! of both files, and whether a contract wallet made a signature, which takes a network to ask.
 
-use aws_lc_rs::hmac;
+use hmac::Mac as _;
 use serde::{Deserialize, Serialize};
 
 use crate::verify::Proved;
@@ -88,12 +88,10 @@ pub fn open(
         return Err(ProofError::OtherChecks);
     }
     // Compared in constant time.
-    hmac::verify(
-        &mac_key(key),
-        &message(&proved, key, directory)?,
-        &digest(&mac)?,
-    )
-    .map_err(|_| ProofError::NotOurs)?;
+    key.mac(PURPOSE)
+        .chain_update(message(&proved, key, directory)?)
+        .verify(&digest(&mac)?.into())
+        .map_err(|_| ProofError::NotOurs)?;
     let digests = |texts: &[String]| texts.iter().map(digest).collect::<Result<_, _>>();
     Ok(Proved {
         lock_hash: LockHash::parse(&proved.lock_hash).ok_or(ProofError::Format)?,
@@ -127,7 +125,11 @@ pub fn seal(
         keystores: proved.keystores.iter().map(hex::encode).collect(),
         contract_signatures: proved.contract_signatures.iter().map(hex::encode).collect(),
     };
-    let mac = hmac::sign(&mac_key(key), &message(&content, key, directory)?);
+    let mac = key
+        .mac(PURPOSE)
+        .chain_update(message(&content, key, directory)?)
+        .finalize()
+        .into_bytes();
     Ok(charon_files::text::to_json(&File {
         proved: content,
         mac: hex::encode(mac),
@@ -146,8 +148,4 @@ fn message(content: &Content, key: &EnrKey, directory: DirectoryId) -> Result<Ve
     message.extend(directory.0.to_be_bytes());
     serde_json::to_writer(&mut message, content).map_err(|_| ProofError::Format)?;
     Ok(message)
-}
-
-fn mac_key(key: &EnrKey) -> hmac::Key {
-    hmac::Key::new(hmac::HMAC_SHA256, key.derive(PURPOSE).as_slice())
 }

@@ -254,6 +254,8 @@ impl Client {
     /// # Errors
     /// If the HTTP client cannot be set up.
     pub(crate) fn new(url: &str) -> Result<Self, reqwest::Error> {
+        // Once is enough; a second time it says that it was done.
+        let _done = rustls::crypto::ring::default_provider().install_default();
         let http = reqwest::Client::builder()
             // A rehearsal speaks plain http, and its image has no certificates to look for.
             .tls_certs_only([])

@@ -5,12 +5,12 @@ use std::num::NonZeroU32;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
-use aws_lc_rs::pbkdf2;
 use charon_files::cluster::names::FileDigest;
 use charon_files::cluster::{ClusterLock, Gwei};
 use charon_files::keys::keystore::{CHARON_PBKDF2_ROUNDS, KeystorePassword, Nonces, encrypt};
 use charon_proof::receipt::Receipt;
 use rayon::prelude::*;
+use ring::pbkdf2;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use aws_lc_rs::hmac;
+use hmac::{Hmac, KeyInit as _, Mac as _};
 use k256::ecdsa::signature::hazmat::PrehashVerifier;
 use k256::ecdsa::{RecoveryId, Signature, SigningKey, VerifyingKey};
 use sha2::{Digest, Sha256};
@@ -102,14 +102,26 @@ impl EnrKey {
     /// with the key's 32 bytes over the purpose.
     pub fn derive(&self, purpose: &[u8]) -> Zeroizing<[u8; 32]> {
         let secret = Zeroizing::new(<[u8; 32]>::from(self.0.to_bytes()));
-        let tag = hmac::sign(
-            &hmac::Key::new(hmac::HMAC_SHA256, secret.as_slice()),
-            purpose,
-        );
-        let mut derived = Zeroizing::new([0; 32]);
-        derived.copy_from_slice(tag.as_ref());
-        derived
+        Zeroizing::new(
+            keyed(&secret)
+                .chain_update(purpose)
+                .finalize()
+                .into_bytes()
+                .into(),
+        )
     }
+
+    /// An HMAC-SHA256 with [`EnrKey::derive`] of this purpose as its key: authenticates records of this program's own.
+    pub fn mac(&self, purpose: &[u8]) -> Hmac<Sha256> {
+        keyed(&self.derive(purpose))
+    }
+}
+
+fn keyed(key: &[u8; 32]) -> Hmac<Sha256> {
+    // A key shorter than the hash's block is filled up with zeros (RFC 2104, section 2).
+    let mut block = Zeroizing::new([0_u8; 64]);
+    block[..32].copy_from_slice(key);
+    Hmac::new(&(*block).into())
 }
 
 impl fmt::Debug for EnrKey {

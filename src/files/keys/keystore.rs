@@ -8,7 +8,6 @@ use std::num::NonZeroU32;
 use std::sync::Mutex;
 
 use aes::Aes128;
-use aws_lc_rs::pbkdf2;
 use ctr::cipher::{KeyIvInit, StreamCipher};
 use rayon::prelude::*;
 use serde::Serialize;
@@ -555,13 +554,9 @@ static SCRYPT_MEMORY: Mutex<()> = Mutex::new(());
 fn derive(kdf: &Kdf, password: &[u8]) -> Zeroizing<[u8; DERIVED_LEN]> {
     let mut derived = Zeroizing::new([0_u8; DERIVED_LEN]);
     match kdf {
-        Kdf::Pbkdf2 { rounds, salt } => pbkdf2::derive(
-            pbkdf2::PBKDF2_HMAC_SHA256,
-            *rounds,
-            salt,
-            password,
-            derived.as_mut_slice(),
-        ),
+        Kdf::Pbkdf2 { rounds, salt } => {
+            pbkdf2::pbkdf2_hmac::<Sha256>(password, salt, rounds.get(), derived.as_mut_slice());
+        }
         Kdf::Scrypt { log_n, r, p, salt } => {
             let _memory = SCRYPT_MEMORY
                 .lock()

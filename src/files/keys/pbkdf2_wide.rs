@@ -324,8 +324,8 @@ mod wide {
                     assert_eq!(outputs.len(), count);
                     for (input, output) in inputs.iter().zip(&outputs) {
                         let mut plain = [0; 32];
-                        aws_lc_rs::pbkdf2::derive(
-                            aws_lc_rs::pbkdf2::PBKDF2_HMAC_SHA256,
+                        ring::pbkdf2::derive(
+                            ring::pbkdf2::PBKDF2_HMAC_SHA256,
                             rounds,
                             input.salt,
                             input.password,

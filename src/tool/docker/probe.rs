@@ -18,13 +18,13 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use reqwest::{Client, Response, Url};
+use reqwest::{Response, Url};
 use serde::{Deserialize, Serialize};
 
 use crate::ceremony::plan::{ContainerPlan, Mount};
 use crate::docker::{Engine, EngineError, OutputStream, UserMapping};
 use crate::machine::causes::causes;
-use crate::machine::fetch::{excerpt, excerpt_of, mozilla_roots};
+use crate::machine::fetch::{client_builder, excerpt, excerpt_of, mozilla_roots};
 use crate::machine::read;
 use charon_files::keys::k1::EnrKey;
 
@@ -391,7 +391,7 @@ async fn ask_at(url: &Url, addresses: &[SocketAddr]) -> Outcome {
     let host = url.host_str().unwrap_or_default();
     // No proxy: charon in its container has no settings for one either. Mozilla's roots: they are
     // what charon's image has.
-    let client = Client::builder()
+    let client = client_builder()
         .no_proxy()
         .resolve_to_addrs(host, addresses)
         .tls_certs_only(mozilla_roots())

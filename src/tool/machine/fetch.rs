@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use reqwest::header::{ACCEPT, LOCATION};
-use reqwest::{Certificate, Client, Response, Url};
+use reqwest::{Certificate, Client, ClientBuilder, Response, Url};
 
 use crate::machine::causes::causes;
 
@@ -145,10 +145,17 @@ pub async fn fetch(url: &str, plain_http: PlainHttp) -> Result<Fetched, FetchErr
         .map_err(timed_out)?
 }
 
+/// Where every HTTP client of this program begins: with ring as its cryptography.
+pub(crate) fn client_builder() -> ClientBuilder {
+    // Once is enough; a second time it says that it was done.
+    let _done = rustls::crypto::ring::default_provider().install_default();
+    Client::builder()
+}
+
 async fn fetch_in_time(url: &str, plain_http: PlainHttp) -> Result<Fetched, FetchError> {
     let mut at = check_url(url, plain_http)?;
     // Redirects are followed below, where each step can be checked and named.
-    let client = Client::builder()
+    let client = client_builder()
         .redirect(reqwest::redirect::Policy::none())
         .connect_timeout(CONNECT_TIMEOUT)
         .read_timeout(SILENCE_TIMEOUT)

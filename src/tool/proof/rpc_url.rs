@@ -7,7 +7,7 @@ use std::time::Duration;
 use reqwest::{Client, Response, Url};
 
 use crate::machine::causes::causes;
-use crate::machine::fetch::{excerpt, is_this_machine, mozilla_roots};
+use crate::machine::fetch::{client_builder, excerpt, is_this_machine, mozilla_roots};
 use charon_log::url_keys::UrlKeys;
 
 /// Longest URL that is taken, in bytes.
@@ -126,7 +126,7 @@ impl RpcUrl {
 /// # Errors
 /// What keeps https from being set up.
 pub(crate) fn client() -> Result<Client, String> {
-    Client::builder()
+    client_builder()
         .redirect(reqwest::redirect::Policy::none())
         .connect_timeout(CONNECT_TIMEOUT)
         .timeout(CALL_TIMEOUT)

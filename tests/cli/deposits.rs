@@ -8,7 +8,7 @@ use charon_files::cluster::{ClusterLock, Network};
 use charon_files::keys::k1::EnrKey;
 use serde_json::{Value, json};
 
-use crate::http_server::{Server, json as answer};
+use crate::http_server::{Answer, Server, answer as raw, json as answer, unfinished};
 use crate::receipts::receipts;
 use crate::schema;
 use crate::support::{CEREMONY, DEFINITION, KEY, LOCK, TestEnv, Tree, fixture};
@@ -289,6 +289,143 @@ fn the_chain_is_asked_who_deposited_first() {
     env.run(&with(&["--beacon-rpc", "x"])).exits(2);
 }
 
+/// The steps of `action.yml` as a runner gives them to a shell; the program is built already.
+#[test]
+fn the_action_fails_unless_it_is_safe() {
+    let env = funder(4);
+    let action = Path::new(env!("CARGO_MANIFEST_DIR")).join("action.yml");
+    let action = fs::read_to_string(action).unwrap();
+    let (_, check) = action.split_once("id: check\n").unwrap();
+    let (settings, script) = check.split_once("      run: |\n").unwrap();
+    let script: String = script
+        .lines()
+        .map(|line| line.strip_prefix("        ").unwrap_or(line).to_owned() + "\n")
+        .collect();
+    fs::write(env.path("check.sh"), script).unwrap();
+    let temp = env.path("runner");
+    fs::create_dir(&temp).unwrap();
+    let run = |inputs: &[(&str, &str)]| {
+        for name in ["output", "summary"] {
+            fs::write(env.path(name), "").unwrap();
+        }
+        let mut command = std::process::Command::new("bash");
+        command.args(["--noprofile", "--norc", "-e", "-o", "pipefail"]);
+        command.arg(env.path("check.sh")).current_dir(env.project());
+        for line in settings.lines() {
+            let Some((name, value)) = line.trim().split_once(": ${{ ") else {
+                continue;
+            };
+            let value = value.replace(" }}", "");
+            let value = match value.strip_prefix("inputs.") {
+                Some(input) => inputs
+                    .iter()
+                    .find(|(name, _)| *name == input)
+                    .map_or(String::new(), |(_, value)| (*value).to_owned()),
+                None => value.replace("runner.temp", &temp.display().to_string()),
+            };
+            command.env(name, value);
+        }
+        command.env("PROGRAM", crate::support::BINARY);
+        command.env("GITHUB_OUTPUT", env.path("output"));
+        command.env("GITHUB_STEP_SUMMARY", env.path("summary"));
+        let output = command.output().unwrap();
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        let summary = fs::read_to_string(env.path("summary")).unwrap();
+        (output.status.code(), said, summary)
+    };
+    let all = "deposit-data.json\ndeposit-data-1eth.json";
+    let safe = [("lock", LOCK), ("deposit", all), ("receipts", "chat.txt")];
+    let (code, _, summary) = run(&[&safe[..], &[("network", "hoodi")]].concat());
+    assert_eq!(code, Some(0), "{summary}");
+    assert!(summary.starts_with("## Safe to deposit\n"), "{summary}");
+    let output = fs::read_to_string(env.path("output")).unwrap();
+    let report = output.trim_end().strip_prefix("report=").unwrap();
+    let report: Value = serde_json::from_slice(&fs::read(report).unwrap()).unwrap();
+    assert_eq!(report["verdict"], "safe-to-deposit");
+
+    let beacon = format!("http://127.0.0.1:1/{SECRET}");
+    for (inputs, expected) in [
+        (&[("network", "mainnet")][..], "deposits-network"),
+        (&[("profile", "lido")], "profile-withdrawal-address"),
+        (&[("beacon-rpc", &beacon)], "chain-beacon"),
+    ] {
+        let (code, said, summary) = run(&[&safe[..], inputs].concat());
+        assert_eq!(code, Some(4), "{said}");
+        assert!(summary.starts_with("## Not safe to deposit\n"), "{summary}");
+        assert!(said.contains(expected), "{said}");
+        assert!(
+            !said.contains(SECRET) && !summary.contains(SECRET),
+            "{said}"
+        );
+        assert_eq!(fs::read_dir(&temp).unwrap().count(), 1, "only the report");
+    }
+    // A name of a file is no script.
+    let odd = [
+        ("lock", LOCK),
+        ("deposit", "$(touch${IFS}ran);`touch${IFS}ran`"),
+        ("receipts", "chat.txt"),
+    ];
+    assert_eq!(run(&odd).0, Some(4));
+    assert!(!env.project().join("ran").exists());
+    // What a file says is text in the summary, and no markup.
+    fs::write(env.project().join("chat.txt"), "# <b>Safe to deposit</b>\n").unwrap();
+    let (code, _, summary) = run(&safe);
+    assert_eq!(code, Some(4));
+    for line in summary.lines().skip(1) {
+        assert!(line.starts_with("    "), "{summary}");
+    }
+}
+
+/// Whoever is asked can neither keep the funder waiting, nor fill the machine, nor have a key shown or sent elsewhere.
+#[test]
+fn answers_are_bounded_and_keys_stay_hidden() {
+    let env = funder(4);
+    let other = Server::on_loopback(|_| answer(200, "{}"));
+    let elsewhere = format!("http://127.0.0.1:{}/{SECRET}", other.port);
+    let echo = format!("<html>{SECRET} is not known here</html>");
+    let long = " ".repeat(17 << 20);
+    let cut = unfinished(&[SECRET.as_bytes()]);
+    let servers = [
+        (
+            Server::on_loopback(|_| Answer::ThenSilence(Vec::new())),
+            ["did not answer in time"; 2],
+        ),
+        (
+            Server::on_loopback(move |_| answer(200, &long)),
+            [
+                "is longer than any should be",
+                "answer is longer than 65536 bytes",
+            ],
+        ),
+        (
+            Server::on_loopback(move |_| raw(302, &[("Location", &elsewhere)], b"")),
+            ["with status 302"; 2],
+        ),
+        (
+            Server::on_loopback(move |_| answer(200, &echo)),
+            ["cannot be understood: <html>[…] is not known here</html>"; 2],
+        ),
+        (
+            Server::on_loopback(move |_| Answer::Bytes(cut.clone())),
+            ["cannot be reached", "cannot reach the execution client"],
+        ),
+    ];
+    std::thread::scope(|scope| {
+        for (server, said) in &servers {
+            for (flag, said) in ["--beacon-rpc", "--execution-rpc"].into_iter().zip(said) {
+                let env = &env;
+                scope.spawn(move || {
+                    let outcome = env.run(&with(&[flag, &url(server)])).exits(4);
+                    assert!(outcome.stderr.contains("COULD NOT TELL ["), "{outcome}");
+                    assert!(outcome.stderr.contains(said), "{said}: {outcome}");
+                    assert!(!outcome.stderr.contains(SECRET), "{outcome}");
+                });
+            }
+        }
+    });
+    assert!(other.requests().is_empty());
+}
+
 /// `eth_getLogs` with a deposit of somebody else, and one for the first validator of the cluster.
 #[test]
 fn the_execution_client_knows_the_newest_deposits() {
@@ -315,17 +452,32 @@ fn the_execution_client_knows_the_newest_deposits() {
     };
     let events = json!([event(&[7; 48]), event(&deposit.pubkey)]);
     let env = funder(4);
-    for (chain, events, code, said) in [
-        ("0x88bb0", json!([]), 0, "2 unknown"),
-        ("0x88bb0", events.clone(), 4, "somebody paid already"),
+    for (chain, contract, events, code, said) in [
+        ("0x88bb0", "0x60", json!([]), 0, "2 unknown"),
+        (
+            "0x88bb0",
+            "0x60",
+            events.clone(),
+            4,
+            "somebody paid already",
+        ),
+        (
+            "0x88bb0",
+            "0x",
+            json!([]),
+            4,
+            "knows no contract at 0x00000000219ab540356cBB839Cbe05303d7705Fa",
+        ),
         (
             "0x1",
+            "0x60",
             events,
             4,
             "the execution client is on chain 1, expected 560048",
         ),
         (
             "0x88bb0",
+            "0x60",
             json!([{"data": "0x"}]),
             4,
             "cannot be understood",
@@ -339,7 +491,8 @@ fn the_execution_client_knows_the_newest_deposits() {
             let result = match *asked {
                 1 => json!(chain),
                 2 => json!(false),
-                3 => json!("0x64"),
+                3 => json!(contract),
+                4 => json!("0x64"),
                 _ => events.clone(),
             };
             answer(

@@ -30,7 +30,8 @@ const SMALL_BYTES: usize = 64 << 10;
 const QUEUE_BYTES: usize = 128 << 20;
 /// All calls together. A queue of that length takes a node some seconds.
 const WHOLE_TIMEOUT: Duration = Duration::from_secs(180);
-const CALL_TIMEOUT: Duration = Duration::from_secs(60);
+/// One call about validators or pending deposits; a client's own limit is for the others.
+const LONG_CALL_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A beacon node.
 #[derive(Debug, Clone)]
@@ -169,9 +170,13 @@ impl BeaconRpc {
         path: &'static str,
         most: usize,
     ) -> Result<Vec<u8>, BeaconError> {
+        let request = request.header(ACCEPT, "application/json");
+        let request = if most > SMALL_BYTES {
+            request.timeout(LONG_CALL_TIMEOUT)
+        } else {
+            request
+        };
         let response = request
-            .header(ACCEPT, "application/json")
-            .timeout(CALL_TIMEOUT)
             .send()
             .await
             .map_err(|error| failed(self.0.call_fault(error), path))?;

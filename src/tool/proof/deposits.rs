@@ -59,9 +59,9 @@ pub(crate) fn deposits(context: &Context, args: &DepositsArgs) -> Result<(), Fai
     let mut failure = Failure::new(Kind::VerificationFailed, document.verdict.text())
         .with_findings(document.findings.clone());
     if document
-        .clusters
+        .findings
         .iter()
-        .any(|it| it.confirmed < it.operators)
+        .any(|it| it.check == "receipt-missing")
     {
         failure = failure.hint(
             "ask each operator for the line that `charon-dkg receipt` prints there, and give all of them with --receipts",

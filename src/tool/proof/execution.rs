@@ -192,6 +192,15 @@ impl ExecutionRpc {
         if done.map_err(|error| self.refused(&error))? != Value::Bool(false) {
             return Err(ExecutionError::CatchingUp);
         }
+        // A chain of the same number without it has no events either.
+        let parameters = json!([contract.to_string(), "latest"]);
+        let code = self.call(&client, "eth_getCode", parameters).await?;
+        let code = code.map_err(|error| self.refused(&error))?;
+        match code.as_str() {
+            Some("0x") => return Err(ExecutionError::NoContract(contract)),
+            Some(code) if code.starts_with("0x") => {}
+            Some(_) | None => return Err(self.nonsense(code.to_string().as_bytes())),
+        }
         let head = self.call(&client, "eth_blockNumber", json!([])).await?;
         let head = head.map_err(|error| self.refused(&error))?;
         let head = number(&head).ok_or_else(|| self.nonsense(head.to_string().as_bytes()))?;

@@ -675,7 +675,7 @@ fn compose_1_29_starts_nothing_until_all_have_everything() {
 #[test]
 #[ignore = "needs a docker engine and Compose"]
 fn up_asks_first_and_hands_on_what_follows() {
-    for age in [Age::Today, Age::First] {
+    for age in [Age::Today, Age::Second] {
         let project = Project::new(age, USUAL).with_outputs();
         project
             .ours(&["gate", "install", "--require", "verified"])
@@ -855,6 +855,85 @@ fn where_no_files_are_named_compose_reads_the_gate_from_everywhere() {
     assert_eq!(tree(&project.dir()), before);
     let again = project.ours(&["gate", "remove"]).good();
     assert!(again.out.contains("no gate"), "{}", again.out);
+}
+
+/// An update of the project may rename a service; then Compose refuses everything.
+#[test]
+#[ignore = "needs a docker engine and Compose"]
+fn a_service_that_has_gone_is_named_as_the_cause() {
+    for age in [Age::Today, Age::Second] {
+        for named in [false, true] {
+            let project = Project::new(age, USUAL).with_outputs();
+            if named {
+                project.write(".env", "COMPOSE_FILE=docker-compose.yml\n");
+            }
+            project.ours(&["gate", "install"]).good();
+            let file = project.dir().join("docker-compose.yml");
+            let text = fs::read_to_string(&file).unwrap();
+            fs::write(&file, text.replace("  vc:", "  vc-renamed:")).unwrap();
+            for verb in [&["gate", "status"][..], &["up"]] {
+                let words = ["no longer a service", "gate install"];
+                project.ours(verb).bad(3, &words);
+            }
+            project.ours(&["gate", "install"]).good();
+            let status = project.status();
+            assert!(status.to_string().contains("vc-renamed"), "{status:#}");
+        }
+    }
+}
+
+#[test]
+#[ignore = "needs a docker engine and Compose"]
+fn a_charon_that_cannot_read_the_lock_is_named_with_its_line_and_not_started() {
+    let text = USUAL.replacen(
+        "image: IMAGE\n    volumes",
+        "image: obolnetwork/charon:${CHARON_VERSION:-v1.2.0}\n    volumes",
+        1,
+    );
+    let project = Project::new(Age::Today, &text).with_outputs();
+    project
+        .ours(&["gate", "install", "--require", "verified"])
+        .good();
+    let about = || -> Vec<Value> {
+        let status = project.status();
+        let problems = status["problems"].as_array().unwrap().iter();
+        let is_it = |it: &&Value| it["what"].as_str().unwrap().starts_with("charon's image");
+        problems.filter(is_it).cloned().collect()
+    };
+    for (dotenv, words) in [
+        (None, "v1.2.0, which reads formats up to v1.8.0"),
+        (
+            Some("CHARON_VERSION=v0.16.0\n"),
+            "v0.16.0, which reads formats up to v1.7.0",
+        ),
+        (Some("CHARON_VERSION=latest\n"), "cannot be told"),
+        (Some("CHARON_VERSION=v1.10.3\n"), ""),
+    ] {
+        if let Some(dotenv) = dotenv {
+            project.write(".env", dotenv);
+        }
+        let said = about();
+        assert_eq!(said.is_empty(), words.is_empty(), "{dotenv:?}: {said:?}");
+        if let [problem] = said.as_slice() {
+            assert!(
+                problem["what"].as_str().unwrap().contains(words),
+                "{problem:#}"
+            );
+        }
+        if words.contains("which reads") {
+            project
+                .ours(&["up"])
+                .bad(3, &["would restart for ever", "project-charon-release"]);
+        }
+        if let [problem] = said.as_slice()
+            && dotenv.is_some_and(|it| it.contains("v0.16"))
+        {
+            assert!(
+                problem["next"].as_str().unwrap().contains("line 1 of .env"),
+                "{problem:#}"
+            );
+        }
+    }
 }
 
 #[test]

@@ -5,16 +5,19 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use crate::ceremony::attempt::{Attempt, State};
-use crate::ceremony::facts;
+use crate::ceremony::{facts, settings};
 use crate::context::Context;
 use crate::custody::record::{Changes, Record, Records};
 use crate::custody::sources;
 use crate::edit::stand::{self, Stand};
 use crate::error::Failure;
 use crate::failures;
+use crate::gate::compose::ProjectFile;
 use crate::gate::decide::{Asked, decide};
 use crate::gate::decision::{GateDecision, Words};
 use crate::gate::installed::installed;
+use crate::gate::show_status;
+use crate::gate::site::DOTENV;
 use crate::gate::words::Flags;
 use crate::machine::datadir::{self, DataDirFacts, Layout};
 use crate::machine::files::EntryKind;
@@ -26,6 +29,7 @@ use crate::report;
 use charon_files::cluster::Definition;
 use charon_files::cluster::names::FileDigest;
 use charon_files::cluster::names::{CLUSTER_LOCK_FILE, DEFINITION_FILE};
+use charon_files::finding::Finding;
 use charon_proof::verify::NoProgress;
 
 #[derive(Serialize)]
@@ -493,6 +497,13 @@ impl Look<'_> {
             .to_string()
     }
 
+    /// What `.env` of the project says against charon being able to read the lock.
+    fn charon_release(&self) -> Option<Finding> {
+        let dotenv = ProjectFile::read(self.layout.project_dir(), DOTENV).ok()?;
+        let definition = show_status::definition(self.layout)?;
+        settings::charon_release_in_dotenv(dotenv.bytes()?, definition.version)
+    }
+
     /// With outputs: first they are proved, then everybody has to have the same, then the gate lets the cluster start.
     fn after_ceremony(&self) -> Standing {
         let held = held::place(self.layout);
@@ -538,6 +549,16 @@ impl Look<'_> {
                 stands(stage, closed.reason, closed.next)
             }
             GateDecision::Open { summary } => {
+                if let Some(finding) = self.charon_release() {
+                    return stands(
+                        "confirmed",
+                        format!(
+                            "{summary}; but charon cannot start: {}, expected {}; {}",
+                            finding.seen, finding.expected, finding.advice
+                        ),
+                        self.words.command("gate status"),
+                    );
+                }
                 let (also, next) = if gate.is_some() {
                     ("the gate is installed", "up")
                 } else {

@@ -346,6 +346,16 @@ fn proved_outputs_wait_for_the_receipts_of_all_and_then_for_the_gate() {
     fs::write(env.path("project/compose.override.yml"), gate).unwrap();
     let outcome = status(&env, "confirmed");
     assert!(outcome.stdout.contains("next: charon-dkg up"), "{outcome}");
+    // A charon that cannot read the lock would restart for ever.
+    fs::write(env.path("project/.env"), "CHARON_VERSION=v0.16.0\n").unwrap();
+    let outcome = status(&env, "confirmed");
+    for words in [
+        "charon cannot start",
+        "line 1 of .env",
+        "next: charon-dkg gate status",
+    ] {
+        assert!(outcome.stdout.contains(words), "{outcome}");
+    }
     fs::write(env.path("project/.env"), names).unwrap();
     // It goes by what the gate was told.
     fs::remove_dir_all(env.state("receipts")).unwrap();

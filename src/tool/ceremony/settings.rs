@@ -3,9 +3,13 @@
 //! Two settings count, as ObolNetwork's compose projects name them: `NETWORK`, and in those for Lido
 //! `LIDO_EXECUTION_LAYER_REWARDS_ADDRESS`, with which validator clients are told where fees go. Samples of them have been
 //! wrong: that for Hoodi of 2026-05-20 gave Holesky's vault.
+//!
+//! And the release of charon that the project runs has to read the cluster's files: an older one restarts for ever, with
+//! "unsupported definition version" in its log.
 
+use crate::ceremony::pins;
 use crate::gate::dotenv;
-use charon_files::cluster::{Address, Definition, Network};
+use charon_files::cluster::{Address, CharonVersion, Definition, DefinitionVersion, Network};
 use charon_files::finding::{Finding, Weight};
 use charon_proof::profile::fee_recipient_addresses;
 
@@ -56,6 +60,78 @@ pub fn disagreements(dotenv: &[u8], definition: &Definition) -> Vec<Finding> {
     findings
 }
 
+/// The variable that chooses charon's release in ObolNetwork's compose projects.
+const CHARON_VERSION: &str = "CHARON_VERSION";
+
+/// What speaks against running a cluster of this format with this image of charon; `None` if its release reads it.
+pub fn charon_release(
+    image: &str,
+    dotenv: Option<&[u8]>,
+    version: DefinitionVersion,
+) -> Option<Finding> {
+    let tag = tag(image);
+    let release: Option<CharonVersion> = tag.and_then(|tag| tag.parse().ok());
+    let newest = release.as_ref().and_then(pins::accepted_by);
+    if newest.is_some_and(|(_, newest)| version <= newest) {
+        return None;
+    }
+    if release.as_ref().is_some_and(pins::is_newer) {
+        return None;
+    }
+    let reads = pins::table()
+        .into_iter()
+        .find(|row| (row.from..=row.to).contains(&version))
+        .and_then(|row| row.charon.or(row.prerelease));
+    let reads = reads.map_or_else(
+        || "a release that reads it".to_owned(),
+        |charon| format!("{charon}, or another release that reads it"),
+    );
+    let set = dotenv.and_then(|bytes| dotenv::set(bytes, CHARON_VERSION));
+    let place = match set {
+        Some((line, value)) if Some(value.as_str()) == tag => {
+            format!("in line {line} of .env, {CHARON_VERSION}={value}")
+        }
+        Some(_) | None => format!(
+            "in the compose file, or by {CHARON_VERSION} in .env where its image has that variable"
+        ),
+    };
+    let (weight, seen) = match newest {
+        Some((_, newest)) => (
+            Weight::Fail,
+            format!("{image}, which reads formats up to {newest}; this cluster's is {version}"),
+        ),
+        None => (
+            Weight::CouldNotTell,
+            format!(
+                "{image}, of which it cannot be told whether it reads this cluster's format {version}"
+            ),
+        ),
+    };
+    Some(Finding {
+        check: "project-charon-release",
+        weight,
+        subject: "charon's image".to_owned(),
+        seen,
+        expected: reads,
+        advice: format!("name the release {place}"),
+    })
+}
+
+/// The same for what `.env` alone says, without asking Compose; `None` if it names no release that cannot read it.
+pub fn charon_release_in_dotenv(dotenv: &[u8], version: DefinitionVersion) -> Option<Finding> {
+    let value = dotenv::value(dotenv, CHARON_VERSION)?;
+    let image = format!("{}:{value}", pins::OFFICIAL_REPOSITORY);
+    let finding = charon_release(&image, Some(dotenv), version)?;
+    (finding.weight == Weight::Fail).then_some(finding)
+}
+
+/// The tag of an image, if it has one.
+fn tag(image: &str) -> Option<&str> {
+    let named = image.split('@').next()?;
+    let last = named.rsplit('/').next()?;
+    last.split_once(':').map(|(_, tag)| tag)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -101,6 +177,63 @@ mod tests {
             "NETWORKS=mainnet\nMY_NETWORK=mainnet\n",
         ] {
             assert_eq!(checks(dotenv), [""; 0], "{dotenv}");
+        }
+    }
+
+    #[test]
+    fn charons_release_has_to_read_the_format() {
+        let weight = |image: &str, dotenv: &str, version| {
+            let found = charon_release(image, Some(dotenv.as_bytes()), version);
+            found.map(|finding| (finding.weight, finding.advice))
+        };
+        let (old, today, new) = (
+            DefinitionVersion::V1_5,
+            DefinitionVersion::V1_10,
+            DefinitionVersion::V1_11,
+        );
+        for (image, version) in [
+            ("obolnetwork/charon:v1.10.3", today),
+            ("obolnetwork/charon:v1.10.0", old),
+            ("mirror:5000/charon:v1.11.0-rc3@sha256:00", new),
+            // What is newer than this program, its authors know.
+            ("obolnetwork/charon:v1.12.0", new),
+            ("obolnetwork/charon:v2.0", new),
+        ] {
+            assert_eq!(weight(image, "", version), None, "{image}");
+        }
+        for (image, version) in [
+            ("obolnetwork/charon:v0.16.0", today),
+            ("obolnetwork/charon:v1.10.3", new),
+            ("obolnetwork/charon:v1.2.0", today),
+        ] {
+            let (weight, advice) = weight(image, "CHARON_VERSION=v9\n", version).unwrap();
+            assert_eq!(weight, Weight::Fail, "{image}");
+            assert!(advice.contains("in the compose file"), "{advice}");
+        }
+        let dotenv = "NETWORK=hoodi\nCHARON_VERSION=v0.16.0\n";
+        let (_, advice) = weight("obolnetwork/charon:v0.16.0", dotenv, today).unwrap();
+        assert!(
+            advice.contains("line 2 of .env, CHARON_VERSION=v0.16.0"),
+            "{advice}"
+        );
+        for image in [
+            "charon",
+            "charon:latest",
+            "m:5000/charon@sha256:00",
+            "charon:v0.9.0",
+        ] {
+            let (weight, _) = weight(image, dotenv, today).unwrap();
+            assert_eq!(weight, Weight::CouldNotTell, "{image}");
+        }
+        let alone = |dotenv: &str| charon_release_in_dotenv(dotenv.as_bytes(), today).is_some();
+        assert!(alone(dotenv));
+        for fine in [
+            "",
+            "CHARON_VERSION=\n",
+            "CHARON_VERSION=latest\n",
+            "CHARON_VERSION=v1.10.1\n",
+        ] {
+            assert!(!alone(fine), "{fine}");
         }
     }
 

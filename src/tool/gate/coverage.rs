@@ -175,7 +175,7 @@ fn edge(service: &Service, kind: GateKind) -> Edge {
 }
 
 /// Told by the image, whoever publishes it, or else by the program that it runs, or else by its name.
-fn is_charon(name: &str, service: &Service) -> bool {
+pub(crate) fn is_charon(name: &str, service: &Service) -> bool {
     if let Some(image) = &service.image {
         let untagged = image.split('@').next().unwrap_or(image);
         let last = untagged.rsplit('/').next().unwrap_or(untagged);

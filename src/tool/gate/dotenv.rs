@@ -141,6 +141,12 @@ pub fn value(dotenv: &[u8], variable: &str) -> Option<String> {
     Some(text(dotenv, &last.value)).filter(|value| !value.trim().is_empty())
 }
 
+/// The line, counted from 1, with the last value that a variable is set to, and that value.
+pub fn set(dotenv: &[u8], variable: &str) -> Option<(usize, String)> {
+    let last = assignments(dotenv, variable).ok()?.pop()?;
+    Some((last.line, text(dotenv, &last.value)))
+}
+
 /// Puts `entry` at the end of the list. `defaults` are the files that Compose reads where `.env` names none.
 ///
 /// # Errors

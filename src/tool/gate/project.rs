@@ -135,6 +135,19 @@ impl Project {
             .collect()
     }
 
+    /// A service that is nothing that could start: no image, nothing to build, no provider.
+    pub fn without_body(&self) -> Option<&str> {
+        let Some(Value::Object(listed)) = self.document.get("services") else {
+            return None;
+        };
+        let is_hollow = |body: &Value| {
+            let has = |field: &str| body.get(field).is_some_and(|value| !value.is_null());
+            !["image", "build", "provider"].into_iter().any(has)
+        };
+        let mut hollow = listed.iter().filter(|(_, body)| is_hollow(body));
+        hollow.next().map(|(name, _)| name.as_str())
+    }
+
     /// Checks that a second project is this one with a gate and what waits for it, and nothing else; gives what else is
     /// handed the list of files.
     ///

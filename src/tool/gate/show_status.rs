@@ -13,7 +13,8 @@ use crate::gate::project::Project;
 use crate::gate::site::{Site, engine};
 use crate::gate::status::{Installed, Seen, Status};
 use crate::gate::words::Flags;
-use crate::gate::{GATE_FILE, GATE_SERVICE, GateKind, compose, dotenv};
+use crate::gate::{GATE_FILE, GATE_SERVICE, GateKind, compose, coverage, dotenv};
+use crate::machine::datadir::Layout;
 use crate::machine::read;
 use crate::promote::held;
 use crate::proof::checked;
@@ -57,28 +58,51 @@ pub(crate) async fn show(context: &Context, site: &Site, engine: &Engine) -> Res
         open_ways: open_ways(site, &project),
         unread: unread(site, installed),
         not_removable: not_removable.map(|failure| failure.message),
-        settings: settings_findings(site),
+        settings: settings_findings(site, &project),
     };
     let status = Status::of(seen, words);
     context.result(&status.text(), &status)
 }
 
-/// What `.env` says against the definition of the cluster whose files are here. A lock that cannot be read is the
-/// decision's to tell.
-fn settings_findings(site: &Site) -> Vec<Finding> {
-    let dir = site.layout.data_dir();
+/// What `.env` and charon's image say against the definition of the cluster whose files are here. A lock that cannot be
+/// read is the decision's to tell.
+fn settings_findings(site: &Site, project: &Project) -> Vec<Finding> {
+    let Some(definition) = definition(&site.layout) else {
+        return Vec::new();
+    };
+    let bytes = site.dotenv.bytes();
+    let of_dotenv = bytes.map(|bytes| settings::disagreements(bytes, &definition));
+    let releases = charon_releases(site, project, &definition);
+    of_dotenv.into_iter().flatten().chain(releases).collect()
+}
+
+/// What speaks against the releases of charon that the project runs.
+pub(crate) fn charon_releases(
+    site: &Site,
+    project: &Project,
+    definition: &Definition,
+) -> Vec<Finding> {
+    let services = project.services.iter();
+    let charons = services.filter(|(name, service)| coverage::is_charon(name, service));
+    let images = charons.filter_map(|(_, service)| service.image.as_deref());
+    images
+        .filter_map(|image| {
+            settings::charon_release(image, site.dotenv.bytes(), definition.version)
+        })
+        .collect()
+}
+
+/// The definition of the cluster whose files are here, that of the lock or else the one beside it.
+pub(crate) fn definition(layout: &Layout) -> Option<Definition> {
+    let dir = layout.data_dir();
     let lock = read::read_in(dir, Path::new(CLUSTER_LOCK_FILE), read::CLUSTER_LOCK)
         .ok()
         .and_then(|bytes| ClusterLock::parse(&bytes).ok())
         .map(|parsed| parsed.value.definition);
-    let definition = lock.or_else(|| {
+    lock.or_else(|| {
         let bytes = read::read_in(dir, Path::new(DEFINITION_FILE), read::DEFINITION).ok()?;
         Some(Definition::parse(&bytes).ok()?.value)
-    });
-    match (definition, site.dotenv.bytes()) {
-        (Some(definition), Some(bytes)) => settings::disagreements(bytes, &definition),
-        (None, _) | (_, None) => Vec::new(),
-    }
+    })
 }
 
 /// Files that came after the gate, which Compose would have read by itself.

@@ -16,7 +16,7 @@ use crate::gate::coverage::{Readers, RunAs, Scene, Watched, assess};
 use crate::gate::dotenv::{self, DotenvError, Edit};
 use crate::gate::file::{self, Origin};
 use crate::gate::project::{Project, ProjectError};
-use crate::gate::{GATE_FILE, GateKind, OVERRIDE_FILE};
+use crate::gate::{GATE_FILE, GATE_SERVICE, GateKind, OVERRIDE_FILE};
 use crate::machine::datadir::Layout;
 use crate::machine::files::Owner;
 
@@ -112,8 +112,22 @@ impl Site {
     }
 
     /// The project as Compose sees it.
+    ///
+    /// # Errors
+    /// What Compose says against it; and if the gate's part is all that is left of a service, as after an update of the
+    /// project: Compose starts, stops and shows nothing then.
     pub(crate) fn project(&self) -> Result<Project, Failure> {
-        self.parse(self.compose.config(self.dir(), None))
+        let project = self.parse(self.compose.config(self.dir(), None))?;
+        match (project.without_body(), self.own_file()) {
+            (Some(service), Some(file)) => Err(gone(
+                Failure::new(
+                    Kind::Refused,
+                    format!("service {service} has neither an image nor a build context"),
+                ),
+                file,
+            )),
+            (_, _) => Ok(project),
+        }
     }
 
     /// The project as Compose would see it with other bytes in `.env`.
@@ -134,13 +148,30 @@ impl Site {
     }
 
     fn parse(&self, printed: Result<Vec<u8>, ComposeError>) -> Result<Project, Failure> {
-        let printed = printed.map_err(|error| {
-            refused(error).hint(format!(
+        let printed = printed.map_err(|error| match self.has_gone(&error) {
+            Some(file) => gone(refused(error), file),
+            None => refused(error).hint(format!(
                 "fix the project until `{} config` prints it",
                 self.compose
-            ))
+            )),
         })?;
         Project::parse(&printed).map_err(not_understood)
+    }
+
+    /// The gate's file, if what Compose says is that it names a service which the project does not have: all that is left of
+    /// that is the gate's part, without image.
+    fn has_gone(&self, error: &ComposeError) -> Option<&'static str> {
+        let said = error.to_string();
+        // Of the gate's own service an older Compose says so that knows no providers.
+        let of_another = !said.contains(GATE_SERVICE);
+        let is_hollow = said.contains("neither an image nor a build context");
+        self.own_file().filter(|_| of_another && is_hollow)
+    }
+
+    /// The gate's file that is here.
+    fn own_file(&self) -> Option<&'static str> {
+        let named = is_ours(&self.gate_file).then_some(GATE_FILE);
+        named.or(self.own_override())
     }
 
     /// Asks the engine what the assessment needs.
@@ -245,6 +276,14 @@ pub(crate) async fn engine(context: &Context) -> Result<Engine, Failure> {
         let advice = facts::engine_advice(&error);
         failures::engine(error).hint(advice)
     })
+}
+
+fn gone(failure: Failure, file: &str) -> Failure {
+    failure
+        .hint(format!(
+            "this project has no longer a service that {file} makes wait, as after an update: Compose refuses everything until the gate is written anew"
+        ))
+        .hint("`charon-dkg gate install`")
 }
 
 /// Whether a project's file is one that the gate wrote, edited or not.

@@ -7,10 +7,13 @@ use crate::context::Context;
 use crate::error::{Failure, Kind};
 use crate::gate::command::ask;
 use crate::gate::decide::Asked;
+use crate::gate::project::Project;
 use crate::gate::remember::remember;
+use crate::gate::show_status;
 use crate::gate::site::{Site, os};
 use crate::gate::status::Installed;
 use crate::gate::words::Flags;
+use charon_files::finding::Weight;
 
 /// A project that was started.
 #[derive(Serialize)]
@@ -25,7 +28,8 @@ struct Document {
 
 pub(crate) fn up(context: &Context, args: &UpArgs) -> Result<(), Failure> {
     let site = Site::open(context, context.layout()?, args.compose.compose.as_deref())?;
-    let installed = Installed::of(&site.project()?);
+    let project = site.project()?;
+    let installed = Installed::of(&project);
     remember(context, site.layout());
     let summary = ask(
         context,
@@ -34,6 +38,7 @@ pub(crate) fn up(context: &Context, args: &UpArgs) -> Result<(), Failure> {
         &Flags::of(site.layout()),
     )?;
     context.say(&format!("the gate is open: {summary}"));
+    check_charon(&site, &project)?;
     if installed.is_none() {
         context.warn(&format!(
             "no gate is installed in this project: a plain `{}` asks nobody; next: `charon-dkg gate install`",
@@ -55,4 +60,21 @@ pub(crate) fn up(context: &Context, args: &UpArgs) -> Result<(), Failure> {
         format!("`{}` ended with {status}", site.spelt("up -d")),
     )
     .hint("Compose's own message is above"))
+}
+
+/// A charon that cannot read the lock would restart for ever.
+fn check_charon(site: &Site, project: &Project) -> Result<(), Failure> {
+    let Some(definition) = show_status::definition(site.layout()) else {
+        return Ok(());
+    };
+    let mut findings = show_status::charon_releases(site, project, &definition);
+    findings.retain(|finding| finding.weight == Weight::Fail);
+    if findings.is_empty() {
+        return Ok(());
+    }
+    Err(Failure::new(
+        Kind::Refused,
+        "this project's charon cannot read the cluster lock, and would restart for ever; nothing was started",
+    )
+    .with_findings(findings))
 }

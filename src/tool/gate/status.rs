@@ -139,6 +139,7 @@ impl Status {
     pub fn of(seen: Seen<'_>, words: Words<'_>) -> Self {
         let installed = Installed::of(seen.project);
         let mut problems = around_problems(&seen, installed.is_some(), words);
+        problems.extend(reboot_problems(&seen));
         problems.extend(edge_problems(&seen.watched, installed.is_some(), words));
         problems.extend(access_problems(&seen.watched, seen.run_as));
         problems.extend(foreign_problems(seen.project));
@@ -312,6 +313,36 @@ fn around_problems(seen: &Seen<'_>, installed: bool, words: Words<'_>) -> Vec<Pr
     problems
 }
 
+/// What comes back by itself, with files that are not what was proved.
+fn reboot_problems(seen: &Seen<'_>) -> Vec<Problem> {
+    let at_fault = match &seen.decision {
+        GateDecision::Closed(closed) => closed.files_at_fault,
+        GateDecision::Open { .. } => false,
+    };
+    let restarting = restarting(&seen.watched);
+    if !at_fault || seen.held || restarting.is_empty() {
+        return Vec::new();
+    }
+    let names = seen.watched.iter().filter(|it| it.restart.is_some());
+    let names: Vec<&str> = names.map(|it| it.service.as_str()).collect();
+    vec![problem(
+        format!(
+            "after a reboot the engine starts these again with the files as they are now, if their containers ran, and asks nobody: {}",
+            restarting.join(", ")
+        ),
+        format!("{} stop {}", seen.compose, names.join(" ")),
+    )]
+}
+
+/// The services that the engine starts by itself, each with its policy.
+fn restarting(watched: &[Watched]) -> Vec<String> {
+    let policies = watched.iter().filter_map(|service| {
+        let policy = service.restart.as_ref()?;
+        Some(format!("{} ({policy})", service.service))
+    });
+    policies.collect()
+}
+
 /// Who does not wait.
 fn edge_problems(watched: &[Watched], installed: bool, words: Words<'_>) -> Vec<Problem> {
     let next = words.command("gate install");
@@ -399,13 +430,7 @@ fn ways_around(
             open_ways.join(", ")
         ));
     }
-    let restarting: Vec<String> = watched
-        .iter()
-        .filter_map(|service| {
-            let policy = service.restart.as_ref()?;
-            Some(format!("{} ({policy})", service.service))
-        })
-        .collect();
+    let restarting = restarting(watched);
     if !restarting.is_empty() {
         ways.push(format!(
             "what ran once is started again by the engine, by its restart policy: {}",
@@ -517,6 +542,34 @@ mod tests {
         assert!(text.contains(sees) && !text.contains(harmless), "{text}");
         let text = around("/p", false);
         assert!(!text.contains(sees) && !text.contains(harmless), "{text}");
+    }
+
+    #[test]
+    fn what_a_reboot_would_start_with_files_that_changed_is_named() {
+        let services = format!(
+            "{{{GATE}, charon: {{user: '1000', restart: always, volumes: ['/p/.charon:/x'], depends_on: [charon-dkg-gate]}},
+              vc: {{user: '1000', volumes: ['/p/.charon:/x'], depends_on: [charon-dkg-gate]}}}}"
+        );
+        let text = |at_fault: bool, held: bool| {
+            let status = status(&services, |seen| {
+                seen.held = held;
+                seen.decision = GateDecision::Closed(Closed {
+                    files_at_fault: at_fault,
+                    ..Closed::new("changed", "verify")
+                });
+            });
+            status.text()
+        };
+        let changed = text(true, false);
+        assert!(
+            changed.contains(
+                "and asks nobody: charon (always)\n    next: docker compose stop charon\n"
+            ),
+            "{changed}"
+        );
+        for other in [text(false, false), text(true, true)] {
+            assert!(!other.contains("after a reboot"), "{other}");
+        }
     }
 
     #[test]

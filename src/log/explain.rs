@@ -7,6 +7,7 @@ use crate::line::{Line, LineBuffer};
 use crate::progress::{ClusterSize, MAX_PEERS, Progress};
 use crate::redact::Redactor;
 use crate::transcript::Transcript;
+use crate::unfold::unfolded;
 use charon_files::text::from_utf16;
 
 /// Validators of a cluster whose size a log does not say: with them silence is called a hang only when it is one for most.
@@ -23,11 +24,13 @@ pub struct Told {
 
 /// What a log says of the last run of charon in it; `None` if there is nothing of charon in it.
 ///
-/// It may have been collected as [`crate::line`] says, and be in UTF-16 with a byte order mark, as `PowerShell` writes it.
+/// Its lines may be broken at the width of a window. It may have been collected as [`crate::line`] says, and be in UTF-16 with a byte order mark, as `PowerShell` writes it.
 pub fn explain(output: &[u8]) -> Option<Told> {
     let mut buffer = LineBuffer::new();
     let text = from_utf16(output);
     let output = text.as_ref().map_or(output, String::as_bytes);
+    let whole = unfolded(&String::from_utf8_lossy(output));
+    let output = whole.as_ref().map_or(output, String::as_bytes);
     let mut lines = buffer.push(output);
     lines.extend(buffer.finish());
     let mut redactor = Redactor::default();

@@ -14,6 +14,7 @@ pub mod line;
 pub mod progress;
 pub mod redact;
 pub mod transcript;
+mod unfold;
 pub mod url_keys;
 
 pub use diagnosis::{Diagnosis, End, Who, Whose};

@@ -23,7 +23,7 @@ const MAX_FIELD_STARTS: usize = 16;
 
 /// How libp2p lists the addresses that it could not dial, and why, in an error of several lines
 /// (go-libp2p `p2p/net/swarm`, `DialError.Error`). charon's fields come after the last of them.
-const DIALLED: &str = "  * [";
+pub(crate) const DIALLED: &str = "  * [";
 
 /// How the line before such a list ends: with the colon up to charon v0.17.
 const BEFORE_DIALLED: [&str; 2] = [":", "all dials failed"];
@@ -138,7 +138,7 @@ impl LineBuffer {
 
 /// A clean line without what a log collector put around it: docker's JSON files and journald's JSON, `docker logs
 /// --timestamps` and Kubernetes, journald, and Compose.
-fn unwrapped(mut line: String) -> String {
+pub(crate) fn unwrapped(mut line: String) -> String {
     for _ in 0..MAX_WRAPPINGS {
         if parse_console(&line).is_some() {
             break;

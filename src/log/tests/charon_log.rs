@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use charon_files::cluster::CharonVersion;
+use charon_files::text::clean;
 use charon_log::{
     ClusterSize, Diagnosis, End, Event, Phase, Transcript, Waiting, Whose, diagnose, explain,
 };
@@ -204,6 +205,67 @@ fn every_recorded_failure_is_called_what_it_is() {
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
     assert!(seen > 150, "only {seen} fixtures found");
+}
+
+/// Rows as a window of this width shows them; what is copied from there may lack the blanks at their ends.
+fn folded(log: &str, width: usize, blanks: bool) -> String {
+    let mut rows = String::new();
+    for line in log.lines() {
+        // Colours take no room.
+        let line: Vec<char> = clean(line).chars().collect();
+        let mut chunks: Vec<String> = line.chunks(width).map(|it| it.iter().collect()).collect();
+        if chunks.is_empty() {
+            chunks.push(String::new());
+        }
+        for chunk in chunks {
+            rows.push_str(if blanks {
+                &chunk
+            } else {
+                chunk.trim_end_matches(' ')
+            });
+            rows.push('\n');
+        }
+    }
+    rows
+}
+
+#[test]
+fn a_window_that_breaks_lines_changes_no_cause() {
+    let mut changed = Vec::new();
+    let mut seen = 0;
+    for root in ["failures", "ceremonies", "charon_logs"] {
+        for path in files_below(&fixtures(root)) {
+            if path.extension().is_none_or(|ending| ending != "log") {
+                continue;
+            }
+            let log = String::from_utf8_lossy(&recorded(&path).output).into_owned();
+            let said = |log: &str| {
+                explain(log.as_bytes()).map(|told| {
+                    let found = told.diagnosis;
+                    found.map(|found| (found.id, found.whose, found.cause))
+                })
+            };
+            let whole = said(&log);
+            for width in [80, 90, 120] {
+                for blanks in [true, false] {
+                    seen += 1;
+                    let rows = said(&folded(&log, width, blanks));
+                    if rows != whole {
+                        changed.push(format!(
+                            "{} {width} {blanks}: {rows:?}, {whole:?}",
+                            path.display()
+                        ));
+                    }
+                }
+            }
+        }
+    }
+    assert!(
+        changed.is_empty(),
+        "{} of {seen}: {changed:#?}",
+        changed.len()
+    );
+    assert!(seen > 900, "{seen}");
 }
 
 #[test]

@@ -108,15 +108,15 @@ impl Cluster {
     }
 
     fn run(&self, project: &Path) -> Command {
-        self.ceremonial("run", project)
+        self.ceremonial(&["run"], project)
     }
 
     /// A command that wants to know what is run.
-    fn ceremonial(&self, verb: &str, project: &Path) -> Command {
+    fn ceremonial(&self, verb: &[&str], project: &Path) -> Command {
         let mut command = Command::new(PROGRAM);
         command
+            .args(verb)
             .args([
-                verb,
                 "--no-backup",
                 "--progress",
                 "plain",
@@ -237,7 +237,7 @@ fn four_operators_end_with_the_same_proved_files_whatever_happens_on_the_way() {
 
     // Ready lines that are kept hold `run` to the group: one of four is not enough without being asked.
     let ready = cluster.fresh(1, "ready");
-    let mut say_ready = cluster.ceremonial("ready", &ready);
+    let mut say_ready = cluster.ceremonial(&["ready"], &ready);
     let said = say_ready.output().unwrap();
     assert!(said.status.success(), "{}", text(&said));
     let document: Value = serde_json::from_slice(&said.stdout).unwrap();
@@ -583,7 +583,7 @@ fn a_directory_that_was_opened_meanwhile_does_not_pass() {
     let project = cluster.fresh(1, "opened");
     let data = project.join(".charon");
     let document = |output: &Output| -> Value { serde_json::from_slice(&output.stdout).unwrap() };
-    let planned = cluster.ceremonial("plan", &project).output().unwrap();
+    let planned = cluster.ceremonial(&["plan"], &project).output().unwrap();
     assert!(planned.status.success(), "{}", text(&planned));
     let terms = document(&planned)["payouts"].clone();
     // The rehearsal's validators have addresses of their own.
@@ -694,4 +694,93 @@ fn a_rehearsal_is_calm_and_clears_what_a_killed_one_left() {
     }
     let verdict = shown.lines().last().unwrap();
     assert!(verdict.starts_with("PASS "), "{shown}");
+}
+
+#[test]
+#[ignore = "needs a docker engine"]
+fn an_edit_only_reads_what_the_cluster_runs_with_and_outlives_its_command() {
+    let (cluster, _) = Cluster::rehearsed();
+    let projects: Vec<PathBuf> = (1..=OPERATORS)
+        .map(|operator| cluster.kept.join(format!("operator-{operator}")))
+        .collect();
+    let words = ["edit", "recreate-private-keys"];
+    let before: Vec<_> = projects
+        .iter()
+        .map(|project| tree(&project.join(".charon")))
+        .collect();
+    let mut first = cluster.ceremonial(&words, &projects[0]).spawn().unwrap();
+    until(&mut first, "waiting for 3 operators");
+    signal(&first, Signal::KILL);
+    first.wait().unwrap();
+
+    let attempt = projects[0].join(".charon-dkg/attempts/2");
+    let label = format!("label=charon-dkg.attempt={}", attempt.display());
+    let id = docker(&["ps", "--quiet", "--filter", &label]);
+    let seen: Value = serde_json::from_str(&docker(&["inspect", &id])).unwrap();
+    let mounts = seen[0]["Mounts"].as_array().unwrap();
+    let writable: Vec<&str> = mounts
+        .iter()
+        .filter(|mount| mount["RW"] == true)
+        .map(|mount| mount["Source"].as_str().unwrap())
+        .collect();
+    assert_eq!(writable, [attempt.join("stage").to_str().unwrap()]);
+    assert_eq!(mounts.len(), 2, "{mounts:?}");
+    assert_eq!(seen[0]["HostConfig"]["ReadonlyRootfs"], true);
+
+    let children: Vec<Child> = projects
+        .iter()
+        .map(|project| cluster.ceremonial(&words, project).spawn().unwrap())
+        .collect();
+    let mut locks = Vec::new();
+    for (position, child) in children.into_iter().enumerate() {
+        let output = child.wait_with_output().unwrap();
+        assert!(output.status.success(), "{}", text(&output));
+        if position == 0 {
+            assert!(text(&output).contains("going on with container"));
+        }
+        let document: Value = serde_json::from_slice(&output.stdout).unwrap();
+        locks.push(document["lock_hash"].as_str().unwrap().to_owned());
+    }
+    locks.dedup();
+    assert_eq!(locks.len(), 1);
+    for (project, before) in projects.iter().zip(before) {
+        assert_eq!(tree(&project.join(".charon")), before);
+        assert!(
+            project
+                .join(".charon-dkg/edit/new/cluster-lock.json")
+                .exists()
+        );
+    }
+}
+
+#[test]
+#[ignore = "needs a docker engine"]
+fn every_edit_is_played_from_running_nodes_to_switched_ones() {
+    docker(&["version"]);
+    let mut rehearse = Command::new(PROGRAM);
+    rehearse.args(["rehearse", "--engine", "simulated", "--format", "json"]);
+    let edits = [
+        "add-validators",
+        "add-operators",
+        "remove-operators",
+        "replace-operator",
+        "recreate-private-keys",
+    ];
+    for edit in edits {
+        rehearse.args(["--edit", edit]);
+    }
+    let output = rehearse.output().unwrap();
+    assert!(output.status.success(), "{}", text(&output));
+    let document: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let trials = document["scenarios"].as_array().unwrap();
+    assert_eq!(trials.len(), edits.len());
+    for trial in trials {
+        assert_eq!(trial["held"], true, "{trial}");
+        let least = if trial["scenario"] == "add-validators" {
+            3
+        } else {
+            9
+        };
+        assert!(trial["steps"].as_array().unwrap().len() >= least, "{trial}");
+    }
 }

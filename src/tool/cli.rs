@@ -19,6 +19,7 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum, 
 
 use crate::error::Kind;
 use crate::gate::decision::Require;
+use charon_proof::edit::EditKind;
 use charon_proof::profile;
 
 /// The name under which docker's CLI knows this plugin: its rule `^[a-z][a-z0-9]*$` allows no hyphen.
@@ -1020,6 +1021,9 @@ pub struct RehearseArgs {
     /// Something that goes wrong or otherwise than usual, in place of the whole story; repeat for several, or `all`
     #[arg(long, value_name = "NAME")]
     pub scenario: Vec<ScenarioChoice>,
+    /// An edit of a cluster, from running nodes to switched ones, in place of the whole story; repeat for several
+    #[arg(long, value_name = "COMMAND", value_parser = edit_kind, conflicts_with = "scenario")]
+    pub edit: Vec<EditKind>,
     /// Leave out the compose projects and their gates
     #[arg(long)]
     pub without_gate: bool,
@@ -1058,6 +1062,15 @@ pub enum Scenario {
     FullDisk,
     /// An operator's ENR key belongs to somebody else.
     WrongOwner,
+}
+
+/// An edit by charon's command.
+fn edit_kind(text: &str) -> Result<EditKind, String> {
+    let known = EditKind::ALL.iter().find(|kind| kind.command() == text);
+    known.copied().ok_or_else(|| {
+        let names: Vec<&str> = EditKind::ALL.iter().map(|kind| kind.command()).collect();
+        format!("expected one of {}", names.join(", "))
+    })
 }
 
 /// What `rehearse --scenario` takes.

@@ -2,6 +2,7 @@
 //! this program in a directory of its own; only charon may be played by the simulator.
 
 mod cast;
+mod edit;
 mod gates;
 mod house;
 mod leftovers;
@@ -9,6 +10,7 @@ mod report;
 mod scenario;
 mod stage;
 mod story;
+mod trial;
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
@@ -18,9 +20,9 @@ use cast::Cast;
 use gates::{Gates, Shown};
 use house::{House, NAME, io};
 use report::Document;
-use scenario::Trial;
 use stage::{Size, Stage};
 use story::Line;
+use trial::Trial;
 
 use crate::ceremony::facts;
 use crate::cli::RehearseArgs;
@@ -114,7 +116,7 @@ async fn gates(
     if args.without_gate {
         return Err("left out by --without-gate".to_owned());
     }
-    if !args.scenario.is_empty() {
+    if !args.scenario.is_empty() || !args.edit.is_empty() {
         return Err("a scenario shows what it is about".to_owned());
     }
     let gates = Gates::find(context, engine, cast, &args.compose).await;
@@ -131,7 +133,7 @@ async fn play(
     gates: &Result<Gates, String>,
     args: &RehearseArgs,
 ) -> Result<(Vec<Line>, Vec<Trial>), Failure> {
-    if !args.scenario.is_empty() {
+    if !args.scenario.is_empty() || !args.edit.is_empty() {
         let trials = scenario::play(house, args).await?;
         return Ok((Vec::new(), trials));
     }

@@ -5,8 +5,8 @@ use serde::Serialize;
 use crate::error::{Failure, Kind};
 use crate::rehearse::cast::Cast;
 use crate::rehearse::gates::Shown;
-use crate::rehearse::scenario::Trial;
 use crate::rehearse::story::Line;
+use crate::rehearse::trial::Trial;
 use crate::report;
 
 #[derive(Serialize)]

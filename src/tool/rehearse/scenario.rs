@@ -3,17 +3,17 @@
 use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use clap::ValueEnum as _;
 use futures_util::future::{join_all, try_join_all};
-use serde::Serialize;
 
 use crate::cli::{RehearseArgs, Scenario, ScenarioChoice};
 use crate::error::{Failure, Kind};
+use crate::rehearse::edit;
 use crate::rehearse::house::{House, io};
-use crate::rehearse::stage::{Act, Ended, Player, Size, Stage, give, write_for};
-use crate::report;
+use crate::rehearse::stage::{Act, Player, Size, Stage, give, write_for};
+use crate::rehearse::trial::{Steps, Stopped, Trial, trial};
 use charon_files::cluster::names::{CLUSTER_LOCK_FILE, ENR_KEY_FILE};
 use charon_files::cluster::version::CharonVersion;
 
@@ -98,68 +98,32 @@ impl Scenario {
     }
 }
 
-/// What came of a scenario.
-#[derive(Serialize)]
-pub(crate) struct Trial {
-    scenario: String,
-    must: &'static str,
-    /// `None` if it could not be shown here.
-    pub(crate) held: Option<bool>,
-    not_shown: Option<String>,
-    steps: Vec<Step>,
-    seconds: u64,
-}
-
-/// One thing that had to be so.
-#[derive(Serialize)]
-struct Step {
-    what: String,
-    held: bool,
-    seen: String,
-}
-
-impl Trial {
-    pub(crate) fn text(&self) -> String {
-        let result = match self.held {
-            Some(true) => "held",
-            Some(false) => "FAILED",
-            None => "NOT SHOWN",
-        };
-        let mut text = format!(
-            "{:<17} {result} ({}s): {}\n",
-            self.scenario, self.seconds, self.must
-        );
-        for step in &self.steps {
-            let mark = if step.held { "yes" } else { "NO " };
-            text.push_str(&format!("    {mark}  {}", step.what));
-            if !step.seen.is_empty() {
-                text.push_str(&format!(": {}", report::clean(&step.seen)));
-            }
-            text.push('\n');
-        }
-        if let Some(reason) = &self.not_shown {
-            text.push_str(&format!("    {}\n", report::clean(reason)));
-        }
-        text
-    }
-}
-
-/// Why a scenario went no further.
-enum Stopped {
-    /// It cannot be shown here.
-    NotShown(String),
-    /// The machine or the engine failed.
-    Broken(Failure),
-}
-
-impl From<Failure> for Stopped {
-    fn from(failure: Failure) -> Self {
-        Self::Broken(failure)
-    }
-}
-
 /// Plays the scenarios that were asked for, one after the other.
 pub(crate) async fn play(house: &House<'_>, args: &RehearseArgs) -> Result<Vec<Trial>, Failure> {
+    let mut trials = Vec::new();
+    for scenario in asked(args) {
+        let size = scenario.size(args);
+        let patience = PATIENCE + house.pace * u32::from(size.operators);
+        let name = scenario.name();
+        let play = async |steps: &mut Steps| one(house, scenario, size, steps).await;
+        trials.push(trial(house, name, scenario.must(), patience, play).await?);
+    }
+    for kind in &args.edit {
+        let size = Size {
+            operators: args.operators.unwrap_or(4),
+            validators: args.validators.unwrap_or(2),
+        };
+        let play = async |steps: &mut Steps| {
+            let stage = Stage::set(house, kind.command(), size, None).await?;
+            edit::play(&stage, *kind, steps).await
+        };
+        let name = kind.command().to_owned();
+        trials.push(trial(house, name, edit::MUST, PATIENCE, play).await?);
+    }
+    Ok(trials)
+}
+
+fn asked(args: &RehearseArgs) -> Vec<Scenario> {
     let asked: Option<Vec<Scenario>> = args
         .scenario
         .iter()
@@ -168,132 +132,7 @@ pub(crate) async fn play(house: &House<'_>, args: &RehearseArgs) -> Result<Vec<T
             ScenarioChoice::All => None,
         })
         .collect();
-    let asked = asked.unwrap_or_else(|| Scenario::value_variants().to_vec());
-    let mut trials = Vec::new();
-    for scenario in asked {
-        house
-            .context
-            .say(&format!("{}: {}", scenario.name(), scenario.must()));
-        let begin = Instant::now();
-        let mut steps = Steps::default();
-        let patience = PATIENCE + house.pace * u32::from(scenario.size(args).operators);
-        let played = one(house, scenario, scenario.size(args), &mut steps);
-        let outcome = tokio::time::timeout(patience, played).await;
-        let outcome = outcome.unwrap_or_else(|_| {
-            Err(Stopped::Broken(Failure::new(
-                Kind::Unexpected,
-                format!("it has not ended after {} minutes", patience.as_secs() / 60),
-            )))
-        });
-        let not_shown = match outcome {
-            Ok(()) => None,
-            Err(Stopped::NotShown(reason)) => Some(reason),
-            Err(Stopped::Broken(failure)) if failure.kind == Kind::Interrupted => {
-                return Err(failure);
-            }
-            Err(Stopped::Broken(failure)) => {
-                steps.check("the rehearsal itself works", false, failure.to_string());
-                None
-            }
-        };
-        house.clear().await;
-        let held = steps.0.iter().all(|step| step.held);
-        trials.push(Trial {
-            scenario: scenario.name(),
-            must: scenario.must(),
-            held: not_shown.is_none().then_some(held),
-            not_shown,
-            steps: steps.0,
-            seconds: begin.elapsed().as_secs(),
-        });
-    }
-    Ok(trials)
-}
-
-/// What is looked at in one scenario.
-#[derive(Default)]
-struct Steps(Vec<Step>);
-
-impl Steps {
-    fn check(&mut self, what: impl Into<String>, held: bool, seen: impl Into<String>) {
-        self.0.push(Step {
-            what: what.into(),
-            held,
-            seen: seen.into(),
-        });
-    }
-
-    /// A `run` that must not succeed.
-    fn ended(&mut self, player: &Player, ended: &Ended, code: i32, words: &[&str]) {
-        let message = ended.document["message"].as_str().unwrap_or_default();
-        let text = format!("{}{}", ended.document, ended.said);
-        self.check(
-            format!(
-                "operator {} is told so with exit code {code}",
-                player.number
-            ),
-            ended.code == code && words.iter().all(|word| text.contains(word)),
-            format!("exit code {}, {message}", ended.code),
-        );
-    }
-
-    fn nothing_promoted(&mut self, player: &Player) {
-        let there: Vec<&str> = [CLUSTER_LOCK_FILE, KEYSTORES]
-            .into_iter()
-            .filter(|name| player.data_dir().join(name).exists())
-            .collect();
-        self.check(
-            format!(
-                "operator {}'s data directory holds nothing new",
-                player.number
-            ),
-            there.is_empty(),
-            there.join(", "),
-        );
-    }
-
-    /// All operators have everything, and the same.
-    async fn all_well(&mut self, stage: &Stage<'_>, ended: &[Ended]) -> Result<(), Failure> {
-        let verified = stage
-            .players
-            .iter()
-            .map(|player| stage.ours(player, &["verify"]));
-        let verified = try_join_all(verified).await?;
-        let hashes: Vec<Option<&str>> = verified
-            .iter()
-            .map(|verified| verified.document["lock_hash"].as_str())
-            .collect();
-        let codes = |all: &[Ended]| {
-            let codes: Vec<String> = all.iter().map(|one| one.code.to_string()).collect();
-            codes.join(" ")
-        };
-        let good = ended.len() == stage.players.len()
-            && ended.iter().chain(&verified).all(|one| one.code == 0)
-            && hashes
-                .iter()
-                .all(|hash| hash.is_some() && *hash == hashes[0]);
-        let seen = if good {
-            format!("lock_hash {}", hashes[0].unwrap_or_default())
-        } else {
-            let hashes: Vec<&str> = hashes.iter().map(|hash| hash.unwrap_or("none")).collect();
-            format!(
-                "run ended with {}, verify with {}, lock_hash {}",
-                codes(ended),
-                codes(&verified),
-                hashes.join(" ")
-            )
-        };
-        self.check("all operators end with the same proved files", good, seen);
-        Ok(())
-    }
-
-    /// Everybody runs.
-    async fn all_run(&mut self, stage: &Stage<'_>) -> Result<(), Failure> {
-        let all = stage.players.iter().map(|player| stage.run(player, &[]));
-        let acts = all.collect::<Result<Vec<_>, _>>()?;
-        let ended = try_join_all(acts.into_iter().map(Act::end)).await?;
-        self.all_well(stage, &ended).await
-    }
+    asked.unwrap_or_else(|| Scenario::value_variants().to_vec())
 }
 
 async fn one(

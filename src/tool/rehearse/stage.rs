@@ -15,6 +15,7 @@ use crate::ceremony::plan::{CONTAINER_DATA_DIR, ContainerPlan, Mount, RelayFact}
 use crate::docker::{Mode, UserMapping, user_for};
 use crate::error::{Failure, Kind};
 use crate::failures;
+use crate::rehearse::cast;
 use crate::rehearse::house::{House, LABEL_REHEARSAL, io};
 use charon_files::cluster::names::{DEFINITION_FILE, ENR_KEY_FILE};
 use charon_files::cluster::version::DefinitionVersion;
@@ -172,25 +173,25 @@ impl<'a> Stage<'a> {
 
     /// Starts an operator's `run`.
     pub(crate) fn run(&self, player: &Player, more: &[&str]) -> Result<Act<'_>, Failure> {
-        self.start_ceremonial(player, "run", more)
+        self.start_ceremonial(player, &["run"], more)
     }
 
     /// An operator's `ready`, to its end.
     pub(crate) async fn ready(&self, player: &Player) -> Result<Ended, Failure> {
-        self.start_ceremonial(player, "ready", &[])?.end().await
+        self.start_ceremonial(player, &["ready"], &[])?.end().await
     }
 
     /// Starts a command that wants to know what is run.
-    fn start_ceremonial(
+    pub(crate) fn start_ceremonial(
         &self,
         player: &Player,
-        verb: &str,
+        verb: &[&str],
         more: &[&str],
     ) -> Result<Act<'_>, Failure> {
         let relay = self.relay_url();
         let words = [
+            verb,
             &[
-                verb,
                 // Throw-away keys.
                 "--no-backup",
                 "--relay",
@@ -203,6 +204,61 @@ impl<'a> Stage<'a> {
             more,
         ];
         self.start(player, &words.concat())
+    }
+
+    /// Somebody who is not in the cluster, with a key of their own.
+    pub(crate) async fn newcomer(&self) -> Result<Player, Failure> {
+        let number = self.players.len() + 1;
+        let base = self.players.first().and_then(|player| player.dir.parent());
+        let player = Player {
+            number,
+            dir: base
+                .unwrap_or(self.house.base)
+                .join(format!("operator-{number}")),
+            owner: getuid().as_raw(),
+            project: format!("{}-{number}", self.network),
+        };
+        std::fs::create_dir(&player.dir).map_err(io("make an operator's directory"))?;
+        let made = self.ours(&player, &["enr"]).await?;
+        if made.code == 0 {
+            return Ok(player);
+        }
+        Err(Failure::new(
+            Kind::Unexpected,
+            "the new operator's key could not be made",
+        ))
+    }
+
+    /// Something that runs with an operator's data directory, in the place of a node. Gives what stops it.
+    pub(crate) async fn start_node(&self, player: &Player) -> Result<String, Failure> {
+        let house = self.house;
+        let image = cast::load_simulator(house.engine, &house.cast.release).await?;
+        let name = format!("{}-node-{}", self.network, player.number);
+        let mut plan = ContainerPlan {
+            network: Some(self.network.clone()),
+            args: vec!["wait".to_owned()],
+            mounts: vec![Mount {
+                source: player.data_dir(),
+                target: CONTAINER_DATA_DIR.to_owned(),
+                read_only: true,
+            }],
+            ..ContainerPlan::named(&name, &image.facts.id)
+        };
+        plan.labels.insert(LABEL_REHEARSAL.to_owned(), name);
+        let id = house.engine.create_container(&plan).await;
+        let id = id.map_err(failures::engine)?;
+        let started = house.engine.start_container(&id).await;
+        started.map_err(failures::engine)?;
+        Ok(id)
+    }
+
+    /// Stops what runs in the place of nodes.
+    pub(crate) async fn stop_nodes(&self, nodes: &[String]) -> Result<(), Failure> {
+        for node in nodes {
+            let stopped = self.house.engine.discard_container(node).await;
+            stopped.map_err(failures::engine)?;
+        }
+        Ok(())
     }
 
     /// Another command of an operator, to its end.

@@ -498,6 +498,22 @@ fn a_mount_that_cannot_be_read_where_selinux_enforces_needs_a_label() {
     }
 }
 
+#[test]
+fn a_slow_engine_is_not_called_one_that_sees_other_files() {
+    for (mounts, elsewhere) in [
+        (MountFact::TooSlow(text("did not end within 30 s")), false),
+        (MountFact::Refused(text("not shared")), true),
+    ] {
+        let (request, mut facts) = good();
+        facts.mounts = mounts;
+        let findings = make(&request, &facts).unwrap_err();
+        let [finding] = findings.as_slice() else {
+            panic!("{findings:#?}");
+        };
+        assert_eq!(finding.advice.contains("snap"), elsewhere, "{finding:?}");
+    }
+}
+
 /// A check that nobody can bring about is either dead or not tested.
 #[test]
 fn every_check_of_the_plan_has_a_fault_here() {

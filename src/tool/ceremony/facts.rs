@@ -786,7 +786,7 @@ async fn look_inside(
         Err(AskError::Probe(ProbeError::Engine(error)))
             if questions.enr_key.is_some() && !is_about_network(error) =>
         {
-            refused_mount(error)
+            refused_mount(error, selinux::is_enforcing())
         }
         Err(_) => MountFact::NotLookedAt,
     };
@@ -830,10 +830,18 @@ fn mount_fact(seen: Option<&SeenKey>, enr_id: Option<&str>) -> MountFact {
     }
 }
 
-fn refused_mount(error: &EngineError) -> MountFact {
+/// Where SELinux confines the engine too, that may not look at what no label gives to containers.
+fn refused_mount(error: &EngineError, selinux_enforces: bool) -> MountFact {
     let reason = error.to_string();
     if matches!(error, EngineError::NoMountSource { .. }) {
         MountFact::Elsewhere(reason)
+    } else if matches!(error, EngineError::TooSlow { .. }) {
+        MountFact::TooSlow(reason)
+    } else if selinux_enforces && reason.to_lowercase().contains("permission denied") {
+        MountFact::Unreadable {
+            reason,
+            selinux: true,
+        }
     } else {
         MountFact::Refused(reason)
     }
@@ -1156,4 +1164,33 @@ pub(crate) fn plan(observed: &Observed) -> Result<plan::Plan, Failure> {
         };
         Failure::new(kind, "the ceremony cannot start; nothing was changed").with_findings(findings)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The words are those of docker 26.1 on Debian 13, with that policy enforced.
+    #[test]
+    fn an_engine_that_selinux_keeps_from_a_file_is_no_engine_with_other_files() {
+        let denied = EngineError::Failed {
+            call: "create a container",
+            status: 400,
+            message: "invalid mount config for type \"bind\": stat /home/ann/my/.charon/charon-enr-private-key: permission denied"
+                .to_owned(),
+        };
+        assert!(matches!(
+            refused_mount(&denied, true),
+            MountFact::Unreadable { selinux: true, .. }
+        ));
+        assert!(matches!(
+            refused_mount(&denied, false),
+            MountFact::Refused(_)
+        ));
+        let slow = EngineError::TooSlow {
+            name: "probe".to_owned(),
+            after: std::time::Duration::from_secs(30),
+        };
+        assert!(matches!(refused_mount(&slow, true), MountFact::TooSlow(_)));
+    }
 }

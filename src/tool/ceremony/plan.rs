@@ -524,6 +524,8 @@ pub enum MountFact {
     },
     /// The engine did not run a container with it; the reason.
     Refused(String),
+    /// The container did not end in time; the reason.
+    TooSlow(String),
 }
 
 impl MountFact {
@@ -531,7 +533,10 @@ impl MountFact {
     pub const fn is_problem(&self) -> bool {
         match self {
             MountFact::Same | MountFact::NotLookedAt => false,
-            MountFact::Elsewhere(_) | MountFact::Unreadable { .. } | MountFact::Refused(_) => true,
+            MountFact::Elsewhere(_)
+            | MountFact::Unreadable { .. }
+            | MountFact::Refused(_)
+            | MountFact::TooSlow(_) => true,
         }
     }
 }
@@ -1732,6 +1737,13 @@ fn check_mounts(request: &Request, facts: &Facts, findings: &mut Vec<Finding>) {
             reason,
             &format!("a container with {} mounted", key.display()),
             ELSEWHERE_ADVICE,
+        )),
+        MountFact::TooSlow(reason) => findings.push(fail(
+            "mount-refused",
+            &engine,
+            reason,
+            &format!("a container with {} mounted", key.display()),
+            "this machine or its engine is busy: give the command again when `docker ps` answers at once",
         )),
     }
 }

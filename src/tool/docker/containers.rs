@@ -695,6 +695,14 @@ fn is_about_source(error: &EngineError, mount: &Mount) -> bool {
         && says(error, &mount.source.to_string_lossy())
 }
 
+/// No new privileges; and where SELinux enforces, no categories of its own: files that charon made with them could be read by no
+/// other container. Engines without SELinux pass over that.
+fn security_options() -> Vec<String> {
+    ["no-new-privileges", "label=level:s0"]
+        .map(str::to_owned)
+        .to_vec()
+}
+
 fn body_of(plan: &ContainerPlan) -> ContainerCreateBody {
     ContainerCreateBody {
         image: Some(plan.image.clone()),
@@ -710,7 +718,7 @@ fn body_of(plan: &ContainerPlan) -> ContainerCreateBody {
             network_mode: plan.network.clone(),
             mounts: Some(plan.mounts.iter().map(mount_of).collect()),
             cap_drop: Some(vec!["ALL".to_owned()]),
-            security_opt: Some(vec!["no-new-privileges".to_owned()]),
+            security_opt: Some(security_options()),
             privileged: Some(false),
             readonly_rootfs: Some(true),
             restart_policy: Some(RestartPolicy {
@@ -855,7 +863,10 @@ mod tests {
         assert_eq!(host.cap_drop, Some(vec!["ALL".to_owned()]));
         assert_eq!(
             host.security_opt,
-            Some(vec!["no-new-privileges".to_owned()])
+            Some(vec![
+                "no-new-privileges".to_owned(),
+                "label=level:s0".to_owned()
+            ])
         );
         assert_eq!(host.readonly_rootfs, Some(true));
         assert_eq!(host.privileged, Some(false));

@@ -87,12 +87,12 @@ pub fn charon_release(
         |charon| format!("{charon}, or another release that reads it"),
     );
     let set = dotenv.and_then(|bytes| dotenv::set(bytes, CHARON_VERSION));
-    let place = match set {
+    let advice = match set {
         Some((line, value)) if Some(value.as_str()) == tag => {
-            format!("in line {line} of .env, {CHARON_VERSION}={value}")
+            format!("change line {line} of .env, which has {CHARON_VERSION}={value}")
         }
         Some(_) | None => format!(
-            "in the compose file, or by {CHARON_VERSION} in .env where its image has that variable"
+            "name such a release by {CHARON_VERSION} in .env, or in the compose file if its image does not have that variable"
         ),
     };
     let (weight, seen) = match newest {
@@ -113,7 +113,7 @@ pub fn charon_release(
         subject: "charon's image".to_owned(),
         seen,
         expected: reads,
-        advice: format!("name the release {place}"),
+        advice,
     })
 }
 
@@ -208,12 +208,12 @@ mod tests {
         ] {
             let (weight, advice) = weight(image, "CHARON_VERSION=v9\n", version).unwrap();
             assert_eq!(weight, Weight::Fail, "{image}");
-            assert!(advice.contains("in the compose file"), "{advice}");
+            assert!(advice.contains("name such a release"), "{advice}");
         }
         let dotenv = "NETWORK=hoodi\nCHARON_VERSION=v0.16.0\n";
         let (_, advice) = weight("obolnetwork/charon:v0.16.0", dotenv, today).unwrap();
         assert!(
-            advice.contains("line 2 of .env, CHARON_VERSION=v0.16.0"),
+            advice.contains("line 2 of .env, which has CHARON_VERSION=v0.16.0"),
             "{advice}"
         );
         for image in [

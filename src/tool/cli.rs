@@ -130,7 +130,7 @@ pub enum Verb {
     Plan(CeremonyArgs),
     /// Print this node's ready line after the whole preflight, or show from all lines who is ready and who differs
     #[command(
-        after_help = "Examples:\n  docker charon-dkg ready --definition cluster-definition.json\n  docker charon-dkg ready chat.txt"
+        after_help = "Examples:\n  docker charon-dkg ready --definition cluster-definition.json\n  docker charon-dkg ready --definition cluster-definition.json chat.txt"
     )]
     Ready(ReadyArgs),
     /// Run the ceremony: guards, preflight, pin, container, proof, promotion

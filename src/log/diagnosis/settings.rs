@@ -14,10 +14,14 @@ pub(super) enum Settings {
     AddressElsewhere,
     AddressInvalid,
     FlagsWrong,
+    LockNotPublished,
 }
 
 pub(super) fn recognise(chain: Chain<'_>) -> Option<Settings> {
-    Some(if chain.has(&["verify keymanager address"]) {
+    // An edit ends with it, behind everything else (`dkg/protocolsteps.go`).
+    Some(if chain.has(&["publish lock to API"]) {
+        Settings::LockNotPublished
+    } else if chain.has(&["verify keymanager address"]) {
         Settings::KeymanagerUnreachable {
             address: chain.field("addr"),
         }
@@ -100,6 +104,18 @@ impl Settings {
                 "The ceremony has to be repeated by all operators, better without a keymanager: keystores can be \
                  imported afterwards.",
             ),
+            Self::LockNotPublished => Diagnosis {
+                outputs_may_be_complete: true,
+                ..you(
+                    "lock-not-published",
+                    format!(
+                        "charon wrote its files and could not publish the lock: {}",
+                        shorten(words)
+                    ),
+                    "Do not repeat the ceremony: `charon-dkg verify` proves what was written; the launchpad alone lacks the new \
+                     lock, until one operator sends it.",
+                )
+            },
             Self::RelayUrlInvalid => you(
                 "relay-url-invalid",
                 format!("a relay's address is not a URL: {}", shorten(words)),

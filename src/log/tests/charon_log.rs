@@ -862,6 +862,14 @@ fn causes_that_could_not_be_provoked_are_known_by_their_phrases() {
         ),
         ("post keys to keymanager failed", "keymanager-refused"),
         (
+            "publish lock to API: Post \"https://api.obol.tech/lock\": dial tcp: lookup api.obol.tech: no such host",
+            "lock-not-published",
+        ),
+        (
+            "publish lock to API: http POST failed with status 500",
+            "lock-not-published",
+        ),
+        (
             "--keymanager-auth-token provided but --keymanager-address absent. Please fix configuration flags",
             "keymanager-flags",
         ),

@@ -215,8 +215,16 @@ fn three_of_four_are_not_enough_and_the_fourth_opens() {
     assert_eq!(coordinator(&["-"]).code, 0);
     assert_eq!(coordinator(&[]).code, 4);
     assert_eq!(coordinator(&[&receipts[0], &receipts[1]]).code, 4);
-    // One of two files is not what the operators have.
-    let said = coordinator(&["-", "--deposit", deposit.to_str().unwrap()]);
+    // One of the operators' two files is measure enough; a changed one is not what they have.
+    let some = coordinator(&["-", "--deposit", deposit.to_str().unwrap()]);
+    assert_eq!(some.code, 0, "{}", some.err);
+    let changed = group.base.path().join("deposit-data.json");
+    fs::write(
+        &changed,
+        [fs::read(&deposit).unwrap(), b"\n".to_vec()].concat(),
+    )
+    .unwrap();
+    let said = coordinator(&["-", "--deposit", changed.to_str().unwrap()]);
     assert_eq!(said.code, 4);
     assert!(
         said.err.contains("other deposit data files: operator 1"),

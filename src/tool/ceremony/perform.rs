@@ -299,15 +299,8 @@ impl Ceremony<'_> {
         if !self.attempt.stage().join(CLUSTER_LOCK_FILE).is_file() {
             return Outcome::Over(self.failure(ending));
         }
-        let changed = self.changed_inputs();
-        if !changed.is_empty() {
-            return Outcome::Open(
-                Failure::new(
-                    Kind::Refused,
-                    "charon has finished, but what it was given has changed meanwhile in the data directory",
-                )
-                .with_findings(changed),
-            );
+        if let Some(refused) = self.refuse_changed_inputs() {
+            return Outcome::Open(refused);
         }
         let succeeded = ending.succeeded();
         match self.prove(interrupt).await {
@@ -342,6 +335,18 @@ impl Ceremony<'_> {
         }
     }
 
+    /// Nothing is proved of files that charon did not have.
+    fn refuse_changed_inputs(&self) -> Option<Failure> {
+        let changed = self.changed_inputs();
+        (!changed.is_empty()).then(|| {
+            Failure::new(
+                Kind::Refused,
+                "charon has finished, but what it was given has changed meanwhile in the data directory",
+            )
+            .with_findings(changed)
+        })
+    }
+
     /// Proves what an edit made and holds it beside the old cluster, or says why the ceremony failed.
     async fn finish_edit(
         &self,
@@ -349,15 +354,8 @@ impl Ceremony<'_> {
         ending: &Ending<'_>,
         interrupt: &mut Interrupt,
     ) -> Outcome {
-        let changed = self.changed_inputs();
-        if !changed.is_empty() {
-            return Outcome::Open(
-                Failure::new(
-                    Kind::Refused,
-                    "charon has finished, but what it was given has changed meanwhile in the data directory",
-                )
-                .with_findings(changed),
-            );
+        if let Some(refused) = self.refuse_changed_inputs() {
+            return Outcome::Open(refused);
         }
         if ending.succeeded() && self.role(command) == Some(Role::Leaves) {
             return self.promoted(Done::Helped);

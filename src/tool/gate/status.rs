@@ -7,7 +7,7 @@ use crate::gate::decision::{GateDecision, Require, Words};
 use crate::gate::project::{Project, Service};
 use crate::gate::{ComposeVersion, GATE_SERVICE, GateKind};
 use crate::report::clean;
-use charon_files::finding::Finding;
+use charon_files::finding::{Finding, Weight};
 
 /// Name and version of the JSON form.
 pub const SCHEMA: &str = "charon-dkg.gate-status/1";
@@ -146,6 +146,10 @@ impl Status {
         if seen.held {
             problems.extend(held_problems(&seen.watched));
         }
+        // What could not be told comes behind what is wrong.
+        problems.extend(settings_problems(&seen, |weight| {
+            weight == Weight::CouldNotTell
+        }));
         let ways_around =
             installed.map(|gate| ways_around(seen.compose, gate, &seen.watched, &seen.open_ways));
         let (open, says, next) = match seen.decision {
@@ -301,16 +305,25 @@ fn around_problems(seen: &Seen<'_>, installed: bool, words: Words<'_>) -> Vec<Pr
             "put .env right by hand",
         ));
     }
-    for finding in &seen.settings {
-        problems.push(problem(
+    problems.extend(settings_problems(seen, |weight| {
+        weight != Weight::CouldNotTell
+    }));
+    problems
+}
+
+/// Where the project's settings are not the cluster's, of such weight.
+fn settings_problems(seen: &Seen<'_>, weighs: impl Fn(Weight) -> bool) -> Vec<Problem> {
+    let findings = seen.settings.iter().filter(|it| weighs(it.weight));
+    let problems = findings.map(|finding| {
+        problem(
             format!(
                 "{}: {}, expected {}",
                 finding.subject, finding.seen, finding.expected
             ),
             finding.advice.clone(),
-        ));
-    }
-    problems
+        )
+    });
+    problems.collect()
 }
 
 /// What comes back by itself, with files that are not what was proved.

@@ -19,40 +19,22 @@ use super::change::{Change, EditTerms};
 use super::dealer::Validator;
 use super::failure::{Failure, Fields};
 use super::files;
-use super::flags::{Flag, Kind, Values};
+use super::flags::{CEREMONY, COMMON, Flag, Kind, Values};
 use super::log::Log;
 use super::names::peer_name;
 use super::node::{Bring, Ceremony, Link, PULSE, canceled, not_a_rehearsal, read_dealt};
 use super::relay::LAST_STEP;
 use super::wire::{Deal, Dealings, DealtTo, Fault};
 
-/// charon's flags of every edit, v1.10.
-const FLAGS: [Flag; 24] = [
-    ("execution-client-rpc-endpoint", Kind::Text, ""),
-    ("help", Kind::Switch, "false"),
+/// charon's flags of every edit alone, v1.10.
+const FLAGS: [Flag; 6] = [
     ("lock-file", Kind::Text, ".charon/cluster-lock.json"),
-    ("log-color", Kind::Text, "auto"),
-    ("log-format", Kind::Text, "console"),
-    ("log-level", Kind::Text, "info"),
-    ("log-output-path", Kind::Text, ""),
-    ("nickname", Kind::Text, ""),
-    ("no-verify", Kind::Switch, "false"),
     ("output-dir", Kind::Text, "distributed_validator"),
-    ("p2p-disable-reuseport", Kind::Switch, "false"),
-    ("p2p-external-hostname", Kind::Text, ""),
-    ("p2p-external-ip", Kind::Text, ""),
-    ("p2p-relays", Kind::List, "https://4.relay.obol.dev"),
-    ("p2p-tcp-address", Kind::List, ""),
-    ("p2p-udp-address", Kind::List, ""),
     (
         "private-key-file",
         Kind::Text,
         ".charon/charon-enr-private-key",
     ),
-    ("publish", Kind::Switch, "false"),
-    ("publish-address", Kind::Text, "https://api.obol.tech/v1"),
-    ("publish-timeout", Kind::Period, "1m0s"),
-    ("shutdown-delay", Kind::Period, "5s"),
     ("timeout", Kind::Period, "1m0s"),
     ("validator-keys-dir", Kind::Text, ".charon/validator_keys"),
     ("verbose", Kind::Switch, "false"),
@@ -99,7 +81,7 @@ pub(crate) fn run(
     let (word, arguments) = arguments.split_first().ok_or_else(|| unknown(""))?;
     let kind = EditKind::ALL.iter().find(|kind| kind.command() == word);
     let kind = *kind.ok_or_else(|| unknown(word))?;
-    let flags: Vec<Flag> = FLAGS.iter().chain(own_flags(kind)).copied().collect();
+    let flags = [&COMMON[..], &CEREMONY, &FLAGS, own_flags(kind)].concat();
     let values = Values::parse(&flags, arguments, environment)?;
     super::disclaim(*log);
     *log = Log::new(

@@ -21,6 +21,32 @@ pub(crate) enum Kind {
 /// A flag: its name, what it takes, and its default.
 pub(crate) type Flag = (&'static str, Kind, &'static str);
 
+/// charon's flags of every command that takes part in a network, v1.10.
+pub(crate) const COMMON: [Flag; 10] = [
+    ("help", Kind::Switch, "false"),
+    ("log-color", Kind::Text, "auto"),
+    ("log-format", Kind::Text, "console"),
+    ("log-level", Kind::Text, "info"),
+    ("log-output-path", Kind::Text, ""),
+    ("p2p-disable-reuseport", Kind::Switch, "false"),
+    ("p2p-external-hostname", Kind::Text, ""),
+    ("p2p-external-ip", Kind::Text, ""),
+    ("p2p-tcp-address", Kind::List, ""),
+    ("p2p-udp-address", Kind::List, ""),
+];
+
+/// Those of every ceremony besides.
+pub(crate) const CEREMONY: [Flag; 8] = [
+    ("execution-client-rpc-endpoint", Kind::Text, ""),
+    ("nickname", Kind::Text, ""),
+    ("no-verify", Kind::Switch, "false"),
+    ("p2p-relays", Kind::List, "https://4.relay.obol.dev"),
+    ("publish", Kind::Switch, "false"),
+    ("publish-address", Kind::Text, "https://api.obol.tech/v1"),
+    ("publish-timeout", Kind::Period, "1m0s"),
+    ("shutdown-delay", Kind::Period, "5s"),
+];
+
 /// The values of all flags of a command.
 #[derive(Debug, Clone)]
 pub(crate) struct Values {

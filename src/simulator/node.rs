@@ -23,7 +23,7 @@ use super::change::EditTerms;
 use super::dealer::{Terms, Validator};
 use super::failure::{Failure, Fields};
 use super::files::{self, Heartbeat};
-use super::flags::{Flag, Kind, Values};
+use super::flags::{CEREMONY, COMMON, Flag, Kind, Values};
 use super::log::Log;
 use super::names::peer_name;
 use super::relay::LAST_STEP;
@@ -39,34 +39,16 @@ pub(crate) const PULSE: Duration = Duration::from_millis(100);
 /// How long charon tries to resolve its relays.
 const RELAY_PATIENCE: Duration = Duration::from_secs(60);
 
-/// charon's flags of `dkg`, v1.10.
-const FLAGS: [Flag; 24] = [
+/// charon's flags of `dkg` alone, v1.10.
+const FLAGS: [Flag; 6] = [
     ("data-dir", Kind::Text, ".charon"),
     (
         "definition-file",
         Kind::Text,
         ".charon/cluster-definition.json",
     ),
-    ("execution-client-rpc-endpoint", Kind::Text, ""),
-    ("help", Kind::Switch, "false"),
     ("keymanager-address", Kind::Text, ""),
     ("keymanager-auth-token", Kind::Text, ""),
-    ("log-color", Kind::Text, "auto"),
-    ("log-format", Kind::Text, "console"),
-    ("log-level", Kind::Text, "info"),
-    ("log-output-path", Kind::Text, ""),
-    ("nickname", Kind::Text, ""),
-    ("no-verify", Kind::Switch, "false"),
-    ("p2p-disable-reuseport", Kind::Switch, "false"),
-    ("p2p-external-hostname", Kind::Text, ""),
-    ("p2p-external-ip", Kind::Text, ""),
-    ("p2p-relays", Kind::List, "https://4.relay.obol.dev"),
-    ("p2p-tcp-address", Kind::List, ""),
-    ("p2p-udp-address", Kind::List, ""),
-    ("publish", Kind::Switch, "false"),
-    ("publish-address", Kind::Text, "https://api.obol.tech/v1"),
-    ("publish-timeout", Kind::Period, "1m0s"),
-    ("shutdown-delay", Kind::Period, "5s"),
     ("timeout", Kind::Period, "2m0s"),
     ("zipped", Kind::Switch, "false"),
 ];
@@ -79,7 +61,11 @@ pub(crate) fn run(
     stop: &Arc<AtomicBool>,
     log: &mut Log,
 ) -> Result<(), Failure> {
-    let values = Values::parse(&FLAGS, arguments, environment)?;
+    let values = Values::parse(
+        &[&COMMON[..], &CEREMONY, &FLAGS].concat(),
+        arguments,
+        environment,
+    )?;
     super::disclaim(*log);
     for relay in values.list("p2p-relays") {
         if relay.starts_with("http://") {

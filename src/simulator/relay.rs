@@ -16,7 +16,7 @@ use charon_files::keys::k1::{self, EnrPublicKey};
 use super::change::{Change, EditTerms};
 use super::dealer::{Dealt, Terms, Validator};
 use super::failure::{Failure, go_words};
-use super::flags::{Flag, Kind, Values};
+use super::flags::{COMMON, Flag, Kind, Values};
 use super::log::Log;
 use super::names::peer_name;
 use super::wire::{
@@ -41,28 +41,18 @@ const MAX_CEREMONIES: usize = 64;
 pub(crate) const LAST_STEP: u32 = 8;
 
 /// charon's flags of `relay`, and ours.
-const FLAGS: [Flag; 22] = [
+const FLAGS: [Flag; 12] = [
     ("auto-p2pkey", Kind::Switch, "true"),
     ("data-dir", Kind::Text, ".charon"),
     ("debug-address", Kind::Text, ""),
-    ("help", Kind::Switch, "false"),
     ("http-address", Kind::Text, "127.0.0.1:3640"),
-    ("log-color", Kind::Text, "auto"),
-    ("log-format", Kind::Text, "console"),
-    ("log-level", Kind::Text, "info"),
-    ("log-output-path", Kind::Text, ""),
     ("loki-addresses", Kind::List, ""),
     ("loki-service", Kind::Text, "charon"),
     ("monitoring-address", Kind::Text, ""),
     ("p2p-advertise-private-addresses", Kind::Switch, "false"),
-    ("p2p-disable-reuseport", Kind::Switch, "false"),
-    ("p2p-external-hostname", Kind::Text, ""),
-    ("p2p-external-ip", Kind::Text, ""),
     ("p2p-max-connections", Kind::Text, "16384"),
     ("p2p-max-reservations", Kind::Text, "512"),
     ("p2p-relay-loglevel", Kind::Text, ""),
-    ("p2p-tcp-address", Kind::List, ""),
-    ("p2p-udp-address", Kind::List, ""),
     // `<node>=<fault>`, the node counted from 0 or `all`: what is to go wrong in this rehearsal.
     ("sim-fault", Kind::List, ""),
 ];
@@ -74,7 +64,7 @@ pub(crate) fn run(
     release: &CharonVersion,
     log: &mut Log,
 ) -> Result<(), Failure> {
-    let values = Values::parse(&FLAGS, arguments, environment)?;
+    let values = Values::parse(&[&COMMON[..], &FLAGS].concat(), arguments, environment)?;
     super::disclaim(*log);
     *log = Log::new(
         values.text("log-level"),

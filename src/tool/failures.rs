@@ -17,8 +17,13 @@ use crate::promote::journal::JournalError;
 use crate::report::quoted;
 use charon_files::finding::Finding;
 
-pub(crate) fn file(error: FileError) -> Failure {
+/// What neither the user nor an operator can do anything about.
+pub(crate) fn unexpected(error: impl ToString) -> Failure {
     Failure::new(Kind::Unexpected, error.to_string())
+}
+
+pub(crate) fn file(error: FileError) -> Failure {
+    unexpected(error)
 }
 
 pub(crate) fn layout(error: LayoutError) -> Failure {

@@ -7,6 +7,7 @@ use crate::ceremony::definition_source::{FoundDefinition, NoDefinition};
 use crate::ceremony::edit::{EditCommand, Role};
 use crate::context::Context;
 use crate::edit::closed::{self, Why};
+use crate::edit::take;
 use crate::machine::datadir::Layout;
 use crate::proof::checked;
 use charon_files::cluster::names::CLUSTER_LOCK_FILE;
@@ -185,7 +186,7 @@ fn closed_finding(layout: &Layout, lock: &ClusterLock) -> Option<Finding> {
 
 fn other_lock(path: &Path, in_place: &Path, lock: &ClusterLock) -> Option<Finding> {
     let here = checked::read_single(in_place, Expected::ClusterLock).ok();
-    let here = here.and_then(|file| ClusterLock::parse(&file.bytes).ok()?.value.lock_hash().ok());
+    let here = here.and_then(|file| take::lock_hash_of(&file));
     let named = lock.lock_hash().ok();
     (here != named).then(|| {
         Finding::fail(

@@ -413,16 +413,21 @@ impl Ceremony<'_> {
     /// The operators as charon numbers them in its log.
     fn numbered(&self) -> Definition {
         let definition = &self.found.definition;
-        match (&self.record.edit, ClusterLock::parse(&self.found.bytes)) {
-            (Some(command), Ok(before)) => command.numbered(&before.value, definition),
-            (None, _) | (_, Err(_)) => definition.clone(),
-        }
+        let command = self.record.edit.as_ref();
+        command
+            .and_then(|command| Some(command.numbered(&self.before_edit()?, definition)))
+            .unwrap_or_else(|| definition.clone())
+    }
+
+    /// The lock that an edit changes.
+    fn before_edit(&self) -> Option<ClusterLock> {
+        let parsed = ClusterLock::parse(&self.found.bytes).ok()?;
+        Some(parsed.value)
     }
 
     fn role(&self, command: &EditCommand) -> Option<Role> {
-        let before = ClusterLock::parse(&self.found.bytes).ok()?.value;
         let key = facts::enr_key(self.layout).ok()??;
-        command.role(&before, &key.public_key())
+        command.role(&self.before_edit()?, &key.public_key())
     }
 
     /// Proves the stage of an edit against the lock before it and against what was asked for, on other threads.

@@ -21,7 +21,7 @@ use crate::edit::held;
 use crate::edit::stand::{self, ConditionLine, OldCluster, Proved, Stand};
 use crate::edit::take;
 use crate::error::{Failure, Kind};
-use crate::failures;
+use crate::failures::{self, unexpected};
 use crate::machine;
 use crate::machine::datadir::Layout;
 use crate::machine::signals::Interrupt;
@@ -134,10 +134,6 @@ pub(crate) async fn edit(context: &Arc<Context>, action: &EditAction) -> Result<
         EditAction::Abandon => abandon(context, &layout),
         EditAction::Retire(args) => retire(context, &layout, args).await,
     }
-}
-
-fn unexpected(error: impl ToString) -> Failure {
-    Failure::new(Kind::Unexpected, error.to_string())
 }
 
 /// One address for all, or one for each.

@@ -7,16 +7,13 @@ use crate::edit::closed::{self, Why};
 use crate::edit::held::{self, RanWith, Record};
 use crate::edit::stand::Proved;
 use crate::error::{Failure, Kind};
+use crate::failures::unexpected;
 use crate::machine::datadir::Layout;
 use crate::proof::checked;
 use charon_files::cluster::names::CLUSTER_LOCK_FILE;
 use charon_files::cluster::{ClusterLock, LockHash};
 use charon_files::wrong_file::Expected;
 use charon_proof::verify::NamedFile;
-
-fn unexpected(error: impl ToString) -> Failure {
-    Failure::new(Kind::Unexpected, error.to_string())
-}
 
 /// Holds what was proved; nothing happens if it is held already. Expects the caller to hold the directory's guard.
 ///
@@ -102,7 +99,8 @@ fn refuse_closed(layout: &Layout, new: &LockHash) -> Result<(), Failure> {
     )
 }
 
-fn lock_hash_of(file: &NamedFile) -> Option<LockHash> {
+/// The hash of a lock file; `None` if it is none.
+pub(crate) fn lock_hash_of(file: &NamedFile) -> Option<LockHash> {
     let parsed = ClusterLock::parse(&file.bytes).ok()?;
     parsed.value.lock_hash().ok()
 }

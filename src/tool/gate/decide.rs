@@ -44,10 +44,7 @@ pub(crate) fn decide(
     words: Words<'_>,
     progress: &dyn Progress,
 ) -> GateDecision {
-    match look(context, layout, asked, words, progress) {
-        Ok((summary, _)) => GateDecision::Open { summary },
-        Err(closed) => GateDecision::Closed(closed),
-    }
+    answer(look(context, layout, asked, words, progress)).0
 }
 
 /// The same for those who are about to start something: what was proved for that is remembered, if that is possible, so that
@@ -59,13 +56,18 @@ pub(crate) fn decide_at_start(
     words: Words<'_>,
     progress: &dyn Progress,
 ) -> GateDecision {
-    match look(context, layout, asked, words, progress) {
-        Ok((summary, proof)) => {
-            // In a container the directory cannot be written, and another command may be at work.
-            remember::keep(layout, &proof).ok();
-            GateDecision::Open { summary }
-        }
-        Err(closed) => GateDecision::Closed(closed),
+    let (decision, proof) = answer(look(context, layout, asked, words, progress));
+    if let Some(proof) = proof {
+        // In a container the directory cannot be written, and another command may be at work.
+        remember::keep(layout, &proof).ok();
+    }
+    decision
+}
+
+fn answer(looked: Result<(String, Proof), Closed>) -> (GateDecision, Option<Proof>) {
+    match looked {
+        Ok((summary, proof)) => (GateDecision::Open { summary }, Some(proof)),
+        Err(closed) => (GateDecision::Closed(closed), None),
     }
 }
 

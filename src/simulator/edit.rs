@@ -24,7 +24,7 @@ use super::log::Log;
 use super::names::peer_name;
 use super::node::{Bring, Ceremony, Link, PULSE, canceled, not_a_rehearsal, read_dealt};
 use super::relay::LAST_STEP;
-use super::wire::{Deal, Dealings, DealtTo, Fault};
+use super::wire::{DealtTo, Fault};
 
 /// charon's flags of every edit alone, v1.10.
 const FLAGS: [Flag; 6] = [
@@ -357,28 +357,13 @@ impl Node {
         link: &Link<'_>,
         place: usize,
     ) -> Result<(Vec<Validator>, Vec<ShareSecret>), Failure> {
-        let dealings: Dealings = link.ask(
-            "deal",
-            &Deal {
-                token: link.token.clone(),
-            },
-        )?;
-        let mut validators = Vec::new();
-        let mut secrets = Vec::new();
-        for (position, dealt) in dealings.validators.iter().enumerate() {
-            let (validator, secret) = if position < self.change.before.validators.len() {
-                self.read_kept(position, dealt)?
+        link.receive_deal(place, |position, dealt| {
+            if position < self.change.before.validators.len() {
+                self.read_kept(position, dealt)
             } else {
-                let index = ValidatorIndex::new(position);
-                read_dealt(&self.change.terms, index, dealt)?
-            };
-            if validator.public_shares.get(place) != Some(&secret.public_key()) {
-                return Err(Failure::new("invalid pubshare"));
+                read_dealt(&self.change.terms, ValidatorIndex::new(position), dealt)
             }
-            validators.push(validator);
-            secrets.push(secret);
-        }
-        Ok((validators, secrets))
+        })
     }
 
     fn read_kept(

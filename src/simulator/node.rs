@@ -476,7 +476,9 @@ impl Ceremony<'_> {
             while !self.pause(PULSE) {}
             return Err(canceled().wrapped("transport round 1"));
         }
-        let (validators, secrets) = self.receive_deal(link, terms)?;
+        let (validators, secrets) = link.receive_deal(link.you, |position, dealt| {
+            read_dealt(terms, ValidatorIndex::new(position), dealt)
+        })?;
         // Keys, deposits and registrations are there all at once.
         for step in 2..=4 {
             self.next_step(link, step)?;
@@ -528,31 +530,6 @@ impl Ceremony<'_> {
         );
         link.await_step(step)
             .map_err(|failure| failure.wrapped("sync step").field("step", step))
-    }
-
-    fn receive_deal(
-        &self,
-        link: &Link<'_>,
-        terms: &Terms,
-    ) -> Result<(Vec<Validator>, Vec<ShareSecret>), Failure> {
-        let dealings: Dealings = link.ask(
-            "deal",
-            &Deal {
-                token: link.token.clone(),
-            },
-        )?;
-        let mut validators = Vec::new();
-        let mut secrets = Vec::new();
-        for (position, dealt) in dealings.validators.iter().enumerate() {
-            let (validator, secret) = read_dealt(terms, ValidatorIndex::new(position), dealt)?;
-            let expected = validator.public_shares.get(link.you);
-            if expected != Some(&secret.public_key()) {
-                return Err(Failure::new("invalid pubshare"));
-            }
-            validators.push(validator);
-            secrets.push(secret);
-        }
-        Ok((validators, secrets))
     }
 
     /// Signs the lock hash with every share and with the ENR key; gives the finished lock.
@@ -696,7 +673,7 @@ pub(crate) struct Link<'a> {
     log: Log,
     stop: &'a AtomicBool,
     client: Client,
-    pub(crate) token: String,
+    token: String,
     names: Vec<String>,
     you: usize,
     step: AtomicU32,
@@ -801,6 +778,32 @@ impl<'a> Link<'a> {
         self.changed.notify_all();
     }
 
+    /// Asks for what was dealt to this node, as `read` takes each validator by its position, and sees that each share is the one at
+    /// this place.
+    pub(crate) fn receive_deal(
+        &self,
+        place: usize,
+        read: impl Fn(usize, &DealtTo) -> Result<(Validator, ShareSecret), Failure>,
+    ) -> Result<(Vec<Validator>, Vec<ShareSecret>), Failure> {
+        let dealings: Dealings = self.ask(
+            "deal",
+            &Deal {
+                token: self.token.clone(),
+            },
+        )?;
+        let mut validators = Vec::new();
+        let mut secrets = Vec::new();
+        for (position, dealt) in dealings.validators.iter().enumerate() {
+            let (validator, secret) = read(position, dealt)?;
+            if validator.public_shares.get(place) != Some(&secret.public_key()) {
+                return Err(Failure::new("invalid pubshare"));
+            }
+            validators.push(validator);
+            secrets.push(secret);
+        }
+        Ok((validators, secrets))
+    }
+
     pub(crate) fn await_all_connected(&self) -> Result<(), Failure> {
         let total = self.names.len().saturating_sub(1);
         self.wait(|view| others(&view.connected, self.you) == total)
@@ -828,7 +831,7 @@ impl<'a> Link<'a> {
         }
     }
 
-    pub(crate) fn ask<Q: Serialize, A: DeserializeOwned>(
+    fn ask<Q: Serialize, A: DeserializeOwned>(
         &self,
         what: &str,
         question: &Q,

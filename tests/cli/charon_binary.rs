@@ -112,6 +112,14 @@ impl Group {
     }
 }
 
+/// What the kernel says of the process whose standard output is this file: `/proc/<pid>/status`.
+fn status_of_who_writes(output: &Path) -> String {
+    let processes = fs::read_dir("/proc").unwrap().map(|entry| entry.unwrap());
+    let mut writers = processes
+        .filter(|entry| fs::read_link(entry.path().join("fd/1")).is_ok_and(|path| path == output));
+    fs::read_to_string(writers.next().unwrap().path().join("status")).unwrap()
+}
+
 impl Drop for Group {
     fn drop(&mut self) {
         self.relay.kill().ok();
@@ -131,6 +139,8 @@ fn a_ceremony_without_an_engine_outlives_its_command() {
     group.until_charon_speaks(0);
     killed.kill().unwrap();
     killed.wait().unwrap();
+    let kernel = status_of_who_writes(&group.attempt(0, "output"));
+    assert!(kernel.contains("NoNewPrivs:\t1\n"), "{kernel}");
     let status = env.outcome(group.command(0, "status")).exits(0).json();
     assert_eq!(status["stage"], "under-way");
 

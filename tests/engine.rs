@@ -23,7 +23,9 @@ use std::time::{Duration, Instant};
 use charon_dkg::ceremony::plan::{ContainerPlan, Mount};
 use charon_dkg::docker::endpoint::Address;
 use charon_dkg::docker::probe::{self, Outcome, Questions, ask_inside};
-use charon_dkg::docker::self_image::{PROGRAM, SelfImage, SelfImageSpec, load_self_image};
+use charon_dkg::docker::self_image::{
+    PROGRAM, SelfImage, SelfImageSpec, Use, load_in_passing, load_self_image, remove_earlier,
+};
 use charon_dkg::docker::{
     ContainerState, Engine, EngineError, EngineFacts, LogLine, MAX_LINE_BYTES, Mode, OutputStream,
     Overlap, Reason, UserMapping, user_for,
@@ -837,4 +839,64 @@ async fn an_image_of_this_program_is_made_once() {
     assert_eq!(run.exit.code, 7, "{}", run.text());
     engine.remove_image(&tag).await.unwrap();
     assert!(engine.inspect_image(&tag).await.unwrap().is_none());
+}
+
+/// Whoever updates every month is not left with an image of each.
+#[tokio::test]
+#[ignore = "needs a docker engine"]
+async fn images_of_earlier_builds_go_once_nothing_needs_them() {
+    let engine = engine().await;
+    let dir = tempfile::tempdir().unwrap();
+    let program = dir.path().join("program");
+    let (ours, other) = (dir.path().join("ours"), dir.path().join("other"));
+    let (ours, other) = (Use::GateOf(&ours), Use::GateOf(&other));
+    let make = async |purpose, build: &str| {
+        // No program, which nobody runs.
+        std::fs::write(&program, format!("{build} {}", uuid::Uuid::new_v4())).unwrap();
+        let spec = SelfImageSpec {
+            program: Some(program.clone()),
+            ..SelfImageSpec::of(purpose)
+        };
+        load_self_image(&engine, &spec).await.unwrap().reference
+    };
+    let there = async |name: &str| engine.inspect_image(name).await.unwrap().is_some();
+    let first = make(ours, "first").await;
+    let used = make(ours, "used").await;
+    let third = make(ours, "third").await;
+    let others = make(other, "first").await;
+    let mut plan = plan(&engine, &[]).await;
+    plan.image = used.clone();
+    let container = engine.create_container(&plan).await.unwrap();
+
+    // What is young may be about to run.
+    let hour = Duration::from_secs(3600);
+    assert_eq!(
+        remove_earlier(&engine, ours, &third, hour).await.unwrap(),
+        0
+    );
+    let now = Duration::ZERO;
+    assert_eq!(remove_earlier(&engine, ours, &third, now).await.unwrap(), 1);
+    assert!(!there(&first).await && there(&used).await);
+    assert!(there(&third).await && there(&others).await);
+    // A container that was never started needs its image, too.
+    engine.discard_container(&container).await.unwrap();
+    assert_eq!(remove_earlier(&engine, ours, &third, now).await.unwrap(), 1);
+    assert!(!there(&used).await && there(&third).await);
+    // One that took the name of another leaves that without any.
+    let spec = |name: &str| {
+        std::fs::write(&program, uuid::Uuid::new_v4().to_string()).unwrap();
+        SelfImageSpec {
+            program: Some(program.clone()),
+            reference: Some(name.to_owned()),
+            ..SelfImageSpec::of(ours)
+        }
+    };
+    load_self_image(&engine, &spec(&third)).await.unwrap();
+    assert_eq!(remove_earlier(&engine, ours, &third, now).await.unwrap(), 1);
+    let (_, removed) = load_in_passing(&engine, ours, &spec("charon-dkg-self:test"))
+        .await
+        .unwrap();
+    assert_eq!(removed, 0, "one that is young was removed");
+    assert_eq!(remove_earlier(&engine, ours, "", now).await.unwrap(), 2);
+    assert_eq!(remove_earlier(&engine, other, "", now).await.unwrap(), 1);
 }

@@ -26,7 +26,7 @@ use crate::cli::{CeremonyArgs, StartArgs};
 use crate::context::Context;
 use crate::docker::endpoint::{Address, Endpoint};
 use crate::docker::probe::{self, Answers, ProbeError, Questions, SeenKey};
-use crate::docker::self_image::{self, SelfImageError, SelfImageSpec};
+use crate::docker::self_image::{self, SelfImageError, SelfImageSpec, Use};
 use crate::docker::{
     ContainerFacts, Engine, EngineError, EngineFacts, Mode, Overlap, Reason, Touching, UserMapping,
     user_for,
@@ -185,7 +185,15 @@ pub(crate) async fn observe(
                 let inside = match mapping_of(&fact) {
                     Some(mapping) => {
                         let network = request.network.as_deref();
-                        look_inside(engine, network, &mapping, questions, enr_id.as_deref()).await
+                        look_inside(
+                            context,
+                            engine,
+                            network,
+                            &mapping,
+                            questions,
+                            enr_id.as_deref(),
+                        )
+                        .await
                     }
                     None => Inside::nothing(),
                 };
@@ -771,6 +779,7 @@ fn not_asked(urls: Vec<String>, reason: &str) -> Vec<RelayFact> {
 
 /// Looks at relays and at the mounted ENR key, unless there is nothing to look at.
 async fn look_inside(
+    context: &Context,
     engine: &Engine,
     network: Option<&str>,
     mapping: &UserMapping,
@@ -780,7 +789,7 @@ async fn look_inside(
     if questions.urls.is_empty() && questions.enr_key.is_none() {
         return Inside::nothing();
     }
-    let mut asked = ask_inside(engine, &questions, network, mapping).await;
+    let mut asked = ask_inside(context, engine, &questions, network, mapping).await;
     let mut mounts = match &asked {
         Ok(answers) => mount_fact(answers.enr_key.as_ref(), enr_id),
         Err(AskError::Probe(ProbeError::Engine(error)))
@@ -793,7 +802,7 @@ async fn look_inside(
     // Whether it was the mount, and what the relays say all the same.
     if mounts.is_problem() && asked.is_err() && !questions.urls.is_empty() {
         questions.enr_key = None;
-        asked = ask_inside(engine, &questions, network, mapping).await;
+        asked = ask_inside(context, engine, &questions, network, mapping).await;
         if asked.is_err() {
             mounts = MountFact::NotLookedAt;
         }
@@ -869,12 +878,17 @@ pub(crate) enum AskError {
 /// # Errors
 /// When the container that asks cannot be made or run.
 async fn ask_inside(
+    context: &Context,
     engine: &Engine,
     questions: &Questions,
     network: Option<&str>,
     mapping: &UserMapping,
 ) -> Result<Answers, AskError> {
-    let image = self_image::load_self_image(engine, &SelfImageSpec::default()).await?;
+    let spec = SelfImageSpec::of(Use::Probe);
+    let (image, removed) = self_image::load_in_passing(engine, Use::Probe, &spec).await?;
+    if let Some(line) = self_image::removed_line(removed) {
+        context.say(&line);
+    }
     Ok(probe::ask_inside(engine, &image.facts.id, network, mapping, questions).await?)
 }
 
@@ -883,6 +897,7 @@ async fn ask_inside(
 /// # Errors
 /// When the container that asks cannot be made or run.
 pub(crate) async fn ask_relays(
+    context: &Context,
     engine: &Engine,
     urls: &[String],
     network: Option<&str>,
@@ -892,7 +907,7 @@ pub(crate) async fn ask_relays(
         urls: urls.to_vec(),
         enr_key: None,
     };
-    let answers = ask_inside(engine, &questions, network, mapping).await?;
+    let answers = ask_inside(context, engine, &questions, network, mapping).await?;
     Ok(answers.relays.into_iter().map(relay_fact).collect())
 }
 

@@ -1,10 +1,11 @@
 //! Images: what is there, how it is pulled, and by which name it is run.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use bollard::models::{CreateImageInfo, ImageInspect};
 use bollard::query_parameters::{
-    CreateImageOptionsBuilder, ImportImageOptionsBuilder, RemoveImageOptionsBuilder,
+    CreateImageOptionsBuilder, ImportImageOptionsBuilder, ListImagesOptionsBuilder,
+    RemoveImageOptionsBuilder,
 };
 use futures_util::StreamExt;
 
@@ -30,6 +31,17 @@ pub struct ImageFacts {
     pub user: String,
     /// Size on disk in bytes, shared layers included.
     pub size: u64,
+}
+
+/// An image in a list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ListedImage {
+    /// Content identifier on this engine, `sha256:…`.
+    pub(crate) id: String,
+    /// `name:tag` of each name.
+    pub(crate) names: Vec<String>,
+    /// When it was made, in seconds of Unix time.
+    pub(crate) created: i64,
 }
 
 /// The exact image to run, by content: a tag can be moved, a digest cannot.
@@ -311,6 +323,27 @@ impl Engine {
                 }
             }
         }
+    }
+
+    /// The images with this label.
+    pub(crate) async fn labelled_images(
+        &self,
+        key: &str,
+        value: &str,
+    ) -> Result<Vec<ListedImage>, EngineError> {
+        let filters = HashMap::from([("label", vec![format!("{key}={value}")])]);
+        let options = ListImagesOptionsBuilder::default()
+            .filters(&filters)
+            .build();
+        let listed = self
+            .call("list images", self.docker.list_images(Some(options)))
+            .await?;
+        let listed = listed.into_iter().map(|image| ListedImage {
+            id: image.id,
+            names: image.repo_tags,
+            created: image.created,
+        });
+        Ok(listed.collect())
     }
 
     /// Takes away a name of an image, and the image itself when it was the last one.

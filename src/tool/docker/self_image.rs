@@ -4,11 +4,13 @@
 //! made on, which is where its engine is.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
 use crate::docker::{Engine, EngineError, ImageFacts};
+use crate::report;
 
 /// Where the program is in the image.
 pub const PROGRAM: &str = "/charon-dkg";
@@ -18,6 +20,34 @@ pub const REPOSITORY: &str = "charon-dkg-self";
 
 /// The label that tells from which content an image was made, in hexadecimal.
 pub const CONTENT_LABEL: &str = "charon-dkg.self-image";
+
+/// The label that tells for what an image was made.
+const USE_LABEL: &str = "charon-dkg.use";
+
+/// How long an image is left alone that another build of this program has made: it may be about to start a container.
+const IN_PASSING: Duration = Duration::from_secs(60 * 60);
+
+/// For what an image is made. Images of earlier builds for the same use go once nothing needs them any more; one that was
+/// made for no use is nobody's to remove.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Use<'a> {
+    /// Short runs of this program, and the gates of a rehearsal.
+    Probe,
+    /// The simulator in the place of this release of charon.
+    Simulator(&'a str),
+    /// The gate of the project in this directory, whose file names the image.
+    GateOf(&'a Path),
+}
+
+impl Use<'_> {
+    fn label(self) -> String {
+        match self {
+            Self::Probe => "probe".to_owned(),
+            Self::Simulator(release) => format!("simulator {release}"),
+            Self::GateOf(dir) => format!("gate of {}", dir.display()),
+        }
+    }
+}
 
 const EXECUTABLE: &str = "/proc/self/exe";
 
@@ -72,6 +102,16 @@ pub struct SelfImageSpec {
     pub labels: BTreeMap<String, String>,
 }
 
+impl SelfImageSpec {
+    /// The default for a use.
+    pub fn of(purpose: Use<'_>) -> Self {
+        Self {
+            labels: BTreeMap::from([(USE_LABEL.to_owned(), purpose.label())]),
+            ..Self::default()
+        }
+    }
+}
+
 impl Default for SelfImageSpec {
     fn default() -> Self {
         Self {
@@ -124,7 +164,8 @@ pub async fn load_self_image(
     // Reading and hashing some tens of megabytes must not hold up a signal handler.
     let packed = tokio::task::spawn_blocking({
         let (program, spec) = (program.clone(), spec.clone());
-        move || Packed::of(&std::fs::read(program)?, &spec)
+        let now = jiff::Timestamp::now();
+        move || Packed::of(&std::fs::read(program)?, &spec, now)
     });
     let packed = packed
         .await
@@ -150,6 +191,66 @@ pub async fn load_self_image(
     }
 }
 
+/// The same for a use that ends with the command, and takes away what earlier builds left behind of it; gives how many.
+///
+/// # Errors
+/// As [`load_self_image`]. What cannot be taken away stays.
+pub async fn load_in_passing(
+    engine: &Engine,
+    purpose: Use<'_>,
+    spec: &SelfImageSpec,
+) -> Result<(SelfImage, usize), SelfImageError> {
+    let image = load_self_image(engine, spec).await?;
+    let removed = if image.reused {
+        0
+    } else {
+        remove_earlier(engine, purpose, &image.reference, IN_PASSING)
+            .await
+            .unwrap_or_default()
+    };
+    Ok((image, removed))
+}
+
+/// Removes the images that were made for this use, but for `kept`, those that are younger, those that a container uses,
+/// running or not, and those with another name of somebody's; gives how many.
+///
+/// # Errors
+/// What every call may answer. That the engine keeps an image is none.
+pub async fn remove_earlier(
+    engine: &Engine,
+    purpose: Use<'_>,
+    kept: &str,
+    older_than: Duration,
+) -> Result<usize, EngineError> {
+    let before = jiff::Timestamp::now()
+        .as_second()
+        .saturating_sub_unsigned(older_than.as_secs());
+    let mut removed = 0;
+    for image in engine.labelled_images(USE_LABEL, &purpose.label()).await? {
+        if image.created > before || image.names.iter().any(|name| name == kept) {
+            continue;
+        }
+        match engine.remove_image(&image.id).await {
+            Ok(()) => removed += 1,
+            // In use.
+            Err(EngineError::Failed { status: 409, .. }) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(removed)
+}
+
+/// What is said of that, if there is anything to say.
+pub(crate) fn removed_line(removed: usize) -> Option<String> {
+    let count = u64::try_from(removed).unwrap_or(u64::MAX);
+    (removed > 0).then(|| {
+        format!(
+            "removed {} that earlier builds of this program had made and nothing uses",
+            report::count(count, "image")
+        )
+    })
+}
+
 /// The image of this name, if it was made from the same content and with the same settings.
 async fn find(
     engine: &Engine,
@@ -173,15 +274,17 @@ struct Packed {
 }
 
 impl Packed {
-    /// The same program and settings give the same bytes.
-    fn of(program: &[u8], spec: &SelfImageSpec) -> std::io::Result<Self> {
+    /// The same program and settings at the same time give the same bytes, and at any time the same content.
+    fn of(program: &[u8], spec: &SelfImageSpec, now: jiff::Timestamp) -> std::io::Result<Self> {
         let layer = tar_of(&[(PROGRAM.trim_start_matches('/'), program)])?;
         let layer_digest = hex::encode(Sha256::digest(&layer));
-        let config = |content: &str| {
+        let created = now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+        let config = |content: &str, created: &str| {
             let mut labels = spec.labels.clone();
             labels.insert(CONTENT_LABEL.to_owned(), content.to_owned());
             // Fields of the OCI image configuration (image-spec `config.md`).
             let config = serde_json::json!({
+                "created": created,
                 "os": std::env::consts::OS,
                 "architecture": go_architecture(),
                 "config": {
@@ -196,8 +299,8 @@ impl Packed {
             config.to_string()
         };
         // The label stands for the content and all settings; it cannot stand for itself.
-        let content = hex::encode(Sha256::digest(config("")));
-        let config = config(&content);
+        let content = hex::encode(Sha256::digest(config("", "")));
+        let config = config(&content, &created);
         let reference = spec.reference.clone().unwrap_or_else(|| {
             let tag: String = content.chars().take(16).collect();
             format!("{REPOSITORY}:{tag}")
@@ -251,18 +354,22 @@ mod tests {
     #[test]
     fn packing_twice_gives_the_same_bytes_and_other_settings_give_another_label() {
         let spec = SelfImageSpec::default();
-        let one = Packed::of(b"program", &spec).unwrap();
-        let two = Packed::of(b"program", &spec).unwrap();
+        let at = |second| jiff::Timestamp::from_second(second).unwrap();
+        let one = Packed::of(b"program", &spec, at(1)).unwrap();
+        let two = Packed::of(b"program", &spec, at(1)).unwrap();
         assert!(one.archive == two.archive);
         assert_eq!(one.reference, two.reference);
+        let later = Packed::of(b"program", &spec, at(2)).unwrap();
+        assert!(one.archive != later.archive);
+        assert_eq!(one.content, later.content);
         let other = SelfImageSpec {
             entrypoint: vec![PROGRAM.to_owned(), "simulator".to_owned()],
             ..spec.clone()
         };
-        let other = Packed::of(b"program", &other).unwrap();
+        let other = Packed::of(b"program", &other, at(1)).unwrap();
         assert_ne!(one.content, other.content);
         assert_ne!(one.reference, other.reference);
-        let newer = Packed::of(b"newer program", &spec).unwrap();
+        let newer = Packed::of(b"newer program", &spec, at(1)).unwrap();
         assert_ne!(one.reference, newer.reference);
     }
 }

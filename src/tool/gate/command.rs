@@ -26,7 +26,7 @@ pub(crate) async fn gate(context: &Context, action: &GateAction) -> Result<(), F
     match action {
         GateAction::Install(args) => install::install(context, args).await,
         GateAction::Status(args) => show_status::status(context, args).await,
-        GateAction::Remove(args) => remove::remove(context, args),
+        GateAction::Remove(args) => remove::remove(context, args).await,
         GateAction::Check(args) => check(context, args),
     }
 }

@@ -1,11 +1,12 @@
 //! `gate install`: everything is tried on copies before a file of the project changes.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::cli::GateInstallArgs;
 use crate::context::Context;
 use crate::docker::Engine;
-use crate::docker::self_image::{SelfImageSpec, load_self_image};
+use crate::docker::self_image::{self, SelfImageSpec, Use, load_self_image};
 use crate::error::{Failure, Kind};
 use crate::failures;
 use crate::gate::compose::ProjectFile;
@@ -68,8 +69,18 @@ pub(crate) async fn install(context: &Context, args: &GateInstallArgs) -> Result
         .hint("name the data directory that its services mount with --data-dir"));
     }
     let root = compose_root(&site, &files)?;
+    let gate = match kind {
+        GateKind::Provider => provider(&site, &root),
+        GateKind::OneShot => {
+            one_shot(context, &site, &engine, &seen, &root, args.rehearsal).await?
+        }
+    };
+    let image = match &gate {
+        Gate::Provider { .. } => String::new(),
+        Gate::OneShot { image, .. } => image.clone(),
+    };
     let text = file::render(&GateFile {
-        gate: gate(context, &site, &engine, &seen, kind, &root).await?,
+        gate,
         require: args.require,
         rehearsal: args.rehearsal,
         services: watched
@@ -89,6 +100,7 @@ pub(crate) async fn install(context: &Context, args: &GateInstallArgs) -> Result
         }
     };
     carry_out(&mut site, place, text.as_bytes(), new.as_deref())?;
+    remove_images(context, &site, &engine, &image).await;
     context.keep_from_git(&site.layout.project_dir().join(place.file()));
     if place == Place::Named && !handed.is_empty() {
         context.say(&format!(
@@ -219,38 +231,55 @@ fn compose_root(site: &Site, files: &[String]) -> Result<PathBuf, Failure> {
     })
 }
 
-async fn gate(
+/// Relative wherever that is possible, so that the file says what people expect.
+fn below(root: &Path, path: &Path, prefix: &str) -> String {
+    match path.strip_prefix(root) {
+        Ok(relative) => format!("{prefix}{}", relative.display()),
+        Err(_) => path.display().to_string(),
+    }
+}
+
+fn provider(site: &Site, root: &Path) -> Gate {
+    Gate::Provider {
+        project_dir: root.display().to_string(),
+        data_dir: below(root, site.layout.data_dir(), ""),
+    }
+}
+
+async fn one_shot(
     context: &Context,
     site: &Site,
     engine: &Engine,
     seen: &Seen,
-    kind: GateKind,
     root: &Path,
+    rehearsal: bool,
 ) -> Result<Gate, Failure> {
-    // Relative wherever that is possible, so that the file says what people expect.
-    let below = |path: &Path, prefix: &str| match path.strip_prefix(root) {
-        Ok(relative) => format!("{prefix}{}", relative.display()),
-        Err(_) => path.display().to_string(),
+    context.say("making an image of this program");
+    // A rehearsal's directory goes, and what is of its own would stay.
+    let purpose = if rehearsal {
+        Use::Probe
+    } else {
+        Use::GateOf(site.dir())
     };
-    let data_dir = site.layout.data_dir();
-    match kind {
-        GateKind::Provider => Ok(Gate::Provider {
-            project_dir: root.display().to_string(),
-            data_dir: below(data_dir, ""),
-        }),
-        GateKind::OneShot => {
-            context.say("making an image of this program");
-            let image = load_self_image(engine, &SelfImageSpec::default()).await;
-            let image = image.map_err(|error| Failure::new(Kind::Unexpected, error.to_string()))?;
-            // Docker would make it as root.
-            datadir::create_state_dir(&site.layout).map_err(failures::state_dir)?;
-            Ok(Gate::OneShot {
-                image: image.reference,
-                run_as: seen.run_as.clone(),
-                data_dir: below(data_dir, "./"),
-                state_dir: below(site.layout.state_dir(), "./"),
-            })
-        }
+    let image = load_self_image(engine, &SelfImageSpec::of(purpose)).await;
+    let image = image.map_err(|error| Failure::new(Kind::Unexpected, error.to_string()))?;
+    // Docker would make it as root.
+    datadir::create_state_dir(&site.layout).map_err(failures::state_dir)?;
+    Ok(Gate::OneShot {
+        image: image.reference,
+        run_as: seen.run_as.clone(),
+        data_dir: below(root, site.layout.data_dir(), "./"),
+        state_dir: below(root, site.layout.state_dir(), "./"),
+    })
+}
+
+/// Takes away the images that earlier gates of this project had, once nothing names them. One whose container is still there
+/// goes the next time.
+pub(crate) async fn remove_images(context: &Context, site: &Site, engine: &Engine, kept: &str) {
+    let purpose = Use::GateOf(site.dir());
+    let removed = self_image::remove_earlier(engine, purpose, kept, Duration::ZERO).await;
+    if let Some(line) = removed.ok().and_then(self_image::removed_line) {
+        context.say(&line);
     }
 }
 

@@ -6,7 +6,8 @@ use crate::error::{Failure, Kind};
 use crate::gate::compose::ProjectFile;
 use crate::gate::dotenv::{self, Edit};
 use crate::gate::file::{self, Origin};
-use crate::gate::site::{DOTENV, Site, not_editable, refused};
+use crate::gate::install::remove_images;
+use crate::gate::site::{DOTENV, Site, engine, not_editable, refused};
 use crate::gate::{GATE_FILE, GATE_SERVICE, OVERRIDE_FILE};
 use serde::Serialize;
 
@@ -16,13 +17,16 @@ struct Document {
     changed: Vec<String>,
 }
 
-pub(crate) fn remove(context: &Context, args: &ComposeArgs) -> Result<(), Failure> {
+pub(crate) async fn remove(context: &Context, args: &ComposeArgs) -> Result<(), Failure> {
     let mut site = Site::open(context, context.layout()?, args.compose.as_deref())?;
     let edit = dotenv::remove(site.dotenv.bytes(), &site.separator, GATE_FILE);
     let edit = edit.map_err(not_editable)?;
     let named = may_go(context, &site.gate_file)?;
     let by_itself = may_go(context, &site.override_file)?;
-    take_container_away(context, &site);
+    let one_shot = is_one_shot(&site);
+    if one_shot {
+        take_container_away(context, &site);
+    }
     let mut changed = Vec::new();
     match edit {
         Edit::Keep => {}
@@ -44,6 +48,10 @@ pub(crate) fn remove(context: &Context, args: &ComposeArgs) -> Result<(), Failur
             file.replace(None).map_err(refused)?;
             changed.push(format!("{name} is gone"));
         }
+    }
+    // That of an engine which does not answer stays, and is said nowhere: it does no harm.
+    if one_shot && let Ok(engine) = engine(context).await {
+        remove_images(context, &site, &engine, "").await;
     }
     let text = if changed.is_empty() {
         "there is no gate here".to_owned()
@@ -75,15 +83,15 @@ fn may_go(context: &Context, file: &ProjectFile) -> Result<bool, Failure> {
     }
 }
 
-/// A container of the gate would stay behind as an orphan. It holds nothing, so a failure is only worth a word.
-fn take_container_away(context: &Context, site: &Site) {
-    let one_shot = site.project().is_ok_and(|project| {
+fn is_one_shot(site: &Site) -> bool {
+    site.project().is_ok_and(|project| {
         let gate = project.services.get(GATE_SERVICE);
         gate.is_some_and(|gate| gate.provider.is_none())
-    });
-    if !one_shot {
-        return;
-    }
+    })
+}
+
+/// A container of the gate would stay behind as an orphan. It holds nothing, so a failure is only worth a word.
+fn take_container_away(context: &Context, site: &Site) {
     let words = ["rm", "--force", "--stop", GATE_SERVICE];
     if let Err(error) = site.compose.run_quietly(site.dir(), &words) {
         context.warn(&format!("the container of {GATE_SERVICE} stays: {error}"));

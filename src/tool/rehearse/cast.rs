@@ -1,13 +1,12 @@
 //! Who plays charon: its own image where it can be had, the simulator elsewhere.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use crate::ceremony::pins;
 use crate::cli::RehearsalEngine;
 use crate::context::Context;
 use crate::docker::Engine;
-use crate::docker::self_image::{self, PROGRAM, SelfImage, SelfImageSpec};
+use crate::docker::self_image::{self, PROGRAM, SelfImage, SelfImageSpec, Use};
 use crate::error::{Failure, Kind};
 use charon_files::cluster::version::{CharonVersion, DefinitionVersion};
 
@@ -72,7 +71,7 @@ impl Cast {
                  one place and is no DKG; everything else is real."
             ));
         }
-        let image = load_simulator(engine, &release).await?;
+        let image = load_simulator(context, engine, &release).await?;
         Ok(Self {
             repository: SIMULATOR_REPOSITORY.to_owned(),
             run_as: image.facts.id,
@@ -92,7 +91,7 @@ impl Cast {
         release: &CharonVersion,
     ) -> Result<(), String> {
         if self.simulated {
-            let loaded = load_simulator(engine, release).await;
+            let loaded = load_simulator(context, engine, release).await;
             return loaded.map(|_| ()).map_err(|failure| failure.message);
         }
         let reference = format!("{}:{release}", pins::OFFICIAL_REPOSITORY);
@@ -139,23 +138,29 @@ fn find_simulator() -> Result<PathBuf, Failure> {
 /// # Errors
 /// Where the simulator is not installed, or the engine refuses its image.
 pub(crate) async fn load_simulator(
+    context: &Context,
     engine: &Engine,
     release: &CharonVersion,
 ) -> Result<SelfImage, Failure> {
+    let version = release.to_string();
+    let purpose = Use::Simulator(&version);
     let spec = SelfImageSpec {
         program: Some(find_simulator()?),
         reference: Some(format!("{SIMULATOR_REPOSITORY}:{release}")),
         entrypoint: vec![
             PROGRAM.to_owned(),
             "--charon-version".to_owned(),
-            release.to_string(),
+            version.clone(),
         ],
-        cmd: Vec::new(),
-        labels: BTreeMap::new(),
+        ..SelfImageSpec::of(purpose)
     };
-    self_image::load_self_image(engine, &spec)
+    let (image, removed) = self_image::load_in_passing(engine, purpose, &spec)
         .await
-        .map_err(|error| Failure::new(Kind::Unexpected, error.to_string()))
+        .map_err(|error| Failure::new(Kind::Unexpected, error.to_string()))?;
+    if let Some(line) = self_image::removed_line(removed) {
+        context.say(&line);
+    }
+    Ok(image)
 }
 
 async fn charon_image(

@@ -99,7 +99,7 @@ impl Gates {
                 }
             }
         };
-        let image = load_simulator(engine, &cast.release).await;
+        let image = load_simulator(context, engine, &cast.release).await;
         Ok(Self {
             image: image.map_err(|failure| failure.message)?.reference,
             program: args.compose.clone(),

@@ -148,7 +148,14 @@ impl<'a> Stage<'a> {
         let begin = Instant::now();
         loop {
             let network = Some(self.network.as_str());
-            let asked = facts::ask_relays(self.house.engine, &urls, network, &mapping).await;
+            let asked = facts::ask_relays(
+                self.house.context,
+                self.house.engine,
+                &urls,
+                network,
+                &mapping,
+            )
+            .await;
             let problem = match asked {
                 Ok(facts) => facts.iter().find_map(RelayFact::problem),
                 Err(error) => Some(error.to_string()),
@@ -232,7 +239,7 @@ impl<'a> Stage<'a> {
     /// Something that runs with an operator's data directory, in the place of a node. Gives what stops it.
     pub(crate) async fn start_node(&self, player: &Player) -> Result<String, Failure> {
         let house = self.house;
-        let image = cast::load_simulator(house.engine, &house.cast.release).await?;
+        let image = cast::load_simulator(house.context, house.engine, &house.cast.release).await?;
         let name = format!("{}-node-{}", self.network, player.number);
         let mut plan = ContainerPlan {
             network: Some(self.network.clone()),

@@ -10,6 +10,7 @@ use crate::ceremony::define::{self, Birth, Defined, Terms};
 use crate::cli::DefineArgs;
 use crate::context::Context;
 use crate::error::{Failure, Kind};
+use crate::machine;
 use crate::machine::os;
 use crate::proof::pasted::{self, COMMAND_LINE, SECRET_ADVICE, Wanted};
 use crate::report;
@@ -263,9 +264,7 @@ fn birth() -> Result<Birth, Failure> {
         .map_err(|error| Failure::new(Kind::Unexpected, format!("no random numbers: {error}")))?;
     Ok(Birth {
         random,
-        timestamp: jiff::Timestamp::now()
-            .strftime("%Y-%m-%dT%H:%M:%SZ")
-            .to_string(),
+        timestamp: machine::time_text(jiff::Timestamp::now()),
     })
 }
 

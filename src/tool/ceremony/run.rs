@@ -21,6 +21,7 @@ use crate::edit::take;
 use crate::error::{Failure, Kind};
 use crate::failures;
 use crate::gate::installed;
+use crate::machine;
 use crate::machine::datadir::{self, Layout};
 use crate::machine::guard::{self, Guard};
 use crate::machine::projects;
@@ -443,9 +444,7 @@ fn record_of(plan: &Plan, request: &Request) -> Record {
         charon_version: plan.charon_version.to_string(),
         container: plan.container.name.clone(),
         engine: plan.engine_address.clone(),
-        started: jiff::Timestamp::now()
-            .strftime("%Y-%m-%dT%H:%M:%SZ")
-            .to_string(),
+        started: machine::time_text(jiff::Timestamp::now()),
         flags: request.flags(),
         hold: false,
         edit: request.kind.edit().cloned(),

@@ -18,6 +18,7 @@ use crate::custody::sealed::{
 use crate::custody::sources::{self, GatherError, Stage};
 use crate::error::{Failure, Kind};
 use crate::failures;
+use crate::machine;
 use crate::machine::datadir::{self, Layout};
 use crate::machine::guard::{self, Guard};
 use crate::machine::read::ReadError;
@@ -145,7 +146,7 @@ fn make(
     let _guard = guard_directory(context, layout)?;
 
     let files = sources::gather(layout).map_err(|error| gather(layout, error))?;
-    let created = now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+    let created = machine::time_text(now);
     let owner = layout.owner().map_err(failures::file)?;
     let about = About {
         seconds: u64::try_from(now.as_second()).unwrap_or(0),
@@ -297,7 +298,7 @@ impl Target {
 }
 
 fn free_name(dir: &Path, enr_id: &str, now: jiff::Timestamp) -> PathBuf {
-    let time = now.strftime("%Y-%m-%dT%H-%M-%SZ");
+    let time = datadir::time_name(now);
     let mut name = PathBuf::from(format!("charon-backup-{time}-{enr_id}.tar.age"));
     let mut number = 1_u32;
     while std::fs::symlink_metadata(dir.join(&name)).is_ok() {

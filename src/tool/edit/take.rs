@@ -8,6 +8,7 @@ use crate::edit::held::{self, RanWith, Record};
 use crate::edit::stand::Proved;
 use crate::error::{Failure, Kind};
 use crate::failures::unexpected;
+use crate::machine;
 use crate::machine::datadir::Layout;
 use crate::proof::checked;
 use charon_files::cluster::names::CLUSTER_LOCK_FILE;
@@ -122,7 +123,7 @@ fn keep(
         proved.edit.kind,
         proved.old.lock_hash.to_string(),
         proved.verified.lock_hash().to_string(),
-        Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
+        machine::time_text(Timestamp::now()),
         ran_with,
     );
     let total = u64::try_from(files.len()).unwrap_or(u64::MAX);

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::machine::datadir::Layout;
 use crate::machine::files::{self, EntryKind, FileError, Owner, Status};
-use crate::machine::{os, users};
+use crate::machine::{self, os, users};
 
 /// Mode of a guard that all users share. Whoever may open it may hold it; there is nothing in it
 /// but who does.
@@ -417,7 +417,7 @@ impl Claim<'_> {
         let note = Note {
             pid: std::process::id(),
             uid: files::own_identity().uid,
-            since: Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
+            since: machine::time_text(Timestamp::now()),
             directory: self.data_dir.display().to_string(),
         };
         let mut write = || {

@@ -35,6 +35,11 @@ pub(crate) fn unix_time() -> u64 {
     u64::try_from(jiff::Timestamp::now().as_second()).unwrap_or(0)
 }
 
+/// A time to the second, RFC 3339 in UTC: `2026-11-22T18:12:00Z`.
+pub(crate) fn time_text(time: jiff::Timestamp) -> String {
+    time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+}
+
 #[cfg(test)]
 #[expect(
     dead_code,

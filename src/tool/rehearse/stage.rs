@@ -15,6 +15,7 @@ use crate::ceremony::plan::{CONTAINER_DATA_DIR, ContainerPlan, Mount, RelayFact}
 use crate::docker::{Mode, UserMapping, user_for};
 use crate::error::{Failure, Kind};
 use crate::failures;
+use crate::machine;
 use crate::rehearse::cast;
 use crate::rehearse::house::{House, LABEL_REHEARSAL, io};
 use charon_files::cluster::names::{DEFINITION_FILE, ENR_KEY_FILE};
@@ -309,9 +310,7 @@ fn players(
         threshold: None,
         validators: usize::from(size.validators),
         version: DefinitionVersion::V1_10,
-        timestamp: &jiff::Timestamp::now()
-            .strftime("%Y-%m-%dT%H:%M:%SZ")
-            .to_string(),
+        timestamp: &machine::time_text(jiff::Timestamp::now()),
     };
     let rehearsal = rehearsal::rehearsal_definition(&terms, &seed)
         .map_err(|error| Failure::new(Kind::Unexpected, error.to_string()))?;

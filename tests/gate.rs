@@ -875,9 +875,17 @@ fn a_service_that_has_gone_is_named_as_the_cause() {
                 let words = ["no longer a service", "gate install"];
                 project.ours(verb).bad(3, &words);
             }
+            let said = project.ours(&["status"]).good().out;
+            let words = "the project has no longer vc, which the gate's file makes wait";
+            assert!(
+                said.contains(words) && said.contains("gate install"),
+                "{said}"
+            );
             project.ours(&["gate", "install"]).good();
             let status = project.status();
             assert!(status.to_string().contains("vc-renamed"), "{status:#}");
+            let said = project.ours(&["status"]).good().out;
+            assert!(!said.contains("no longer"), "{said}");
         }
     }
 }
@@ -932,6 +940,59 @@ fn a_charon_that_cannot_read_the_lock_is_named_with_its_line_and_not_started() {
                 problem["next"].as_str().unwrap().contains("line 1 of .env"),
                 "{problem:#}"
             );
+        }
+    }
+}
+
+/// The gate itself knows what the variable says today, and asks no Compose.
+#[test]
+#[ignore = "needs a docker engine and Compose"]
+fn the_gate_tells_of_a_charon_that_cannot_read_the_lock() {
+    for age in [Age::Today, Age::Second, Age::First] {
+        // Something that runs, under the names of two releases.
+        let name = format!("cdkgtest{}/charon", uuid::Uuid::new_v4().simple());
+        let images = ["v0.16.0", "v1.10.3"].map(|release| format!("{name}:{release}"));
+        for image in &images {
+            story::docker(&["tag", &ground().image, image]);
+        }
+        let image = format!("image: {name}:${{CHARON_VERSION:-v0.16.0}}\n    volumes");
+        let text = USUAL.replacen("image: IMAGE\n    volumes", &image, 1);
+        let project = Project::new(age, &text).with_outputs();
+        let check = ["gate", "check", "--require", "verified"];
+        project
+            .ours(&["gate", "install", "--require", "verified"])
+            .good();
+        // What a refused `up` was creating, the engine may be at when the next one comes.
+        project.compose(&["up", "-d", "el"]).good();
+        let refused = |dotenv: Option<&str>, advice: &str| {
+            if let Some(dotenv) = dotenv {
+                project.write(".env", dotenv);
+            }
+            let words = ["charon:v0.16.0, which reads formats up to v1.7.0", advice];
+            project.ours(&check).bad(3, &words);
+            let said = project.compose(&["up", "-d"]);
+            assert_ne!(said.code, 0, "{age:?}: {}", said.err);
+            let says = match age {
+                Age::Today => said.err,
+                Age::Second | Age::First => {
+                    project.compose(&["logs", "charon-dkg-gate"]).good().out
+                }
+            };
+            assert!(says.contains(words[0]), "{age:?}: {says}");
+            assert!(!project.runs("charon") && !project.runs("vc"));
+        };
+        refused(None, "CHARON_VERSION in .env");
+        refused(
+            Some("NETWORK=hoodi\nCHARON_VERSION=v0.16.0\n"),
+            "change line 2 of .env",
+        );
+        project.write(".env", "CHARON_VERSION=v1.10.3\n");
+        project.ours(&check).good();
+        project.compose(&["up", "-d"]).good();
+        assert!(project.runs("charon") && project.runs("vc"), "{age:?}");
+        drop(project);
+        for image in &images {
+            story::docker(&["image", "rm", image]);
         }
     }
 }

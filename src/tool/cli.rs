@@ -966,6 +966,9 @@ pub struct GateCheckArgs {
     /// Name no directories: those of a container are not the machine's
     #[arg(long, hide = true)]
     pub in_container: bool,
+    /// Images of the project's charon, with spaces between them
+    #[arg(long, value_name = "IMAGES", hide = true)]
+    pub charon_image: Option<String>,
     /// Where contract wallets are asked.
     #[command(flatten)]
     pub execution: ExecutionArgs,

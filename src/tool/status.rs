@@ -15,7 +15,7 @@ use crate::failures;
 use crate::gate::compose::ProjectFile;
 use crate::gate::decide::{Asked, decide};
 use crate::gate::decision::{GateDecision, Words};
-use crate::gate::installed::installed;
+use crate::gate::installed::{gone, installed};
 use crate::gate::show_status;
 use crate::gate::site::DOTENV;
 use crate::gate::words::Flags;
@@ -29,7 +29,7 @@ use crate::report;
 use charon_files::cluster::Definition;
 use charon_files::cluster::names::FileDigest;
 use charon_files::cluster::names::{CLUSTER_LOCK_FILE, DEFINITION_FILE};
-use charon_files::finding::Finding;
+use charon_files::finding::{Finding, Weight};
 use charon_proof::verify::NoProgress;
 
 #[derive(Serialize)]
@@ -136,7 +136,7 @@ pub(crate) fn show(context: &Context) -> Result<(), Failure> {
         words: flags.words(&context.spelling),
         for_root: &context.for_root,
     };
-    let standing = look.standing(has_key, &attempts)?;
+    let standing = look.with_gone(look.standing(has_key, &attempts)?);
     let mut text = format!("{}\n", layout.data_dir().display());
     for attempt in &attempts {
         text.push_str(&format!(
@@ -277,6 +277,29 @@ impl Look<'_> {
             return Ok(self.after_ceremony());
         }
         Ok(self.before_ceremony(attempts.last()))
+    }
+
+    /// The same, with what keeps Compose from doing anything in this project.
+    fn with_gone(&self, standing: Standing) -> Standing {
+        let gone = gone(self.layout);
+        if gone.is_empty() {
+            return standing;
+        }
+        let install = self.words.command("gate install");
+        let says = format!(
+            "{}; the project has no longer {}, which the gate's file makes wait, as after an update: Compose refuses everything until `{install}`",
+            standing.says,
+            gone.join(", ")
+        );
+        let next = match standing.stage {
+            "confirmed" => install,
+            _ => standing.next,
+        };
+        Standing {
+            stage: standing.stage,
+            says,
+            next,
+        }
     }
 
     /// An edit of the cluster that is held, and what is missing for the switch.
@@ -497,11 +520,27 @@ impl Look<'_> {
             .to_string()
     }
 
-    /// What `.env` of the project says against charon being able to read the lock.
-    fn charon_release(&self) -> Option<Finding> {
-        let dotenv = ProjectFile::read(self.layout.project_dir(), DOTENV).ok()?;
-        let definition = show_status::definition(self.layout)?;
-        settings::charon_release_in_dotenv(dotenv.bytes()?, definition.version)
+    /// What `.env` of the project says against the cluster, and the relays at which its ceremony met.
+    fn settings(&self) -> Vec<Finding> {
+        let Ok(dotenv) = ProjectFile::read(self.layout.project_dir(), DOTENV) else {
+            return Vec::new();
+        };
+        let (Some(bytes), Some(definition)) =
+            (dotenv.bytes(), show_status::definition(self.layout))
+        else {
+            return Vec::new();
+        };
+        let mut findings = settings::disagreements(bytes, &definition);
+        findings.extend(settings::charon_release_in_dotenv(
+            bytes,
+            definition.version,
+        ));
+        findings.extend(settings::relays_in_dotenv(
+            bytes,
+            &held::relays(self.layout),
+        ));
+        findings.sort_by_key(|finding| std::cmp::Reverse(finding.weight));
+        findings
     }
 
     /// With outputs: first they are proved, then everybody has to have the same, then the gate lets the cluster start.
@@ -531,7 +570,7 @@ impl Look<'_> {
         match decide(
             Some(self.context),
             self.layout,
-            asked,
+            &asked,
             self.words,
             &NoProgress,
         ) {
@@ -549,13 +588,21 @@ impl Look<'_> {
                 stands(stage, closed.reason, closed.next)
             }
             GateDecision::Open { summary } => {
-                if let Some(finding) = self.charon_release() {
+                let settings = self.settings();
+                let said = settings.iter().map(|finding| {
+                    format!(
+                        "; {}: {}, expected {}; {}",
+                        finding.subject, finding.seen, finding.expected, finding.advice
+                    )
+                });
+                let said: String = said.collect();
+                if settings
+                    .iter()
+                    .any(|finding| finding.weight == Weight::Fail)
+                {
                     return stands(
                         "confirmed",
-                        format!(
-                            "{summary}; but charon cannot start: {}, expected {}; {}",
-                            finding.seen, finding.expected, finding.advice
-                        ),
+                        format!("{summary}; but the project is not set up for this cluster{said}"),
                         self.words.command("gate status"),
                     );
                 }
@@ -566,7 +613,7 @@ impl Look<'_> {
                 };
                 stands(
                     "confirmed",
-                    format!("{summary}; {also}"),
+                    format!("{summary}; {also}{said}"),
                     self.words.command(next),
                 )
             }

@@ -350,8 +350,8 @@ fn proved_outputs_wait_for_the_receipts_of_all_and_then_for_the_gate() {
     fs::write(env.path("project/.env"), "CHARON_VERSION=v0.16.0\n").unwrap();
     let outcome = status(&env, "confirmed");
     for words in [
-        "charon cannot start",
-        "line 1 of .env",
+        "not set up for this cluster",
+        "change line 1 of .env",
         "next: charon-dkg gate status",
     ] {
         assert!(outcome.stdout.contains(words), "{outcome}");

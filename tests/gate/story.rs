@@ -261,7 +261,7 @@ fn rehearsed(age: Age, words: &[&str]) -> (Project, Said, Value) {
     (project, said, document)
 }
 
-fn docker(words: &[&str]) -> String {
+pub(crate) fn docker(words: &[&str]) -> String {
     let mut command = std::process::Command::new("docker");
     command.args(words).env("DOCKER_HOST", &ground().host);
     Said::of(&mut command).out

@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::ceremony::edit::EditCommand;
+use crate::ceremony::pins;
 use crate::ceremony::plan::PROCESS;
 use crate::machine::datadir::{self, Layout};
 use crate::machine::files::{self, EntryKind, FileError, Folder};
@@ -181,6 +182,23 @@ impl Record {
         self.edit
             .as_ref()
             .map_or_else(|| "run".to_owned(), EditCommand::typed)
+    }
+
+    /// The relays at which the operators met: those that `run` was told, or else those of charon's release.
+    pub fn relays(&self) -> Vec<String> {
+        let words = self.flags.iter();
+        let told: Vec<String> = words
+            .clone()
+            .zip(words.skip(1))
+            .filter(|(flag, _)| *flag == "--relay")
+            .map(|(_, relay)| relay.clone())
+            .collect();
+        if !told.is_empty() {
+            return told;
+        }
+        let release = self.charon_version.parse();
+        let default = release.map_or(&[][..], |release| pins::default_relays(&release));
+        default.iter().map(|relay| (*relay).to_owned()).collect()
     }
 
     /// Where charon runs, for people: `container NAME`.

@@ -4,8 +4,8 @@
 //! `LIDO_EXECUTION_LAYER_REWARDS_ADDRESS`, with which validator clients are told where fees go. Samples of them have been
 //! wrong: that for Hoodi of 2026-05-20 gave Holesky's vault.
 //!
-//! And the release of charon that the project runs has to read the cluster's files: an older one restarts for ever, with
-//! "unsupported definition version" in its log.
+//! The release of charon that the project runs has to read the cluster's files: an older one restarts for ever, with
+//! "unsupported definition version" in its log. And its nodes find each other only at a relay that they have in common.
 
 use crate::ceremony::pins;
 use crate::gate::dotenv;
@@ -23,20 +23,22 @@ pub const MAX_DOTENV_BYTES: u64 = 1 << 20;
 pub fn disagreements(dotenv: &[u8], definition: &Definition) -> Vec<Finding> {
     let mut findings = Vec::new();
     let of_cluster = Network::by_fork_version(definition.fork_version);
-    if let (Some(seen), Some(expected)) = (dotenv::value(dotenv, NETWORK), of_cluster)
+    let value =
+        |variable| dotenv::set(dotenv, variable).filter(|(_, value)| !value.trim().is_empty());
+    if let (Some((line, seen)), Some(expected)) = (value(NETWORK), of_cluster)
         && Network::by_name(seen.trim()) != Some(expected)
     {
         findings.push(Finding {
             check: "project-network",
             weight: Weight::Fail,
-            subject: format!(".env, {NETWORK}"),
+            subject: format!("line {line} of .env, {NETWORK}"),
             seen,
             expected: format!("{expected}, the network of the definition"),
             advice: "compare both with the coordinator, then correct the one that is wrong"
                 .to_owned(),
         });
     }
-    let Some(seen) = dotenv::value(dotenv, REWARDS) else {
+    let Some((line, seen)) = value(REWARDS) else {
         return findings;
     };
     let address = Address::parse(seen.trim());
@@ -49,7 +51,7 @@ pub fn disagreements(dotenv: &[u8], definition: &Definition) -> Vec<Finding> {
         findings.push(Finding {
             check: "project-rewards-address",
             weight: Weight::Fail,
-            subject: format!(".env, {REWARDS}"),
+            subject: format!("line {line} of .env, {REWARDS}"),
             seen,
             expected: format!("{}, the fee recipient of the definition", wrong.join(", ")),
             advice:
@@ -98,7 +100,9 @@ pub fn charon_release(
     let (weight, seen) = match newest {
         Some((_, newest)) => (
             Weight::Fail,
-            format!("{image}, which reads formats up to {newest}; this cluster's is {version}"),
+            format!(
+                "{image}, which reads formats up to {newest} and would restart for ever; this cluster's is {version}"
+            ),
         ),
         None => (
             Weight::CouldNotTell,
@@ -123,6 +127,43 @@ pub fn charon_release_in_dotenv(dotenv: &[u8], version: DefinitionVersion) -> Op
     let image = format!("{}:{value}", pins::OFFICIAL_REPOSITORY);
     let finding = charon_release(&image, Some(dotenv), version)?;
     (finding.weight == Weight::Fail).then_some(finding)
+}
+
+/// The variable that names charon's relays in ObolNetwork's compose projects; charon itself reads it too.
+pub const RELAYS: &str = "CHARON_P2P_RELAYS";
+
+/// What there is to know where the project's charon is told none of the relays at which the ceremony met. The others may
+/// have agreed on new ones, so it is a note.
+pub fn relays(project: &str, dotenv: Option<&[u8]>, ceremony: &[String]) -> Option<Finding> {
+    let same = |relay: &str| relay.trim().trim_end_matches('/').to_ascii_lowercase();
+    let met: Vec<String> = ceremony.iter().map(|relay| same(relay)).collect();
+    let in_common = project.split(',').any(|relay| met.contains(&same(relay)));
+    if in_common || met.is_empty() || project.trim().is_empty() {
+        return None;
+    }
+    let set = dotenv.and_then(|bytes| dotenv::set(bytes, RELAYS));
+    let advice = match set {
+        Some((line, value)) if value == project => format!("change line {line} of .env, {RELAYS}"),
+        Some(_) | None => format!("set {RELAYS} in .env"),
+    };
+    Some(Finding {
+        check: "project-relays",
+        weight: Weight::Note,
+        subject: "charon's relays".to_owned(),
+        seen: format!("{project}, at none of which the ceremony met"),
+        expected: format!(
+            "one that the nodes of all operators have, such as {}",
+            ceremony.join(",")
+        ),
+        advice: format!(
+            "nodes meet only at a relay that they have in common: unless all operators agreed on this, {advice}"
+        ),
+    })
+}
+
+/// The same for what `.env` alone says; `None` if it names no relays.
+pub fn relays_in_dotenv(dotenv: &[u8], ceremony: &[String]) -> Option<Finding> {
+    relays(&dotenv::value(dotenv, RELAYS)?, Some(dotenv), ceremony)
 }
 
 /// The tag of an image, if it has one.
@@ -238,6 +279,31 @@ mod tests {
     }
 
     #[test]
+    fn relays_have_one_in_common() {
+        let met = ["https://0.relay.obol.tech", "https://2.relay.obol.dev/"].map(str::to_owned);
+        for fine in [
+            "https://0.relay.obol.tech",
+            "https://other.org, https://2.Relay.obol.dev",
+            " ",
+        ] {
+            assert_eq!(relays(fine, None, &met), None, "{fine}");
+        }
+        assert_eq!(relays("https://other.org", None, &[]), None);
+        let dotenv = b"NETWORK=hoodi\nCHARON_P2P_RELAYS=https://other.org\n";
+        let finding = relays_in_dotenv(dotenv, &met).unwrap();
+        assert_eq!(finding.weight, Weight::Note);
+        assert!(
+            finding
+                .advice
+                .ends_with("change line 2 of .env, CHARON_P2P_RELAYS")
+        );
+        // What a compose file or the shell says is not in that line.
+        let finding = relays("https://another.org", Some(dotenv), &met).unwrap();
+        assert!(finding.advice.ends_with("set CHARON_P2P_RELAYS in .env"));
+        assert_eq!(relays_in_dotenv(b"NETWORK=hoodi\n", &met), None);
+    }
+
+    #[test]
     fn settings_that_disagree_are_found() {
         let both = format!("NETWORK=holesky\n{REWARDS}={HOLESKY}\n");
         assert_eq!(
@@ -249,6 +315,11 @@ mod tests {
             ["project-network"]
         );
         assert_eq!(checks("NETWORK=hoody\n"), ["project-network"]);
+        let found = disagreements(both.as_bytes(), &definition("hoodi", HOODI));
+        assert!(
+            found[0].subject.starts_with("line 1 of .env")
+                && found[1].subject.starts_with("line 2 ")
+        );
         assert_eq!(
             checks(&format!("{REWARDS}=0x12\n")),
             ["project-rewards-address"]

@@ -60,8 +60,9 @@ fn ask(options: &Options, spelling: &str) -> Result<(), Closed> {
     let asked = Asked {
         require: options.require,
         rehearsal: options.rehearsal,
+        charon_images: options.charon_images.clone(),
     };
-    match decide_at_start(None, &layout, asked, words, &NoProgress) {
+    match decide_at_start(None, &layout, &asked, words, &NoProgress) {
         GateDecision::Open { .. } => Ok(()),
         GateDecision::Closed(closed) => Err(closed),
     }

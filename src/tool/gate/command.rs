@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::gate::decide::{Asked, decide_at_start};
 use crate::gate::words::Flags;
-use crate::gate::{install, remove, show_status};
+use crate::gate::{install, installed, remove, show_status};
 
 use crate::cli::{GateAction, GateCheckArgs};
 use crate::context::Context;
@@ -36,17 +36,21 @@ pub(crate) async fn gate(context: &Context, action: &GateAction) -> Result<(), F
 /// # Errors
 /// Closed.
 fn check(context: &Context, args: &GateCheckArgs) -> Result<(), Failure> {
+    let layout = context.layout()?;
     let asked = Asked {
         require: args.require,
         rehearsal: args.rehearsal,
+        charon_images: match &args.charon_image {
+            Some(images) => images.split_whitespace().map(str::to_owned).collect(),
+            None => installed::charon_images(&layout),
+        },
     };
-    let layout = context.layout()?;
     let flags = if args.in_container {
         Flags::of_container(&layout)
     } else {
         Flags::of(&layout)
     };
-    let summary = ask(context, &layout, asked, &flags)?;
+    let summary = ask(context, &layout, &asked, &flags)?;
     context.say(&format!("the gate is open: {summary}"));
     context.result_for_programs(&Document {
         schema: "charon-dkg.gate-check/1",
@@ -60,7 +64,7 @@ fn check(context: &Context, args: &GateCheckArgs) -> Result<(), Failure> {
 pub(crate) fn ask(
     context: &Context,
     layout: &Layout,
-    asked: Asked,
+    asked: &Asked,
     flags: &Flags,
 ) -> Result<String, Failure> {
     let words = flags.words(&context.spelling);

@@ -2,27 +2,33 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::ceremony::settings;
 use crate::context::Context;
 use crate::edit::closed::{self, Why};
 use crate::error::Failure;
+use crate::gate::compose::ProjectFile;
 use crate::gate::decision::{
     Closed, GateDecision, Require, Words, check_confirmation, check_rehearsal, still_held,
 };
+use crate::gate::site::DOTENV;
 use crate::gate::status::Installed;
 use crate::gate::{confirmation, remember};
 use crate::machine::datadir::Layout;
 use crate::promote::{held, journal};
 use crate::proof::checked;
 use crate::proof::prove::{self, Proof};
-use charon_files::cluster::Definition;
+use charon_files::cluster::{Definition, DefinitionVersion};
+use charon_files::finding::Weight;
 use charon_files::keys::k1::EnrKey;
 use charon_proof::verify::{Material, Progress};
 
 /// What a gate was told when it was installed.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct Asked {
     pub(crate) require: Require,
     pub(crate) rehearsal: bool,
+    /// The images of the project's charon, with today's variables in their place; none where the project itself is looked at.
+    pub(crate) charon_images: Vec<String>,
 }
 
 impl Asked {
@@ -31,6 +37,7 @@ impl Asked {
         Self {
             require: installed.map_or(Require::Confirmed, |gate| gate.require),
             rehearsal: installed.is_some_and(|gate| gate.rehearsal),
+            charon_images: Vec::new(),
         }
     }
 }
@@ -40,7 +47,7 @@ impl Asked {
 pub(crate) fn decide(
     context: Option<&Context>,
     layout: &Layout,
-    asked: Asked,
+    asked: &Asked,
     words: Words<'_>,
     progress: &dyn Progress,
 ) -> GateDecision {
@@ -52,7 +59,7 @@ pub(crate) fn decide(
 pub(crate) fn decide_at_start(
     context: Option<&Context>,
     layout: &Layout,
-    asked: Asked,
+    asked: &Asked,
     words: Words<'_>,
     progress: &dyn Progress,
 ) -> GateDecision {
@@ -74,7 +81,7 @@ fn answer(looked: Result<(String, Proof), Closed>) -> (GateDecision, Option<Proo
 fn look(
     context: Option<&Context>,
     layout: &Layout,
-    asked: Asked,
+    asked: &Asked,
     words: Words<'_>,
     progress: &dyn Progress,
 ) -> Result<(String, Proof), Closed> {
@@ -123,12 +130,42 @@ fn look(
             "verified and confirmed"
         }
     };
+    check_charon(layout, asked, verified.definition().version, words)?;
     let summary = format!(
         "{how}: {} keystores, lock_hash {}",
         verified.keystore_count(),
         verified.lock_hash()
     );
     Ok((summary, proof))
+}
+
+/// Closed, if charon could not read the lock and would restart for ever.
+fn check_charon(
+    layout: &Layout,
+    asked: &Asked,
+    version: DefinitionVersion,
+    words: Words<'_>,
+) -> Result<(), Closed> {
+    let dotenv = ProjectFile::read(layout.project_dir(), DOTENV).ok();
+    let dotenv = dotenv.as_ref().and_then(ProjectFile::bytes);
+    let images = asked.charon_images.iter();
+    let mut found = images.filter_map(|image| settings::charon_release(image, dotenv, version));
+    match found.find(|finding| finding.weight == Weight::Fail) {
+        None => Ok(()),
+        Some(finding) => Err(Closed {
+            reason: format!(
+                "this project's charon cannot read the cluster lock: {}, expected {}",
+                finding.seen, finding.expected
+            ),
+            next: format!(
+                "{}; or, if the project's own files changed since, {}",
+                finding.advice,
+                words.command("gate install")
+            ),
+            findings: vec![finding],
+            files_at_fault: false,
+        }),
+    }
 }
 
 /// Closed, since an edit of the cluster ended the time of this lock.

@@ -147,6 +147,36 @@ pub fn set(dotenv: &[u8], variable: &str) -> Option<(usize, String)> {
     Some((last.line, text(dotenv, &last.value)))
 }
 
+/// A text of a compose file with these variables in their place, as Compose puts them in; `None` for forms other than `$NAME`,
+/// `${NAME}` and `${NAME:-default}`.
+pub fn interpolated(text: &str, value: &dyn Fn(&str) -> Option<String>) -> Option<String> {
+    let mut parts = text.split('$');
+    let mut out = parts.next()?.to_owned();
+    for part in parts {
+        let (name, default, rest) = match part.strip_prefix('{') {
+            Some(braced) => {
+                let (inside, rest) = braced.split_once('}')?;
+                let (name, default) = inside.split_once(":-").unwrap_or((inside, ""));
+                (name, default, rest)
+            }
+            None => {
+                let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
+                let end = part.find(|c| !is_name(c)).unwrap_or(part.len());
+                let (name, rest) = part.split_at(end);
+                (name, "", rest)
+            }
+        };
+        let starts_well = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
+        if !starts_well || !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
+            return None;
+        }
+        let own = value(name).filter(|own| !own.is_empty());
+        out.push_str(own.as_deref().unwrap_or(default));
+        out.push_str(rest);
+    }
+    Some(out)
+}
+
 /// Puts `entry` at the end of the list. `defaults` are the files that Compose reads where `.env` names none.
 ///
 /// # Errors
@@ -438,6 +468,31 @@ mod tests {
 
     fn wrote(text: &str) -> Edit {
         Edit::Write(text.as_bytes().to_vec())
+    }
+
+    #[test]
+    fn variables_are_put_in_as_compose_does() {
+        let value = |name: &str| match name {
+            "V" => Some("v1.10.3".to_owned()),
+            "EMPTY" => Some(String::new()),
+            _ => None,
+        };
+        for (text, expected) in [
+            ("charon:v1", Some("charon:v1")),
+            ("charon:${V:-v1.0.0}", Some("charon:v1.10.3")),
+            ("charon:${W:-v1.0.0}", Some("charon:v1.0.0")),
+            ("charon:${EMPTY:-v1.0.0}@x", Some("charon:v1.0.0@x")),
+            ("$W/charon:$V-rc", Some("/charon:v1.10.3-rc")),
+            ("${V}${V}", Some("v1.10.3v1.10.3")),
+            ("a$$b", None),
+            ("${V", None),
+            ("${V-x}", None),
+            ("${V:?must}", None),
+            ("${W:-${V}}", None),
+            ("$", None),
+        ] {
+            assert_eq!(interpolated(text, &value).as_deref(), expected, "{text}");
+        }
     }
 
     #[test]

@@ -26,6 +26,8 @@ pub struct GateFile {
     pub require: Require,
     /// Whether this is a rehearsal, whose clusters are refused everywhere else.
     pub rehearsal: bool,
+    /// The images of the project's charon, as its files name them: Compose puts the variables in at every start.
+    pub charon_images: Vec<String>,
     /// The services that wait.
     pub services: Vec<Waiting>,
 }
@@ -95,6 +97,10 @@ pub fn render(file: &GateFile) -> String {
             } else {
                 head
             };
+            let head = match charon_images(file) {
+                Some(images) => format!("{head}\n        charon-image: {images}"),
+                None => head,
+            };
             (PROVIDER, head)
         }
         Gate::OneShot {
@@ -113,6 +119,13 @@ pub fn render(file: &GateFile) -> String {
                 head.replace(", \"--require\"", ", \"--rehearsal\", \"--require\"")
             } else {
                 head
+            };
+            let head = match charon_images(file) {
+                Some(images) => {
+                    let told = format!(", \"--charon-image\", {images}, \"--require\"");
+                    head.replace(", \"--require\"", &told)
+                }
+                None => head,
             };
             (ONE_SHOT, head)
         }
@@ -168,6 +181,12 @@ fn user_lines(run_as: &RunAs, indent: &str) -> String {
     lines
 }
 
+/// The images in one text, whose variables Compose is to put in.
+fn charon_images(file: &GateFile) -> Option<String> {
+    let images = file.charon_images.join(" ");
+    (!images.is_empty()).then(|| serde_json::Value::String(images).to_string())
+}
+
 /// A text as YAML and Compose read it back: JSON's quotes are YAML's, and Compose reads two dollar signs as one.
 fn quoted(text: &str) -> String {
     serde_json::Value::String(text.replace('$', "$$")).to_string()
@@ -214,6 +233,7 @@ mod tests {
             },
             require: Require::Verified,
             rehearsal: false,
+            charon_images: vec!["charon:${V:-v1}".to_owned()],
             services: services(),
         }
     }
@@ -228,6 +248,7 @@ mod tests {
             },
             require: Require::Confirmed,
             rehearsal: false,
+            charon_images: vec!["charon:${V:-v1}".to_owned(), "charon:v2".to_owned()],
             services: services(),
         }
     }
@@ -258,7 +279,8 @@ mod tests {
         assert_eq!(options["project-dir"], "/home/o \"p\"/$x");
         assert_eq!(options["data-dir"], "/elsewhere/.charon");
         assert_eq!(options["require"], "verified");
-        assert_eq!(options.len(), 3);
+        assert_eq!(options["charon-image"], "charon:${V:-v1}");
+        assert_eq!(options.len(), 4);
         let parsed = parse(&text);
         assert_eq!(parsed["services"]["charon"]["user"], "1001:1002");
         assert_eq!(parsed["services"]["charon"]["userns_mode"], "host");
@@ -295,6 +317,9 @@ mod tests {
             gate["command"].as_array().unwrap().last().unwrap(),
             "confirmed"
         );
+        let command = gate["command"].as_array().unwrap();
+        let told = command.iter().skip_while(|word| *word != "--charon-image");
+        assert_eq!(told.take(2).last().unwrap(), "charon:${V:-v1} charon:v2");
         let bare = parse(&render(&GateFile {
             gate: Gate::OneShot {
                 image: "i".to_owned(),
@@ -304,11 +329,13 @@ mod tests {
             },
             require: Require::Verified,
             rehearsal: true,
+            charon_images: Vec::new(),
             services: services(),
         }));
         let gate = &bare["services"][GATE_SERVICE];
         let command = gate["command"].as_array().unwrap();
         assert!(command.contains(&Value::from("--rehearsal")));
+        assert!(!command.contains(&Value::from("--charon-image")));
         assert_eq!(command.last().unwrap(), "verified");
         assert_eq!(
             bare["services"]["vc-lodestar"]["depends_on"][GATE_SERVICE]["condition"],

@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use serde_json::Value;
+
 use crate::cli::GateInstallArgs;
 use crate::context::Context;
 use crate::docker::Engine;
@@ -18,7 +20,8 @@ use crate::gate::site::{
     DOTENV, Seen, Site, engine, is_ours, not_editable, not_understood, refused,
 };
 use crate::gate::{
-    GATE_FILE, GATE_SERVICE, GateKind, OVERRIDE_FILE, PROVIDER_TYPE, compose, show_status,
+    GATE_FILE, GATE_SERVICE, GateKind, OVERRIDE_FILE, PROVIDER_TYPE, compose, coverage, installed,
+    show_status,
 };
 use crate::machine::datadir;
 use crate::place;
@@ -83,6 +86,7 @@ pub(crate) async fn install(context: &Context, args: &GateInstallArgs) -> Result
         gate,
         require: args.require,
         rehearsal: args.rehearsal,
+        charon_images: charon_images(&site, base.as_deref(), &files, &before),
         services: watched
             .iter()
             .map(|service| waiting(service, &seen))
@@ -281,6 +285,31 @@ pub(crate) async fn remove_images(context: &Context, site: &Site, engine: &Engin
     if let Some(line) = removed.ok().and_then(self_image::removed_line) {
         context.say(&line);
     }
+}
+
+/// The images of the project's charon as its files name them, variables and all: the gate's file hands them to the gate with
+/// the values of each start. One that Compose comes to in another way is left out.
+fn charon_images(
+    site: &Site,
+    dotenv: Option<&[u8]>,
+    files: &[String],
+    project: &Project,
+) -> Vec<String> {
+    let named = |file: &String, service: &str| -> Option<String> {
+        let file = ProjectFile::read(site.dir(), file).ok()?;
+        let document: Value = serde_yaml::from_slice(file.bytes()?).ok()?;
+        let image = document.get("services")?.get(service)?.get("image")?;
+        image.as_str().map(str::to_owned)
+    };
+    let value = |name: &str| installed::variable(dotenv, name);
+    let services = project.services.iter();
+    let charons = services.filter(|(name, service)| coverage::is_charon(name, service));
+    let images = charons.filter_map(|(name, service)| {
+        let image = files.iter().rev().find_map(|file| named(file, name))?;
+        let is_it = dotenv::interpolated(&image, &value) == service.image;
+        (is_it && !image.contains(char::is_whitespace)).then_some(image)
+    });
+    images.collect()
 }
 
 fn waiting(service: &Watched, seen: &Seen) -> Waiting {

@@ -1,24 +1,101 @@
 //! Which gate a project has, without asking Compose, which takes longer than most commands may.
 
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
 use crate::gate::compose::{self, ProjectFile};
 use crate::gate::decision::Require;
 use crate::gate::project::Project;
 use crate::gate::status::Installed;
-use crate::gate::{GATE_FILE, OVERRIDE_FILE, dotenv};
+use crate::gate::{GATE_FILE, GATE_SERVICE, OVERRIDE_FILE, dotenv};
 use crate::machine::datadir::Layout;
 
-/// The gate in the compose project, if Compose reads its file there.
-pub(crate) fn installed(layout: &Layout) -> Option<Installed> {
+/// What Compose reads of a project that has a gate.
+struct Files {
+    dotenv: ProjectFile,
+    /// The gate's own.
+    gate: Project,
+    /// The names of the others, in their order, if it can be told which.
+    others: Option<Vec<String>>,
+}
+
+fn files(layout: &Layout) -> Option<Files> {
     let dir = layout.project_dir();
     let dotenv = ProjectFile::read(dir, ".env").ok()?;
     let separator = dotenv::separator(dotenv.bytes(), compose::separator_variable().as_deref());
-    let name = match dotenv::files(dotenv.bytes(), &separator).ok()? {
-        Some(files) if files.iter().any(|file| file == GATE_FILE) => GATE_FILE,
-        Some(_) => return None,
-        None => OVERRIDE_FILE,
+    let (name, others) = match dotenv::files(dotenv.bytes(), &separator).ok()? {
+        Some(mut files) => {
+            let before = files.len();
+            files.retain(|file| file != GATE_FILE);
+            (files.len() < before).then_some((GATE_FILE, Some(files)))?
+        }
+        None => (
+            OVERRIDE_FILE,
+            compose::default_files(dir, Some(OVERRIDE_FILE)).ok(),
+        ),
     };
     let file = ProjectFile::read(dir, name).ok()?;
-    Installed::of(&Project::parse(file.bytes()?).ok()?)
+    let gate = Project::parse(file.bytes()?).ok()?;
+    Some(Files {
+        dotenv,
+        gate,
+        others,
+    })
+}
+
+/// The gate in the compose project, if Compose reads its file there.
+pub(crate) fn installed(layout: &Layout) -> Option<Installed> {
+    Installed::of(&files(layout)?.gate)
+}
+
+/// A value as Compose finds it: the shell's before that of `.env`.
+pub(crate) fn variable(dotenv: Option<&[u8]>, name: &str) -> Option<String> {
+    let shell = std::env::var(name).ok();
+    shell.or_else(|| dotenv::value(dotenv?, name))
+}
+
+/// The images of the project's charon that its gate was told of, with today's variables in their place.
+pub(crate) fn charon_images(layout: &Layout) -> Vec<String> {
+    let told = || {
+        let files = files(layout)?;
+        let gate = files.gate.services.get(GATE_SERVICE)?;
+        let images = match &gate.provider {
+            Some(provider) => provider.options.get("charon-image"),
+            None => {
+                let mut words = gate.command.iter();
+                words.find(|word| *word == "--charon-image")?;
+                words.next()
+            }
+        }?;
+        let value = |name: &str| variable(files.dotenv.bytes(), name);
+        dotenv::interpolated(images, &value)
+    };
+    let images = told().unwrap_or_default();
+    images.split_whitespace().map(str::to_owned).collect()
+}
+
+/// Services that the gate's file makes wait and that the project does not have any more, as after an update: all that is left
+/// of them is the gate's part, and Compose refuses everything. None where that cannot be told from the files alone.
+pub(crate) fn gone(layout: &Layout) -> Vec<String> {
+    let find = || {
+        let files = files(layout)?;
+        files.gate.services.get(GATE_SERVICE)?;
+        let mut there = BTreeSet::from([GATE_SERVICE.to_owned()]);
+        for name in &files.others? {
+            let file = ProjectFile::read(layout.project_dir(), name).ok()?;
+            let document: Value = serde_yaml::from_slice(file.bytes()?).ok()?;
+            if document.get("include").is_some() {
+                return None;
+            }
+            if let Some(Value::Object(services)) = document.get("services") {
+                there.extend(services.keys().cloned());
+            }
+        }
+        let waiting = files.gate.services.into_keys();
+        Some(waiting.filter(|name| !there.contains(name)).collect())
+    };
+    find().unwrap_or_default()
 }
 
 /// Whether nothing may start here before all operators have confirmed.

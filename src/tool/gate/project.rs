@@ -8,6 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value};
 
+use crate::ceremony::settings::RELAYS;
+
 /// A project: everything of it that concerns the gate.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Project {
@@ -24,6 +26,8 @@ pub struct Service {
     pub image: Option<String>,
     /// The words of its entrypoint and command, those of the entrypoint first.
     pub command: Vec<String>,
+    /// charon's relays, by its command or its environment.
+    pub relays: Option<String>,
     /// `user:`, as given.
     pub user: Option<String>,
     /// `userns_mode:`.
@@ -234,9 +238,11 @@ fn service(body: &Value, document: &Value) -> Service {
             .collect::<Vec<_>>()
     };
     let string = |field: &str| body.get(field).and_then(scalar);
+    let command = [words(body.get("entrypoint")), words(body.get("command"))].concat();
     Service {
         image: string("image"),
-        command: [words(body.get("entrypoint")), words(body.get("command"))].concat(),
+        relays: relays(&command, body.get("environment")),
+        command,
         user: string("user"),
         userns_mode: string("userns_mode"),
         cap_drop: strings("cap_drop"),
@@ -248,6 +254,27 @@ fn service(body: &Value, document: &Value) -> Service {
         mounts: mounts(body, document),
         foreign_mounts: Vec::new(),
     }
+}
+
+/// What charon goes by: its flag, or else its variable.
+fn relays(command: &[String], environment: Option<&Value>) -> Option<String> {
+    let mut words = command
+        .iter()
+        .skip_while(|word| !word.starts_with("--p2p-relays"));
+    let flag = words
+        .next()
+        .and_then(|word| match word.strip_prefix("--p2p-relays=") {
+            Some(value) => Some(value.to_owned()),
+            None => words.next().cloned(),
+        });
+    flag.or_else(|| match environment? {
+        Value::Object(variables) => variables.get(RELAYS).and_then(scalar),
+        Value::Array(lines) => {
+            let mut lines = lines.iter().filter_map(scalar);
+            lines.find_map(|line| Some(line.strip_prefix(RELAYS)?.strip_prefix('=')?.to_owned()))
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => None,
+    })
 }
 
 /// A command is a list of words, or one text.
@@ -516,6 +543,22 @@ volumes:
             project.services["vc"].depends_on["charon"],
             "service_started"
         );
+    }
+
+    #[test]
+    fn charons_relays_are_read_wherever_they_are_said() {
+        for said in [
+            "environment: {CHARON_P2P_RELAYS: 'a,b'}",
+            "environment: ['X=y', 'CHARON_P2P_RELAYS=a,b']",
+            "command: 'run --p2p-relays=a,b'",
+            "command: [run, --p2p-relays, 'a,b'], environment: {CHARON_P2P_RELAYS: c}",
+        ] {
+            let project = Project::parse(format!("services: {{x: {{{said}}}}}").as_bytes());
+            let relays = project.unwrap().services["x"].relays.clone();
+            assert_eq!(relays.as_deref(), Some("a,b"), "{said}");
+        }
+        let project = Project::parse(SECOND.as_bytes()).unwrap();
+        assert_eq!(project.services["charon"].relays, None);
     }
 
     #[test]

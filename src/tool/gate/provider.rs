@@ -37,6 +37,8 @@ pub struct Options {
     pub require: Require,
     /// `rehearsal`.
     pub rehearsal: bool,
+    /// `charon-image`: the images of the project's charon, with spaces between them.
+    pub charon_images: Vec<String>,
 }
 
 /// Why a request is not understood. All of these keep the gate closed.
@@ -52,7 +54,9 @@ pub enum RequestError {
     #[error("compose gave the command {0:?}, expected up, down, stop or metadata")]
     UnknownCommand(String),
     /// An option that the gate does not have; a typing error in a safety option must not pass.
-    #[error("the gate has no option {0:?}, expected project-dir, data-dir, require or rehearsal")]
+    #[error(
+        "the gate has no option {0:?}, expected project-dir, data-dir, require, rehearsal or charon-image"
+    )]
     UnknownOption(String),
     /// An option without a value.
     #[error("the gate's option {0:?} has no value")]
@@ -115,6 +119,7 @@ fn text(word: &OsString) -> Result<&str, RequestError> {
 /// `--name=value` in any order, and the service's name.
 fn options<'a>(words: impl Iterator<Item = &'a OsString>) -> Result<Options, RequestError> {
     let (mut project_dir, mut data_dir, mut require, mut rehearsal) = (None, None, None, None);
+    let mut charon_images = None;
     for word in words {
         let Some(option) = text(word)?.strip_prefix("--") else {
             continue;
@@ -127,6 +132,7 @@ fn options<'a>(words: impl Iterator<Item = &'a OsString>) -> Result<Options, Req
             "data-dir" => &mut data_dir,
             "require" => &mut require,
             "rehearsal" => &mut rehearsal,
+            "charon-image" => &mut charon_images,
             _ => return Err(RequestError::UnknownOption(name.to_owned())),
         };
         if value.is_empty() {
@@ -160,6 +166,11 @@ fn options<'a>(words: impl Iterator<Item = &'a OsString>) -> Result<Options, Req
         data_dir: data_dir.map(PathBuf::from),
         require,
         rehearsal,
+        charon_images: charon_images
+            .unwrap_or_default()
+            .split_whitespace()
+            .map(str::to_owned)
+            .collect(),
     })
 }
 
@@ -219,6 +230,7 @@ mod tests {
             data_dir: None,
             require: Require::Confirmed,
             rehearsal: false,
+            charon_images: Vec::new(),
         };
         for words in [
             &["--project-name=p", "up", "gate"][..],
@@ -238,6 +250,7 @@ mod tests {
                 "--data-dir=a=b",
                 "--project-dir=/p",
                 "--rehearsal=true",
+                "--charon-image=charon:v1 m/charon:v2",
                 "gate"
             ]),
             Ok(Options {
@@ -245,6 +258,7 @@ mod tests {
                 data_dir: Some(PathBuf::from("a=b")),
                 require: Require::Verified,
                 rehearsal: true,
+                charon_images: vec!["charon:v1".to_owned(), "m/charon:v2".to_owned()],
             })
         );
     }

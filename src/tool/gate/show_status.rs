@@ -48,7 +48,7 @@ pub(crate) async fn show(context: &Context, site: &Site, engine: &Engine) -> Res
         decision: decide(
             Some(context),
             &site.layout,
-            asked,
+            &asked,
             words,
             &checked::shown(context),
         ),
@@ -64,32 +64,28 @@ pub(crate) async fn show(context: &Context, site: &Site, engine: &Engine) -> Res
     context.result(&status.text(), &status)
 }
 
-/// What `.env` and charon's image say against the definition of the cluster whose files are here. A lock that cannot be
-/// read is the decision's to tell.
-fn settings_findings(site: &Site, project: &Project) -> Vec<Finding> {
+/// What `.env` and the project's charon say against the definition of the cluster whose files are here, and the relays at
+/// which its ceremony met. A lock that cannot be read is the decision's to tell.
+pub(crate) fn settings_findings(site: &Site, project: &Project) -> Vec<Finding> {
     let Some(definition) = definition(&site.layout) else {
         return Vec::new();
     };
     let bytes = site.dotenv.bytes();
     let of_dotenv = bytes.map(|bytes| settings::disagreements(bytes, &definition));
-    let releases = charon_releases(site, project, &definition);
-    of_dotenv.into_iter().flatten().chain(releases).collect()
-}
-
-/// What speaks against the releases of charon that the project runs.
-pub(crate) fn charon_releases(
-    site: &Site,
-    project: &Project,
-    definition: &Definition,
-) -> Vec<Finding> {
+    let met = held::relays(&site.layout);
     let services = project.services.iter();
     let charons = services.filter(|(name, service)| coverage::is_charon(name, service));
-    let images = charons.filter_map(|(_, service)| service.image.as_deref());
-    images
-        .filter_map(|image| {
-            settings::charon_release(image, site.dotenv.bytes(), definition.version)
-        })
-        .collect()
+    let of_charon = charons.flat_map(|(_, service)| {
+        let release = service
+            .image
+            .as_deref()
+            .and_then(|image| settings::charon_release(image, bytes, definition.version));
+        let relays = service.relays.as_deref();
+        let relays = relays.and_then(|relays| settings::relays(relays, bytes, &met));
+        [release, relays]
+    });
+    let of_dotenv = of_dotenv.into_iter().flatten();
+    of_dotenv.chain(of_charon.flatten()).collect()
 }
 
 /// The definition of the cluster whose files are here, that of the lock or else the one beside it.

@@ -146,10 +146,8 @@ impl Status {
         if seen.held {
             problems.extend(held_problems(&seen.watched));
         }
-        // What could not be told comes behind what is wrong.
-        problems.extend(settings_problems(&seen, |weight| {
-            weight == Weight::CouldNotTell
-        }));
+        // What could not be told, or may be right, comes behind what is wrong.
+        problems.extend(settings_problems(&seen, |weight| weight != Weight::Fail));
         let ways_around =
             installed.map(|gate| ways_around(seen.compose, gate, &seen.watched, &seen.open_ways));
         let (open, says, next) = match seen.decision {
@@ -305,9 +303,7 @@ fn around_problems(seen: &Seen<'_>, installed: bool, words: Words<'_>) -> Vec<Pr
             "put .env right by hand",
         ));
     }
-    problems.extend(settings_problems(seen, |weight| {
-        weight != Weight::CouldNotTell
-    }));
+    problems.extend(settings_problems(seen, |weight| weight == Weight::Fail));
     problems
 }
 

@@ -34,11 +34,11 @@ pub(crate) fn up(context: &Context, args: &UpArgs) -> Result<(), Failure> {
     let summary = ask(
         context,
         site.layout(),
-        Asked::of(installed),
+        &Asked::of(installed),
         &Flags::of(site.layout()),
     )?;
     context.say(&format!("the gate is open: {summary}"));
-    check_charon(&site, &project)?;
+    check_settings(context, &site, &project)?;
     if installed.is_none() {
         context.warn(&format!(
             "no gate is installed in this project: a plain `{}` asks nobody; next: `charon-dkg gate install`",
@@ -62,19 +62,24 @@ pub(crate) fn up(context: &Context, args: &UpArgs) -> Result<(), Failure> {
     .hint("Compose's own message is above"))
 }
 
-/// A charon that cannot read the lock would restart for ever.
-fn check_charon(site: &Site, project: &Project) -> Result<(), Failure> {
-    let Some(definition) = show_status::definition(site.layout()) else {
-        return Ok(());
-    };
-    let mut findings = show_status::charon_releases(site, project, &definition);
-    findings.retain(|finding| finding.weight == Weight::Fail);
-    if findings.is_empty() {
+/// Settings that are not the cluster's: charon would restart for ever, or validators run for another network.
+fn check_settings(context: &Context, site: &Site, project: &Project) -> Result<(), Failure> {
+    let findings = show_status::settings_findings(site, project);
+    let (wrong, unsure): (Vec<_>, Vec<_>) = findings
+        .into_iter()
+        .partition(|finding| finding.weight == Weight::Fail);
+    if wrong.is_empty() {
+        for finding in unsure {
+            context.warn(&format!(
+                "{}: {}, expected {}; {}",
+                finding.subject, finding.seen, finding.expected, finding.advice
+            ));
+        }
         return Ok(());
     }
     Err(Failure::new(
         Kind::Refused,
-        "this project's charon cannot read the cluster lock, and would restart for ever; nothing was started",
+        "this project is not set up for this cluster; nothing was started",
     )
-    .with_findings(findings))
+    .with_findings(wrong))
 }

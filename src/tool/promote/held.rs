@@ -32,6 +32,17 @@ pub(crate) fn has_moved(layout: &Layout, attempt: &Attempt) -> bool {
         && !lies(&attempt.stage().join(CLUSTER_LOCK_FILE))
 }
 
+/// The relays at which the ceremony met whose outputs are here, if it was run here.
+pub(crate) fn relays(layout: &Layout) -> Vec<String> {
+    let attempts = Attempt::list(layout).unwrap_or_default().into_iter().rev();
+    let records = attempts.filter_map(|attempt| attempt.record().ok());
+    let mut ended = records.filter(|record| match record.state {
+        State::Held | State::Promoted => true,
+        State::Prepared | State::Running | State::CharonDone { .. } | State::Failed { .. } => false,
+    });
+    ended.next().map_or_else(Vec::new, |record| record.relays())
+}
+
 /// Where what is held lies in the state directory of a backup that was laid out.
 pub(crate) fn laid_out(state_dir: &Path) -> Option<PathBuf> {
     let attempts = Folder::open(&state_dir.join(ATTEMPTS_DIR)).ok()?;

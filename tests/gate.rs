@@ -393,6 +393,7 @@ impl Project {
 impl Drop for Project {
     fn drop(&mut self) {
         // Whatever is left, also after a test that failed half-way.
+        story::remove_images_of(&self.dir());
         let filter = format!("label=com.docker.compose.project={}", self.name);
         let ids = Said::of(&mut self.command(
             &["docker", "ps", "--all", "--quiet", "--filter", &filter],
@@ -811,8 +812,20 @@ fn where_no_files_are_named_compose_reads_the_gate_from_everywhere() {
     let up = ["up", "-d", "charon"];
     let with_env_file = ["--env-file", "other.env", "up", "-d", "charon"];
     let ways = || project.status()["ways_around"].to_string();
-    let (variable, file) = ("COMPOSE_FILE in the shell", "compose -f docker-compose.yml");
-    let by_dotenv = ["--env-file FILE", "a call from a subdirectory"];
+    let always = [
+        "COMPOSE_FILE in the shell",
+        "COMPOSE_ENV_FILES in the shell",
+        "compose -f docker-compose.yml",
+        "compose up --no-deps",
+        "compose run --no-deps",
+    ];
+    let named_alone = "FILE` with COMPOSE_FILE in it";
+    let by_dotenv = [
+        "--env-file FILE`",
+        "a call from a subdirectory",
+        "COMPOSE_DISABLE_ENV_FILE in the shell",
+    ];
+    let created = "which were created and see the data directory";
 
     project.ours(&["gate", "install"]).good();
     let mut with_gate = tree(&project.dir());
@@ -823,8 +836,30 @@ fn where_no_files_are_named_compose_reads_the_gate_from_everywhere() {
     refused(project.compose(&with_env_file));
     refused(project.compose_in(&project.dir().join("below"), &up));
     let text = ways();
-    assert!(text.contains(variable) && text.contains(file), "{text}");
-    assert!(!by_dotenv.iter().any(|way| text.contains(way)), "{text}");
+    for way in always.iter().chain([&named_alone]) {
+        assert!(text.contains(way), "{way}: {text}");
+    }
+    assert!(
+        !by_dotenv[1..].iter().any(|way| text.contains(way)),
+        "{text}"
+    );
+    // What was tried dry made nothing, and what would start something is looked for.
+    assert!(
+        !text.contains(created) && !project.states().contains_key("charon"),
+        "{text}"
+    );
+    project.write("with-files.env", "COMPOSE_FILE=docker-compose.yml\n");
+    project
+        .compose(&["--env-file", "with-files.env", "up", "-d", "charon"])
+        .good();
+    assert!(project.runs("charon"));
+    let text = ways();
+    assert!(
+        text.contains(created) && text.contains("charon-1 (running)"),
+        "{text}"
+    );
+    project.compose(&["down", "-t", "0"]).good();
+    fs::remove_file(project.dir().join("with-files.env")).unwrap();
 
     // An override that came later is not read, and does not take the gate away.
     let overriding = "services: {vc: {environment: {OVERRIDDEN: 'yes'}}}\n";
@@ -843,9 +878,10 @@ fn where_no_files_are_named_compose_reads_the_gate_from_everywhere() {
     assert!(config.out.contains("OVERRIDDEN"));
     refused(project.compose(&up));
     let text = ways();
-    for way in by_dotenv.iter().chain([&variable, &file]) {
+    for way in always.iter().chain(&by_dotenv) {
         assert!(text.contains(way), "{way}: {text}");
     }
+    assert!(!text.contains(named_alone), "{text}");
     // Without it, they need not be.
     fs::remove_file(project.dir().join("docker-compose.override.yml")).unwrap();
     project.ours(&["gate", "install"]).good();

@@ -267,6 +267,14 @@ pub(crate) fn docker(words: &[&str]) -> String {
     Said::of(&mut command).out
 }
 
+/// Removes the images of the gates of a project, whose directory goes.
+pub(crate) fn remove_images_of(dir: &Path) {
+    let filter = format!("label=charon-dkg.use=gate of {}", dir.display());
+    for id in docker(&["image", "ls", "--quiet", "--filter", &filter]).split_whitespace() {
+        docker(&["image", "rm", "--force", id]);
+    }
+}
+
 /// Containers that mount something of this directory.
 fn containers_at(dir: &Path) -> Vec<String> {
     let ids = docker(&["ps", "--all", "--quiet"]);

@@ -458,14 +458,32 @@ impl Engine {
         paths: &[PathBuf],
         labels: &[(String, String)],
     ) -> Result<Vec<Touching>, EngineError> {
+        self.touching(ListContainersOptionsBuilder::default(), paths, labels)
+            .await
+    }
+
+    /// All containers, in whatever state, that have a mount which is, contains, or lies inside this path, as above.
+    ///
+    /// # Errors
+    /// What every call may answer.
+    pub async fn containers_seeing(&self, path: &Path) -> Result<Vec<ContainerFacts>, EngineError> {
+        let all = ListContainersOptionsBuilder::default().all(true);
+        let touching = self.touching(all, &[path.to_owned()], &[]).await?;
+        Ok(touching.into_iter().map(|it| it.container).collect())
+    }
+
+    async fn touching(
+        &self,
+        which: ListContainersOptionsBuilder,
+        paths: &[PathBuf],
+        labels: &[(String, String)],
+    ) -> Result<Vec<Touching>, EngineError> {
         let paths: Vec<_> = paths.iter().map(|path| (path, resolved(path))).collect();
-        let running = self
-            .list_containers(ListContainersOptionsBuilder::default())
-            .await?;
+        let listed = self.list_containers(which).await?;
         let mut touching = Vec::new();
         let lasting =
             |container: &ContainerFacts| !container.labels.contains_key(LABEL_USEFUL_UNTIL);
-        for container in running.into_iter().filter(lasting) {
+        for container in listed.into_iter().filter(lasting) {
             let mut reasons = Vec::new();
             for mount in &container.mounts {
                 let source = resolved(&self.real_source(mount).await?);

@@ -220,7 +220,7 @@ impl Compose {
                 Reading::ByItself => {}
                 Reading::EnvFile(file) => drop(command.arg("--env-file").arg(file)),
                 Reading::File(file) => drop(command.arg("--file").arg(file)),
-                Reading::Variable(files) => drop(command.env("COMPOSE_FILE", files)),
+                Reading::Variable(name, value) => drop(command.env(name, value)),
             }
             // 1.29 always prints all services, and YAML only.
             if self.version.is_second() {
@@ -283,8 +283,8 @@ pub enum Reading<'a> {
     EnvFile(&'a Path),
     /// This compose file.
     File(&'a str),
-    /// This value of `COMPOSE_FILE`.
-    Variable(&'a str),
+    /// What this variable of the shell says, `COMPOSE_FILE` or another.
+    Variable(&'a str, &'a str),
 }
 
 /// Where Compose's own words go.

@@ -2,15 +2,18 @@
 
 use std::path::Path;
 
+use rayon::prelude::*;
+
 use crate::ceremony::settings;
 use crate::cli::ComposeArgs;
 use crate::context::Context;
 use crate::docker::Engine;
 use crate::error::Failure;
+use crate::failures;
 use crate::gate::compose::Reading;
 use crate::gate::decide::{Asked, decide};
-use crate::gate::project::Project;
-use crate::gate::site::{Site, engine};
+use crate::gate::project::{Project, Service};
+use crate::gate::site::{self, Site, engine};
 use crate::gate::status::{Installed, Seen, Status};
 use crate::gate::words::Flags;
 use crate::gate::{GATE_FILE, GATE_SERVICE, GateKind, compose, coverage, dotenv};
@@ -22,6 +25,9 @@ use crate::report;
 use charon_files::cluster::names::{CLUSTER_LOCK_FILE, DEFINITION_FILE};
 use charon_files::cluster::{ClusterLock, Definition};
 use charon_files::finding::Finding;
+
+/// The label with which Compose names a container's service.
+const SERVICE_LABEL: &str = "com.docker.compose.service";
 
 pub(crate) async fn status(context: &Context, args: &ComposeArgs) -> Result<(), Failure> {
     let site = Site::open(context, context.layout()?, args.compose.as_deref())?;
@@ -39,6 +45,11 @@ pub(crate) async fn show(context: &Context, site: &Site, engine: &Engine) -> Res
     let words = flags.words(&context.spelling);
     let asked = Asked::of(installed);
     let not_removable = site.dotenv_without_gate().err();
+    let ways = ways(site, &project, &looked);
+    let created = engine
+        .containers_seeing(site.layout.data_dir())
+        .await
+        .map_err(failures::engine)?;
     let seen = Seen {
         compose: &site.compose.to_string(),
         version: site.compose.version(),
@@ -55,7 +66,18 @@ pub(crate) async fn show(context: &Context, site: &Site, engine: &Engine) -> Res
         held: held::find(&site.layout).is_some(),
         overruling: compose::overruling_variables(),
         gate_files: gate_files(site),
-        open_ways: open_ways(site, &project),
+        open_ways: ways.open,
+        untried: ways.untried,
+        created: created
+            .into_iter()
+            .filter(|container| {
+                container
+                    .labels
+                    .get(SERVICE_LABEL)
+                    .is_none_or(|it| it != GATE_SERVICE)
+            })
+            .map(|container| format!("{} ({})", container.name, container.state.name()))
+            .collect(),
         unread: unread(site, installed),
         not_removable: not_removable.map(|failure| failure.message),
         settings: settings_findings(site, &project),
@@ -130,13 +152,19 @@ fn gate_files(site: &Site) -> Vec<&'static str> {
     named.into_iter().chain(site.own_override()).collect()
 }
 
-/// The ways of calling Compose in which it sees services that wait for the gate, and no gate: each is tried.
-fn open_ways(site: &Site, project: &Project) -> Vec<String> {
-    let waiting: Vec<&String> = project
+/// The ways of calling Compose in which it starts services that wait for the gate, and does not ask that.
+struct Ways {
+    /// Each was tried.
+    open: Vec<String>,
+    /// Why `--no-deps` was not tried, if so.
+    untried: Option<String>,
+}
+
+fn ways(site: &Site, project: &Project, looked: &site::Seen) -> Ways {
+    let waiting: Vec<(&String, &Service)> = project
         .services
         .iter()
         .filter(|(_, service)| service.depends_on.contains_key(GATE_SERVICE))
-        .map(|(name, _)| name)
         .collect();
     let is_open = |dir: &Path, reading: Reading<'_>| {
         let printed = site.compose.config_reading(dir, reading).ok();
@@ -144,29 +172,91 @@ fn open_ways(site: &Site, project: &Project) -> Vec<String> {
             .and_then(|printed| Project::parse(&printed).ok())
             .is_some_and(|seen| {
                 !seen.services.contains_key(GATE_SERVICE)
-                    && waiting.iter().any(|name| seen.services.contains_key(*name))
+                    && waiting
+                        .iter()
+                        .any(|(name, _)| seen.services.contains_key(*name))
             })
     };
+    let here = |reading: Reading<'_>| is_open(site.dir(), reading);
     let base = site.dotenv_without_gate().ok().flatten();
     let files = site.files(base.as_deref()).unwrap_or_default();
     let list = files.join(&site.separator);
-    let mut ways = Vec::new();
-    if is_open(site.dir(), Reading::Variable(&list)) {
-        ways.push("COMPOSE_FILE in the shell".to_owned());
-    }
-    let alone = |file: &&String| is_open(site.dir(), Reading::File(file));
-    if let Some(file) = files.iter().find(alone) {
-        let file = report::quoted(file);
-        ways.push(format!("`{}`", site.spelt(&format!("-f {file}"))));
-    }
-    let empty = tempfile::NamedTempFile::new().ok();
-    if empty.is_some_and(|empty| is_open(site.dir(), Reading::EnvFile(empty.path()))) {
-        ways.push(format!("`{}`", site.spelt("--env-file FILE")));
-    }
+    let in_shell = |name: &str, value: &str| {
+        here(Reading::Variable(name, value)).then(|| format!("{name} in the shell"))
+    };
+    // A file for `--env-file`, with this in it.
+    let file_with = |bytes: &[u8]| {
+        let file = tempfile::NamedTempFile::new().ok()?;
+        std::fs::write(file.path(), bytes).ok()?;
+        Some(file)
+    };
+    let with_files = || file_with(&dotenv::naming(None, &files, ":"));
+    let by_env_file = || {
+        if here(Reading::EnvFile(file_with(b"")?.path())) {
+            return Some(format!("`{}`", site.spelt("--env-file FILE")));
+        }
+        let way = format!(
+            "`{}` with COMPOSE_FILE in it",
+            site.spelt("--env-file FILE")
+        );
+        here(Reading::EnvFile(with_files()?.path())).then_some(way)
+    };
+    let by_file = || {
+        let file = files.iter().find(|file| here(Reading::File(file)))?;
+        Some(format!(
+            "`{}`",
+            site.spelt(&format!("-f {}", report::quoted(file)))
+        ))
+    };
     // Whichever subdirectory it is, Compose looks for the project above it.
-    let below = site.layout.data_dir();
-    if below.starts_with(site.dir()) && is_open(below, Reading::ByItself) {
-        ways.push("a call from a subdirectory".to_owned());
-    }
-    ways
+    let from_below = || {
+        let below = site.layout.data_dir();
+        let is_way = below.starts_with(site.dir()) && is_open(below, Reading::ByItself);
+        is_way.then(|| "a call from a subdirectory".to_owned())
+    };
+    let by_env_files = || in_shell("COMPOSE_ENV_FILES", with_files()?.path().to_str()?);
+    let tries: [&(dyn Fn() -> Option<String> + Sync); 6] = [
+        &|| in_shell("COMPOSE_FILE", &list),
+        &by_env_files,
+        &|| in_shell("COMPOSE_DISABLE_ENV_FILE", "1"),
+        &by_file,
+        &by_env_file,
+        &from_below,
+    ];
+    let mut open: Vec<String> = tries.par_iter().filter_map(|attempt| attempt()).collect();
+    let has_image = |(_, service): &&(&String, &Service)| {
+        service
+            .image
+            .as_ref()
+            .is_some_and(|image| Site::has_image(looked, image))
+    };
+    let untried = match waiting.iter().find(has_image) {
+        _ if !site.compose.version().is_second() => Some("this Compose has no dry run".to_owned()),
+        None => Some("no image of theirs is here yet".to_owned()),
+        Some((service, _)) => {
+            let dry = |words: &[&str]| {
+                let words = [&["--dry-run"], words, &[service.as_str()]].concat();
+                site.compose.run_quietly(site.dir(), &words)
+            };
+            let up = [
+                "up",
+                "--no-deps",
+                "--no-build",
+                "--pull",
+                "never",
+                "--detach",
+            ];
+            match dry(&up) {
+                Err(error) => Some(format!("its dry run failed: {error}")),
+                Ok(()) => {
+                    open.push(format!("`{}`", site.spelt("up --no-deps")));
+                    if dry(&["run", "--detach", "--no-deps"]).is_ok() {
+                        open.push(format!("`{}`", site.spelt("run --no-deps")));
+                    }
+                    None
+                }
+            }
+        }
+    };
+    Ways { open, untried }
 }

@@ -195,6 +195,11 @@ impl Site {
         })
     }
 
+    /// Whether the engine has this image, as far as it was asked.
+    pub(crate) fn has_image(seen: &Seen, image: &str) -> bool {
+        seen.image_users.contains_key(image)
+    }
+
     /// Who sees the data directory.
     pub(crate) fn assess(&self, project: &Project, seen: &Seen, kind: GateKind) -> Vec<Watched> {
         let real_paths: BTreeMap<String, PathBuf> = project

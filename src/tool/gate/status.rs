@@ -76,8 +76,12 @@ pub struct Seen<'a> {
     pub overruling: Vec<String>,
     /// Those of our files that are in the project directory.
     pub gate_files: Vec<&'static str>,
-    /// The ways of calling Compose that were tried, and in which it sees who waits and no gate.
+    /// The ways of calling Compose that were tried, and in which it starts who waits and asks no gate.
     pub open_ways: Vec<String>,
+    /// Why `--no-deps` could not be tried, if so.
+    pub untried: Option<String>,
+    /// The containers that were created and see the data directory, each with its state.
+    pub created: Vec<String>,
     /// Files that Compose would read by itself, if the gate did not name others in their place.
     pub unread: Vec<String>,
     /// Why the entry in `.env` could not be taken out again, if so.
@@ -148,8 +152,7 @@ impl Status {
         }
         // What could not be told, or may be right, comes behind what is wrong.
         problems.extend(settings_problems(&seen, |weight| weight != Weight::Fail));
-        let ways_around =
-            installed.map(|gate| ways_around(seen.compose, gate, &seen.watched, &seen.open_ways));
+        let ways_around = installed.map(|gate| ways_around(&seen, gate));
         let (open, says, next) = match seen.decision {
             GateDecision::Open { summary } => (true, summary, None),
             GateDecision::Closed(closed) => (false, closed.reason, Some(closed.next)),
@@ -418,28 +421,33 @@ fn foreign_problems(project: &Project) -> Vec<Problem> {
         .collect()
 }
 
-/// Compose's own ways past any `depends_on`, as tried with releases 1.29, 2.26 and 2.40.
-fn ways_around(
-    compose: &str,
-    gate: Installed,
-    watched: &[Watched],
-    open_ways: &[String],
-) -> Vec<String> {
-    let mut ways = vec![format!(
-        "`{compose} up --no-deps`, `{compose} run --no-deps` and `{compose} restart` do not ask the gate, nor does `docker start`"
-    )];
-    if gate.kind == GateKind::Provider {
+/// The ways past any `depends_on`: tried, or looked for where a try would start something.
+fn ways_around(seen: &Seen<'_>, gate: Installed) -> Vec<String> {
+    let compose = seen.compose;
+    let mut ways = Vec::new();
+    if !seen.open_ways.is_empty() {
         ways.push(format!(
-            "`{compose} start` does not ask it either: it starts what was created, and the gate was asked when it was created"
+            "tried now, and Compose asked no gate: {}",
+            seen.open_ways.join(", ")
         ));
     }
-    if !open_ways.is_empty() {
+    if let Some(reason) = &seen.untried {
         ways.push(format!(
-            "tried now, and Compose saw no gate: {}",
-            open_ways.join(", ")
+            "`{compose} up --no-deps` and `{compose} run --no-deps` ask none either, which could not be tried: {reason}"
         ));
     }
-    let restarting = restarting(watched);
+    if seen.created.is_empty() {
+        return ways;
+    }
+    let start = match gate.kind {
+        GateKind::Provider => format!("`{compose} start`, `{compose} restart` and `docker start`"),
+        GateKind::OneShot => format!("`{compose} restart` and `docker start`"),
+    };
+    ways.push(format!(
+        "{start} ask none, and start these, which were created and see the data directory: {}",
+        seen.created.join(", ")
+    ));
+    let restarting = restarting(&seen.watched);
     if !restarting.is_empty() {
         ways.push(format!(
             "what ran once is started again by the engine, by its restart policy: {}",
@@ -490,6 +498,8 @@ mod tests {
                 "COMPOSE_FILE in the shell".to_owned(),
                 "`docker compose -f a.yml`".to_owned(),
             ],
+            untried: Some("no image".to_owned()),
+            created: vec!["p-charon-1 (exited)".to_owned()],
             unread: Vec::new(),
             not_removable: None,
             settings: Vec::new(),
@@ -529,9 +539,9 @@ mod tests {
         problem: vc-y takes over the volumes of container z, whatever they are
             next: name a service instead
         what no gate can cover:
-            `docker compose up --no-deps`, `docker compose run --no-deps` and `docker compose restart` do not ask the gate, nor does `docker start`
-            `docker compose start` does not ask it either: it starts what was created, and the gate was asked when it was created
-            tried now, and Compose saw no gate: COMPOSE_FILE in the shell, `docker compose -f a.yml`
+            tried now, and Compose asked no gate: COMPOSE_FILE in the shell, `docker compose -f a.yml`
+            `docker compose up --no-deps` and `docker compose run --no-deps` ask none either, which could not be tried: no image
+            `docker compose start`, `docker compose restart` and `docker start` ask none, and start these, which were created and see the data directory: p-charon-1 (exited)
             what ran once is started again by the engine, by its restart policy: charon (always)
         "#);
     }

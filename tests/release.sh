@@ -215,7 +215,7 @@ if [ "${TWICE-}" = 1 ]; then
   # What was fetched already need not be fetched again.
   mkdir "$work/another-home"
   cp -r "${CARGO_HOME:-$HOME/.cargo}/registry" "$work/another-home/"
-  (cd "$work/another-place" && RELEASE_TOOLS=$here/target/release-tools CARGO_HOME=$work/another-home CARGO_TARGET_DIR='' ./release.sh "$work/again")
+  (cd "$work/another-place" && env --unset=CARGO_TARGET_DIR RELEASE_TOOLS="$here/target/release-tools" CARGO_HOME="$work/another-home" ./release.sh "$work/again")
   diff "$dist/SHA256SUMS" "$work/again/SHA256SUMS" || fail "not the same bytes"
 fi
 say "all passed"

@@ -35,7 +35,7 @@ use crate::error::{Failure, Kind};
 use crate::failures;
 use crate::machine::datadir::{self, DataDirFacts, Layout};
 use crate::machine::files::{EntryKind, Owner};
-use crate::machine::processes::{self, Relation, Sign};
+use crate::machine::processes::{self, CharonCommand, Relation, Sign};
 use crate::machine::read::{self, Limit};
 use crate::machine::{selinux, users};
 use crate::promote::{held, journal};
@@ -1032,30 +1032,40 @@ pub(crate) fn name_holder(container: &ContainerFacts) -> OtherUser {
 }
 
 fn other_container(touching: &Touching) -> Option<OtherUser> {
-    // A container with a directory far above ours mounted, such as a monitoring agent with `/`,
-    // works on everything and so on nothing in particular.
-    let how: Vec<String> = touching
-        .reasons
-        .iter()
-        .filter_map(|reason| match reason {
+    let container = &touching.container;
+    let command = CharonCommand::of_container(&container.command);
+    let is_ceremony = command.is_some_and(CharonCommand::is_ceremony);
+    let is_charon = command.is_some() || container.image.contains("charon");
+    let mut carries_label = false;
+    let mut how = Vec::new();
+    for reason in &touching.reasons {
+        match reason {
+            // A container with a directory far above ours mounted, such as a monitoring agent with `/`,
+            // works on everything and so on nothing in particular.
             Reason::Mount {
                 overlap: Overlap::Above,
                 mount,
                 ..
-            } if !touching.container.image.contains("charon") || mount.read_only => None,
-            Reason::Mount { mount, .. } => Some(format!("mounts {}", mount.source.display())),
-            Reason::Label { .. } => Some("runs a ceremony with the same ENR key".to_owned()),
-        })
-        .collect();
-    (!how.is_empty()).then(|| OtherUser {
-        who: format!(
-            "container {} ({})",
-            touching.container.name, touching.container.image
-        ),
+            } if !is_ceremony && (!is_charon || mount.read_only) => {}
+            Reason::Mount { mount, .. } => how.push(format!("mounts {}", mount.source.display())),
+            Reason::Label { .. } => {
+                carries_label = true;
+                how.push("runs a ceremony with the same ENR key".to_owned());
+            }
+        }
+    }
+    if how.is_empty() {
+        return None;
+    }
+    if let Some(command) = command {
+        how.insert(0, format!("runs `charon {}`", command.name()));
+    }
+    Some(OtherUser {
+        who: format!("container {} ({})", container.name, container.image),
         how: how.join(", "),
-        advice: format!("docker stop {}", touching.container.name),
+        advice: format!("docker stop {}", container.name),
         is_ceremony: false,
-        is_node: true,
+        is_node: !is_ceremony && !carries_label,
     })
 }
 
@@ -1072,10 +1082,10 @@ pub(crate) fn charon_processes(layout: &Layout) -> Vec<OtherUser> {
             let user = process.user.unwrap_or_else(|| "an unknown user".to_owned());
             Some(OtherUser {
                 who: format!("process {} of {user}", process.pid),
-                how: format!("runs `charon {}` {how}", process.subcommand),
+                how: format!("runs `charon {}` {how}", process.command.name()),
                 advice: format!("end it, for instance with: kill {}", process.pid),
                 is_ceremony: false,
-                is_node: process.subcommand == "run",
+                is_node: !process.command.is_ceremony(),
             })
         })
         .collect();
@@ -1183,7 +1193,10 @@ pub(crate) fn plan(observed: &Observed) -> Result<plan::Plan, Failure> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
+    use crate::docker::{ContainerMount, ContainerState};
 
     /// The words are those of docker 26.1 on Debian 13, with that policy enforced.
     #[test]
@@ -1207,5 +1220,93 @@ mod tests {
             after: std::time::Duration::from_secs(30),
         };
         assert!(matches!(refused_mount(&slow, true), MountFact::TooSlow(_)));
+    }
+
+    fn container(image: &str, command: &[&str], overlap: Overlap, read_only: bool) -> Touching {
+        let mount = ContainerMount {
+            source: PathBuf::from("/srv/my/.charon"),
+            target: "/opt/charon/.charon".to_owned(),
+            read_only,
+            volume: None,
+        };
+        Touching {
+            container: ContainerFacts {
+                id: "0".repeat(64),
+                name: "by-hand".to_owned(),
+                image: image.to_owned(),
+                command: command.iter().map(|&word| word.to_owned()).collect(),
+                state: ContainerState::Running,
+                mounts: vec![mount.clone()],
+                labels: BTreeMap::new(),
+                exit: None,
+            },
+            reasons: vec![Reason::Mount {
+                path: mount.source.clone(),
+                mount,
+                overlap,
+            }],
+        }
+    }
+
+    /// Whoever makes keys with this directory is in the way of every ceremony; a node and its validator client are only in the way
+    /// of a first one.
+    #[test]
+    fn a_ceremony_by_hand_in_a_container_is_no_node() {
+        const CHARON: &str = "/usr/local/bin/charon";
+        let edit = [CHARON, "alpha", "edit", "recreate-private-keys"];
+        for (image, command, overlap, read_only, expected) in [
+            (
+                "obolnetwork/charon:v1.10.3",
+                &[CHARON, "run"][..],
+                Overlap::Same,
+                false,
+                Some(true),
+            ),
+            (
+                "sigp/lighthouse",
+                &["lighthouse", "vc"][..],
+                Overlap::Inside,
+                true,
+                Some(true),
+            ),
+            (
+                "obolnetwork/charon:v1.10.3",
+                &[CHARON, "dkg"][..],
+                Overlap::Same,
+                false,
+                Some(false),
+            ),
+            (
+                "obolnetwork/charon:v1.10.3",
+                &edit[..],
+                Overlap::Above,
+                false,
+                Some(false),
+            ),
+            ("mirror/image", &edit[..], Overlap::Above, true, Some(false)),
+            (
+                "obolnetwork/charon:v1.10.3",
+                &[CHARON, "run"][..],
+                Overlap::Above,
+                true,
+                None,
+            ),
+            ("monitor", &["agent"][..], Overlap::Above, false, None),
+        ] {
+            let seen = other_container(&container(image, command, overlap, read_only));
+            assert_eq!(
+                seen.map(|other| other.is_node),
+                expected,
+                "{image} {command:?}"
+            );
+        }
+        let seen = other_container(&container("i", &edit, Overlap::Same, true)).unwrap();
+        assert_eq!(seen.how, "runs `charon alpha edit`, mounts /srv/my/.charon");
+        let mut ours = container("i", &[CHARON, "run"], Overlap::Same, true);
+        ours.reasons.push(Reason::Label {
+            key: LABEL_ENR_ID.to_owned(),
+            value: "id".to_owned(),
+        });
+        assert!(!other_container(&ours).unwrap().is_node);
     }
 }

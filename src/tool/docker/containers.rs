@@ -106,6 +106,8 @@ pub struct ContainerFacts {
     pub name: String,
     /// The image as it was named when the container was created.
     pub image: String,
+    /// Program and arguments of its first process, entrypoint included.
+    pub command: Vec<String>,
     /// The state at the time of asking.
     pub state: ContainerState,
     /// Everything of the machine that is mounted in it.
@@ -805,6 +807,11 @@ fn facts_of(container: ContainerInspectResponse) -> Result<ContainerFacts, Engin
             .trim_start_matches('/')
             .to_owned(),
         image: config.image.unwrap_or_default(),
+        command: container
+            .path
+            .into_iter()
+            .chain(container.args.unwrap_or_default())
+            .collect(),
         state: status,
         mounts: container
             .mounts

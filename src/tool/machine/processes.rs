@@ -44,7 +44,66 @@ pub enum Relation {
     Unknown,
 }
 
-/// A running `charon dkg` or `charon run`.
+/// A command of charon's that uses a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CharonCommand {
+    /// `charon dkg`.
+    Dkg,
+    /// `charon alpha edit`.
+    Edit,
+    /// `charon run`.
+    Run,
+}
+
+impl CharonCommand {
+    /// As it is typed after `charon`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            CharonCommand::Dkg => "dkg",
+            CharonCommand::Edit => "alpha edit",
+            CharonCommand::Run => "run",
+        }
+    }
+
+    /// Whether it makes keys, and so must be the only one with its key; a node at work may go on beside an edit.
+    pub const fn is_ceremony(self) -> bool {
+        match self {
+            CharonCommand::Dkg | CharonCommand::Edit => true,
+            CharonCommand::Run => false,
+        }
+    }
+
+    /// Of a command line, if it is one of these.
+    fn of_args(args: &[Vec<u8>]) -> Option<Self> {
+        let (program, rest) = args.split_first()?;
+        if !is_charon(Path::new(OsStr::from_bytes(program))) {
+            return None;
+        }
+        rest.iter().find_map(|arg| match arg.as_slice() {
+            b"dkg" => Some(CharonCommand::Dkg),
+            b"edit" => Some(CharonCommand::Edit),
+            b"run" => Some(CharonCommand::Run),
+            _ => None,
+        })
+    }
+
+    /// Of what a container was told to run, also where a shell or another program starts charon.
+    pub fn of_container(args: &[String]) -> Option<Self> {
+        let words: Vec<Vec<u8>> = args
+            .iter()
+            .flat_map(|arg| arg.split_whitespace())
+            .map(|word| {
+                word.trim_matches(['\'', '"', ';', '(', ')'])
+                    .as_bytes()
+                    .to_vec()
+            })
+            .collect();
+        (0..words.len()).find_map(|at| Self::of_args(words.get(at..)?))
+    }
+}
+
+/// A running charon.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct CharonProcess {
     /// Process id.
@@ -53,8 +112,8 @@ pub struct CharonProcess {
     pub uid: Option<u32>,
     /// That user's login name on this machine.
     pub user: Option<String>,
-    /// `dkg` or `run`.
-    pub subcommand: String,
+    /// What it does.
+    pub command: CharonCommand,
     /// The data directory as the process names it, which may be a path inside a container.
     pub directory: PathBuf,
     /// What it has to do with the directory asked about.
@@ -100,9 +159,9 @@ fn identity(path: &Path) -> Option<(u64, u64)> {
 fn look_at(pid: u32, own: &OwnFiles) -> Option<CharonProcess> {
     let proc = PathBuf::from(format!("/proc/{pid}"));
     let args = split_nul(&read_proc(&proc.join("cmdline"))?);
-    let subcommand = charon_subcommand(&args)?;
+    let command = CharonCommand::of_args(&args)?;
     let env = read_proc(&proc.join("environ")).map_or_else(Vec::new, |text| split_nul(&text));
-    let used = UsedPaths::of(&subcommand, &args, &env);
+    let used = UsedPaths::of(command, &args, &env);
     let uid = guard::process_uid(pid);
     Some(CharonProcess {
         pid,
@@ -110,7 +169,7 @@ fn look_at(pid: u32, own: &OwnFiles) -> Option<CharonProcess> {
         user: uid.and_then(users::user_name),
         relation: relation(&proc, &used, own),
         directory: used.directories.into_iter().next()?,
-        subcommand,
+        command,
     })
 }
 
@@ -127,17 +186,6 @@ fn split_nul(bytes: &[u8]) -> Vec<Vec<u8>> {
         .filter(|part| !part.is_empty())
         .map(<[u8]>::to_vec)
         .collect()
-}
-
-/// The subcommand of a command line, if it is one of charon's that use a key.
-fn charon_subcommand(args: &[Vec<u8>]) -> Option<String> {
-    let (program, rest) = args.split_first()?;
-    if !is_charon(Path::new(OsStr::from_bytes(program))) {
-        return None;
-    }
-    let known = |arg: &&Vec<u8>| matches!(arg.as_slice(), b"dkg" | b"run" | b"edit");
-    let subcommand = rest.iter().find(known)?;
-    Some(String::from_utf8_lossy(subcommand).into_owned())
 }
 
 /// Whether a program goes by charon's name, also as `charon-v1.10.3` or `charon_linux_amd64`. Our own programs have guards.
@@ -162,10 +210,10 @@ struct UsedPaths {
 impl UsedPaths {
     /// charon takes a flag before its environment variable before the default (charon
     /// cmd/cmd.go, `initializeConfig`). `dkg` knows `--data-dir`; `run` and `alpha edit` know the two files.
-    fn of(subcommand: &str, args: &[Vec<u8>], env: &[Vec<u8>]) -> Self {
+    fn of(command: CharonCommand, args: &[Vec<u8>], env: &[Vec<u8>]) -> Self {
         let value = |flag: &str| flag_value(flag, args).or_else(|| env_value(flag, env));
         let directory = value("data-dir");
-        if subcommand == "dkg" {
+        if command == CharonCommand::Dkg {
             let directory = directory.unwrap_or_else(|| DEFAULT_DATA_DIR.into());
             return Self {
                 key: directory.join(ENR_KEY_FILE),
@@ -404,8 +452,12 @@ mod tests {
             let name = name.trim_end_matches(&format!("/{ENR_KEY_FILE}"));
             assert_eq!(seen.directory, Path::new(name));
             assert_eq!(
-                seen.subcommand,
-                if args.contains(&"dkg") { "dkg" } else { "run" }
+                seen.command,
+                if args.contains(&"dkg") {
+                    CharonCommand::Dkg
+                } else {
+                    CharonCommand::Run
+                }
             );
             assert_eq!(seen.uid, Some(crate::machine::files::own_identity().uid));
         }
@@ -519,17 +571,51 @@ mod tests {
             "charon",
             "charon enr",
         ] {
-            assert_eq!(charon_subcommand(&args(line)), None, "{line}");
+            assert_eq!(CharonCommand::of_args(&args(line)), None, "{line}");
         }
         for line in [
             "./charon -v dkg",
             "/opt/charon-v1.10.3 dkg",
             "charon_linux_amd64 dkg",
         ] {
-            let seen = charon_subcommand(&args(line));
-            assert_eq!(seen.as_deref(), Some("dkg"), "{line}");
+            let seen = CharonCommand::of_args(&args(line));
+            assert_eq!(seen, Some(CharonCommand::Dkg), "{line}");
         }
-        assert_eq!(charon_subcommand(&[]), None);
+        assert_eq!(CharonCommand::of_args(&[]), None);
+    }
+
+    #[test]
+    fn what_a_container_runs_is_told_by_its_command() {
+        let seen = |args: &[&str]| {
+            let args: Vec<String> = args.iter().map(|&arg| arg.to_owned()).collect();
+            CharonCommand::of_container(&args)
+        };
+        let charon = "/usr/local/bin/charon";
+        for (args, expected) in [
+            (vec![charon, "run"], Some(CharonCommand::Run)),
+            (vec![charon, "dkg", "--publish"], Some(CharonCommand::Dkg)),
+            (
+                vec![charon, "alpha", "edit", "recreate-private-keys"],
+                Some(CharonCommand::Edit),
+            ),
+            (
+                vec![
+                    "/bin/sh",
+                    "-c",
+                    "cd /opt; exec charon alpha edit add-operators",
+                ],
+                Some(CharonCommand::Edit),
+            ),
+            (
+                vec!["sh", "-ec", "sleep 1; (charon 'run')"],
+                Some(CharonCommand::Run),
+            ),
+            (vec![charon, "enr"], None),
+            (vec!["/opt/lighthouse", "vc"], None),
+            (vec![], None),
+        ] {
+            assert_eq!(seen(&args), expected, "{args:?}");
+        }
     }
 
     #[test]
@@ -538,11 +624,19 @@ mod tests {
             items.iter().map(|item| item.as_bytes().to_vec()).collect()
         };
         let env = list(&["PATH=/bin", "CHARON_DATA_DIR=/env", "CHARON_LOCK_FILE="]);
-        let by_flag = UsedPaths::of("dkg", &list(&["dkg", "--data-dir=/flag"]), &env);
+        let by_flag = UsedPaths::of(
+            CharonCommand::Dkg,
+            &list(&["dkg", "--data-dir=/flag"]),
+            &env,
+        );
         assert_eq!(by_flag.directories, [Path::new("/flag")]);
-        let by_env = UsedPaths::of("dkg", &list(&["dkg"]), &env);
+        let by_env = UsedPaths::of(CharonCommand::Dkg, &list(&["dkg"]), &env);
         assert_eq!(by_env.key, Path::new("/env/charon-enr-private-key"));
-        let by_default = UsedPaths::of("run", &list(&["run"]), &list(&["CHARON_DATA_DIR="]));
+        let by_default = UsedPaths::of(
+            CharonCommand::Run,
+            &list(&["run"]),
+            &list(&["CHARON_DATA_DIR="]),
+        );
         assert_eq!(by_default.directories, [Path::new(".charon")]);
         let apart = list(&[
             "run",
@@ -551,7 +645,7 @@ mod tests {
             "--lock-file",
             "/l/lock.json",
         ]);
-        let apart = UsedPaths::of("run", &apart, &[]);
+        let apart = UsedPaths::of(CharonCommand::Run, &apart, &[]);
         assert_eq!(apart.directories, [Path::new("."), Path::new("/l")]);
     }
 

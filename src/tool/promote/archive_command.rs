@@ -179,7 +179,7 @@ fn refuse_in_use(layout: &Layout) -> Result<(), Failure> {
                 format!("process {} of {user}", process.pid),
                 format!(
                     "runs `charon {}` on this data directory",
-                    process.subcommand
+                    process.command.name()
                 ),
                 "stop it, or its container, first".to_owned(),
             )

@@ -245,7 +245,7 @@ pub(crate) fn removed_line(removed: usize) -> Option<String> {
     let count = u64::try_from(removed).unwrap_or(u64::MAX);
     (removed > 0).then(|| {
         format!(
-            "removed {} that earlier builds of this program had made and nothing uses",
+            "removed {} of this program that nothing needs any more",
             report::count(count, "image")
         )
     })

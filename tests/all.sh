@@ -36,9 +36,13 @@ for dir in "${CARGO_HOME:-$HOME/.cargo}/bin" /usr/lib/rust-*/bin; do PATH=$PATH:
 work=$(mktemp -d /tmp/cdkg-tests.XXXXXX)
 # Tests of other users find Compose in it.
 chmod 755 "$work"
+# So that a job is a process group, of which nothing is left behind.
+set -m
 finish() {
   code=$?
   trap - EXIT
+  for job in $(jobs -p); do kill -- "-$job" 2>/dev/null || true; done
+  wait
   if [ -f "$work/engine/state" ]; then tests/engines.sh stop "$work/engine" || true; fi
   rm -rf "$work"
   exit "$code"
@@ -47,6 +51,8 @@ trap finish EXIT
 trap 'exit 130' INT TERM
 
 say "build"
+tests/composes.sh "$work/composes" >"$work/told" &
+composes=$!
 # What is said of each program that was built as a test: where its package is, and where the program.
 cargo test --workspace --locked --no-run --message-format json-render-diagnostics >"$work/built"
 sed -n 's/.*"manifest_path":"\([^"]*\)\/Cargo.toml".*"profile":{[^}]*"test":true}.*"executable":"\([^"]*\)".*/\1 \2/p' "$work/built" >"$work/programs"
@@ -54,8 +60,8 @@ sed -n 's/.*"manifest_path":"\([^"]*\)\/Cargo.toml".*"profile":{[^}]*"test":true
 
 say "an engine, and Compose"
 unset DOCKER_CONTEXT DOCKER_CONFIG
-tests/engines.sh start rootful "$work/engine" >"$work/told"
-tests/composes.sh "$work/composes" >>"$work/told"
+wait "$composes"
+tests/engines.sh start rootful "$work/engine" >>"$work/told"
 while IFS= read -r variable; do
   case $variable in DOCKER_*=* | CHARON_DKG_TEST_*=*) export "${variable?}" ;; esac
 done <"$work/told"
@@ -63,15 +69,16 @@ docker version --format 'client {{.Client.Version}}, engine {{.Server.Version}}'
 docker compose version
 
 say "tests"
-# Tests of an engine wait most of the time, so they run beside those that compute. Not run are the parts of tests that
-# others start as processes, a measurement, and three that need loop devices, an engine that enforces memory limits, and
-# charon's source.
+# Tests of an engine wait most of the time, so programs run side by side, and those first. Not run are the parts of tests
+# that others start as processes, a measurement, and three that need loop devices, an engine that enforces memory limits,
+# and charon's source.
 words=(--include-ignored --skip container_child --skip listening_child --skip two_thousand_validators
-  --skip a_power_cut_at_any_step --skip killed_for_want_of_memory --skip goldens_of_charon)
-export MUTANTS=${MUTANTS:-5}
+  --skip a_power_cut_at_any_step --skip killed_for_want_of_memory --skip goldens_of_charon "$@")
+at_once=$(($(nproc) * 2))
+export MUTANTS=${MUTANTS:-5} RUST_TEST_THREADS=$at_once
 run() { # PACKAGE PROGRAM
   local name=${2##*/} code=0
-  (cd "$1" && CARGO_MANIFEST_DIR=$1 timeout 2400 "$2" "${words[@]}" "${filters[@]}" </dev/null) >"$work/$name.log" 2>&1 || code=$?
+  (cd "$1" && CARGO_MANIFEST_DIR=$1 timeout 2400 "$2" "${words[@]}" </dev/null) >"$work/$name.log" 2>&1 || code=$?
   # One at a time, whole.
   {
     flock 9
@@ -80,18 +87,21 @@ run() { # PACKAGE PROGRAM
   } 9<"$work"
   return "$code"
 }
-lane() {
-  local package program code=0
-  while read -r package program; do run "$package" "$program" || code=1; done
-  return "$code"
-}
-filters=("$@")
 waiting='/(ceremony|engine|engine_[a-z]+|gate|simulator)-[0-9a-f]+$'
-code=0
-grep -E "$waiting" "$work/programs" | RUST_TEST_THREADS=4 lane &
-beside=$!
-grep -vE "$waiting" "$work/programs" | lane || code=1
-wait "$beside" || code=1
+{ grep -E "$waiting" "$work/programs" && grep -vE "$waiting" "$work/programs"; } >"$work/order"
+code=0 running=0
+while read -r package program; do
+  if [ "$running" = "$at_once" ]; then
+    wait -n || code=1
+    running=$((running - 1))
+  fi
+  run "$package" "$program" &
+  running=$((running + 1))
+done <"$work/order"
+while [ "$running" -gt 0 ]; do
+  wait -n || code=1
+  running=$((running - 1))
+done
 cargo test --workspace --locked --doc 2>&1 | tee "$work/doc.log" || code=1
 
 summary=$(awk '/^test result:/ { passed += $4; failed += $6; skipped += $8 + $12 }

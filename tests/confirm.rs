@@ -547,11 +547,17 @@ fn held_keys_move_with_the_last_receipt() {
     let everything = names(&data_dir);
     let stage = hold(&group, 1);
     let receipts: Vec<String> = (1..=4).map(|operator| group.receipt(operator)).collect();
-    assert_eq!(group.run(1, &["verify"]).code, 0);
+    let here = format!("your keys are complete and safe in {}", stage.display());
+    let said = group.run(1, &["verify"]);
+    assert_eq!(
+        (said.code, said.out.contains(&here)),
+        (0, true),
+        "{}",
+        said.out
+    );
 
     let said = group.run(1, &["confirm", &receipts[1], &receipts[2]]);
     assert_eq!(said.code, 4, "{}", said.err);
-    let here = format!("your keys are complete and safe in {}", stage.display());
     for words in [&*here, "when all 4 operators have confirmed"] {
         assert!(said.err.contains(words), "{}", said.err);
     }
@@ -582,6 +588,8 @@ fn held_keys_move_with_the_last_receipt() {
     assert!(names(&stage).is_empty());
     let said = group.run(1, &["confirm"]);
     assert_eq!((said.code, said.out.contains("held")), (0, false));
+    let said = group.run(1, &["verify"]);
+    assert_eq!((said.code, said.out.contains("safe in")), (0, false));
     assert!(group.run(1, &["gate", "check"]).code == 0);
 }
 

@@ -213,6 +213,11 @@ fn make(
             "it was read back with a key that is gone now; whether you still have the recipients' identities only you can tell: --identity FILE tries one",
         );
     }
+    if verdict == Some(Verdict::Pass)
+        && let Some(notice) = held::notice(layout)
+    {
+        context.say(&notice);
+    }
     context.say(
         "now store it on another machine, and keep what opens it elsewhere: `charon-dkg backup restore` brings it back",
     );

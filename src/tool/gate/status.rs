@@ -332,7 +332,8 @@ fn reboot_problems(seen: &Seen<'_>) -> Vec<Problem> {
         GateDecision::Open { .. } => false,
     };
     let restarting = restarting(&seen.watched);
-    if !at_fault || seen.held || restarting.is_empty() {
+    // Without a container there is nothing that could come back.
+    if !at_fault || seen.held || restarting.is_empty() || seen.created.is_empty() {
         return Vec::new();
     }
     let names = seen.watched.iter().filter(|it| it.restart.is_some());

@@ -56,6 +56,16 @@ fn lies(path: &Path) -> bool {
     status.is_some_and(|status| status.kind == EntryKind::Regular)
 }
 
+/// The same where it was just proved, if it is held; said where nobody counts the operators.
+pub(crate) fn notice(layout: &Layout) -> Option<String> {
+    let stage = place(layout)?;
+    Some(format!(
+        "your keys are complete and safe in {}; they move to {} when all operators have confirmed: `charon-dkg confirm`",
+        stage.display(),
+        layout.data_dir().display()
+    ))
+}
+
 /// What a person is told who looks for keystores and finds none.
 pub(crate) fn says(stage: &Path, data_dir: &str, operators: usize) -> String {
     format!(

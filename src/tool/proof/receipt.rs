@@ -11,6 +11,7 @@ use crate::failures;
 use crate::machine;
 use crate::machine::datadir::Layout;
 use crate::place;
+use crate::promote;
 use crate::proof::{prove, receipts, verify};
 use charon_files::cluster::CharonVersion;
 use charon_files::keys::k1::EnrKey;
@@ -41,6 +42,9 @@ pub(crate) fn receipt(context: &Context) -> Result<(), Failure> {
         },
     )?;
     context.say("paste this line into the group's chat; there is nothing secret in it");
+    if let Some(notice) = promote::held::notice(&layout) {
+        context.say(&notice);
+    }
     Ok(())
 }
 

@@ -9,7 +9,7 @@ use crate::failures;
 use crate::machine::datadir::Layout;
 use crate::machine::guard;
 use crate::place;
-use crate::promote::journal;
+use crate::promote::{held, journal};
 use crate::proof::chain::standings_text;
 use crate::proof::checked;
 use crate::report;
@@ -20,6 +20,7 @@ use charon_proof::edit::EditKind;
 use charon_proof::verify::{EditReport, Material, Modes, Report, Scope, Verdict};
 
 pub(crate) fn verify(context: &Context, args: &VerifyArgs) -> Result<(), Failure> {
+    let mut notice = None;
     let (mut material, scope, what) = match (&args.lock, &args.definition) {
         (Some(lock), _) => {
             let mut material = Material {
@@ -56,6 +57,7 @@ pub(crate) fn verify(context: &Context, args: &VerifyArgs) -> Result<(), Failure
             recover(context, &layout)?;
             refuse_created_cluster(layout.data_dir())?;
             let material = checked::read_data_dir(&layout)?;
+            notice = held::notice(&layout);
             (
                 material,
                 Scope::WholeDataDirectory,
@@ -73,7 +75,10 @@ pub(crate) fn verify(context: &Context, args: &VerifyArgs) -> Result<(), Failure
     let passed = report.verdict == Verdict::Pass;
     match (passed, args.quiet) {
         (true, true) => return Ok(()),
-        (true, false) => return context.result(&text(&report, &what), &report),
+        (true, false) => {
+            let notice = notice.map_or_else(String::new, |notice| format!("{notice}\n"));
+            return context.result(&(text(&report, &what) + &notice), &report);
+        }
         (false, true) => {}
         // The report is the result also when it is bad: programs read it from standard output.
         (false, false) => context.result_for_programs(&report)?,

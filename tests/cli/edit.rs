@@ -249,6 +249,97 @@ fn a_node_that_has_stopped_stays_down_until_the_edit_is_abandoned() {
     hold(&env, "replace-operator", 0).exits(0);
 }
 
+/// Old and new keys come back together: held where they were held, and stopped where they were stopped.
+#[test]
+fn a_backup_of_a_held_edit_brings_it_back_held() {
+    let kind = "recreate-private-keys";
+    let env = old_node();
+    hold(&env, kind, 0).exits(0);
+    status(&env, &receipts_of(kind));
+    env.run(&["edit", "stopped", "--without-docker"]).exits(0);
+
+    let identity = age::x25519::Identity::generate();
+    let secret = env.path("identity.txt");
+    fs::write(
+        &secret,
+        age::secrecy::ExposeSecret::expose_secret(&identity.to_string()),
+    )
+    .unwrap();
+    let recipient = identity.to_public().to_string();
+    let file = env.path("held.age").display().to_string();
+    let back_up = |env: &TestEnv, file: &str| env.run(&["backup", file, "--recipient", &recipient]);
+    let made = back_up(&env, &file).exits(0);
+    assert!(
+        made.stdout.contains("the copy passes verification"),
+        "{made}"
+    );
+    let current = env.run(&["status"]).exits(0);
+    assert!(
+        current.stdout.contains("nothing changed since"),
+        "{current}"
+    );
+    let restore = |env: &TestEnv, file: &str| {
+        let identity = secret.display().to_string();
+        env.run(&["backup", "restore", file, "--identity", &identity, "--yes"])
+    };
+
+    let other = TestEnv::new();
+    let restored = restore(&other, &file).exits(0);
+    assert!(restored.stdout.contains("is held again"), "{restored}");
+    assert_eq!(content(&other.data("")), content(&env.data("")));
+    assert_eq!(content(&other.state("edit")), content(&env.state("edit")));
+    let closed = other
+        .run(&["gate", "check", "--require", "verified"])
+        .exits(3);
+    assert!(
+        closed.stderr.contains("has stated that it stopped"),
+        "{closed}"
+    );
+    // All the same goes on from there: the others have stopped long ago.
+    fs::remove_file(other.state("edit/stopped.txt")).unwrap();
+    let lines: Vec<String> = (0..4)
+        .map(|node| stopped(kind, node, now() - 3600))
+        .collect();
+    assert_eq!(met(&status(&other, &lines.join("\n"))), [true; 3]);
+    other.run(&SWITCH).exits(0);
+    assert_eq!(
+        content(&other.data("")),
+        content(&edits("recreate-private-keys/node0"))
+    );
+
+    // A new operator has nothing but the key and what is held.
+    let new = TestEnv::new();
+    new.put(
+        KEY,
+        &fs::read(edits("add-operators/node4").join(KEY)).unwrap(),
+    );
+    let previous = edits("before/node0").join(LOCK).display().to_string();
+    let dir = edits("add-operators/node4").display().to_string();
+    new.run(&["edit", "hold", &dir, "--previous-lock", &previous])
+        .exits(0);
+    let theirs = env.path("new.age").display().to_string();
+    back_up(&new, &theirs).exits(0);
+    let third = TestEnv::new();
+    restore(&third, &theirs).exits(0);
+    assert_eq!(content(&third.state("edit")), content(&new.state("edit")));
+    third.run(&["edit", "status"]).exits(0);
+
+    // What was given up stays given up, and what is not right is said.
+    env.run(&["edit", "abandon", "--yes"]).exits(0);
+    fs::remove_file(env.data(LOCK)).unwrap();
+    let before = (content(&env.data("")), content(&env.state("")));
+    let refused = restore(&env, &file).exits(3);
+    assert!(refused.stderr.contains("given up here since"), "{refused}");
+    assert_eq!((content(&env.data("")), content(&env.state(""))), before);
+    let spoiled = new.state("edit/new/validator_keys/keystore-0.txt");
+    fs::write(&spoiled, "another password").unwrap();
+    let bad = env.path("bad.age").display().to_string();
+    back_up(&new, &bad).exits(4);
+    let fourth = TestEnv::new();
+    restore(&fourth, &bad).exits(4);
+    assert!(!fourth.data("").exists() && !fourth.state("edit").exists());
+}
+
 #[test]
 fn what_is_not_this_nodes_edit_is_not_held() {
     let env = old_node();

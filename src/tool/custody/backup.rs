@@ -16,6 +16,7 @@ use crate::custody::sealed::{
     self, MIN_PASSPHRASE, OpenError, OpenWith, Passphrase, SEALED, SealError, SealTo,
 };
 use crate::custody::sources::{self, GatherError, Stage};
+use crate::edit::held as edit_held;
 use crate::error::{Failure, Kind};
 use crate::failures;
 use crate::machine;
@@ -29,6 +30,7 @@ use crate::proof::checked;
 use crate::report;
 use charon_files::cluster::names::FileDigest;
 use charon_files::finding::{Finding, Weight};
+use charon_files::wrong_file::Expected;
 use charon_proof::verify::{Expectations, Material, Modes, Report, Scope, Verdict};
 
 #[derive(Serialize)]
@@ -491,8 +493,17 @@ pub(crate) fn prove(
         let expectations = Expectations::default();
         checked::verify_shown(context, material, &expectations, scope, Modes::Private).report
     };
+    let edit = prove_edit(&material, &dir.join(sources::STAGED_STATE), &verify)?;
     if material.cluster_lock.is_some() || !material.keystores.is_empty() {
-        let report = verify(&material, Scope::WholeDataDirectory);
+        let mut report = verify(&material, Scope::WholeDataDirectory);
+        if let Some(edit) = edit {
+            report.verdict = report.verdict.max(edit.verdict);
+            report.findings.extend(edit.findings);
+        }
+        let findings = report.findings.clone();
+        return Ok((Some(report), findings));
+    }
+    if let Some(report) = edit {
         let findings = report.findings.clone();
         return Ok((Some(report), findings));
     }
@@ -505,6 +516,26 @@ pub(crate) fn prove(
     };
     let report = verify(&definition, Scope::DefinitionOnly);
     Ok((None, report.findings))
+}
+
+/// The same of the edit that is held, if one is: what it made is right by itself, and for the lock before it.
+fn prove_edit(
+    material: &Material,
+    state_dir: &Path,
+    verify: &dyn Fn(&Material, Scope) -> Report,
+) -> Result<Option<Report>, Failure> {
+    let dir = state_dir.join(edit_held::EDIT_DIR);
+    if !dir.is_dir() {
+        return Ok(None);
+    }
+    let previous = dir.join(edit_held::PREVIOUS_LOCK_FILE);
+    let mut made = Material {
+        enr_key: material.enr_key.clone(),
+        previous_lock: Some(checked::read_single(&previous, Expected::ClusterLock)?),
+        ..Material::default()
+    };
+    checked::add_held(&mut made, &dir.join(edit_held::NEW_DIR))?;
+    Ok(Some(verify(&made, Scope::WholeDataDirectory)))
 }
 
 fn gather(layout: &Layout, error: GatherError) -> Failure {

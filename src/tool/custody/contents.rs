@@ -7,6 +7,8 @@
 //! .charon-dkg/definition.json     which definition is the kept one, and
 //! .charon-dkg/definitions/…       its bytes
 //! .charon-dkg/attempts/<n>/…      a held ceremony: its record and its stage
+//! .charon-dkg/edit/…              a held edit: its record, the lock before it, what it made, and stopped lines
+//! .charon-dkg/closed-locks.json   locks that must not start
 //! ```
 //!
 //! Any `tar` unpacks it into a project directory. What is read back here is held to what is written here: regular files under
@@ -432,8 +434,8 @@ fn check_size(files: usize, bytes: u64) -> Result<(), ArchiveError> {
     Ok(())
 }
 
-/// Whether a backup has such a file. Of this program's own directory only what says nothing that is not checked again: a
-/// journal, say, would make the next command move files.
+/// Whether a backup has such a file. Of this program's own directory only what says nothing that is not checked again, or
+/// keeps something from starting: a journal, say, would make the next command move files.
 fn check_path(place: Place, path: &str) -> Result<(), ArchiveError> {
     let known = match place {
         Place::Data => is_plain(path),
@@ -463,10 +465,11 @@ pub fn is_kept(path: &str) -> bool {
         })
     };
     match path.split_once('/') {
-        None => path == "definition.json",
+        None => matches!(path, "definition.json" | "closed-locks.json"),
         Some(("receipts", name)) => named_by_hash(name, ".txt"),
         Some(("definitions", name)) => named_by_hash(name, ".json"),
         Some(("attempts", rest)) => is_of_attempt(path, rest),
+        Some(("edit", rest)) => is_of_edit(path, rest),
         Some(_) => false,
     }
 }
@@ -478,15 +481,30 @@ fn is_of_attempt(path: &str, rest: &str) -> bool {
         return false;
     };
     let output = inside.strip_prefix("stage/");
-    Place::State.prefix().len() + path.len() <= Place::Data.prefix().len() + MAX_PATH
+    fits_in_state(path)
         && number
             .parse::<u32>()
             .is_ok_and(|it| it.to_string() == number)
         && (inside == "attempt.json" || output.is_some_and(is_plain))
 }
 
-/// The attempt that a file of a held ceremony belongs to, as a path in the state directory: `attempts/1`.
-pub fn attempt_of(path: &str) -> Option<&str> {
+/// Whether this belongs to a held edit: `record.json`, `new/…`.
+fn is_of_edit(path: &str, rest: &str) -> bool {
+    let output = rest.strip_prefix("new/");
+    fits_in_state(path)
+        && (matches!(rest, "record.json" | "previous-lock.json" | "stopped.txt")
+            || output.is_some_and(is_plain))
+}
+
+fn fits_in_state(path: &str) -> bool {
+    Place::State.prefix().len() + path.len() <= Place::Data.prefix().len() + MAX_PATH
+}
+
+/// What a file of a held ceremony or edit belongs to and is restored with, as a path in the state directory: `attempts/1`, `edit`.
+pub fn held_with(path: &str) -> Option<&str> {
+    if path.starts_with("edit/") {
+        return path.get(.."edit".len());
+    }
     let rest = path.strip_prefix("attempts/")?;
     let number = rest.split('/').next()?;
     path.get(.."attempts/".len() + number.len())

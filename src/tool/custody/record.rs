@@ -144,6 +144,10 @@ fn in_data_dir(name: &str) -> Option<String> {
             .split_once('/')?;
         inside.strip_prefix("stage/")
     };
+    // What an edit made takes the place of other files only at the switch.
+    if name.starts_with(".charon-dkg/edit/new/") {
+        return Some(name.to_owned());
+    }
     let inside = name.strip_prefix(".charon/").or_else(held)?;
     Some(format!(".charon/{inside}"))
 }
@@ -199,16 +203,20 @@ mod tests {
                 (".charon/other", b"1"),
                 (".charon/gone", b"1"),
                 (".charon-dkg/receipts/x", b"1"),
+                (".charon-dkg/edit/stopped.txt", b"1"),
             ],
         );
         let changes = then.changes(&digests(&[
             (".charon/same", b"1"),
             (".charon/other", b"2"),
             (".charon/new", b"1"),
+            (".charon-dkg/edit/new/same", b"2"),
         ]));
         assert_eq!(changes.changed, [".charon/other"]);
-        assert_eq!(changes.added, [".charon/new"]);
+        let mut added = changes.added.clone();
+        added.sort();
+        assert_eq!(added, [".charon-dkg/edit/new/same", ".charon/new"]);
         assert_eq!(changes.gone, [".charon/gone"]);
-        assert_eq!(changes.count(), 3);
+        assert_eq!(changes.count(), 4);
     }
 }

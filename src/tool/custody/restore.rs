@@ -11,6 +11,7 @@ use rayon::prelude::*;
 
 use crate::custody::contents::{self, Place, Unpacked};
 use crate::custody::sources::{self, STAGED_DATA, STAGED_STATE, Stage};
+use crate::edit::held::{EDIT_DIR, STOPPED_FILE};
 use crate::machine::datadir::Layout;
 use crate::machine::files::{self, EntryKind, FileError, Folder, Owner};
 use crate::machine::{os, read};
@@ -91,12 +92,14 @@ pub fn missing(layout: &Layout, files: &[Unpacked<'_>]) -> Result<Missing, Journ
     Ok(ordered(absent, Some(&data))?)
 }
 
-/// Files of a held ceremony where another attempt has its place: an attempt is brought as a whole, or is there already.
+/// Files of a held ceremony or edit where another one has its place: it is brought as a whole, or is there already.
 fn other_attempts(layout: &Layout, files: &[Unpacked<'_>]) -> Vec<Finding> {
     let held = files.iter().filter_map(|file| {
-        let attempt = contents::attempt_of(file.path).filter(|_| file.place == Place::State)?;
-        let there = std::fs::symlink_metadata(layout.state_dir().join(attempt)).is_ok();
-        there.then_some(file)
+        let whole = contents::held_with(file.path).filter(|_| file.place == Place::State)?;
+        let there = std::fs::symlink_metadata(layout.state_dir().join(whole)).is_ok();
+        // Stopped lines are collected, and those that are here stay.
+        let is_collected = file.path == format!("{EDIT_DIR}/{STOPPED_FILE}");
+        (there && !is_collected).then_some(file)
     });
     held.filter_map(|file| {
         let (path, limit) = (Path::new(file.path), sources::ANY_FILE);
@@ -106,8 +109,8 @@ fn other_attempts(layout: &Layout, files: &[Unpacked<'_>]) -> Vec<Finding> {
             Finding::fail(
                 "data-directory-occupied",
                 format!("{}{}", file.place.prefix(), file.path),
-                "an attempt of this directory without the same file",
-                "no attempt of that number, or the one of the backup",
+                "something else in its place, without the same file",
+                "nothing in its place, or what the backup has",
             )
         })
     })
@@ -261,8 +264,8 @@ fn sync_kept(staged_state: &Folder) -> Result<Vec<String>, FileError> {
         os::sync_file(&file, &staged_state.path().join(&path))
             .map_err(|cause| FileError::new("sync", folder.path(), cause))?;
         folder.sync()?;
-        // A held ceremony is brought by one rename, so that there never is a part of it.
-        let whole = contents::attempt_of(text).unwrap_or(text);
+        // What is held is brought by one rename, so that there never is a part of it.
+        let whole = contents::held_with(text).unwrap_or(text);
         if kept.last().is_none_or(|last: &String| last != whole) {
             kept.push(whole.to_owned());
         }

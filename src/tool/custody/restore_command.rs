@@ -6,11 +6,13 @@ use serde::Serialize;
 
 use crate::cli::RestoreArgs;
 use crate::context::Context;
-use crate::custody::contents::{self, ArchiveError};
+use crate::custody::contents::{self, ArchiveError, Place, Unpacked};
 use crate::custody::record::Record;
 use crate::custody::sealed::{self, OpenError, OpenWith, Passphrase, SEALED};
 use crate::custody::sources::Stage;
 use crate::custody::{backup, restore, sources};
+use crate::edit::closed::{self, CLOSED_LOCKS_FILE};
+use crate::edit::held as edit_held;
 use crate::error::{Failure, Kind};
 use crate::failures;
 use crate::machine::datadir::{self, DataDirFacts, Layout};
@@ -40,6 +42,8 @@ struct Document {
     verdict: Option<Verdict>,
     /// Where keys wait until all operators have confirmed; `null` if there are none.
     held: Option<String>,
+    /// Where the keys that an edit made wait for the switch; `null` if there are none.
+    edit: Option<String>,
 }
 
 pub(crate) fn restore(context: &Context, args: &RestoreArgs) -> Result<(), Failure> {
@@ -60,6 +64,10 @@ pub(crate) fn restore(context: &Context, args: &RestoreArgs) -> Result<(), Failu
     })?;
     // Before anything is made: what speaks against it changes nothing.
     restore::missing(&layout, &files).map_err(occupied)?;
+    let edit = edit_in(&files)?;
+    if let Some(edit) = &edit {
+        refuse_given_up(&layout, edit)?;
+    }
     context.warn(ONE_PLACE);
     let question = format!(
         "Restore {} of ENR key {} from {} into {}?",
@@ -107,6 +115,10 @@ pub(crate) fn restore(context: &Context, args: &RestoreArgs) -> Result<(), Failu
             return Err(failure);
         }
     };
+    // What must not start is kept from it before there is anything to start.
+    if let Some(record) = of_state(&files, CLOSED_LOCKS_FILE) {
+        closed::close_all(&layout, record).map_err(failures::unexpected)?;
+    }
     let restored = restore::restore(&layout, stage, &missing).map_err(failures::journal)?;
     let record = Record {
         time: manifest.created.clone(),
@@ -130,6 +142,10 @@ pub(crate) fn restore(context: &Context, args: &RestoreArgs) -> Result<(), Failu
         restored: restored.names,
         verdict,
         held: held::place(&layout).map(|stage| Held { stage, operators }),
+        edit: edit.map(|record| HeldEdit {
+            place: edit_held::place(&layout),
+            kind: record.kind,
+        }),
         enr_id: manifest.enr_id,
         created: manifest.created,
     };
@@ -158,6 +174,48 @@ fn unmake(layout: &Layout, made: bool) {
     }
 }
 
+/// A file of the state directory.
+fn of_state<'a>(files: &[Unpacked<'a>], path: &str) -> Option<&'a [u8]> {
+    let is_it = |file: &&Unpacked<'_>| file.place == Place::State && file.path == path;
+    files.iter().find(is_it).map(|file| file.bytes)
+}
+
+/// The edit that is held in a backup.
+fn edit_in(files: &[Unpacked<'_>]) -> Result<Option<edit_held::Record>, Failure> {
+    let path = format!("{}/{}", edit_held::EDIT_DIR, edit_held::RECORD_FILE);
+    let Some(bytes) = of_state(files, &path) else {
+        return Ok(None);
+    };
+    edit_held::Record::parse(bytes).map(Some).map_err(|reason| {
+        Failure::new(
+            Kind::VerificationFailed,
+            format!("{path} in the backup is not a record of this program: {reason}; nothing was changed"),
+        )
+    })
+}
+
+/// An edit that was given up here does not come back with a backup.
+fn refuse_given_up(layout: &Layout, edit: &edit_held::Record) -> Result<(), Failure> {
+    let closed = closed::read(layout).map_err(failures::unexpected)?;
+    if closed.iter().all(|lock| lock.lock_hash != edit.lock_hash) {
+        return Ok(());
+    }
+    Err(Failure::new(
+        Kind::Refused,
+        format!(
+            "the backup holds an edit ({}) that was given up here since; nothing was changed",
+            report::clean(&edit.kind)
+        ),
+    )
+    .hint("if only files of the data directory are missing here: restore into an empty directory with --dir, and move them from there to here"))
+}
+
+/// New keys that wait beside those of the old cluster.
+struct HeldEdit {
+    place: PathBuf,
+    kind: String,
+}
+
 /// Keys that wait until all operators have confirmed.
 struct Held {
     stage: PathBuf,
@@ -168,6 +226,7 @@ struct Done {
     restored: Vec<String>,
     verdict: Option<Verdict>,
     held: Option<Held>,
+    edit: Option<HeldEdit>,
     enr_id: String,
     created: String,
 }
@@ -188,8 +247,16 @@ fn show(context: &Context, layout: &Layout, args: &RestoreArgs, done: Done) -> R
         let says = held::says(&held.stage, &data_dir, held.operators);
         format!("    {}\n", report::clean(&says))
     });
+    let edit = done.edit.as_ref().map_or_else(String::new, |edit| {
+        format!(
+            "    {} of the cluster is held again in {}, as it was then; `{} edit status` with today's chat says what is missing for the switch\n",
+            report::clean(&edit.kind),
+            edit.place.display(),
+            context.spelling
+        )
+    });
     let text = format!(
-        "{data_dir}\n    {what}\n    ENR key {}, as of {}\n    {proved}\n{held}",
+        "{data_dir}\n    {what}\n    ENR key {}, as of {}\n    {proved}\n{held}{edit}",
         done.enr_id,
         report::clean(&done.created),
     );
@@ -206,6 +273,7 @@ fn show(context: &Context, layout: &Layout, args: &RestoreArgs, done: Done) -> R
                 .held
                 .as_ref()
                 .map(|held| held.stage.display().to_string()),
+            edit: done.edit.map(|edit| edit.place.display().to_string()),
         },
     )?;
     context

@@ -15,9 +15,11 @@ use std::path::{Path, PathBuf};
 use tempfile::NamedTempFile;
 use zeroize::Zeroizing;
 
-use crate::ceremony::attempt::{self, Attempt};
+use crate::ceremony::attempt;
 use crate::custody::contents::{self, ArchiveError, File, MAX_ARCHIVE_BYTES, Place, Unpacked};
 use crate::custody::record::{MAX_RECORD_BYTES, Record, Records};
+use crate::edit::closed::CLOSED_LOCKS_FILE;
+use crate::edit::held as edit_held;
 use crate::machine::datadir::{self, Layout};
 use crate::machine::files::{self, EntryKind, FILE_MODE, FileError, Folder, Owner, UNFINISHED};
 use crate::machine::os;
@@ -130,7 +132,19 @@ pub fn gather(layout: &Layout) -> Result<Vec<File>, GatherError> {
         });
     }
     if let Some(attempt) = held::find(layout) {
-        gather_held(&attempt, &mut files, total)?;
+        let number = attempt.number();
+        let record = Path::new(attempt::RECORD_FILE);
+        files.push(File {
+            place: Place::State,
+            path: format!("attempts/{number}/{}", attempt::RECORD_FILE),
+            bytes: read::read_secret_in(attempt.dir(), record, read::RECORD)?,
+        });
+        let name = format!("attempts/{number}/stage");
+        gather_held(&attempt.stage(), &name, &mut files, &mut total)?;
+    }
+    let edit = edit_held::place(layout);
+    if std::fs::symlink_metadata(&edit).is_ok() {
+        gather_held(&edit, edit_held::EDIT_DIR, &mut files, &mut total)?;
     }
     gather_state(layout, &mut files)?;
     Ok(files)
@@ -138,47 +152,40 @@ pub fn gather(layout: &Layout) -> Result<Vec<File>, GatherError> {
 
 /// What is held is backed up where it is, so that a restore holds it as well.
 fn gather_held(
-    attempt: &Attempt,
+    dir: &Path,
+    name: &str,
     gathered: &mut Vec<File>,
-    mut total: u64,
+    total: &mut u64,
 ) -> Result<(), GatherError> {
-    let record = Path::new(attempt::RECORD_FILE);
-    let number = attempt.number();
-    gathered.push(File {
-        place: Place::State,
-        path: format!("attempts/{number}/{}", attempt::RECORD_FILE),
-        bytes: read::read_secret_in(attempt.dir(), record, read::RECORD)?,
-    });
-    let stage = &attempt.stage();
-    for (path, kind) in listing(&Folder::open(stage)?)? {
+    for (path, kind) in listing(&Folder::open(dir)?)? {
         match kind {
             EntryKind::Directory => continue,
             EntryKind::Regular => {}
             seen @ (EntryKind::Symlink | EntryKind::Fifo | EntryKind::Other) => {
-                let path = stage.join(path);
+                let path = dir.join(path);
                 return Err(GatherError::Kind { path, seen });
             }
         }
-        let bytes = read::read_secret_in(stage, &path, ANY_FILE)?;
-        total = total.saturating_add(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
-        if total > MAX_ARCHIVE_BYTES {
-            return Err(ArchiveError::TooLong { seen: total }.into());
+        let bytes = read::read_secret_in(dir, &path, ANY_FILE)?;
+        *total = total.saturating_add(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
+        if *total > MAX_ARCHIVE_BYTES {
+            return Err(ArchiveError::TooLong { seen: *total }.into());
         }
         if path.to_str().is_none() {
             return Err(GatherError::Name {
-                path: stage.join(path),
+                path: dir.join(path),
             });
         }
         gathered.push(File {
             place: Place::State,
-            path: format!("attempts/{number}/stage/{}", files::slashed(&path)),
+            path: format!("{name}/{}", files::slashed(&path)),
             bytes,
         });
     }
     Ok(())
 }
 
-/// Kept receipts, and the kept definition if it is whole. What is odd here was never relied on, and is left out.
+/// Kept receipts, locks that must not start, and the kept definition if it is whole. What is odd here was never relied on, and is left out.
 fn gather_state(layout: &Layout, files: &mut Vec<File>) -> Result<(), GatherError> {
     let mut names = Vec::new();
     let receipts = Folder::open(layout.state_dir())
@@ -186,6 +193,9 @@ fn gather_state(layout: &Layout, files: &mut Vec<File>) -> Result<(), GatherErro
         .and_then(|receipts| receipts.names());
     for name in receipts.unwrap_or_default() {
         names.extend(name.to_str().map(|name| format!("receipts/{name}")));
+    }
+    if std::fs::symlink_metadata(layout.state_dir().join(CLOSED_LOCKS_FILE)).is_ok() {
+        names.push(CLOSED_LOCKS_FILE.to_owned());
     }
     if let Ok(Some((stored, _))) = datadir::stored_definition(layout) {
         names.push("definition.json".to_owned());

@@ -15,7 +15,7 @@ use crate::machine::files::{FileError, Folder};
 use crate::machine::read::{self, Limit, ReadError};
 use charon_files::cluster::LockHash;
 
-const FILE: &str = "closed-locks.json";
+pub(crate) const CLOSED_LOCKS_FILE: &str = "closed-locks.json";
 
 /// The format that this program writes and the only one it reads.
 const FORMAT: u32 = 1;
@@ -62,7 +62,7 @@ struct Record {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ClosedError {
     /// It is not what this program writes.
-    #[error("{FILE} is not a record of this program: {0}")]
+    #[error("{CLOSED_LOCKS_FILE} is not a record of this program: {0}")]
     Malformed(String),
     /// It could not be read.
     #[error(transparent)]
@@ -77,13 +77,17 @@ pub(crate) enum ClosedError {
 /// # Errors
 /// If there is one that cannot be read. Then nothing may start.
 pub(crate) fn read(layout: &Layout) -> Result<Vec<ClosedLock>, ClosedError> {
-    let bytes = match read::read_in(layout.state_dir(), Path::new(FILE), RECORD) {
+    let bytes = match read::read_in(layout.state_dir(), Path::new(CLOSED_LOCKS_FILE), RECORD) {
         Ok(bytes) => bytes,
         Err(error) if error.is_missing() => return Ok(Vec::new()),
         Err(error) => return Err(error.into()),
     };
-    let record: Record = serde_json::from_slice(&bytes)
-        .map_err(|error| ClosedError::Malformed(error.to_string()))?;
+    parse(&bytes)
+}
+
+fn parse(bytes: &[u8]) -> Result<Vec<ClosedLock>, ClosedError> {
+    let record: Record =
+        serde_json::from_slice(bytes).map_err(|error| ClosedError::Malformed(error.to_string()))?;
     if record.format != FORMAT {
         return Err(ClosedError::Malformed(format!(
             "format {}, expected {FORMAT}",
@@ -123,6 +127,16 @@ pub(crate) fn close(layout: &Layout, lock_hash: &str, why: Why) -> Result<(), Cl
     write(layout, locks)
 }
 
+/// Keeps every lock from starting here that this record, such as that of a backup, keeps from it.
+///
+/// # Errors
+/// If one of the records cannot be read or written.
+pub(crate) fn close_all(layout: &Layout, record: &[u8]) -> Result<(), ClosedError> {
+    parse(record)?
+        .iter()
+        .try_for_each(|lock| close(layout, &lock.lock_hash, lock.why))
+}
+
 /// Lets a lock start again that was stopped, and no other.
 ///
 /// # Errors
@@ -144,7 +158,7 @@ fn write(layout: &Layout, locks: Vec<ClosedLock>) -> Result<(), ClosedError> {
     };
     let text = serde_json::to_vec_pretty(&record)
         .map_err(|error| ClosedError::Malformed(error.to_string()))?;
-    Folder::open(layout.state_dir())?.write(FILE, &text, layout.owner()?)?;
+    Folder::open(layout.state_dir())?.write(CLOSED_LOCKS_FILE, &text, layout.owner()?)?;
     Ok(())
 }
 
@@ -176,9 +190,24 @@ mod tests {
     }
 
     #[test]
+    fn what_either_record_closes_is_closed() {
+        let (ours, theirs) = (Project::new(), Project::new());
+        let hash = |byte| LockHash::new([byte; 32]);
+        close(&ours.layout, &hash(1).to_string(), Why::Retired).unwrap();
+        close(&ours.layout, &hash(2).to_string(), Why::Stopped).unwrap();
+        close(&theirs.layout, &hash(2).to_string(), Why::Switched).unwrap();
+        close(&theirs.layout, &hash(3).to_string(), Why::Stopped).unwrap();
+        let record = std::fs::read(theirs.layout.state_dir().join(CLOSED_LOCKS_FILE)).unwrap();
+        close_all(&ours.layout, &record).unwrap();
+        for (byte, why) in [(1, Why::Retired), (2, Why::Switched), (3, Why::Stopped)] {
+            assert_eq!(find(&ours.layout, &hash(byte)).unwrap(), Some(why));
+        }
+    }
+
+    #[test]
     fn a_record_that_cannot_be_read_is_an_error() {
         let project = Project::new();
-        let path = project.layout.state_dir().join(FILE);
+        let path = project.layout.state_dir().join(CLOSED_LOCKS_FILE);
         for text in ["", "{}", r#"{"format":2,"locks":[]}"#] {
             std::fs::write(&path, text).unwrap();
             assert!(find(&project.layout, &LockHash::new([1; 32])).is_err());

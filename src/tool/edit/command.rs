@@ -505,6 +505,7 @@ async fn switch_over(
         return Err(not_yet(&stand, &proved));
     }
     take::refuse_other_previous_lock(layout, &proved)?;
+    take::refuse_closed(layout, &proved.verified.lock_hash())?;
     refuse_running(context, layout, args.without_docker).await?;
     let question = format!(
         "Replace the cluster in {} by the one that {} made? The old files go to the archive.",

@@ -22,14 +22,14 @@ use charon_proof::edit::EditKind;
 use charon_proof::stopped::StoppedLine;
 use charon_proof::verify::NamedFile;
 
-const EDIT_DIR: &str = "edit";
+pub(crate) const EDIT_DIR: &str = "edit";
 const OVER_DIR: &str = "edits";
 /// Under construction; it gets its name when it is complete.
 const UNFINISHED_DIR: &str = ".edit";
-const RECORD_FILE: &str = "record.json";
-const PREVIOUS_LOCK_FILE: &str = "previous-lock.json";
-const NEW_DIR: &str = "new";
-const STOPPED_FILE: &str = "stopped.txt";
+pub(crate) const RECORD_FILE: &str = "record.json";
+pub(crate) const PREVIOUS_LOCK_FILE: &str = "previous-lock.json";
+pub(crate) const NEW_DIR: &str = "new";
+pub(crate) const STOPPED_FILE: &str = "stopped.txt";
 
 /// The format of [`Record`] that this program writes and the only one it reads.
 const FORMAT: u32 = 1;
@@ -63,6 +63,19 @@ pub(crate) struct RanWith {
 }
 
 impl Record {
+    /// Reads the file.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub(crate) fn parse(bytes: &[u8]) -> Result<Self, String> {
+        let record: Self = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
+        if record.format == FORMAT {
+            Ok(record)
+        } else {
+            Err(format!("format {}, expected {FORMAT}", record.format))
+        }
+    }
+
     /// A record of today.
     pub(crate) fn new(
         kind: EditKind,
@@ -127,19 +140,12 @@ pub(crate) fn find(layout: &Layout) -> Result<Option<Record>, HeldError> {
         Err(error) if error.is_missing() => return Ok(None),
         Err(error) => return Err(error.into()),
     };
-    let invalid = |reason: String| HeldError::Record {
-        path: layout.state_dir().join(&relative),
-        reason,
-    };
-    let record: Record =
-        serde_json::from_slice(&bytes).map_err(|error| invalid(error.to_string()))?;
-    if record.format != FORMAT {
-        return Err(invalid(format!(
-            "format {}, expected {FORMAT}",
-            record.format
-        )));
-    }
-    Ok(Some(record))
+    Record::parse(&bytes)
+        .map(Some)
+        .map_err(|reason| HeldError::Record {
+            path: layout.state_dir().join(&relative),
+            reason,
+        })
 }
 
 /// Copies files into a directory of ours, complete or not at all. Nothing may be held yet. `done` is told of each file.

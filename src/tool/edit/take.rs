@@ -84,7 +84,10 @@ pub(crate) fn refuse_other_previous_lock(layout: &Layout, proved: &Proved) -> Re
 }
 
 /// An edit that was given up here stays given up, and a cluster that was left is not entered again.
-fn refuse_closed(layout: &Layout, new: &LockHash) -> Result<(), Failure> {
+///
+/// # Errors
+/// [`Kind::Refused`] if it is closed here.
+pub(crate) fn refuse_closed(layout: &Layout, new: &LockHash) -> Result<(), Failure> {
     let reason = match closed::find(layout, new).map_err(unexpected)? {
         None => return Ok(()),
         Some(Why::Abandoned) => {

@@ -43,7 +43,8 @@ export RUSTFLAGS CFLAGS
 # `charon-dkg version` says the commit.
 commit=$(git rev-parse HEAD 2>/dev/null | cut -c 1-7) || commit=''
 export CHARON_DKG_VERSION="$version${commit:+ (commit $commit)}"
-cargo zigbuild --quiet --release --locked --target-dir "$target" -p charon-dkg -p charon-dkg-simulator -p charon-dkg-manual --bins \
+# What .cargo/config.toml names makes programs static that are linked with glibc; these are by themselves, and its path would be hashed into every symbol.
+RUSTC_WORKSPACE_WRAPPER='' cargo zigbuild --quiet --release --locked --target-dir "$target" -p charon-dkg -p charon-dkg-simulator -p charon-dkg-manual --bins \
   --target x86_64-unknown-linux-musl --target aarch64-unknown-linux-musl
 
 say "man pages, completions and the list of components"

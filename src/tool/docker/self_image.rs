@@ -178,16 +178,19 @@ pub async fn load_self_image(
             reused: true,
         });
     }
-    engine.load_image(packed.archive).await?;
-    match find(engine, &packed.reference, &packed.content).await? {
+    let (reference, content) = (packed.reference.clone(), packed.content.clone());
+    let archive = tokio::task::spawn_blocking(move || packed.archive())
+        .await
+        .map_err(|error| unreadable(std::io::Error::other(error)))?
+        .map_err(unreadable)?;
+    engine.load_image(archive).await?;
+    match find(engine, &reference, &content).await? {
         Some(facts) => Ok(SelfImage {
-            reference: packed.reference,
+            reference,
             facts,
             reused: false,
         }),
-        None => Err(SelfImageError::NotLoaded {
-            reference: packed.reference,
-        }),
+        None => Err(SelfImageError::NotLoaded { reference }),
     }
 }
 
@@ -266,11 +269,13 @@ async fn find(
     }))
 }
 
-/// An image archive in the form of `docker save`, and what it is known by.
+/// What an image archive in the form of `docker save` is made of, and what it is known by.
 struct Packed {
     reference: String,
     content: String,
-    archive: Vec<u8>,
+    config: String,
+    layer: Vec<u8>,
+    layer_digest: String,
 }
 
 impl Packed {
@@ -305,23 +310,29 @@ impl Packed {
             let tag: String = content.chars().take(16).collect();
             format!("{REPOSITORY}:{tag}")
         });
-        let config_name = format!("{}.json", hex::encode(Sha256::digest(&config)));
-        let layer_name = format!("{layer_digest}.tar");
-        let manifest = serde_json::json!([{
-            "Config": config_name,
-            "RepoTags": [reference],
-            "Layers": [layer_name],
-        }]);
-        let archive = tar_of(&[
-            (&config_name, config.as_bytes()),
-            (&layer_name, &layer),
-            ("manifest.json", manifest.to_string().as_bytes()),
-        ])?;
         Ok(Self {
             reference,
             content,
-            archive,
+            config,
+            layer,
+            layer_digest,
         })
+    }
+
+    /// For an engine that does not have the image yet.
+    fn archive(&self) -> std::io::Result<Vec<u8>> {
+        let config_name = format!("{}.json", hex::encode(Sha256::digest(&self.config)));
+        let layer_name = format!("{}.tar", self.layer_digest);
+        let manifest = serde_json::json!([{
+            "Config": config_name,
+            "RepoTags": [self.reference],
+            "Layers": [layer_name],
+        }]);
+        tar_of(&[
+            (&config_name, self.config.as_bytes()),
+            (&layer_name, &self.layer),
+            ("manifest.json", manifest.to_string().as_bytes()),
+        ])
     }
 }
 
@@ -357,10 +368,10 @@ mod tests {
         let at = |second| jiff::Timestamp::from_second(second).unwrap();
         let one = Packed::of(b"program", &spec, at(1)).unwrap();
         let two = Packed::of(b"program", &spec, at(1)).unwrap();
-        assert!(one.archive == two.archive);
+        assert!(one.archive().unwrap() == two.archive().unwrap());
         assert_eq!(one.reference, two.reference);
         let later = Packed::of(b"program", &spec, at(2)).unwrap();
-        assert!(one.archive != later.archive);
+        assert!(one.archive().unwrap() != later.archive().unwrap());
         assert_eq!(one.content, later.content);
         let other = SelfImageSpec {
             entrypoint: vec![PROGRAM.to_owned(), "simulator".to_owned()],

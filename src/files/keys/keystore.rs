@@ -325,10 +325,9 @@ pub fn decrypt_many(
     items: &[(&Keystore, &KeystorePassword)],
     done: &(dyn Fn(usize) + Sync),
 ) -> Vec<Result<ShareSecret, DecryptError>> {
-    // With few keystores per core the lanes would be empty and other cores idle. Without optimisation the lanes are
-    // slower than the plain implementation, which is always optimised.
+    // With few keystores per core the lanes would be empty and other cores idle.
     let enough = pbkdf2_wide::WORTHWHILE * rayon::current_num_threads();
-    let at_a_time = if items.len() < enough || cfg!(debug_assertions) {
+    let at_a_time = if items.len() < enough {
         1
     } else {
         pbkdf2_wide::LANES

@@ -358,7 +358,14 @@ fn text(bytes: &[u8], range: &std::ops::Range<usize>) -> String {
 fn assignments(bytes: &[u8], variable: &str) -> Result<Vec<Assignment>, DotenvError> {
     let mut found = Vec::new();
     let mut start = 0;
+    let mut inside_until = 0;
     for (index, line) in bytes.split_inclusive(|byte| *byte == b'\n').enumerate() {
+        // Between the quotes of another variable, whatever it looks like.
+        if start < inside_until {
+            start += line.len();
+            continue;
+        }
+        inside_until = start + end_of_quotes(bytes.get(start..).unwrap_or_default(), line);
         match value_of(line, variable) {
             Value::NotThis => {}
             Value::At(range) => found.push(Assignment {
@@ -383,31 +390,81 @@ enum Value {
     Odd,
 }
 
-/// The value that a line gives to a variable: unquoted up to a comment, or between quotes.
-fn value_of(line: &[u8], variable: &str) -> Value {
-    let blank = |byte: &u8| matches!(byte, b' ' | b'\t' | b'\r' | b'\n');
-    let skip = |mut at: usize| {
-        while line.get(at).is_some_and(blank) {
-            at += 1;
-        }
-        at
-    };
-    let mut at = skip(0);
+const fn blank(byte: &u8) -> bool {
+    matches!(byte, b' ' | b'\t' | b'\r' | b'\n')
+}
+
+/// Where the first byte that is no blank is, from here on.
+fn skip(line: &[u8], mut at: usize) -> usize {
+    while line.get(at).is_some_and(blank) {
+        at += 1;
+    }
+    at
+}
+
+/// The start of an assignment.
+struct Head<'a> {
+    name: &'a [u8],
+    /// `=`, or a colon, which Compose 2 takes, too, and 1.29 does not.
+    sign: u8,
+    /// Where the value begins.
+    value: usize,
+}
+
+/// What a line assigns to; `None` for comments, and for a name alone, which takes its value from the environment.
+fn head_of(line: &[u8]) -> Option<Head<'_>> {
+    let mut at = skip(line, 0);
     let rest = |at: usize| line.get(at..).unwrap_or_default();
     if rest(at).starts_with(b"export ") || rest(at).starts_with(b"export\t") {
-        at = skip(at + b"export ".len());
+        at = skip(line, at + b"export ".len());
     }
-    if !rest(at).starts_with(variable.as_bytes()) {
+    let length = rest(at)
+        .iter()
+        .position(|byte| blank(byte) || matches!(byte, b'=' | b':' | b'#'))?;
+    let name = line.get(at..at + length)?;
+    let sign_at = skip(line, at + length);
+    let sign = *line.get(sign_at)?;
+    matches!(sign, b'=' | b':').then(|| Head {
+        name,
+        sign,
+        value: skip(line, sign_at + 1),
+    })
+}
+
+/// How far the quotes reach that the value of this first line of a text begins with, if beyond that line, and otherwise 0.
+/// Both kinds of Compose read a value between quotes over several lines, and a backslash before one of its quotes as that.
+fn end_of_quotes(text: &[u8], line: &[u8]) -> usize {
+    let Some(head) = head_of(line) else {
+        return 0;
+    };
+    let Some(quote) = text
+        .get(head.value)
+        .filter(|byte| matches!(byte, b'"' | b'\''))
+    else {
+        return 0;
+    };
+    let mut at = head.value + 1;
+    while let Some(byte) = text.get(at) {
+        match byte {
+            b'\\' => at += 2,
+            byte if byte == quote => return if at < line.len() { 0 } else { at + 1 },
+            _ => at += 1,
+        }
+    }
+    // Never closed: Compose 2 refuses the file, and 1.29 passes this line over.
+    0
+}
+
+/// The value that a line gives to a variable: unquoted up to a comment, or between quotes.
+fn value_of(line: &[u8], variable: &str) -> Value {
+    let rest = |at: usize| line.get(at..).unwrap_or_default();
+    let Some(head) = head_of(line).filter(|head| head.name == variable.as_bytes()) else {
         return Value::NotThis;
+    };
+    if head.sign == b':' {
+        return Value::Odd;
     }
-    at = skip(at + variable.len());
-    match line.get(at) {
-        Some(b'=') => at = skip(at + 1),
-        // Compose 2 takes a colon, too, and 1.29 does not.
-        Some(b':') => return Value::Odd,
-        // A longer name, or a name alone, which takes its value from the environment.
-        Some(_) | None => return Value::NotThis,
-    }
+    let at = head.value;
     let Some(quote) = line
         .get(at)
         .copied()
@@ -432,7 +489,7 @@ fn value_of(line: &[u8], variable: &str) -> Value {
     let Some(length) = inner.iter().position(|byte| *byte == quote) else {
         return Value::Odd;
     };
-    let after = skip(at + 1 + length + 1);
+    let after = skip(line, at + 1 + length + 1);
     let ends_well = line.get(after).is_none_or(|byte| *byte == b'#');
     if !ends_well || inner.get(..length).unwrap_or_default().contains(&b'\\') {
         return Value::Odd;
@@ -492,6 +549,27 @@ mod tests {
             ("$", None),
         ] {
             assert_eq!(interpolated(text, &value).as_deref(), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_between_quotes_of_several_lines_sets_nothing() {
+        // Compose 1.29, 2.26, 2.40 and 5.5 read each as one variable.
+        for quote in ['"', '\''] {
+            let inside = format!("NOTE={quote}first\nCOMPOSE_FILE=other.yml\n{quote}\n");
+            assert_eq!(files(Some(inside.as_bytes()), ":"), Ok(None), "{inside}");
+            let both = format!("{inside}COMPOSE_FILE=a.yml\n");
+            let expected = Ok(Some(vec!["a.yml".to_owned()]));
+            assert_eq!(files(Some(both.as_bytes()), ":"), expected, "{both}");
+            assert_eq!(set(both.as_bytes(), "COMPOSE_FILE").unwrap().0, 4);
+        }
+        let escaped = b"A=\"one\\\"\nCOMPOSE_FILE=b.yml\n\"\n";
+        assert_eq!(files(Some(escaped), ":"), Ok(None));
+        // These end where they begin.
+        for line in ["A=\"x\"", "A='it''s'", "A=it's", "# \"", "A=\"never", "A"] {
+            let text = format!("{line}\nCOMPOSE_FILE=a.yml\n");
+            let found = files(Some(text.as_bytes()), ":").unwrap();
+            assert_eq!(found.as_deref(), Some(&["a.yml".to_owned()][..]), "{line}");
         }
     }
 

@@ -1069,6 +1069,23 @@ fn other_container(touching: &Touching) -> Option<OtherUser> {
     })
 }
 
+/// Validator clients that run outside of containers with the keystores of this directory.
+pub(crate) fn keystore_users(layout: &Layout) -> Vec<OtherUser> {
+    let found = processes::find_keystore_users(layout.data_dir()).into_iter();
+    let others = found.map(|process| OtherUser {
+        who: format!(
+            "process {} of {}",
+            process.pid,
+            process.user.as_deref().unwrap_or("an unknown user")
+        ),
+        how: format!("`{}` was started with these keystores", process.program),
+        advice: format!("end it, for instance with: kill {}", process.pid),
+        is_ceremony: false,
+        is_node: true,
+    });
+    others.collect()
+}
+
 /// charon processes at work on this directory or key, and charon's own sign of life there.
 pub(crate) fn charon_processes(layout: &Layout) -> Vec<OtherUser> {
     let mut others: Vec<OtherUser> = processes::find_charon(layout.data_dir())

@@ -358,7 +358,13 @@ async fn running(
 ) -> Result<Vec<Finding>, Failure> {
     let mut others = tokio::task::spawn_blocking({
         let layout = layout.clone();
-        move || facts::charon_processes(&layout)
+        move || {
+            [
+                facts::charon_processes(&layout),
+                facts::keystore_users(&layout),
+            ]
+            .concat()
+        }
     })
     .await
     .map_err(unexpected)?;

@@ -14,7 +14,9 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::machine::{guard, read, users};
-use charon_files::cluster::names::{CLUSTER_LOCK_FILE, ENR_KEY_FILE, HEARTBEAT_FILE};
+use charon_files::cluster::names::{
+    CLUSTER_LOCK_FILE, ENR_KEY_FILE, HEARTBEAT_FILE, VALIDATOR_KEYS_DIR,
+};
 
 /// The longest command line or environment that is read, that of the kernel for one argument. A
 /// longer one is cut.
@@ -124,15 +126,70 @@ pub struct CharonProcess {
 /// has to do with a data directory.
 pub fn find_charon(data_dir: &Path) -> Vec<CharonProcess> {
     let own = OwnFiles::of(data_dir);
+    all_pids()
+        .into_iter()
+        .filter_map(|pid| look_at(pid, &own))
+        .collect()
+}
+
+/// A program that was told where the keystores are, such as a validator client (Teku's `--validator-keys`, Nimbus'
+/// `--validators-dir`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeystoreUser {
+    /// Process id.
+    pub pid: u32,
+    /// Its user's login name on this machine.
+    pub user: Option<String>,
+    /// Name of the program.
+    pub program: String,
+}
+
+/// Finds the processes of this machine whose arguments name the keystores of a data directory, as their directory or a file in
+/// it, and that are no charon. One that has copied them is not recognised, nor another user's unless we are root.
+pub fn find_keystore_users(data_dir: &Path) -> Vec<KeystoreUser> {
+    let Some(keystores) = identity(&data_dir.join(VALIDATOR_KEYS_DIR)) else {
+        return Vec::new();
+    };
+    let uses = |pid: u32| {
+        let proc = PathBuf::from(format!("/proc/{pid}"));
+        let args = split_nul(&read_proc(&proc.join("cmdline"))?);
+        let program = Path::new(OsStr::from_bytes(args.first()?)).file_name()?;
+        let names_them = |word: &[u8]| {
+            let path = seen_by(&proc, &path_of(word));
+            [Some(path.as_path()), path.parent()]
+                .into_iter()
+                .flatten()
+                .any(|path| identity(path) == Some(keystores))
+        };
+        let is_user = !is_charon(Path::new(program))
+            && args.iter().skip(1).any(|arg| {
+                // `--flag=a:b`, `--flag a,b`
+                arg.split(|byte| matches!(byte, b'=' | b':' | b','))
+                    .filter(|word| !word.is_empty())
+                    .any(names_them)
+            });
+        is_user.then(|| KeystoreUser {
+            pid,
+            user: guard::process_uid(pid).and_then(users::user_name),
+            program: program.to_string_lossy().into_owned(),
+        })
+    };
+    let others = all_pids()
+        .into_iter()
+        .filter(|pid| *pid != std::process::id());
+    others.filter_map(uses).collect()
+}
+
+/// Every process of this machine, in order.
+fn all_pids() -> Vec<u32> {
     let Ok(entries) = std::fs::read_dir("/proc") else {
         return Vec::new();
     };
-    let mut found: Vec<CharonProcess> = entries
+    let mut pids: Vec<u32> = entries
         .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
-        .filter_map(|pid| look_at(pid, &own))
         .collect();
-    found.sort_by_key(|process| process.pid);
-    found
+    pids.sort_unstable();
+    pids
 }
 
 /// The files of ours that others are compared with.
@@ -387,9 +444,13 @@ mod tests {
 
     impl Charon {
         fn start(args: &[&str], cwd: &Path, uid: Option<u32>) -> Self {
+            Self::start_as("/usr/local/bin/charon", args, cwd, uid)
+        }
+
+        fn start_as(name: &str, args: &[&str], cwd: &Path, uid: Option<u32>) -> Self {
             let mut command = Command::new("/bin/sh");
             command
-                .arg0("/usr/local/bin/charon")
+                .arg0(name)
                 .args(["-c", "echo; read x"])
                 .args(args)
                 .current_dir(cwd)
@@ -461,6 +522,47 @@ mod tests {
             );
             assert_eq!(seen.uid, Some(crate::machine::files::own_identity().uid));
         }
+    }
+
+    #[test]
+    fn a_validator_client_that_was_told_of_the_keystores_is_found() {
+        let project = Project::new();
+        let (data, root) = (project.layout.data_dir(), project.layout.project_dir());
+        let keystore = data.join(VALIDATOR_KEYS_DIR).join("keystore-0.json");
+        put(&keystore, b"{}", 0o600);
+        put(&data.join("cluster-lock.json"), b"{}", 0o600);
+        let found = |program: &str, args: &[&str]| {
+            let name = format!("/opt/{program}");
+            let client = Charon::start_as(&name, args, root, None);
+            find_keystore_users(data)
+                .into_iter()
+                .find(|user| user.pid == client.0.id())
+                .map(|user| user.program)
+        };
+        let teku = "--validator-keys=.charon/validator_keys:.charon/validator_keys";
+        let nimbus = ["--validators-dir", data.to_str().unwrap()].join("=") + "/validator_keys/";
+        let one = keystore.display().to_string();
+        for args in [
+            vec!["vc", teku],
+            vec![nimbus.as_str()],
+            vec!["--keystore", &one],
+            vec!["--keys", "/none,.charon/validator_keys"],
+        ] {
+            assert_eq!(
+                found("client", &args).as_deref(),
+                Some("client"),
+                "{args:?}"
+            );
+        }
+        for args in [
+            vec!["--validator-keys", "/none/validator_keys"],
+            vec![".charon/cluster-lock.json"],
+            vec![".charon"],
+        ] {
+            assert_eq!(found("client", &args), None, "{args:?}");
+        }
+        // That one is looked for by what it does.
+        assert_eq!(found("charon", &["run", teku]), None);
     }
 
     #[test]

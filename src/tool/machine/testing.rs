@@ -94,9 +94,12 @@ pub(crate) fn record(number: u32) -> Record {
     }
 }
 
-/// Writes a file and the directories above it.
+/// Writes a file and the directories above it, in the place of one that only root could write to.
 pub(crate) fn put(path: &Path, bytes: &[u8], mode: u32) {
     fs::create_dir_all(path.parent().unwrap()).unwrap();
+    if path.exists() {
+        fs::remove_file(path).unwrap();
+    }
     fs::write(path, bytes).unwrap();
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
 }

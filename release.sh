@@ -52,6 +52,9 @@ say "man pages, completions and the list of components"
 gzip -n9 "$work"/manual/*.1
 sh install.sh --print forwarder >"$work/forwarder"
 chmod 755 "$work/forwarder"
+# .apk keeps the times of these.
+cp packaging/postinstall packaging/preremove "$work"
+touch --date="@$SOURCE_DATE_EPOCH" "$work/postinstall" "$work/preremove"
 cargo cyclonedx --quiet --format json --target all --override-filename charon-dkg.cdx
 # Without the directory of this checkout, which is nobody's business.
 sed "s|$here|/src|g" charon-dkg.cdx.json >"$dist/charon-dkg-$version.cdx.json"
@@ -80,7 +83,7 @@ license: Apache-2.0
 section: admin
 suggests: [docker.io]
 rpm: { buildhost: localhost }
-scripts: { postinstall: packaging/postinstall, preremove: packaging/preremove }
+scripts: { postinstall: "$work/postinstall", preremove: "$work/preremove" }
 contents:
   - { dst: /usr/libexec/charon-dkg, type: dir, file_info: { mode: 0755 } }
   - { dst: /usr/share/doc/charon-dkg, type: dir, file_info: { mode: 0755 } }

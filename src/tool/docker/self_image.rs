@@ -10,6 +10,7 @@ use std::time::Duration;
 use sha2::{Digest, Sha256};
 
 use crate::docker::{Engine, EngineError, ImageFacts};
+use crate::machine;
 use crate::report;
 
 /// Where the program is in the image.
@@ -283,7 +284,7 @@ impl Packed {
     fn of(program: &[u8], spec: &SelfImageSpec, now: jiff::Timestamp) -> std::io::Result<Self> {
         let layer = tar_of(&[(PROGRAM.trim_start_matches('/'), program)])?;
         let layer_digest = hex::encode(Sha256::digest(&layer));
-        let created = now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+        let created = machine::time_text(now);
         let config = |content: &str, created: &str| {
             let mut labels = spec.labels.clone();
             labels.insert(CONTENT_LABEL.to_owned(), content.to_owned());

@@ -78,7 +78,7 @@ at_once=$(($(nproc) * 2))
 export MUTANTS=${MUTANTS:-5} RUST_TEST_THREADS=$at_once
 run() { # PACKAGE PROGRAM
   local name=${2##*/} code=0
-  (cd "$1" && CARGO_MANIFEST_DIR=$1 timeout 2400 "$2" "${words[@]}" </dev/null) >"$work/$name.log" 2>&1 || code=$?
+  (cd "$1" && CARGO_MANIFEST_DIR=$1 timeout --foreground 2400 "$2" "${words[@]}" </dev/null) >"$work/$name.log" 2>&1 || code=$?
   # One at a time, whole.
   {
     flock 9

@@ -156,10 +156,10 @@ pub fn find_keystore_users(data_dir: &Path) -> Vec<KeystoreUser> {
         let program = Path::new(OsStr::from_bytes(args.first()?)).file_name()?;
         let names_them = |word: &[u8]| {
             let path = seen_by(&proc, &path_of(word));
-            [Some(path.as_path()), path.parent()]
-                .into_iter()
-                .flatten()
-                .any(|path| identity(path) == Some(keystores))
+            // Every word would be below the directory that a process is in; only what is there counts.
+            identity(&path).is_some_and(|seen| {
+                seen == keystores || path.parent().and_then(identity) == Some(keystores)
+            })
         };
         let is_user = !is_charon(Path::new(program))
             && args.iter().skip(1).any(|arg| {
@@ -561,6 +561,13 @@ mod tests {
         ] {
             assert_eq!(found("client", &args), None, "{args:?}");
         }
+        // Whoever is in that directory, such as this program's own caller, names nothing of it.
+        let caller = Charon::start_as("/opt/sudo", &["none"], keystore.parent().unwrap(), None);
+        let users = find_keystore_users(data);
+        assert!(
+            users.iter().all(|user| user.pid != caller.0.id()),
+            "{users:?}"
+        );
         // That one is looked for by what it does.
         assert_eq!(found("charon", &["run", teku]), None);
     }

@@ -41,7 +41,8 @@ impl Before {
 /// Why an entry cannot be put in or taken out.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DotenvError {
-    /// `COMPOSE_FILE` is set in a form that is not edited: over several lines, with backslashes, with a colon.
+    /// `COMPOSE_FILE` is set in a form that is not edited: over several lines, with backslashes, with a colon, with a
+    /// comment after a tab.
     #[error("line {line} of .env sets COMPOSE_FILE in a form that is not edited: {text}")]
     OddForm {
         /// Counted from 1.
@@ -471,11 +472,13 @@ fn value_of(line: &[u8], variable: &str) -> Value {
         .filter(|byte| matches!(byte, b'"' | b'\''))
     else {
         let value = rest(at);
-        let comment = (1..value.len())
-            .find(|end| value.get(*end) == Some(&b'#') && value.get(*end - 1).is_some_and(blank));
-        let mut end = comment.unwrap_or(value.len());
-        if value.first() == Some(&b'#') {
-            end = 0;
+        // Only a blank after something makes a comment: Compose takes one behind nothing for the value.
+        let comment = |blank: u8| value.windows(2).position(|two| two == [blank, b'#']);
+        let mut end = comment(b' ').unwrap_or(value.len());
+        // Compose 1.29 begins a comment after a tab, too, and Compose 2 does not; and a list that begins with # is no list.
+        let unclear = value.starts_with(b"#") || comment(b'\t').is_some_and(|tab| tab < end);
+        if unclear && (variable == COMPOSE_FILE || variable == SEPARATOR) {
+            return Value::Odd;
         }
         while end > 0 && value.get(end - 1).is_some_and(blank) {
             end -= 1;
@@ -550,6 +553,30 @@ mod tests {
         ] {
             assert_eq!(interpolated(text, &value).as_deref(), expected, "{text}");
         }
+    }
+
+    #[test]
+    fn comments_begin_where_they_do_for_compose() {
+        // Compose 2.26, 2.40 and 5.5; but for the tabs, 1.29 as well.
+        for (line, expected) in [
+            ("V=v1.10.3 # pinned", "v1.10.3"),
+            ("V=v1.10.3# pinned", "v1.10.3# pinned"),
+            ("V= # not yet", "# not yet"),
+            ("V=# not yet", "# not yet"),
+            ("V=\t# not yet", "# not yet"),
+            ("V=#1 # the first", "#1"),
+            ("V=v1.10.3\t# pinned", "v1.10.3\t# pinned"),
+            ("V=v1.10.3 \t# pinned # twice", "v1.10.3 \t# pinned"),
+            ("V=\"v1.10.3\"\t# pinned", "v1.10.3"),
+        ] {
+            let read = value(line.as_bytes(), "V");
+            assert_eq!(read.as_deref(), Some(expected), "{line}");
+        }
+        let commented = b"COMPOSE_FILE=compose.yml # mine\t# and yours\n".as_slice();
+        assert_eq!(
+            files(Some(commented), ":"),
+            Ok(Some(vec!["compose.yml".to_owned()]))
+        );
     }
 
     #[test]
@@ -693,6 +720,8 @@ mod tests {
             "COMPOSE_FILE=\"a\\\".yml\"\n",
             "COMPOSE_FILE='a.yml'b.yml\n",
             "COMPOSE_FILE=a\\ b.yml\n",
+            "COMPOSE_FILE= # none\n",
+            "COMPOSE_FILE=a.yml\t# mine\n",
         ] {
             assert!(
                 matches!(
@@ -702,11 +731,7 @@ mod tests {
                 "{odd}"
             );
         }
-        for empty in [
-            "X=1\nCOMPOSE_FILE=\n",
-            "X=1\nCOMPOSE_FILE=''",
-            "X=1\nCOMPOSE_FILE= # none",
-        ] {
+        for empty in ["X=1\nCOMPOSE_FILE=\n", "X=1\nCOMPOSE_FILE=''"] {
             assert_eq!(
                 add(Some(empty.as_bytes()), &defaults(), ":", ENTRY),
                 Err(DotenvError::Empty { line: 2 })

@@ -8,11 +8,20 @@
     reason = "a measurement that cannot be made has failed"
 )]
 
+#[path = "../tests/support/deposit_file.rs"]
+mod deposit_file;
 #[path = "../tests/support/large.rs"]
 mod large;
+#[path = "../tests/support/large_node.rs"]
+mod large_node;
+#[path = "../tests/support/receipts.rs"]
+mod receipts;
 
+use std::fs;
 use std::hint::black_box;
 use std::num::NonZeroU32;
+use std::path::Path;
+use std::process::Command;
 
 use charon_files::keys::bls::{self, ShareSecret, Signature};
 use charon_files::keys::keystore::{self, Keystore, KeystorePassword, Nonces};
@@ -24,7 +33,7 @@ use rayon::prelude::*;
 fn locks(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("lock");
     group.sample_size(20);
-    for (validators, nodes) in [(2, 4), (200, 4), (200, 10)] {
+    for (validators, nodes) in [(2, 4), (200, 4), (200, 10), (20, 30), (200, 30)] {
         let json = large::lock(validators, nodes).to_json().into_bytes();
         let material = Material {
             cluster_lock: Some(NamedFile::new("cluster-lock.json", json)),
@@ -134,10 +143,50 @@ fn keystores(criterion: &mut Criterion) {
     group.finish();
 }
 
+/// What the program takes for a node of 200 validators and 30 operators: the lock alone; the lock with the deposits and the
+/// receipts, which `deposits` looks at; and the gate, which hashes what was proved before.
+fn programs(criterion: &mut Criterion) {
+    let dir = tempfile::tempdir().unwrap();
+    let receipts = large_node::write(dir.path(), &large::lock(200, 30));
+    let lines: Vec<String> = receipts.iter().map(ToString::to_string).collect();
+    fs::write(dir.path().join("chat.txt"), lines.join("\n")).unwrap();
+    run(dir.path(), &["confirm", "chat.txt"]);
+    let lock = ["--lock", ".charon/cluster-lock.json"];
+    let deposits = ["--deposit", ".charon/deposit-data.json"];
+    let receipts = ["--receipts", "chat.txt"];
+    let mut group = criterion.benchmark_group("program for 200x30");
+    group.sample_size(10);
+    for (name, words) in [
+        ("verify", [&["verify"], &lock[..]].concat()),
+        (
+            "verify with deposits",
+            [&["verify"], &lock[..], &deposits].concat(),
+        ),
+        (
+            "deposits",
+            [&["deposits"], &lock[..], &deposits, &receipts].concat(),
+        ),
+        ("gate check", vec!["gate", "check"]),
+    ] {
+        group.bench_function(name, |bencher| {
+            bencher.iter(|| run(dir.path(), &words));
+        });
+    }
+    group.finish();
+}
+
+fn run(dir: &Path, words: &[&str]) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_charon-dkg"));
+    let output = command.args(words).current_dir(dir).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{words:?}: {said}");
+}
+
 fn main() {
     let mut criterion = Criterion::default().configure_from_args();
     locks(&mut criterion);
     parts(&mut criterion);
     keystores(&mut criterion);
+    programs(&mut criterion);
     criterion.final_summary();
 }

@@ -55,6 +55,8 @@ mod ready;
 mod receipts;
 #[path = "cli/refusals.rs"]
 mod refusals;
+#[path = "support/refusing_port.rs"]
+mod refusing_port;
 #[path = "cli/repair.rs"]
 mod repair;
 #[path = "support/schema.rs"]

@@ -18,10 +18,13 @@ mod engine;
 )]
 #[path = "support/http_server.rs"]
 mod http_server;
+#[path = "support/refusing_port.rs"]
+mod refusing_port;
 
 use charon_dkg::docker::{EngineError, PullFailure, PullProgress, RunImage};
 use engine::engine;
 use http_server::{Answer, Request, Server, answer, json};
+use refusing_port::refusing_port;
 use sha2::{Digest, Sha256};
 
 fn digest(bytes: &[u8]) -> String {
@@ -153,10 +156,7 @@ async fn failures_to_pull_are_told_apart() {
     let engine = engine().await;
     let image = Image::new();
     let registry = Server::on_loopback(move |request| image.answer(request));
-    let nobody = {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        listener.local_addr().unwrap().port()
-    };
+    let (_kept, nobody) = refusing_port();
     let port = registry.port;
     for (reference, expected) in [
         (

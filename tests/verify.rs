@@ -26,6 +26,8 @@ mod forge;
 mod mutants;
 #[path = "support/receipts.rs"]
 mod receipts;
+#[path = "support/refusing_port.rs"]
+mod refusing_port;
 #[path = "support/schema.rs"]
 mod schema;
 #[path = "verify/support.rs"]

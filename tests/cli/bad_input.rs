@@ -1,5 +1,4 @@
-//! Input that nobody sane wrote: a clear error, the right exit code, little memory, little work, and
-//! nothing changed.
+//! Input that nobody sane wrote: a clear error, the right exit code, little memory, and nothing changed.
 
 use std::fs;
 use std::io::Write as _;
@@ -13,10 +12,7 @@ use crate::support::{BINARY, CEREMONY, DEFINITION, KEY, LOCK, Outcome, TestEnv, 
 /// More than any refusal may need: a cluster lock may have 64 MiB, and a million JSON values.
 const MEBIBYTES: u64 = 400;
 
-/// Far more processor time than it takes, unoptimised.
-const SECONDS: u64 = 60;
-
-/// Runs with limits on processor time and on the memory that can be written to, which the kernel enforces.
+/// Runs with a limit on the memory that can be written to, which the kernel enforces.
 #[track_caller]
 fn bounded(env: &TestEnv, args: &[&str]) -> Outcome {
     bounded_by(MEBIBYTES, env, args)
@@ -27,15 +23,11 @@ fn bounded_by(mebibytes: u64, env: &TestEnv, args: &[&str]) -> Outcome {
     let mut command = env.command(Path::new("/usr/bin/prlimit"));
     command
         .arg(format!("--data={}", mebibytes << 20))
-        .arg(format!("--cpu={SECONDS}"))
         .arg("--")
         .arg(BINARY)
         .args(args);
     let outcome = env.outcome(command);
-    assert!(
-        outcome.code.is_some(),
-        "killed for too much work: {outcome}"
-    );
+    assert!(outcome.code.is_some(), "killed: {outcome}");
     assert!(!outcome.stderr.contains("panicked"), "{outcome}");
     // Where it took long, lines of progress come before.
     let told = ["FAIL ", "COULD NOT TELL ", "error: "];

@@ -1,7 +1,6 @@
 //! A definition by URL: fetched each time, since the same URL may have another one by now.
 
 use std::fs;
-use std::net::TcpListener;
 use std::sync::{Arc, Mutex};
 
 use charon_dkg::machine::datadir;
@@ -9,6 +8,7 @@ use charon_files::cluster::definition::Definition;
 use charon_files::keys::k1::EnrKey;
 
 use crate::http_server::{Server, answer};
+use crate::refusing_port::refusing_port;
 use crate::support::{DEFINITION, TestEnv};
 
 /// Makes a project whose definition was once kept from a URL.
@@ -104,10 +104,7 @@ fn a_definition_that_changed_behind_its_url_is_seen() {
 #[test]
 fn what_was_kept_serves_while_nobody_answers_and_that_is_said() {
     let env = TestEnv::ready();
-    let port = {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        listener.local_addr().unwrap().port()
-    };
+    let (_kept, port) = refusing_port();
     let url = format!("http://127.0.0.1:{port}/v1/definition");
     kept(&env, &url);
     for words in [&["plan", "--definition", &url][..], &["plan"]] {

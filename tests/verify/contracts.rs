@@ -13,6 +13,7 @@ use charon_proof::verify::{Material, Verdict, contract_questions};
 use serde_json::{Value, json};
 
 use crate::forge::{Cluster, wallet};
+use crate::refusing_port::refusing_port;
 use crate::support::{ceremony, serious, whole};
 
 /// Chain id of hoodi, the network of the fixture.
@@ -366,11 +367,7 @@ fn nobody_there_and_nobody_asked_is_no_answer() {
         "{text}"
     );
     assert!(text.contains("--execution-rpc-file"), "{text}");
-    // A port that was free a moment ago.
-    let port = {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        listener.local_addr().unwrap().port()
-    };
+    let (_kept, port) = refusing_port();
     let url = format!("http://127.0.0.1:{port}/{SECRET}");
     let (code, text) = project.run(&[&LOCK[..], &["--execution-rpc", &url]].concat());
     assert_eq!(code, 4);

@@ -1,7 +1,6 @@
 //! The simulator as plain processes of the real binary: a relay and nodes in directories of their own.
 #![expect(
     clippy::unwrap_used,
-    clippy::panic,
     reason = "helpers of tests are not inside a test function, and their failure must end the test"
 )]
 
@@ -12,8 +11,8 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use charon_files::cluster::{Definition, DefinitionVersion};
 use charon_files::rehearsal::{Rehearsal, RehearsalTerms, rehearsal_definition};
@@ -24,9 +23,6 @@ use tempfile::TempDir;
 
 /// What the simulator says of itself.
 const DISCLAIMER: &str = "This is not charon but the rehearsal simulator of charon-dkg: all keys are dealt from one place, this is no DKG";
-
-/// One that waits for ever is ended, so that the test ends. Nothing here takes a hundredth of it.
-const PATIENCE: Duration = Duration::from_secs(1200);
 
 fn simulator(release: &str) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_charon-dkg-simulator"));
@@ -41,7 +37,7 @@ fn simulator(release: &str) -> Command {
 struct Running {
     child: Child,
     output: Arc<Mutex<Vec<u8>>>,
-    reader: Option<thread::JoinHandle<()>>,
+    reader: Option<JoinHandle<()>>,
 }
 
 impl Running {
@@ -69,13 +65,12 @@ impl Running {
 
     /// Waits until it has said something.
     fn await_text(&self, text: &str) {
-        let began = Instant::now();
-        while !self.text().contains(text) {
-            assert!(
-                began.elapsed() < PATIENCE,
-                "never said {text:?}: {}",
-                self.text()
-            );
+        loop {
+            let has_ended = self.reader.as_ref().is_none_or(JoinHandle::is_finished);
+            if self.text().contains(text) {
+                return;
+            }
+            assert!(!has_ended, "never said {text:?}: {}", self.text());
             thread::sleep(Duration::from_millis(20));
         }
     }
@@ -87,17 +82,7 @@ impl Running {
 
     /// Waits for its end; gives the exit code.
     fn end(&mut self) -> Option<i32> {
-        let began = Instant::now();
-        let status = loop {
-            if let Some(status) = self.child.try_wait().unwrap() {
-                break status;
-            }
-            if began.elapsed() > PATIENCE {
-                self.child.kill().unwrap();
-                panic!("did not end: {}", self.text());
-            }
-            thread::sleep(Duration::from_millis(20));
-        };
+        let status = self.child.wait().unwrap();
         if let Some(reader) = self.reader.take() {
             reader.join().unwrap();
         }

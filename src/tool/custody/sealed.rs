@@ -453,7 +453,7 @@ mod tests {
     }
 
     #[test]
-    fn a_costly_passphrase_is_refused_at_once() {
+    fn a_costly_passphrase_is_refused() {
         let mut forged = sealed("right");
         // The stanza says `-> scrypt SALT 2`.
         let stanza = forged.windows(10).position(|w| w == b"-> scrypt ").unwrap();
@@ -465,13 +465,11 @@ mod tests {
             + stanza;
         assert_eq!(forged[end - 1], b'2');
         forged.splice(end - 1..end, *b"30");
-        let begun = std::time::Instant::now();
         let opened = open(&forged, &OpenWith::Passphrase(passphrase("right")));
         assert!(
             matches!(opened, Err(OpenError::Costly { seen: 30 })),
             "{opened:?}"
         );
-        assert!(begun.elapsed().as_secs() < 30);
     }
 
     #[test]

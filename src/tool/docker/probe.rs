@@ -492,11 +492,12 @@ mod tests {
     use super::*;
 
     use crate::machine::http_server::{Answer, Server, answer, json};
+    use crate::machine::refusing_port::refusing_port;
 
     const ADDRESSES: &str = r#"["/ip4/10.0.0.1/tcp/3641/p2p/16Uiu2HAm","/ip4/10.0.0.1/udp/3641/quic-v1/p2p/16Uiu2HAm"]"#;
 
     async fn outcome(url: &str) -> Outcome {
-        ask(url, Duration::from_secs(5)).await.outcome
+        ask(url, Duration::from_secs(1200)).await.outcome
     }
 
     async fn outcome_from(reply: impl Fn() -> Answer + Send + Sync + 'static) -> Outcome {
@@ -539,10 +540,7 @@ mod tests {
 
     #[tokio::test]
     async fn failures_are_told_apart() {
-        let port = {
-            let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-            listener.local_addr().unwrap().port()
-        };
+        let (_kept, port) = refusing_port();
         let seen = outcome(&format!("http://127.0.0.1:{port}")).await;
         assert_eq!(seen, Outcome::Refused);
 

@@ -326,6 +326,7 @@ mod tests {
     use super::*;
 
     use crate::machine::http_server::{Answer, Server, answer, json, unfinished};
+    use crate::machine::refusing_port::refusing_port;
 
     fn url(server: &Server, path: &str) -> String {
         format!("http://127.0.0.1:{}{path}", server.port)
@@ -446,10 +447,7 @@ mod tests {
 
     #[tokio::test]
     async fn nobody_there_is_told() {
-        let port = {
-            let server = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-            server.local_addr().unwrap().port()
-        };
+        let (_kept, port) = refusing_port();
         let error = fetch(&format!("http://127.0.0.1:{port}/d"), PlainHttp::Refuse)
             .await
             .unwrap_err();

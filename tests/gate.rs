@@ -980,10 +980,24 @@ fn a_charon_that_cannot_read_the_lock_is_named_with_its_line_and_not_started() {
     }
 }
 
-/// The gate itself knows what the variable says today, and asks no Compose.
+/// The record of a ceremony that met at this relay.
+fn met_at(project: &Project, relay: &str) {
+    let from = tempfile::tempdir().unwrap();
+    let dir = from.path().join("attempts/1");
+    fs::create_dir_all(&dir).unwrap();
+    let record = serde_json::json!({
+        "format": 1, "flags": ["--relay", relay], "definition_hash": "", "enr_id": "", "charon_image": "",
+        "charon_version": "v1.10.3", "container": "", "engine": "", "started": "2026-01-02T03:04:05Z",
+        "state": {"kind": "promoted"},
+    });
+    fs::write(dir.join("attempt.json"), record.to_string()).unwrap();
+    copy(from.path(), &project.dir().join(".charon-dkg"));
+}
+
+/// The gate itself knows what the variables say today, and asks no Compose.
 #[test]
 #[ignore = "needs a docker engine and Compose"]
-fn the_gate_tells_of_a_charon_that_cannot_read_the_lock() {
+fn the_gate_tells_of_a_project_that_is_not_set_up_for_the_cluster() {
     for age in [Age::Today, Age::Second, Age::First] {
         // Something that runs, under the names of two releases.
         let name = format!("cdkgtest{}/charon", uuid::Uuid::new_v4().simple());
@@ -992,7 +1006,11 @@ fn the_gate_tells_of_a_charon_that_cannot_read_the_lock() {
             story::docker(&["tag", &ground().image, image]);
         }
         let image = format!("image: {name}:${{CHARON_VERSION:-v0.16.0}}\n    volumes");
-        let text = USUAL.replacen("image: IMAGE\n    volumes", &image, 1);
+        let relays = "    environment: ['CHARON_P2P_RELAYS=${CHARON_P2P_RELAYS:-https://met.example}']\n    restart";
+        let text = USUAL
+            .replacen("image: IMAGE\n    volumes", &image, 1)
+            .replacen("    restart", relays, 1)
+            + "    environment: ['NETWORK=${NETWORK:-}']\n";
         let project = Project::new(age, &text).with_outputs();
         let check = ["gate", "check", "--require", "verified"];
         project
@@ -1000,11 +1018,10 @@ fn the_gate_tells_of_a_charon_that_cannot_read_the_lock() {
             .good();
         // What a refused `up` was creating, the engine may be at when the next one comes.
         project.compose(&["up", "-d", "el"]).good();
-        let refused = |dotenv: Option<&str>, advice: &str| {
+        let refused = |dotenv: Option<&str>, words: [&str; 2]| {
             if let Some(dotenv) = dotenv {
                 project.write(".env", dotenv);
             }
-            let words = ["charon:v0.16.0, which reads formats up to v1.7.0", advice];
             project.ours(&check).bad(3, &words);
             let said = project.compose(&["up", "-d"]);
             assert_ne!(said.code, 0, "{age:?}: {}", said.err);
@@ -1017,14 +1034,44 @@ fn the_gate_tells_of_a_charon_that_cannot_read_the_lock() {
             assert!(says.contains(words[0]), "{age:?}: {says}");
             assert!(!project.runs("charon") && !project.runs("vc"));
         };
-        refused(None, "CHARON_VERSION in .env");
+        let old = "charon:v0.16.0, which reads formats up to v1.7.0";
+        refused(None, [old, "CHARON_VERSION in .env"]);
         refused(
-            Some("NETWORK=hoodi\nCHARON_VERSION=v0.16.0\n"),
-            "change line 2 of .env",
+            Some("# mine\nCHARON_VERSION=v0.16.0\n"),
+            [old, "change line 2 of .env"],
         );
-        project.write(".env", "CHARON_VERSION=v1.10.3\n");
+        refused(
+            Some("CHARON_VERSION=v1.10.3\nNETWORK=mainnet\n"),
+            ["NETWORK: mainnet, expected hoodi", "line 2 of .env"],
+        );
+        // A shell's variable comes before that of `.env`, for Compose and for whoever asks by hand.
+        project.write(".env", "CHARON_VERSION=v1.10.3\nNETWORK=hoodi\n");
+        let compose: Vec<&str> = project.compose.iter().map(String::as_str).collect();
+        let ours = [env!("CARGO_BIN_EXE_charon-dkg")];
+        let up = [&compose[..], &["up", "-d"]].concat();
+        for words in [
+            up,
+            [&ours[..], &check].concat(),
+            [&ours[..], &["up"]].concat(),
+        ] {
+            let mut command = project.command(&words, &project.dir());
+            let said = Said::of(command.env("NETWORK", "mainnet"));
+            assert_ne!(said.code, 0, "{age:?} {words:?}: {}", said.err);
+            assert!(!project.runs("charon") && !project.runs("vc"));
+        }
         project.ours(&check).good();
-        project.compose(&["up", "-d"]).good();
+        // Other relays than those of the ceremony are a note, since the group may have agreed on them.
+        met_at(&project, "https://met.example");
+        let other =
+            "CHARON_VERSION=v1.10.3\nNETWORK=hoodi\nCHARON_P2P_RELAYS=https://other.example\n";
+        project.write(".env", other);
+        let said = project.compose(&["up", "-d"]).good();
+        let says = match age {
+            Age::Today => said.err,
+            Age::Second | Age::First => project.compose(&["logs", "charon-dkg-gate"]).good().out,
+        };
+        let note = "other.example, at none of which the ceremony met";
+        assert!(says.contains(note), "{age:?}: {says}");
         assert!(project.runs("charon") && project.runs("vc"), "{age:?}");
         drop(project);
         for image in &images {

@@ -17,6 +17,7 @@ use std::sync::LazyLock;
 use clap::builder::PossibleValue;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum, ValueHint};
 
+use crate::ceremony::settings::{Setting, Settings};
 use crate::error::Kind;
 use crate::gate::decision::Require;
 use charon_proof::edit::EditKind;
@@ -339,6 +340,39 @@ pub struct ProfileArgs {
     /// The same of another protocol, from a file
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = PROTOCOL)]
     pub profile_file: Option<PathBuf>,
+}
+
+/// The settings of a compose project, in which Compose put the variables' values.
+#[derive(Debug, Clone, Default, Args)]
+pub struct SettingsArgs {
+    /// The network that its clients follow
+    #[arg(long, hide = true, allow_hyphen_values = true)]
+    pub network: Option<String>,
+    /// Where its clients send fees
+    #[arg(long, hide = true, allow_hyphen_values = true)]
+    pub rewards_address: Option<String>,
+    /// Images of its charon, with spaces between them
+    #[arg(long, hide = true, allow_hyphen_values = true)]
+    pub charon_image: Option<String>,
+    /// Relays of its charon, with commas between them
+    #[arg(long, hide = true, allow_hyphen_values = true)]
+    pub relays: Option<String>,
+}
+
+impl SettingsArgs {
+    /// Those that were given.
+    pub fn given(&self) -> Settings {
+        let given = [
+            (Setting::Network, &self.network),
+            (Setting::Rewards, &self.rewards_address),
+            (Setting::CharonImage, &self.charon_image),
+            (Setting::Relays, &self.relays),
+        ];
+        let given = given.into_iter();
+        given
+            .filter_map(|(setting, value)| Some((setting, value.clone()?)))
+            .collect()
+    }
 }
 
 /// Where contract wallets are asked whether a signature is theirs.
@@ -966,9 +1000,9 @@ pub struct GateCheckArgs {
     /// Name no directories: those of a container are not the machine's
     #[arg(long, hide = true)]
     pub in_container: bool,
-    /// Images of the project's charon, with spaces between them
-    #[arg(long, value_name = "IMAGES", hide = true)]
-    pub charon_image: Option<String>,
+    /// The project's settings, where Compose put its variables in.
+    #[command(flatten)]
+    pub settings: SettingsArgs,
     /// Where contract wallets are asked.
     #[command(flatten)]
     pub execution: ExecutionArgs,

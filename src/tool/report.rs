@@ -66,6 +66,18 @@ pub(crate) fn findings_text(findings: &[Finding]) -> String {
     text
 }
 
+/// A finding in one line, what was seen and expected, and what to do.
+pub(crate) fn finding_line(finding: &Finding) -> String {
+    let Finding {
+        subject,
+        seen,
+        expected,
+        advice,
+        ..
+    } = finding;
+    format!("{subject}: {seen}, expected {expected}; {advice}")
+}
+
 /// How this operator types our commands.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Typing {

@@ -15,7 +15,7 @@ use crate::failures;
 use crate::gate::compose::ProjectFile;
 use crate::gate::decide::{Asked, decide};
 use crate::gate::decision::{GateDecision, Words};
-use crate::gate::installed::{gone, installed};
+use crate::gate::installed::{self, gone, installed};
 use crate::gate::show_status;
 use crate::gate::site::DOTENV;
 use crate::gate::words::Flags;
@@ -520,25 +520,20 @@ impl Look<'_> {
             .to_string()
     }
 
-    /// What `.env` of the project says against the cluster, and the relays at which its ceremony met.
+    /// What the project's settings say against the cluster, without asking Compose.
     fn settings(&self) -> Vec<Finding> {
         let Ok(dotenv) = ProjectFile::read(self.layout.project_dir(), DOTENV) else {
             return Vec::new();
         };
-        let (Some(bytes), Some(definition)) =
-            (dotenv.bytes(), show_status::definition(self.layout))
+        let (bytes, Some(definition)) = (dotenv.bytes(), show_status::definition(self.layout))
         else {
             return Vec::new();
         };
-        let mut findings = settings::disagreements(bytes, &definition);
-        findings.extend(settings::charon_release_in_dotenv(
-            bytes,
-            definition.version,
-        ));
-        findings.extend(settings::relays_in_dotenv(
-            bytes,
-            &held::relays(self.layout),
-        ));
+        // The gate's file knows what the compose files make of it.
+        let mut settings = bytes.map(settings::of_dotenv).unwrap_or_default();
+        settings.extend(installed::settings(self.layout));
+        let met = held::relays(self.layout);
+        let mut findings = settings::disagreements(&settings, bytes, &definition, &met);
         findings.sort_by_key(|finding| std::cmp::Reverse(finding.weight));
         findings
     }
@@ -587,15 +582,10 @@ impl Look<'_> {
                 };
                 stands(stage, closed.reason, closed.next)
             }
-            GateDecision::Open { summary } => {
+            GateDecision::Open { summary, .. } => {
                 let settings = self.settings();
-                let said = settings.iter().map(|finding| {
-                    format!(
-                        "; {}: {}, expected {}; {}",
-                        finding.subject, finding.seen, finding.expected, finding.advice
-                    )
-                });
-                let said: String = said.collect();
+                let said = settings.iter().map(report::finding_line);
+                let said: String = said.map(|line| format!("; {line}")).collect();
                 if settings
                     .iter()
                     .any(|finding| finding.weight == Weight::Fail)

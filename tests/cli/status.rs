@@ -356,6 +356,36 @@ fn proved_outputs_wait_for_the_receipts_of_all_and_then_for_the_gate() {
     ] {
         assert!(outcome.stdout.contains(words), "{outcome}");
     }
+    // What the gate was told of, it says too; where the ceremony met is a note, since the group may have agreed on more.
+    env.attempt_with(
+        |record| {
+            record.flags = ["--relay", "https://met.example"]
+                .map(str::to_owned)
+                .to_vec()
+        },
+        &[
+            State::Running,
+            State::CharonDone { exit: 0 },
+            State::Promoted,
+        ],
+    );
+    let told = "relays: \"${CHARON_P2P_RELAYS:-https://met.example,https://b.example}\"";
+    let knows = gate.replace("require:", &format!("{told}\n        require:"));
+    fs::write(env.path("project/compose.override.yml"), &knows).unwrap();
+    let check = |dotenv: &str| {
+        fs::write(env.path("project/.env"), dotenv).unwrap();
+        let checked = env.run(&["gate", "check", "--format", "json"]).exits(0);
+        let findings = checked.json()["findings"].as_array().unwrap().clone();
+        (findings, checked.stderr, status(&env, "confirmed").stdout)
+    };
+    assert_eq!(check("").0, [""; 0]);
+    let (findings, warned, stated) = check("\nCHARON_P2P_RELAYS=https://other.example\n");
+    assert_eq!(findings[0]["check"], "project-relays");
+    let note = "at none of which the ceremony met, expected one that the nodes of all operators have, such as https://met.example";
+    for text in [warned, stated] {
+        assert!(text.contains(note), "{text}");
+        assert!(text.contains("change line 2 of .env"), "{text}");
+    }
     fs::write(env.path("project/.env"), names).unwrap();
     // It goes by what the gate was told.
     fs::remove_dir_all(env.state("receipts")).unwrap();

@@ -21,7 +21,7 @@ use crate::ceremony::plan::{
 };
 use crate::ceremony::process;
 use crate::ceremony::ready_lines;
-use crate::ceremony::settings;
+use crate::ceremony::settings::{self, Setting};
 use crate::cli::{CeremonyArgs, StartArgs};
 use crate::context::Context;
 use crate::docker::endpoint::{Address, Endpoint};
@@ -298,7 +298,12 @@ pub(crate) fn settings_findings(project: &Path, definition: &Definition) -> Vec<
         what: "the settings of a project",
     };
     match read::read_file(&project.join(".env"), DOTENV) {
-        Ok(bytes) => settings::disagreements(&bytes, definition),
+        // Which charon runs the cluster later, and where its nodes meet, is of no concern to a ceremony.
+        Ok(bytes) => {
+            let mut settings = settings::of_dotenv(&bytes);
+            settings.retain(|setting, _| matches!(setting, Setting::Network | Setting::Rewards));
+            settings::disagreements(&settings, Some(&bytes), definition, &[])
+        }
         Err(error) if error.is_missing() => Vec::new(),
         Err(error) => vec![Finding {
             check: "project-settings",

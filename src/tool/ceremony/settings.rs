@@ -1,11 +1,13 @@
-//! What the settings of a compose project, its `.env`, say of the cluster, against its definition.
+//! What the settings of a compose project say of the cluster, against its definition and the relays of its ceremony.
 //!
-//! Two settings count, as ObolNetwork's compose projects name them: `NETWORK`, and in those for Lido
+//! ObolNetwork's compose projects name them by variables of `.env`: `NETWORK`, `CHARON_P2P_RELAYS`, and in those for Lido
 //! `LIDO_EXECUTION_LAYER_REWARDS_ADDRESS`, with which validator clients are told where fees go. Samples of them have been
 //! wrong: that for Hoodi of 2026-05-20 gave Holesky's vault.
 //!
 //! The release of charon that the project runs has to read the cluster's files: an older one restarts for ever, with
 //! "unsupported definition version" in its log. And its nodes find each other only at a relay that they have in common.
+
+use std::collections::BTreeMap;
 
 use crate::ceremony::pins;
 use crate::gate::dotenv;
@@ -13,60 +15,137 @@ use charon_files::cluster::{Address, CharonVersion, Definition, DefinitionVersio
 use charon_files::finding::{Finding, Weight};
 use charon_proof::profile::fee_recipient_addresses;
 
-const NETWORK: &str = "NETWORK";
-const REWARDS: &str = "LIDO_EXECUTION_LAYER_REWARDS_ADDRESS";
-
 /// Largest `.env` that is read, in bytes.
 pub const MAX_DOTENV_BYTES: u64 = 1 << 20;
 
-/// Everything in `.env` that disagrees with the definition. What is not set, or only by another variable, says nothing.
-pub fn disagreements(dotenv: &[u8], definition: &Definition) -> Vec<Finding> {
-    let mut findings = Vec::new();
-    let of_cluster = Network::by_fork_version(definition.fork_version);
-    let value =
-        |variable| dotenv::set(dotenv, variable).filter(|(_, value)| !value.trim().is_empty());
-    if let (Some((line, seen)), Some(expected)) = (value(NETWORK), of_cluster)
-        && Network::by_name(seen.trim()) != Some(expected)
-    {
-        findings.push(Finding {
-            check: "project-network",
-            weight: Weight::Fail,
-            subject: format!("line {line} of .env, {NETWORK}"),
-            seen,
-            expected: format!("{expected}, the network of the definition"),
-            advice: "compare both with the coordinator, then correct the one that is wrong"
-                .to_owned(),
-        });
+/// What has to fit the cluster.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Setting {
+    /// Which network the clients follow.
+    Network,
+    /// Where fees go.
+    Rewards,
+    /// Images of charon, with spaces between them.
+    CharonImage,
+    /// charon's relays, with commas between them.
+    Relays,
+}
+
+impl Setting {
+    /// All, in the order in which they are told.
+    pub const ALL: [Self; 4] = [
+        Self::Network,
+        Self::Rewards,
+        Self::CharonImage,
+        Self::Relays,
+    ];
+
+    /// The variable that ObolNetwork's compose projects have for it; charon itself reads that of the relays, too.
+    pub const fn variable(self) -> &'static str {
+        match self {
+            Self::Network => "NETWORK",
+            Self::Rewards => "LIDO_EXECUTION_LAYER_REWARDS_ADDRESS",
+            Self::CharonImage => "CHARON_VERSION",
+            Self::Relays => "CHARON_P2P_RELAYS",
+        }
     }
-    let Some((line, seen)) = value(REWARDS) else {
-        return findings;
+
+    /// The option of the gate that is told of it.
+    pub const fn option(self) -> &'static str {
+        match self {
+            Self::Network => "network",
+            Self::Rewards => "rewards-address",
+            Self::CharonImage => "charon-image",
+            Self::Relays => "relays",
+        }
+    }
+}
+
+/// A project's settings, with all variables in their place. One that is empty says nothing.
+pub type Settings = BTreeMap<Setting, String>;
+
+/// What `.env` alone says, without Compose. What it does not set, or only by another variable, says nothing.
+pub fn of_dotenv(dotenv: &[u8]) -> Settings {
+    let value = |setting: Setting| {
+        let value = dotenv::value(dotenv, setting.variable())?;
+        Some(match setting {
+            Setting::CharonImage => (setting, format!("{}:{value}", pins::OFFICIAL_REPOSITORY)),
+            Setting::Network | Setting::Rewards | Setting::Relays => (setting, value),
+        })
     };
+    Setting::ALL.into_iter().filter_map(value).collect()
+}
+
+/// Everything in a project's settings that does not fit this cluster, whose ceremony met at these relays. `dotenv` is where
+/// the line to change is looked for.
+pub fn disagreements(
+    settings: &Settings,
+    dotenv: Option<&[u8]>,
+    definition: &Definition,
+    met: &[String],
+) -> Vec<Finding> {
+    let about = settings.iter().flat_map(|(setting, value)| match setting {
+        _ if value.trim().is_empty() => Vec::new(),
+        Setting::Network => network(value, dotenv, definition).into_iter().collect(),
+        Setting::Rewards => rewards(value, dotenv, definition).into_iter().collect(),
+        Setting::CharonImage => {
+            let images = value.split_whitespace();
+            let found = images.filter_map(|it| charon_release(it, dotenv, definition.version));
+            found.collect::<Vec<_>>()
+        }
+        Setting::Relays => relays(value, dotenv, met).into_iter().collect(),
+    });
+    about.collect()
+}
+
+/// Where a variable has this value: its line of `.env`, or by its name alone.
+fn place(dotenv: Option<&[u8]>, setting: Setting, value: &str) -> String {
+    let variable = setting.variable();
+    match dotenv.and_then(|bytes| dotenv::set(bytes, variable)) {
+        Some((line, set)) if set == value => format!("line {line} of .env, {variable}"),
+        Some(_) | None => variable.to_owned(),
+    }
+}
+
+fn network(seen: &str, dotenv: Option<&[u8]>, definition: &Definition) -> Option<Finding> {
+    let expected = Network::by_fork_version(definition.fork_version)?;
+    if Network::by_name(seen.trim()) == Some(expected) {
+        return None;
+    }
+    Some(Finding {
+        check: "project-network",
+        weight: Weight::Fail,
+        subject: place(dotenv, Setting::Network, seen),
+        seen: seen.to_owned(),
+        expected: format!("{expected}, the network of the definition"),
+        advice: "compare both with the coordinator, then correct the one that is wrong".to_owned(),
+    })
+}
+
+fn rewards(seen: &str, dotenv: Option<&[u8]>, definition: &Definition) -> Option<Finding> {
     let address = Address::parse(seen.trim());
     let wrong: Vec<String> = fee_recipient_addresses(definition)
         .into_iter()
         .map(|(text, _)| text)
         .filter(|text| address.is_none() || Address::parse(text) != address)
         .collect();
-    if !wrong.is_empty() {
-        findings.push(Finding {
-            check: "project-rewards-address",
-            weight: Weight::Fail,
-            subject: format!("line {line} of .env, {REWARDS}"),
-            seen,
-            expected: format!("{}, the fee recipient of the definition", wrong.join(", ")),
-            advice:
-                "rewards would go astray: compare both with the protocol's own page, then correct the one that is wrong"
-                    .to_owned(),
-        });
+    if wrong.is_empty() {
+        return None;
     }
-    findings
+    Some(Finding {
+        check: "project-rewards-address",
+        weight: Weight::Fail,
+        subject: place(dotenv, Setting::Rewards, seen),
+        seen: seen.to_owned(),
+        expected: format!("{}, the fee recipient of the definition", wrong.join(", ")),
+        advice:
+            "rewards would go astray: compare both with the protocol's own page, then correct the one that is wrong"
+                .to_owned(),
+    })
 }
 
-/// The variable that chooses charon's release in ObolNetwork's compose projects.
-const CHARON_VERSION: &str = "CHARON_VERSION";
-
 /// What speaks against running a cluster of this format with this image of charon; `None` if its release reads it.
-pub fn charon_release(
+fn charon_release(
     image: &str,
     dotenv: Option<&[u8]>,
     version: DefinitionVersion,
@@ -88,13 +167,13 @@ pub fn charon_release(
         || "a release that reads it".to_owned(),
         |charon| format!("{charon}, or another release that reads it"),
     );
-    let set = dotenv.and_then(|bytes| dotenv::set(bytes, CHARON_VERSION));
-    let advice = match set {
+    let variable = Setting::CharonImage.variable();
+    let advice = match dotenv.and_then(|bytes| dotenv::set(bytes, variable)) {
         Some((line, value)) if Some(value.as_str()) == tag => {
-            format!("change line {line} of .env, which has {CHARON_VERSION}={value}")
+            format!("change line {line} of .env, which has {variable}={value}")
         }
         Some(_) | None => format!(
-            "name such a release by {CHARON_VERSION} in .env, or in the compose file if its image does not have that variable"
+            "name such a release by {variable} in .env, or in the compose file if its image does not have that variable"
         ),
     };
     let (weight, seen) = match newest {
@@ -121,30 +200,21 @@ pub fn charon_release(
     })
 }
 
-/// The same for what `.env` alone says, without asking Compose; `None` if it names no release that cannot read it.
-pub fn charon_release_in_dotenv(dotenv: &[u8], version: DefinitionVersion) -> Option<Finding> {
-    let value = dotenv::value(dotenv, CHARON_VERSION)?;
-    let image = format!("{}:{value}", pins::OFFICIAL_REPOSITORY);
-    let finding = charon_release(&image, Some(dotenv), version)?;
-    (finding.weight == Weight::Fail).then_some(finding)
-}
-
-/// The variable that names charon's relays in ObolNetwork's compose projects; charon itself reads it too.
-pub const RELAYS: &str = "CHARON_P2P_RELAYS";
-
 /// What there is to know where the project's charon is told none of the relays at which the ceremony met. The others may
 /// have agreed on new ones, so it is a note.
-pub fn relays(project: &str, dotenv: Option<&[u8]>, ceremony: &[String]) -> Option<Finding> {
+fn relays(project: &str, dotenv: Option<&[u8]>, ceremony: &[String]) -> Option<Finding> {
     let same = |relay: &str| relay.trim().trim_end_matches('/').to_ascii_lowercase();
     let met: Vec<String> = ceremony.iter().map(|relay| same(relay)).collect();
     let in_common = project.split(',').any(|relay| met.contains(&same(relay)));
-    if in_common || met.is_empty() || project.trim().is_empty() {
+    if in_common || met.is_empty() {
         return None;
     }
-    let set = dotenv.and_then(|bytes| dotenv::set(bytes, RELAYS));
-    let advice = match set {
-        Some((line, value)) if value == project => format!("change line {line} of .env, {RELAYS}"),
-        Some(_) | None => format!("set {RELAYS} in .env"),
+    let variable = Setting::Relays.variable();
+    let advice = match dotenv.and_then(|bytes| dotenv::set(bytes, variable)) {
+        Some((line, value)) if value == project => {
+            format!("change line {line} of .env, {variable}")
+        }
+        Some(_) | None => format!("set {variable} in .env"),
     };
     Some(Finding {
         check: "project-relays",
@@ -159,11 +229,6 @@ pub fn relays(project: &str, dotenv: Option<&[u8]>, ceremony: &[String]) -> Opti
             "nodes meet only at a relay that they have in common: unless all operators agreed on this, {advice}"
         ),
     })
-}
-
-/// The same for what `.env` alone says; `None` if it names no relays.
-pub fn relays_in_dotenv(dotenv: &[u8], ceremony: &[String]) -> Option<Finding> {
-    relays(&dotenv::value(dotenv, RELAYS)?, Some(dotenv), ceremony)
 }
 
 /// The tag of an image, if it has one.
@@ -200,9 +265,16 @@ mod tests {
     /// What the sample for Hoodi says.
     const HOLESKY: &str = "0xE73a3602b99f1f913e72F8bdcBC235e206794Ac8";
 
+    const REWARDS: &str = Setting::Rewards.variable();
+
+    fn findings(dotenv: &str) -> Vec<Finding> {
+        let bytes = dotenv.as_bytes();
+        let cluster = definition("hoodi", HOODI);
+        disagreements(&of_dotenv(bytes), Some(bytes), &cluster, &[])
+    }
+
     fn checks(dotenv: &str) -> Vec<&'static str> {
-        let findings = disagreements(dotenv.as_bytes(), &definition("hoodi", HOODI));
-        findings.iter().map(|finding| finding.check).collect()
+        findings(dotenv).iter().map(|found| found.check).collect()
     }
 
     #[test]
@@ -266,15 +338,9 @@ mod tests {
             let (weight, _) = weight(image, dotenv, today).unwrap();
             assert_eq!(weight, Weight::CouldNotTell, "{image}");
         }
-        let alone = |dotenv: &str| charon_release_in_dotenv(dotenv.as_bytes(), today).is_some();
-        assert!(alone(dotenv));
-        for fine in [
-            "",
-            "CHARON_VERSION=\n",
-            "CHARON_VERSION=latest\n",
-            "CHARON_VERSION=v1.10.1\n",
-        ] {
-            assert!(!alone(fine), "{fine}");
+        assert_eq!(checks(dotenv), ["project-charon-release"]);
+        for fine in ["", "CHARON_VERSION=\n", "CHARON_VERSION=v1.10.1\n"] {
+            assert_eq!(checks(fine), [""; 0], "{fine}");
         }
     }
 
@@ -284,13 +350,16 @@ mod tests {
         for fine in [
             "https://0.relay.obol.tech",
             "https://other.org, https://2.Relay.obol.dev",
-            " ",
         ] {
             assert_eq!(relays(fine, None, &met), None, "{fine}");
         }
         assert_eq!(relays("https://other.org", None, &[]), None);
         let dotenv = b"NETWORK=hoodi\nCHARON_P2P_RELAYS=https://other.org\n";
-        let finding = relays_in_dotenv(dotenv, &met).unwrap();
+        let cluster = definition("hoodi", HOODI);
+        let found = disagreements(&of_dotenv(dotenv), Some(dotenv), &cluster, &met);
+        let [finding] = found.as_slice() else {
+            panic!("{found:?}")
+        };
         assert_eq!(finding.weight, Weight::Note);
         assert!(
             finding
@@ -300,7 +369,6 @@ mod tests {
         // What a compose file or the shell says is not in that line.
         let finding = relays("https://another.org", Some(dotenv), &met).unwrap();
         assert!(finding.advice.ends_with("set CHARON_P2P_RELAYS in .env"));
-        assert_eq!(relays_in_dotenv(b"NETWORK=hoodi\n", &met), None);
     }
 
     #[test]
@@ -315,7 +383,7 @@ mod tests {
             ["project-network"]
         );
         assert_eq!(checks("NETWORK=hoody\n"), ["project-network"]);
-        let found = disagreements(both.as_bytes(), &definition("hoodi", HOODI));
+        let found = findings(&both);
         assert!(
             found[0].subject.starts_with("line 1 of .env")
                 && found[1].subject.starts_with("line 2 ")
@@ -324,5 +392,14 @@ mod tests {
             checks(&format!("{REWARDS}=0x12\n")),
             ["project-rewards-address"]
         );
+        // What the shell or a compose file says is in no line of `.env`.
+        let elsewhere = Settings::from([
+            (Setting::Network, "mainnet".to_owned()),
+            (Setting::Rewards, " ".to_owned()),
+        ]);
+        let cluster = definition("hoodi", HOODI);
+        let found = disagreements(&elsewhere, Some(b"NETWORK=hoodi\n"), &cluster, &[]);
+        let subjects: Vec<_> = found.iter().map(|found| found.subject.as_str()).collect();
+        assert_eq!(subjects, ["NETWORK"]);
     }
 }

@@ -14,6 +14,7 @@ use crate::gate::provider::{self, Options, Request};
 use crate::gate::words::Flags;
 use crate::machine::datadir::Layout;
 use crate::metadata;
+use crate::report;
 use charon_proof::verify::NoProgress;
 
 /// Answers Compose.
@@ -30,7 +31,7 @@ pub(crate) fn answer(words: &[OsString]) -> ExitCode {
         )),
     };
     match answer {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(notes) => say(&notes, 0),
         Err(closed) => {
             let kind = if closed.files_at_fault {
                 Kind::VerificationFailed
@@ -50,7 +51,8 @@ fn say(text: &str, code: u8) -> ExitCode {
     }
 }
 
-fn ask(options: &Options, spelling: &str) -> Result<(), Closed> {
+/// A yes, with the messages of what is to know all the same.
+fn ask(options: &Options, spelling: &str) -> Result<String, Closed> {
     let project_dir = project_dir(options, spelling)?;
     let data_dir = options.data_dir.as_ref().map(|dir| project_dir.join(dir));
     let layout = Layout::resolve(&project_dir, data_dir.as_deref())
@@ -60,10 +62,14 @@ fn ask(options: &Options, spelling: &str) -> Result<(), Closed> {
     let asked = Asked {
         require: options.require,
         rehearsal: options.rehearsal,
-        charon_images: options.charon_images.clone(),
+        settings: options.settings.clone(),
     };
     match decide_at_start(None, &layout, &asked, words, &NoProgress) {
-        GateDecision::Open { .. } => Ok(()),
+        GateDecision::Open { notes, .. } => {
+            let lines = notes.iter().map(report::finding_line);
+            let said = lines.map(|line| provider::note(&report::clean(&line)));
+            Ok(said.collect())
+        }
         GateDecision::Closed(closed) => Err(closed),
     }
 }
@@ -94,9 +100,6 @@ fn project_dir(options: &Options, spelling: &str) -> Result<PathBuf, Closed> {
             installed.display(),
             calling.display()
         ),
-        format!(
-            "{spelling} gate install --dir {}",
-            crate::report::quoted(&calling)
-        ),
+        format!("{spelling} gate install --dir {}", report::quoted(&calling)),
     ))
 }

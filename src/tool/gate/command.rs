@@ -12,6 +12,8 @@ use crate::error::{Failure, Kind};
 use crate::gate::decision::{Closed, GateDecision, Require};
 use crate::machine::datadir::Layout;
 use crate::proof::checked;
+use crate::report;
+use charon_files::finding::Finding;
 
 /// An open gate; a closed one is a failure.
 #[derive(Serialize)]
@@ -20,6 +22,8 @@ struct Document {
     open: bool,
     require: Require,
     summary: String,
+    /// What is to know of the project's settings all the same.
+    findings: Vec<Finding>,
 }
 
 pub(crate) async fn gate(context: &Context, action: &GateAction) -> Result<(), Failure> {
@@ -40,9 +44,10 @@ fn check(context: &Context, args: &GateCheckArgs) -> Result<(), Failure> {
     let asked = Asked {
         require: args.require,
         rehearsal: args.rehearsal,
-        charon_images: match &args.charon_image {
-            Some(images) => images.split_whitespace().map(str::to_owned).collect(),
-            None => installed::charon_images(&layout),
+        settings: if args.in_container {
+            args.settings.given()
+        } else {
+            installed::settings(&layout)
         },
     };
     let flags = if args.in_container {
@@ -50,23 +55,27 @@ fn check(context: &Context, args: &GateCheckArgs) -> Result<(), Failure> {
     } else {
         Flags::of(&layout)
     };
-    let summary = ask(context, &layout, &asked, &flags)?;
+    let (summary, notes) = ask(context, &layout, &asked, &flags)?;
     context.say(&format!("the gate is open: {summary}"));
+    for finding in &notes {
+        context.warn(&report::finding_line(finding));
+    }
     context.result_for_programs(&Document {
         schema: "charon-dkg.gate-check/1",
         open: true,
         require: args.require,
         summary,
+        findings: notes,
     })
 }
 
-/// What the gate says, and as a failure of the command if it is closed.
+/// What the gate says, with what is to know all the same, and as a failure of the command if it is closed.
 pub(crate) fn ask(
     context: &Context,
     layout: &Layout,
     asked: &Asked,
     flags: &Flags,
-) -> Result<String, Failure> {
+) -> Result<(String, Vec<Finding>), Failure> {
     let words = flags.words(&context.spelling);
     match decide_at_start(
         Some(context),
@@ -75,7 +84,7 @@ pub(crate) fn ask(
         words,
         &checked::shown(context),
     ) {
-        GateDecision::Open { summary } => Ok(summary),
+        GateDecision::Open { summary, notes } => Ok((summary, notes)),
         GateDecision::Closed(closed) => Err(failure(closed)),
     }
 }

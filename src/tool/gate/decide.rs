@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::ceremony::settings;
+use crate::ceremony::settings::{self, Settings};
 use crate::context::Context;
 use crate::edit::closed::{self, Why};
 use crate::error::Failure;
@@ -17,8 +17,8 @@ use crate::machine::datadir::Layout;
 use crate::promote::{held, journal};
 use crate::proof::checked;
 use crate::proof::prove::{self, Proof};
-use charon_files::cluster::{Definition, DefinitionVersion};
-use charon_files::finding::Weight;
+use charon_files::cluster::Definition;
+use charon_files::finding::{Finding, Weight};
 use charon_files::keys::k1::EnrKey;
 use charon_proof::verify::{Material, Progress};
 
@@ -27,8 +27,8 @@ use charon_proof::verify::{Material, Progress};
 pub(crate) struct Asked {
     pub(crate) require: Require,
     pub(crate) rehearsal: bool,
-    /// The images of the project's charon, with today's variables in their place; none where the project itself is looked at.
-    pub(crate) charon_images: Vec<String>,
+    /// The project's settings, with today's variables in their place; none where the project itself is looked at.
+    pub(crate) settings: Settings,
 }
 
 impl Asked {
@@ -37,7 +37,7 @@ impl Asked {
         Self {
             require: installed.map_or(Require::Confirmed, |gate| gate.require),
             rehearsal: installed.is_some_and(|gate| gate.rehearsal),
-            charon_images: Vec::new(),
+            settings: Settings::new(),
         }
     }
 }
@@ -71,11 +71,22 @@ pub(crate) fn decide_at_start(
     decision
 }
 
-fn answer(looked: Result<(String, Proof), Closed>) -> (GateDecision, Option<Proof>) {
+fn answer(looked: Result<Found, Closed>) -> (GateDecision, Option<Proof>) {
     match looked {
-        Ok((summary, proof)) => (GateDecision::Open { summary }, Some(proof)),
+        Ok(Found {
+            summary,
+            notes,
+            proof,
+        }) => (GateDecision::Open { summary, notes }, Some(proof)),
         Err(closed) => (GateDecision::Closed(closed), None),
     }
+}
+
+/// What lies there, where that may start.
+struct Found {
+    summary: String,
+    notes: Vec<Finding>,
+    proof: Proof,
 }
 
 fn look(
@@ -84,7 +95,7 @@ fn look(
     asked: &Asked,
     words: Words<'_>,
     progress: &dyn Progress,
-) -> Result<(String, Proof), Closed> {
+) -> Result<Found, Closed> {
     // Its advice may be a sentence; `verify` says it in full.
     let unreadable = |failure: Failure| Closed::new(failure.message, words.command("verify"));
     if journal::is_pending(layout) {
@@ -130,42 +141,55 @@ fn look(
             "verified and confirmed"
         }
     };
-    check_charon(layout, asked, verified.definition().version, words)?;
+    let notes = check_settings(layout, asked, verified.definition(), words)?;
     let summary = format!(
         "{how}: {} keystores, lock_hash {}",
         verified.keystore_count(),
         verified.lock_hash()
     );
-    Ok((summary, proof))
+    Ok(Found {
+        summary,
+        notes,
+        proof,
+    })
 }
 
-/// Closed, if charon could not read the lock and would restart for ever.
-fn check_charon(
+/// Closed, if the project is not set up for this cluster: charon would restart for ever, or validators run for another network.
+/// Gives what is to know all the same.
+fn check_settings(
     layout: &Layout,
     asked: &Asked,
-    version: DefinitionVersion,
+    definition: &Definition,
     words: Words<'_>,
-) -> Result<(), Closed> {
+) -> Result<Vec<Finding>, Closed> {
+    if asked.settings.is_empty() {
+        return Ok(Vec::new());
+    }
     let dotenv = ProjectFile::read(layout.project_dir(), DOTENV).ok();
     let dotenv = dotenv.as_ref().and_then(ProjectFile::bytes);
-    let images = asked.charon_images.iter();
-    let mut found = images.filter_map(|image| settings::charon_release(image, dotenv, version));
-    match found.find(|finding| finding.weight == Weight::Fail) {
-        None => Ok(()),
-        Some(finding) => Err(Closed {
-            reason: format!(
-                "this project's charon cannot read the cluster lock: {}, expected {}",
-                finding.seen, finding.expected
-            ),
-            next: format!(
-                "{}; or, if the project's own files changed since, {}",
-                finding.advice,
-                words.command("gate install")
-            ),
-            findings: vec![finding],
-            files_at_fault: false,
-        }),
-    }
+    let met = held::relays(layout);
+    let found = settings::disagreements(&asked.settings, dotenv, definition, &met);
+    let (wrong, notes): (Vec<_>, Vec<_>) =
+        found.into_iter().partition(|it| it.weight == Weight::Fail);
+    let Some(first) = wrong.first() else {
+        return Ok(notes);
+    };
+    let said = wrong
+        .iter()
+        .map(|it| format!("{}: {}, expected {}", it.subject, it.seen, it.expected));
+    Err(Closed {
+        reason: format!(
+            "this project is not set up for this cluster: {}",
+            said.collect::<Vec<_>>().join("; ")
+        ),
+        next: format!(
+            "{}; or, if the project's own files changed since, {}",
+            first.advice,
+            words.command("gate install")
+        ),
+        findings: wrong,
+        files_at_fault: false,
+    })
 }
 
 /// Closed, since an edit of the cluster ended the time of this lock.

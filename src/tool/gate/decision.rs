@@ -40,6 +40,8 @@ pub enum GateDecision {
     Open {
         /// What was found, in one line.
         summary: String,
+        /// What is to know of the project's settings all the same.
+        notes: Vec<Finding>,
     },
     /// Nothing that sees the data directory may start.
     Closed(Closed),

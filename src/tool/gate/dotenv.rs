@@ -148,6 +148,16 @@ pub fn set(dotenv: &[u8], variable: &str) -> Option<(usize, String)> {
     Some((last.line, text(dotenv, &last.value)))
 }
 
+/// Whether a compose file has this variable somewhere.
+pub fn mentions(text: &str, variable: &str) -> bool {
+    let named = |part: &str| {
+        let part = part.strip_prefix('{').unwrap_or(part);
+        let rest = part.strip_prefix(variable);
+        rest.is_some_and(|rest| !rest.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_'))
+    };
+    text.split('$').skip(1).any(named)
+}
+
 /// A text of a compose file with these variables in their place, as Compose puts them in; `None` for forms other than `$NAME`,
 /// `${NAME}` and `${NAME:-default}`.
 pub fn interpolated(text: &str, value: &dyn Fn(&str) -> Option<String>) -> Option<String> {

@@ -5,6 +5,7 @@
 
 use sha2::{Digest as _, Sha256};
 
+use crate::ceremony::settings::Settings;
 use crate::gate::coverage::RunAs;
 use crate::gate::decision::Require;
 
@@ -26,8 +27,8 @@ pub struct GateFile {
     pub require: Require,
     /// Whether this is a rehearsal, whose clusters are refused everywhere else.
     pub rehearsal: bool,
-    /// The images of the project's charon, as its files name them: Compose puts the variables in at every start.
-    pub charon_images: Vec<String>,
+    /// The project's settings as its files have them: Compose puts the variables in at every start.
+    pub settings: Settings,
     /// The services that wait.
     pub services: Vec<Waiting>,
 }
@@ -97,11 +98,8 @@ pub fn render(file: &GateFile) -> String {
             } else {
                 head
             };
-            let head = match charon_images(file) {
-                Some(images) => format!("{head}\n        charon-image: {images}"),
-                None => head,
-            };
-            (PROVIDER, head)
+            let told = settings(file).map(|(name, text)| format!("\n        {name}: {text}"));
+            (PROVIDER, head + &told.collect::<String>())
         }
         Gate::OneShot {
             image,
@@ -115,18 +113,14 @@ pub fn render(file: &GateFile) -> String {
                 .replace("\"./.charon\"", &quoted(data_dir))
                 .replace("\"./.charon-dkg\"", &quoted(state_dir));
             let head = replace_require(&head, file.require);
-            let head = if file.rehearsal {
-                head.replace(", \"--require\"", ", \"--rehearsal\", \"--require\"")
+            let told = settings(file).map(|(name, text)| format!("\"--{name}\", {text}, "));
+            let rehearsal = if file.rehearsal {
+                "\"--rehearsal\", "
             } else {
-                head
+                ""
             };
-            let head = match charon_images(file) {
-                Some(images) => {
-                    let told = format!(", \"--charon-image\", {images}, \"--require\"");
-                    head.replace(", \"--require\"", &told)
-                }
-                None => head,
-            };
+            let told = format!("{rehearsal}{}", told.collect::<String>());
+            let head = head.replace("\"--require\"", &format!("{told}\"--require\""));
             (ONE_SHOT, head)
         }
     };
@@ -181,10 +175,15 @@ fn user_lines(run_as: &RunAs, indent: &str) -> String {
     lines
 }
 
-/// The images in one text, whose variables Compose is to put in.
-fn charon_images(file: &GateFile) -> Option<String> {
-    let images = file.charon_images.join(" ");
-    (!images.is_empty()).then(|| serde_json::Value::String(images).to_string())
+/// Options with texts whose variables Compose is to put in.
+fn settings(file: &GateFile) -> impl Iterator<Item = (&'static str, String)> {
+    let told = file.settings.iter();
+    told.map(|(setting, text)| {
+        (
+            setting.option(),
+            serde_json::Value::from(text.as_str()).to_string(),
+        )
+    })
 }
 
 /// A text as YAML and Compose read it back: JSON's quotes are YAML's, and Compose reads two dollar signs as one.
@@ -197,6 +196,7 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
+    use crate::ceremony::settings::Setting;
     use crate::gate::project::Project;
     use crate::gate::{GATE_SERVICE, GateKind};
 
@@ -233,7 +233,7 @@ mod tests {
             },
             require: Require::Verified,
             rehearsal: false,
-            charon_images: vec!["charon:${V:-v1}".to_owned()],
+            settings: Settings::from([(Setting::CharonImage, "charon:${V:-v1}".to_owned())]),
             services: services(),
         }
     }
@@ -248,7 +248,10 @@ mod tests {
             },
             require: Require::Confirmed,
             rehearsal: false,
-            charon_images: vec!["charon:${V:-v1}".to_owned(), "charon:v2".to_owned()],
+            settings: Settings::from([
+                (Setting::CharonImage, "charon:${V:-v1} charon:v2".to_owned()),
+                (Setting::Network, "${NETWORK:-}".to_owned()),
+            ]),
             services: services(),
         }
     }
@@ -317,9 +320,11 @@ mod tests {
             gate["command"].as_array().unwrap().last().unwrap(),
             "confirmed"
         );
-        let command = gate["command"].as_array().unwrap();
-        let told = command.iter().skip_while(|word| *word != "--charon-image");
-        assert_eq!(told.take(2).last().unwrap(), "charon:${V:-v1} charon:v2");
+        let project = Project::parse(render(&one_shot()).as_bytes()).unwrap();
+        let told = |name: &str| project.services[GATE_SERVICE].option(name);
+        assert_eq!(told("charon-image"), Some("charon:${V:-v1} charon:v2"));
+        assert_eq!(told("network"), Some("${NETWORK:-}"));
+        assert_eq!(told("relays"), None);
         let bare = parse(&render(&GateFile {
             gate: Gate::OneShot {
                 image: "i".to_owned(),
@@ -329,7 +334,7 @@ mod tests {
             },
             require: Require::Verified,
             rehearsal: true,
-            charon_images: Vec::new(),
+            settings: Settings::new(),
             services: services(),
         }));
         let gate = &bare["services"][GATE_SERVICE];

@@ -1,10 +1,12 @@
 //! `gate install`: everything is tried on copies before a file of the project changes.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::ceremony::settings::{Setting, Settings};
 use crate::cli::GateInstallArgs;
 use crate::context::Context;
 use crate::docker::Engine;
@@ -15,7 +17,7 @@ use crate::gate::compose::ProjectFile;
 use crate::gate::coverage::{Edge, Watched};
 use crate::gate::dotenv::{self, Edit};
 use crate::gate::file::{self, Gate, GateFile, Origin, Waiting};
-use crate::gate::project::Project;
+use crate::gate::project::{self, Project, Service};
 use crate::gate::site::{
     DOTENV, Seen, Site, engine, is_ours, not_editable, not_understood, refused,
 };
@@ -86,7 +88,7 @@ pub(crate) async fn install(context: &Context, args: &GateInstallArgs) -> Result
         gate,
         require: args.require,
         rehearsal: args.rehearsal,
-        charon_images: charon_images(&site, base.as_deref(), &files, &before),
+        settings: settings(&site, base.as_deref(), &files, &before),
         services: watched
             .iter()
             .map(|service| waiting(service, &seen))
@@ -287,29 +289,42 @@ pub(crate) async fn remove_images(context: &Context, site: &Site, engine: &Engin
     }
 }
 
-/// The images of the project's charon as its files name them, variables and all: the gate's file hands them to the gate with
-/// the values of each start. One that Compose comes to in another way is left out.
-fn charon_images(
-    site: &Site,
-    dotenv: Option<&[u8]>,
-    files: &[String],
-    project: &Project,
-) -> Vec<String> {
-    let named = |file: &String, service: &str| -> Option<String> {
+/// The project's settings as its files have them, variables and all: the gate's file hands them to the gate with the values of
+/// each start. What Compose comes to in another way is left out.
+fn settings(site: &Site, dotenv: Option<&[u8]>, files: &[String], project: &Project) -> Settings {
+    let body = |file: &String, service: &str| -> Option<Value> {
         let file = ProjectFile::read(site.dir(), file).ok()?;
         let document: Value = serde_yaml::from_slice(file.bytes()?).ok()?;
-        let image = document.get("services")?.get(service)?.get("image")?;
-        image.as_str().map(str::to_owned)
+        Some(document.get("services")?.get(service)?.clone())
     };
     let value = |name: &str| installed::variable(dotenv, name);
-    let services = project.services.iter();
-    let charons = services.filter(|(name, service)| coverage::is_charon(name, service));
-    let images = charons.filter_map(|(name, service)| {
-        let image = files.iter().rev().find_map(|file| named(file, name))?;
-        let is_it = dotenv::interpolated(&image, &value) == service.image;
-        (is_it && !image.contains(char::is_whitespace)).then_some(image)
+    // Of each charon, the last text for it, if that is what Compose came to.
+    let of_charons = |text: fn(&Value) -> Option<String>, of: fn(&Service) -> &Option<String>| {
+        let services = project.services.iter();
+        let charons = services.filter(|(name, service)| coverage::is_charon(name, service));
+        let texts = charons.filter_map(move |(name, service)| {
+            let mut files = files.iter().rev();
+            let text = files.find_map(|file| text(&body(file, name)?))?;
+            (dotenv::interpolated(&text, &value) == *of(service)).then_some(text)
+        });
+        texts.collect::<BTreeSet<_>>()
+    };
+    let image = |body: &Value| body.get("image")?.as_str().map(str::to_owned);
+    let mut images = of_charons(image, |service| &service.image);
+    images.retain(|image| !image.contains(char::is_whitespace));
+    let relays = of_charons(project::relays, |service| &service.relays);
+    let listed = [
+        (Setting::CharonImage, images, " "),
+        (Setting::Relays, relays, ","),
+    ];
+    let listed = listed.into_iter().filter(|(_, texts, _)| !texts.is_empty());
+    let listed = listed.map(|(setting, texts, between)| {
+        let texts: Vec<String> = texts.into_iter().collect();
+        (setting, texts.join(between))
     });
-    images.collect()
+    let variables = site.variables(dotenv, files);
+    let variables = variables.map(|it| (it, format!("${{{}:-}}", it.variable())));
+    listed.chain(variables).collect()
 }
 
 fn waiting(service: &Watched, seen: &Seen) -> Waiting {

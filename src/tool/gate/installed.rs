@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
+use crate::ceremony::settings::{Setting, Settings};
 use crate::gate::compose::{self, ProjectFile};
 use crate::gate::decision::Require;
 use crate::gate::project::Project;
@@ -55,24 +56,19 @@ pub(crate) fn variable(dotenv: Option<&[u8]>, name: &str) -> Option<String> {
     shell.or_else(|| dotenv::value(dotenv?, name))
 }
 
-/// The images of the project's charon that its gate was told of, with today's variables in their place.
-pub(crate) fn charon_images(layout: &Layout) -> Vec<String> {
+/// The settings that the project's gate was told of, with today's variables in their place.
+pub(crate) fn settings(layout: &Layout) -> Settings {
     let told = || {
         let files = files(layout)?;
         let gate = files.gate.services.get(GATE_SERVICE)?;
-        let images = match &gate.provider {
-            Some(provider) => provider.options.get("charon-image"),
-            None => {
-                let mut words = gate.command.iter();
-                words.find(|word| *word == "--charon-image")?;
-                words.next()
-            }
-        }?;
         let value = |name: &str| variable(files.dotenv.bytes(), name);
-        dotenv::interpolated(images, &value)
+        let told = |setting: Setting| {
+            let text = gate.option(setting.option())?;
+            Some((setting, dotenv::interpolated(text, &value)?))
+        };
+        Some(Setting::ALL.into_iter().filter_map(told).collect())
     };
-    let images = told().unwrap_or_default();
-    images.split_whitespace().map(str::to_owned).collect()
+    told().unwrap_or_default()
 }
 
 /// Services that the gate's file makes wait and that the project does not have any more, as after an update: all that is left

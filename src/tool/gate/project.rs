@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value};
 
-use crate::ceremony::settings::RELAYS;
+use crate::ceremony::settings::Setting;
 
 /// A project: everything of it that concerns the gate.
 #[derive(Debug, Clone, PartialEq)]
@@ -48,6 +48,22 @@ pub struct Service {
     pub mounts: Vec<Mount>,
     /// Containers outside the project whose mounts it takes over; what those are cannot be told.
     pub foreign_mounts: Vec<String>,
+}
+
+impl Service {
+    /// What the gate's own service was told under this name: an option of the provider, or of its command.
+    pub fn option(&self, name: &str) -> Option<&str> {
+        match &self.provider {
+            Some(provider) => provider.options.get(name),
+            None => {
+                let is_it = |word: &&String| word.strip_prefix("--") == Some(name);
+                let mut words = self.command.iter();
+                words.find(is_it)?;
+                words.next()
+            }
+        }
+        .map(String::as_str)
+    }
 }
 
 /// A service that is no container.
@@ -238,11 +254,10 @@ fn service(body: &Value, document: &Value) -> Service {
             .collect::<Vec<_>>()
     };
     let string = |field: &str| body.get(field).and_then(scalar);
-    let command = [words(body.get("entrypoint")), words(body.get("command"))].concat();
     Service {
         image: string("image"),
-        relays: relays(&command, body.get("environment")),
-        command,
+        relays: relays(body),
+        command: command(body),
         user: string("user"),
         userns_mode: string("userns_mode"),
         cap_drop: strings("cap_drop"),
@@ -256,8 +271,14 @@ fn service(body: &Value, document: &Value) -> Service {
     }
 }
 
-/// What charon goes by: its flag, or else its variable.
-fn relays(command: &[String], environment: Option<&Value>) -> Option<String> {
+fn command(body: &Value) -> Vec<String> {
+    [words(body.get("entrypoint")), words(body.get("command"))].concat()
+}
+
+/// The relays that the charon of this service goes by: its flag, or else its variable.
+pub fn relays(body: &Value) -> Option<String> {
+    let variable = Setting::Relays.variable();
+    let command = command(body);
     let mut words = command
         .iter()
         .skip_while(|word| !word.starts_with("--p2p-relays"));
@@ -267,11 +288,11 @@ fn relays(command: &[String], environment: Option<&Value>) -> Option<String> {
             Some(value) => Some(value.to_owned()),
             None => words.next().cloned(),
         });
-    flag.or_else(|| match environment? {
-        Value::Object(variables) => variables.get(RELAYS).and_then(scalar),
+    flag.or_else(|| match body.get("environment")? {
+        Value::Object(variables) => variables.get(variable).and_then(scalar),
         Value::Array(lines) => {
             let mut lines = lines.iter().filter_map(scalar);
-            lines.find_map(|line| Some(line.strip_prefix(RELAYS)?.strip_prefix('=')?.to_owned()))
+            lines.find_map(|line| Some(line.strip_prefix(variable)?.strip_prefix('=')?.to_owned()))
         }
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => None,
     })

@@ -10,6 +10,7 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
+use crate::ceremony::settings::{Setting, Settings};
 use crate::gate::decision::Require;
 
 /// The word with which Compose begins.
@@ -37,8 +38,8 @@ pub struct Options {
     pub require: Require,
     /// `rehearsal`.
     pub rehearsal: bool,
-    /// `charon-image`: the images of the project's charon, with spaces between them.
-    pub charon_images: Vec<String>,
+    /// The project's settings, with today's variables in their place.
+    pub settings: Settings,
 }
 
 /// Why a request is not understood. All of these keep the gate closed.
@@ -55,7 +56,7 @@ pub enum RequestError {
     UnknownCommand(String),
     /// An option that the gate does not have; a typing error in a safety option must not pass.
     #[error(
-        "the gate has no option {0:?}, expected project-dir, data-dir, require, rehearsal or charon-image"
+        "the gate has no option {0:?}, expected project-dir, data-dir, require, rehearsal, network, rewards-address, charon-image or relays"
     )]
     UnknownOption(String),
     /// An option without a value.
@@ -119,7 +120,7 @@ fn text(word: &OsString) -> Result<&str, RequestError> {
 /// `--name=value` in any order, and the service's name.
 fn options<'a>(words: impl Iterator<Item = &'a OsString>) -> Result<Options, RequestError> {
     let (mut project_dir, mut data_dir, mut require, mut rehearsal) = (None, None, None, None);
-    let mut charon_images = None;
+    let mut settings = Settings::new();
     for word in words {
         let Some(option) = text(word)?.strip_prefix("--") else {
             continue;
@@ -127,12 +128,19 @@ fn options<'a>(words: impl Iterator<Item = &'a OsString>) -> Result<Options, Req
         let (name, value) = option
             .split_once('=')
             .ok_or_else(|| RequestError::NoValue(option.to_owned()))?;
+        let of_name = |setting: &Setting| setting.option() == name;
+        if let Some(setting) = Setting::ALL.into_iter().find(of_name) {
+            // A variable may well be empty.
+            if settings.insert(setting, value.to_owned()).is_some() {
+                return Err(RequestError::Twice(name.to_owned()));
+            }
+            continue;
+        }
         let place = match name {
             "project-dir" => &mut project_dir,
             "data-dir" => &mut data_dir,
             "require" => &mut require,
             "rehearsal" => &mut rehearsal,
-            "charon-image" => &mut charon_images,
             _ => return Err(RequestError::UnknownOption(name.to_owned())),
         };
         if value.is_empty() {
@@ -166,11 +174,7 @@ fn options<'a>(words: impl Iterator<Item = &'a OsString>) -> Result<Options, Req
         data_dir: data_dir.map(PathBuf::from),
         require,
         rehearsal,
-        charon_images: charon_images
-            .unwrap_or_default()
-            .split_whitespace()
-            .map(str::to_owned)
-            .collect(),
+        settings,
     })
 }
 
@@ -180,11 +184,20 @@ struct Message<'a> {
     message: &'a str,
 }
 
-/// The message that ends an `up`, as one line with its end. There is no message for a yes: Compose 2.36 shows every
-/// other one as a failure, and knows fewer kinds than its successors.
+/// The message that ends an `up`, as one line with its end.
 pub fn refusal(text: &str) -> String {
+    message("error", text)
+}
+
+/// The message of a yes with something to know, likewise. A yes alone has none: Compose 2.36 shows also this one like a failure,
+/// and goes on.
+pub fn note(text: &str) -> String {
+    message("info", text)
+}
+
+fn message(kind: &'static str, text: &str) -> String {
     let message = Message {
-        r#type: "error",
+        r#type: kind,
         message: text,
     };
     // A line of text always has a JSON form.
@@ -230,7 +243,7 @@ mod tests {
             data_dir: None,
             require: Require::Confirmed,
             rehearsal: false,
-            charon_images: Vec::new(),
+            settings: Settings::new(),
         };
         for words in [
             &["--project-name=p", "up", "gate"][..],
@@ -251,6 +264,7 @@ mod tests {
                 "--project-dir=/p",
                 "--rehearsal=true",
                 "--charon-image=charon:v1 m/charon:v2",
+                "--network=",
                 "gate"
             ]),
             Ok(Options {
@@ -258,7 +272,10 @@ mod tests {
                 data_dir: Some(PathBuf::from("a=b")),
                 require: Require::Verified,
                 rehearsal: true,
-                charon_images: vec!["charon:v1".to_owned(), "m/charon:v2".to_owned()],
+                settings: Settings::from([
+                    (Setting::CharonImage, "charon:v1 m/charon:v2".to_owned()),
+                    (Setting::Network, String::new()),
+                ]),
             })
         );
     }
@@ -323,5 +340,6 @@ mod tests {
         let parsed: serde_json::Value = serde_json::from_str(&line).unwrap();
         assert_eq!(parsed["type"], "error");
         assert_eq!(parsed["message"], "first \"line\"\nsecond");
+        assert_eq!(note("n"), "{\"type\":\"info\",\"message\":\"n\"}\n");
     }
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use rayon::prelude::*;
 
-use crate::ceremony::settings;
+use crate::ceremony::settings::{self, Setting, Settings};
 use crate::cli::ComposeArgs;
 use crate::context::Context;
 use crate::docker::Engine;
@@ -16,7 +16,7 @@ use crate::gate::project::{Project, Service};
 use crate::gate::site::{self, Site, engine};
 use crate::gate::status::{Installed, Seen, Status};
 use crate::gate::words::Flags;
-use crate::gate::{GATE_FILE, GATE_SERVICE, GateKind, compose, coverage, dotenv};
+use crate::gate::{GATE_FILE, GATE_SERVICE, GateKind, compose, coverage, dotenv, installed};
 use crate::machine::datadir::Layout;
 use crate::machine::read;
 use crate::promote::held;
@@ -86,28 +86,34 @@ pub(crate) async fn show(context: &Context, site: &Site, engine: &Engine) -> Res
     context.result(&status.text(), &status)
 }
 
-/// What `.env` and the project's charon say against the definition of the cluster whose files are here, and the relays at
-/// which its ceremony met. A lock that cannot be read is the decision's to tell.
+/// What the project's settings say against the cluster whose files are here. A lock that cannot be read is the decision's to
+/// tell.
 pub(crate) fn settings_findings(site: &Site, project: &Project) -> Vec<Finding> {
     let Some(definition) = definition(&site.layout) else {
         return Vec::new();
     };
     let bytes = site.dotenv.bytes();
-    let of_dotenv = bytes.map(|bytes| settings::disagreements(bytes, &definition));
-    let met = held::relays(&site.layout);
     let services = project.services.iter();
-    let charons = services.filter(|(name, service)| coverage::is_charon(name, service));
-    let of_charon = charons.flat_map(|(_, service)| {
-        let release = service
-            .image
-            .as_deref()
-            .and_then(|image| settings::charon_release(image, bytes, definition.version));
-        let relays = service.relays.as_deref();
-        let relays = relays.and_then(|relays| settings::relays(relays, bytes, &met));
-        [release, relays]
-    });
-    let of_dotenv = of_dotenv.into_iter().flatten();
-    of_dotenv.chain(of_charon.flatten()).collect()
+    let charons: Vec<&Service> = services
+        .filter(|(name, service)| coverage::is_charon(name, service))
+        .map(|(_, service)| service)
+        .collect();
+    let images: Vec<&str> = charons
+        .iter()
+        .filter_map(|it| it.image.as_deref())
+        .collect();
+    let relays: Vec<&str> = charons
+        .iter()
+        .filter_map(|it| it.relays.as_deref())
+        .collect();
+    let files = site.files(bytes).unwrap_or_default();
+    let variables = site.variables(bytes, &files);
+    let mut settings: Settings = variables
+        .filter_map(|it| Some((it, installed::variable(bytes, it.variable())?)))
+        .collect();
+    settings.insert(Setting::CharonImage, images.join(" "));
+    settings.insert(Setting::Relays, relays.join(","));
+    settings::disagreements(&settings, bytes, &definition, &held::relays(&site.layout))
 }
 
 /// The definition of the cluster whose files are here, that of the lock or else the one beside it.

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 
 use crate::ceremony::facts;
+use crate::ceremony::settings::Setting;
 use crate::cli::{Format, ProgressStyle};
 use crate::context::Context;
 use crate::docker::{Engine, Mode, user_for};
@@ -172,6 +173,25 @@ impl Site {
     fn own_file(&self) -> Option<&'static str> {
         let named = is_ours(&self.gate_file).then_some(GATE_FILE);
         named.or(self.own_override())
+    }
+
+    /// The settings that are variables alone and concern this project: those that `.env` sets or a file of the project names.
+    pub(crate) fn variables(
+        &self,
+        dotenv: Option<&[u8]>,
+        files: &[String],
+    ) -> impl Iterator<Item = Setting> {
+        let text = |file: &String| -> Option<String> {
+            let file = ProjectFile::read(self.dir(), file).ok()?;
+            Some(String::from_utf8_lossy(file.bytes()?).into_owned())
+        };
+        let texts: Vec<String> = files.iter().filter_map(text).collect();
+        let settings = [Setting::Network, Setting::Rewards].into_iter();
+        settings.filter(move |setting| {
+            let variable = setting.variable();
+            dotenv.is_some_and(|bytes| dotenv::value(bytes, variable).is_some())
+                || texts.iter().any(|text| dotenv::mentions(text, variable))
+        })
     }
 
     /// Asks the engine what the assessment needs.

@@ -30,27 +30,18 @@ impl Installed {
     }
 
     fn of_service(gate: &Service) -> Self {
-        let require = |text: Option<&String>| {
-            text.and_then(|text| Require::parse(text))
-                .unwrap_or(Require::Confirmed)
+        let (kind, rehearsal) = match &gate.provider {
+            Some(_) => (GateKind::Provider, gate.option("rehearsal") == Some("true")),
+            None => (
+                GateKind::OneShot,
+                gate.command.iter().any(|word| word == "--rehearsal"),
+            ),
         };
-        match &gate.provider {
-            Some(provider) => Self {
-                kind: GateKind::Provider,
-                require: require(provider.options.get("require")),
-                rehearsal: provider
-                    .options
-                    .get("rehearsal")
-                    .is_some_and(|value| value == "true"),
-            },
-            None => {
-                let mut words = gate.command.iter().skip_while(|word| *word != "--require");
-                Self {
-                    kind: GateKind::OneShot,
-                    require: require(words.nth(1)),
-                    rehearsal: gate.command.iter().any(|word| word == "--rehearsal"),
-                }
-            }
+        let require = gate.option("require").and_then(Require::parse);
+        Self {
+            kind,
+            require: require.unwrap_or(Require::Confirmed),
+            rehearsal,
         }
     }
 }
@@ -154,7 +145,7 @@ impl Status {
         problems.extend(settings_problems(&seen, |weight| weight != Weight::Fail));
         let ways_around = installed.map(|gate| ways_around(&seen, gate));
         let (open, says, next) = match seen.decision {
-            GateDecision::Open { summary } => (true, summary, None),
+            GateDecision::Open { summary, .. } => (true, summary, None),
             GateDecision::Closed(closed) => (false, closed.reason, Some(closed.next)),
         };
         let covered = |watched: &Watched| installed.is_some() && watched.edge == Edge::Waits;
@@ -599,6 +590,7 @@ mod tests {
             |seen| {
                 seen.decision = GateDecision::Open {
                     summary: "verified".to_owned(),
+                    notes: Vec::new(),
                 };
                 seen.overruling = vec!["COMPOSE_FILE=a.yml".to_owned()];
                 seen.unread = vec!["compose.override.yml".to_owned()];

@@ -13,6 +13,7 @@ use crate::gate::show_status;
 use crate::gate::site::{Site, os};
 use crate::gate::status::Installed;
 use crate::gate::words::Flags;
+use crate::report;
 use charon_files::finding::Weight;
 
 /// A project that was started.
@@ -31,7 +32,7 @@ pub(crate) fn up(context: &Context, args: &UpArgs) -> Result<(), Failure> {
     let project = site.project()?;
     let installed = Installed::of(&project);
     remember(context, site.layout());
-    let summary = ask(
+    let (summary, _) = ask(
         context,
         site.layout(),
         &Asked::of(installed),
@@ -70,10 +71,7 @@ fn check_settings(context: &Context, site: &Site, project: &Project) -> Result<(
         .partition(|finding| finding.weight == Weight::Fail);
     if wrong.is_empty() {
         for finding in unsure {
-            context.warn(&format!(
-                "{}: {}, expected {}; {}",
-                finding.subject, finding.seen, finding.expected, finding.advice
-            ));
+            context.warn(&report::finding_line(&finding));
         }
         return Ok(());
     }

@@ -9,6 +9,8 @@ use crate::ceremony::perform::Done;
 use crate::ceremony::{define_command, enr, explain, show_pins};
 #[cfg(target_os = "linux")]
 use crate::ceremony::{process, ready, run, show_plan};
+#[cfg(target_os = "linux")]
+use crate::cli::GateAction;
 use crate::cli::{self, BackupAction, BackupArgs, Invocation, Verb};
 use crate::context::{Context, block_on};
 use crate::custody::{backup, restore_command};
@@ -24,7 +26,7 @@ use crate::{
     custody::repair_command,
     docker::serve_probe,
     failures,
-    gate::{answer_compose, command as gate, up},
+    gate::{answer_compose, command as gate, install, remove, show_status, up},
     machine::signals::Interrupt,
     place,
     promote::archive_command,
@@ -149,7 +151,12 @@ fn dispatch(context: &Arc<Context>, verb: Verb) -> Result<ExitCode, Failure> {
         #[cfg(target_os = "linux")]
         Verb::Rehearse(args) => block_on(rehearse::rehearse(context, &args)),
         #[cfg(target_os = "linux")]
-        Verb::Gate(args) => block_on(gate::gate(context, &args.action)),
+        Verb::Gate(args) => match args.action {
+            GateAction::Check(args) => gate::check(context, &args),
+            GateAction::Install(args) => block_on(install::install(context, &args)),
+            GateAction::Status(args) => block_on(show_status::status(context, &args)),
+            GateAction::Remove(args) => block_on(remove::remove(context, &args)),
+        },
         #[cfg(target_os = "linux")]
         Verb::Up(args) => up::up(context, &args),
         #[cfg(target_os = "linux")]

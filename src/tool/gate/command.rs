@@ -3,10 +3,10 @@
 use serde::Serialize;
 
 use crate::gate::decide::{Asked, decide_at_start};
+use crate::gate::installed;
 use crate::gate::words::Flags;
-use crate::gate::{install, installed, remove, show_status};
 
-use crate::cli::{GateAction, GateCheckArgs};
+use crate::cli::GateCheckArgs;
 use crate::context::Context;
 use crate::error::{Failure, Kind};
 use crate::gate::decision::{Closed, GateDecision, Require};
@@ -26,20 +26,11 @@ struct Document {
     findings: Vec<Finding>,
 }
 
-pub(crate) async fn gate(context: &Context, action: &GateAction) -> Result<(), Failure> {
-    match action {
-        GateAction::Install(args) => install::install(context, args).await,
-        GateAction::Status(args) => show_status::status(context, args).await,
-        GateAction::Remove(args) => remove::remove(context, args).await,
-        GateAction::Check(args) => check(context, args),
-    }
-}
-
 /// Asks the gate, and says all that there is to say.
 ///
 /// # Errors
 /// Closed.
-fn check(context: &Context, args: &GateCheckArgs) -> Result<(), Failure> {
+pub(crate) fn check(context: &Context, args: &GateCheckArgs) -> Result<(), Failure> {
     let layout = context.layout()?;
     let asked = Asked {
         require: args.require,

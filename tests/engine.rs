@@ -22,7 +22,7 @@ use std::time::Duration;
 
 use charon_dkg::ceremony::plan::{ContainerPlan, Mount};
 use charon_dkg::docker::endpoint::Address;
-use charon_dkg::docker::probe::{self, Outcome, Questions, ask_inside};
+use charon_dkg::docker::probe::{self, Questions, ask_inside};
 use charon_dkg::docker::self_image::{
     PROGRAM, SelfImage, SelfImageSpec, Use, load_in_passing, load_self_image, remove_earlier,
 };
@@ -30,6 +30,7 @@ use charon_dkg::docker::{
     ContainerState, Engine, EngineError, EngineFacts, LogLine, MAX_LINE_BYTES, Mode, OutputStream,
     Overlap, Reason, UserMapping, user_for,
 };
+use charon_dkg::machine::relays::Outcome;
 use engine::engine;
 use futures_util::StreamExt;
 

@@ -323,7 +323,7 @@ fn ready_cell(verdict: Verdict, ready: &ReadyOperator) -> Cell {
     };
     let mark = match ready.status {
         Readiness::Ready => Mark::Good,
-        Readiness::Missing | Readiness::TooOld => Mark::Open,
+        Readiness::Missing | Readiness::TooOld | Readiness::EngineUnknown => Mark::Open,
         Readiness::WrongKey
         | Readiness::OtherDefinition
         | Readiness::ContradictsDefinition
@@ -345,7 +345,7 @@ fn ready_cell(verdict: Verdict, ready: &ReadyOperator) -> Cell {
     // After the ceremony nobody waits for a ready line any more.
     let text = match ready.status {
         Readiness::Missing if is_over => "none",
-        Readiness::TooOld if is_over => "before",
+        Readiness::TooOld | Readiness::EngineUnknown if is_over => "before",
         Readiness::Ready
         | Readiness::Missing
         | Readiness::WrongKey
@@ -356,7 +356,8 @@ fn ready_cell(verdict: Verdict, ready: &ReadyOperator) -> Cell {
         | Readiness::OtherRelays
         | Readiness::OtherFlags
         | Readiness::TooOld
-        | Readiness::ClockAhead => ready.status.text(),
+        | Readiness::ClockAhead
+        | Readiness::EngineUnknown => ready.status.text(),
     };
     Cell {
         mark,
@@ -479,6 +480,10 @@ fn say(
             }
             Readiness::Missing | Readiness::TooOld => {
                 "Please run `docker charon-dkg ready` with this definition, and paste the line."
+                    .to_owned()
+            }
+            Readiness::EngineUnknown => {
+                "Your engine was not looked at: please run `docker charon-dkg ready` once more where the ceremony will run, in WSL 2 or on Linux, and paste the line."
                     .to_owned()
             }
             Readiness::WrongKey

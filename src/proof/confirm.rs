@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::cluster::Cluster;
-use crate::line::{Broken, LineKind};
+use crate::line::{Broken, LineError, LineKind};
 use crate::receipt::{
     CharonImage, DepositFiles, PROGRAM_EXPECTED, Receipt, Statement, program_seen,
 };
@@ -694,7 +694,16 @@ pub fn broken_finding(source: &str, broken: &Broken) -> Finding {
         subject: format!("{source}, line {}{claim}", broken.line),
         seen: broken.error.text(broken.kind),
         expected: format!("a complete {}", broken.kind.name()),
-        advice: "copy the whole line once more from where it was printed".to_owned(),
+        advice: match broken.error {
+            LineError::OtherFormat(_) => "use a newer version of this program",
+            LineError::NotALine
+            | LineError::Clipped { .. }
+            | LineError::TooLong { .. }
+            | LineError::Stray { .. }
+            | LineError::Altered
+            | LineError::Malformed(_) => "copy the whole line once more from where it was printed",
+        }
+        .to_owned(),
     }
 }
 

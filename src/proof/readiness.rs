@@ -51,6 +51,8 @@ pub enum Readiness {
     TooOld,
     /// Signed more than a minute in the future.
     ClockAhead,
+    /// Signed where the engine was not looked at, as on Windows and macOS.
+    EngineUnknown,
 }
 
 impl Readiness {
@@ -68,6 +70,7 @@ impl Readiness {
             Readiness::OtherFlags => "OTHER FLAGS",
             Readiness::TooOld => "TOO OLD",
             Readiness::ClockAhead => "CLOCK AHEAD",
+            Readiness::EngineUnknown => "ENGINE UNKNOWN",
         }
     }
 
@@ -85,6 +88,7 @@ impl Readiness {
             Readiness::OtherFlags => "other flags of charon",
             Readiness::TooOld => "ready line older than a day",
             Readiness::ClockAhead => "clock ahead",
+            Readiness::EngineUnknown => "engine not looked at",
         }
     }
 
@@ -101,12 +105,15 @@ impl Readiness {
             Readiness::OtherFlags => "ready-flags",
             Readiness::TooOld => "ready-age",
             Readiness::ClockAhead => "ready-clock",
+            Readiness::EngineUnknown => "ready-engine",
         }
     }
 
     const fn weight(self) -> Weight {
         match self {
-            Readiness::Missing | Readiness::TooOld => Weight::CouldNotTell,
+            Readiness::Missing | Readiness::TooOld | Readiness::EngineUnknown => {
+                Weight::CouldNotTell
+            }
             Readiness::Ready
             | Readiness::WrongKey
             | Readiness::OtherDefinition
@@ -170,6 +177,23 @@ impl<'a> Said<'a, Statement> {
             .is_none_or(|time| time < latest.statement().time)
             .then_some(latest)
     }
+}
+
+/// The image that a node will run, where its engine was looked at.
+fn image(statement: &Statement) -> Option<&CharonImage> {
+    statement.engine.as_ref().map(|engine| &engine.charon_image)
+}
+
+/// Its digest, where a registry has it.
+fn manifest(statement: &Statement) -> Option<[u8; 32]> {
+    match image(statement)? {
+        CharonImage::Manifest(digest) => Some(*digest),
+        CharonImage::Local(_) | CharonImage::Binary(_) => None,
+    }
+}
+
+fn image_text(statement: &Statement) -> String {
+    image(statement).map_or_else(|| "no image".to_owned(), |image| format!("image {image}"))
 }
 
 const fn is_ahead(statement: &Statement, now: u64) -> bool {
@@ -323,26 +347,23 @@ impl<'a> Judge<'a> {
             line,
             node,
             Readiness::OtherImage,
-            |it| match it.charon_image {
-                CharonImage::Manifest(digest) if it.charon_version == *version => Some(digest),
-                CharonImage::Manifest(_) | CharonImage::Local(_) | CharonImage::Binary(_) => None,
+            |it| {
+                let digest = manifest(it)?;
+                (it.charon_version == *version).then_some(digest)
             },
-            |it| format!("image {}", it.charon_image),
+            image_text,
             "pull the image of the release again, from the official repository",
         );
-        match statement.charon_image {
-            CharonImage::Manifest(_) => {}
-            CharonImage::Local(_) => line.note(
+        match image(statement) {
+            Some(CharonImage::Manifest(_)) | None => {}
+            Some(CharonImage::Local(_)) => line.note(
                 Readiness::OtherImage,
-                format!(
-                    "image {}, which no registry vouches for",
-                    statement.charon_image
-                ),
+                format!("{}, which no registry vouches for", image_text(statement)),
                 "an image from a registry",
             ),
-            CharonImage::Binary(digest) => line.note(
+            Some(CharonImage::Binary(digest)) => line.note(
                 Readiness::OtherImage,
-                program_seen(&digest),
+                program_seen(digest),
                 PROGRAM_EXPECTED,
             ),
         }
@@ -370,22 +391,29 @@ impl<'a> Judge<'a> {
             );
         }
         // What is about to start now is as fresh as can be.
-        if self.own.is_some_and(|own| own.node == node) {
-            return;
-        }
-        if is_ahead(statement, self.now) {
+        let is_own = self.own.is_some_and(|own| own.node == node);
+        let is_old = statement.time.saturating_add(FRESH_SECONDS) < self.now;
+        if !is_own && is_ahead(statement, self.now) {
             line.problem(
                 Readiness::ClockAhead,
                 format!("signed at {}", time_text(statement.time)),
                 format!("a time before {}", time_text(self.now)),
                 "have them set the clock of their machine, or set that of this one, and print a new line with `docker charon-dkg ready`",
             );
-        } else if statement.time.saturating_add(FRESH_SECONDS) < self.now {
+        } else if !is_own && is_old {
             line.problem(
                 Readiness::TooOld,
                 format!("signed at {}", time_text(statement.time)),
                 "a line of the last 24 hours",
                 "ask them for the line that `docker charon-dkg ready` prints now",
+            );
+        }
+        if statement.engine.is_none() {
+            line.problem(
+                Readiness::EngineUnknown,
+                "signed where neither engine nor image were looked at, as on Windows and macOS",
+                "a line from where the ceremony will run",
+                "ask them for the line that `docker charon-dkg ready` prints where the ceremony will run: in WSL 2, or on Linux",
             );
         }
     }
@@ -515,13 +543,10 @@ impl Group {
         }
         let mut stated = self.chosen.iter().map(|line| {
             let statement = line.statement();
-            match statement.charon_image {
-                CharonImage::Manifest(manifest) => Some(Agreement {
-                    charon_version: statement.charon_version.clone(),
-                    manifest,
-                }),
-                CharonImage::Local(_) | CharonImage::Binary(_) => None,
-            }
+            Some(Agreement {
+                charon_version: statement.charon_version.clone(),
+                manifest: manifest(statement)?,
+            })
         });
         let first = stated.next().flatten()?;
         stated
@@ -630,6 +655,9 @@ impl OperatorDocument {
     }
 }
 
+/// The name of an engine that was not looked at, for programs.
+const NOT_LOOKED_AT: &str = "not-looked-at";
+
 /// A ready line's content for programs.
 #[derive(Debug, Clone, Serialize)]
 pub struct StatementDocument {
@@ -662,10 +690,13 @@ impl StatementDocument {
             operators: statement.operators,
             definition_hash: statement.definition_hash.to_string(),
             charon_version: statement.charon_version.to_string(),
-            charon_image: statement.charon_image.to_string(),
+            charon_image: image(statement).map_or_else(String::new, CharonImage::to_string),
             relays: shown(&statement.relays),
             flags: shown(&statement.flags),
-            engine: statement.engine.name(),
+            engine: match &statement.engine {
+                Some(engine) => engine.kind.name(),
+                None => NOT_LOOKED_AT,
+            },
             processor: statement.processor.name(),
             backed_up: statement.is_backed_up,
             program_version: statement.program_version.clone(),

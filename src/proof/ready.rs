@@ -8,8 +8,8 @@
 use sha2::{Digest, Sha256};
 
 use crate::line::{
-    self, Broken, LineKind, MAX_VERSION_BYTES, Malformed, OVERHEAD_BYTES, Reader, Signed, Stated,
-    StatementError, TooMuch, check_node, check_version, put_text,
+    self, Broken, FORMAT, LineKind, MAX_VERSION_BYTES, Malformed, OVERHEAD_BYTES, Reader, Signed,
+    Stated, StatementError, TooMuch, check_node, check_version, put_text,
 };
 use crate::receipt::{CharonImage, check_charon};
 use charon_files::cluster::{CharonVersion, DefinitionHash, NodeIndex};
@@ -36,8 +36,6 @@ pub struct Statement {
     pub definition_hash: DefinitionHash,
     /// When it was signed by the node's clock, in seconds of Unix time.
     pub time: u64,
-    /// The image that will run.
-    pub charon_image: CharonImage,
     /// The release that will run.
     pub charon_version: CharonVersion,
     /// Version of the program that looked and signed, such as `0.1.0`.
@@ -46,13 +44,26 @@ pub struct Statement {
     pub relays: List,
     /// The flags of charon that every operator must give alike.
     pub flags: List,
-    /// The docker engine.
-    pub engine: EngineKind,
-    /// The processor that the engine runs on.
+    /// With what charon will run; `None` where that was not looked at, as on Windows and macOS.
+    pub engine: Option<SeenEngine>,
+    /// The processor that the engine runs on, or else this program.
     pub processor: Processor,
     /// Whether the ENR key has a backup that was tested.
     pub is_backed_up: bool,
 }
+
+/// With what a node will run charon.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SeenEngine {
+    /// The docker engine, or what is in its place.
+    pub kind: EngineKind,
+    /// The image that will run.
+    pub charon_image: CharonImage,
+}
+
+/// The format of a line without a word of engine and image: a program that knows the first format alone cannot take it for
+/// a line of a node whose engine was looked at.
+const WITHOUT_ENGINE: u8 = FORMAT + 1;
 
 /// A ready line: the statement and the signature of whoever made it.
 pub type ReadyLine = Signed<Statement>;
@@ -234,16 +245,21 @@ impl Processor {
     }
 }
 
-/// Hash, time, image, and one byte each for engine, processor and backup.
-const FIXED_BYTES: usize = 32 + 8 + 33 + 3;
+/// Hash, time, and one byte each for processor and backup.
+const FIXED_BYTES: usize = 32 + 8 + 2;
+/// The image, and one byte for the engine.
+const ENGINE_BYTES: usize = 33 + 1;
 
 impl Stated for Statement {
     const KIND: LineKind = LineKind::Ready;
     /// Versions of two bytes (`v0`) and one byte, empty lists.
     const MIN_BYTES: usize = OVERHEAD_BYTES + FIXED_BYTES + 3 + 2 + 2 * 2;
     /// As much of everything as there may be.
-    const MAX_BYTES: usize =
-        OVERHEAD_BYTES + FIXED_BYTES + 2 * (1 + MAX_VERSION_BYTES) + 2 * (2 + MAX_LIST_BYTES);
+    const MAX_BYTES: usize = OVERHEAD_BYTES
+        + FIXED_BYTES
+        + ENGINE_BYTES
+        + 2 * (1 + MAX_VERSION_BYTES)
+        + 2 * (2 + MAX_LIST_BYTES);
 
     fn node(&self) -> NodeIndex {
         self.node
@@ -257,6 +273,13 @@ impl Stated for Statement {
         self.time
     }
 
+    fn format(&self) -> u8 {
+        match self.engine {
+            Some(_) => FORMAT,
+            None => WITHOUT_ENGINE,
+        }
+    }
+
     fn check(&self) -> Result<(), StatementError> {
         check_node(self.node, self.operators)?;
         check_charon(&self.charon_version)?;
@@ -266,31 +289,55 @@ impl Stated for Statement {
     fn write(&self, bytes: &mut Vec<u8>) {
         bytes.extend(self.definition_hash.as_bytes());
         bytes.extend(self.time.to_be_bytes());
-        CharonImage::write(Some(&self.charon_image), bytes);
+        if let Some(engine) = &self.engine {
+            CharonImage::write(Some(&engine.charon_image), bytes);
+        }
         put_text(bytes, &self.charon_version.to_string());
         put_text(bytes, &self.program_version);
         self.relays.write(bytes);
         self.flags.write(bytes);
-        bytes.push(number_of(&EngineKind::ALL, self.engine));
+        if let Some(engine) = &self.engine {
+            bytes.push(number_of(&EngineKind::ALL, engine.kind));
+        }
         bytes.push(number_of(&Processor::ALL, self.processor));
         bytes.push(u8::from(self.is_backed_up));
     }
 
-    fn read(node: NodeIndex, operators: u16, rest: &mut Reader<'_>) -> Result<Self, Malformed> {
+    fn read(
+        format: u8,
+        node: NodeIndex,
+        operators: u16,
+        rest: &mut Reader<'_>,
+    ) -> Result<Self, Malformed> {
+        let has_engine = format != WITHOUT_ENGINE;
+        let definition_hash = DefinitionHash::new(rest.array()?);
+        let time = u64::from_be_bytes(rest.array()?);
+        let image = if has_engine {
+            Some(CharonImage::read(rest)?.ok_or(Malformed("its image"))?)
+        } else {
+            None
+        };
+        let charon_version = rest.text()?.parse();
+        let program_version = rest.text()?.to_owned();
+        let relays = List::read(rest)?;
+        let flags = List::read(rest)?;
+        let engine = match image {
+            Some(charon_image) => Some(SeenEngine {
+                kind: by_number(&EngineKind::ALL, rest)?,
+                charon_image,
+            }),
+            None => None,
+        };
         Ok(Self {
             node,
             operators,
-            definition_hash: DefinitionHash::new(rest.array()?),
-            time: u64::from_be_bytes(rest.array()?),
-            charon_image: CharonImage::read(rest)?.ok_or(Malformed("its image"))?,
-            charon_version: rest
-                .text()?
-                .parse()
-                .map_err(|_| Malformed("its version of charon"))?,
-            program_version: rest.text()?.to_owned(),
-            relays: List::read(rest)?,
-            flags: List::read(rest)?,
-            engine: by_number(&EngineKind::ALL, rest)?,
+            definition_hash,
+            time,
+            charon_version: charon_version.map_err(|_| Malformed("its version of charon"))?,
+            program_version,
+            relays,
+            flags,
+            engine,
             processor: by_number(&Processor::ALL, rest)?,
             is_backed_up: flag(rest)?,
         })

@@ -75,7 +75,12 @@ impl Stated for Statement {
         put_text(bytes, &self.program_version);
     }
 
-    fn read(node: NodeIndex, operators: u16, rest: &mut Reader<'_>) -> Result<Self, Malformed> {
+    fn read(
+        _format: u8,
+        node: NodeIndex,
+        operators: u16,
+        rest: &mut Reader<'_>,
+    ) -> Result<Self, Malformed> {
         Ok(Self {
             node,
             operators,

@@ -6,9 +6,11 @@ use std::sync::Arc;
 
 #[cfg(target_os = "linux")]
 use crate::ceremony::perform::Done;
-use crate::ceremony::{define_command, enr, explain, show_pins};
+#[cfg(not(target_os = "linux"))]
+use crate::ceremony::plan;
+use crate::ceremony::{define_command, enr, explain, ready, show_pins};
 #[cfg(target_os = "linux")]
-use crate::ceremony::{process, ready, run, show_plan};
+use crate::ceremony::{process, run, show_plan};
 #[cfg(target_os = "linux")]
 use crate::cli::GateAction;
 use crate::cli::{self, BackupAction, BackupArgs, Invocation, Verb};
@@ -106,7 +108,8 @@ fn dispatch(context: &Arc<Context>, verb: Verb) -> Result<ExitCode, Failure> {
         Verb::Define(args) => define_command::define(context, args),
         #[cfg(target_os = "linux")]
         Verb::Plan(args) => block_on(show_plan::show(context, &args)),
-        #[cfg(target_os = "linux")]
+        #[cfg(not(target_os = "linux"))]
+        Verb::Ready(args) if args.ceremony.start.charon_binary.is_some() => Err(needs_linux()),
         Verb::Ready(args) => block_on(ready::ready(context, &args)),
         #[cfg(target_os = "linux")]
         Verb::Run(args) => {
@@ -165,7 +168,6 @@ fn dispatch(context: &Arc<Context>, verb: Verb) -> Result<ExitCode, Failure> {
         Verb::InternalKeeper(args) => process::keep(&args),
         #[cfg(not(target_os = "linux"))]
         Verb::Plan(_)
-        | Verb::Ready(_)
         | Verb::Run(_)
         | Verb::Status
         | Verb::Archive(_)
@@ -183,14 +185,10 @@ fn dispatch(context: &Arc<Context>, verb: Verb) -> Result<ExitCode, Failure> {
 /// What needs the engine, the modes and the processes of Linux, asked for elsewhere.
 #[cfg(not(target_os = "linux"))]
 fn needs_linux() -> Failure {
-    let place = if cfg!(windows) {
-        "in WSL 2 (`wsl --install`), with Docker Desktop's integration for it"
-    } else {
-        "in a Linux virtual machine, or in a Linux container that has the docker socket"
-    };
+    let place = plan::elsewhere(std::env::consts::OS);
     Failure::new(
         Kind::Refused,
         format!("this command works on Linux alone; run it {place}; nothing was changed"),
     )
-    .hint("here work: enr, backup, define, verify, receipt, confirm, board, deposits, explain and pins")
+    .hint("here work: enr, backup, define, ready, verify, receipt, confirm, board, deposits, explain and pins")
 }

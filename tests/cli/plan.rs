@@ -55,6 +55,7 @@ fn good() -> (Request, Facts) {
     let facts = Facts {
         my_uid: OWNER,
         data_dir: DataDirFact::Found {
+            untold_modes: 0,
             uid: OWNER,
             gid: OWNER,
             modes: Vec::new(),
@@ -691,6 +692,41 @@ fn only_the_stage_can_be_written() {
         .collect();
     assert_eq!(writable, [Path::new("/srv/x/.charon-dkg/attempts/1/stage")]);
     assert!(mounts.iter().all(|mount| mount.source != request.data_dir));
+}
+
+/// Where no engine is looked at, everything else still is, and what was not is said, never passed over.
+#[test]
+fn a_proposal_without_an_engine_says_what_nobody_looked_at() {
+    let (mut request, mut facts) = good();
+    request.is_proposal = true;
+    facts.engine = EngineFact::NotLookedAt("windows");
+    facts.image = ImageFact::Unknown;
+    facts.network = NetworkFact::NotLookedAt;
+    facts.mounts = MountFact::NotLookedAt;
+    let untold: Vec<_> = plan(&request, &facts)
+        .notes
+        .into_iter()
+        .filter(|note| note.weight != Weight::Note)
+        .map(|note| (note.check, note.weight))
+        .collect();
+    assert_eq!(
+        untold,
+        [
+            ("engine-not-looked-at", Weight::CouldNotTell),
+            ("image-not-looked-at", Weight::CouldNotTell),
+            ("others-not-looked-at", Weight::CouldNotTell),
+        ]
+    );
+    for relay in &mut facts.relays {
+        relay.answer = RelayAnswer::Silent(text("it is down"));
+    }
+    if let DataDirFact::Found { untold_modes, .. } = &mut facts.data_dir {
+        *untold_modes = 1;
+    }
+    assert_eq!(
+        refused(&request, &facts),
+        BTreeSet::from(["data-directory-mode", "relay-does-not-answer"])
+    );
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::fs;
 use charon_files::cluster::NodeIndex;
 use charon_files::cluster::definition::Definition;
 use charon_files::keys::k1::EnrKey;
-use charon_proof::ready::{EngineKind, List, Processor, ReadyLine, Statement};
+use charon_proof::ready::{EngineKind, List, Processor, ReadyLine, SeenEngine, Statement};
 use charon_proof::receipt::CharonImage;
 
 use crate::support::{CEREMONY, DEFINITION, KEY, TestEnv, fixture};
@@ -24,12 +24,14 @@ pub(crate) fn line(node: usize, edit: impl FnOnce(&mut Statement)) -> String {
         operators: 4,
         definition_hash: definition.definition_hash().unwrap(),
         time: now(),
-        charon_image: CharonImage::Manifest([0xab; 32]),
         charon_version: "v1.10.3".parse().unwrap(),
         program_version: "0.1.0".to_owned(),
         relays: List::of(["https://4.relay.obol.dev"]),
         flags: List::of([]),
-        engine: EngineKind::Rootful,
+        engine: Some(SeenEngine {
+            kind: EngineKind::Rootful,
+            charon_image: CharonImage::Manifest([0xab; 32]),
+        }),
         processor: Processor::Amd64,
         is_backed_up: true,
     };
@@ -79,6 +81,53 @@ fn a_coordinator_without_a_key_sees_who_is_ready() {
     );
     // Whoever has no key keeps nothing.
     assert_eq!(env.tree(), before);
+}
+
+/// A line from Windows or macOS, where nobody looked at an engine: kept, shown, and never as good as the others.
+#[test]
+fn a_line_without_an_engine_is_shown_as_such_and_completes_nothing() {
+    let env = TestEnv::finished(CEREMONY, 0);
+    let (all, newer) = (
+        [
+            line(0, |_| {}),
+            line(1, |_| {}),
+            line(2, |it| it.engine = None),
+            line(3, |_| {}),
+        ],
+        line(2, |it| it.time += 1),
+    );
+    let chat = all.join("\n");
+    fs::write(env.project().join("chat.txt"), &chat).unwrap();
+    let said = env.run(&["ready", "chat.txt"]).exits(4);
+    assert!(
+        said.stdout.contains("3 of 4    unsigned ENGINE UNKNOWN    signed where neither engine nor image were looked at"),
+        "{said}"
+    );
+    let said = env.run(&["ready", "--bundle", "--format", "json"]).exits(4);
+    let document = said.json();
+    assert_eq!(document["ready"], false);
+    assert_eq!(document["bundle"], serde_json::Value::Null);
+    let third = &document["operators"][2];
+    assert_eq!(third["status"], "engine-unknown");
+    assert_eq!(third["statement"]["engine"], "not-looked-at");
+    assert_eq!(third["statement"]["charon_image"], "");
+    let definition = fixture(CEREMONY, 0).join(DEFINITION);
+    let board = env
+        .run(&[
+            "board",
+            "--definition",
+            definition.to_str().unwrap(),
+            "chat.txt",
+        ])
+        .exits(0);
+    for words in [
+        "NOT READY",
+        "ENGINE UNKNOWN",
+        "Your engine was not looked at",
+    ] {
+        assert!(board.stdout.contains(words), "{words}: {board}");
+    }
+    env.run(&["ready", &newer]).exits(0);
 }
 
 #[test]

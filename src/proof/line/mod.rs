@@ -61,6 +61,18 @@ impl LineKind {
         }
     }
 
+    /// The newest format that this program reads; it reads every older one too.
+    pub const fn newest_format(self) -> u8 {
+        match self {
+            LineKind::Ready => FORMAT + 1,
+            LineKind::Receipt | LineKind::Stopped => FORMAT,
+        }
+    }
+
+    const fn reads(self, format: u8) -> bool {
+        FORMAT <= format && format <= self.newest_format()
+    }
+
     const fn checksum_domain(self) -> &'static [u8] {
         match self {
             LineKind::Receipt => b"charon-dkg receipt checksum\n",
@@ -98,6 +110,11 @@ pub trait Stated: Sized + Clone + PartialEq {
     /// When it was signed by the node's clock, in seconds of Unix time.
     fn time(&self) -> u64;
 
+    /// The format that it is written in: the oldest that can say it.
+    fn format(&self) -> u8 {
+        FORMAT
+    }
+
     /// Whether it fits the format.
     ///
     /// # Errors
@@ -111,7 +128,12 @@ pub trait Stated: Sized + Clone + PartialEq {
     ///
     /// # Errors
     /// If these are other bytes.
-    fn read(node: NodeIndex, operators: u16, rest: &mut Reader<'_>) -> Result<Self, Malformed>;
+    fn read(
+        format: u8,
+        node: NodeIndex,
+        operators: u16,
+        rest: &mut Reader<'_>,
+    ) -> Result<Self, Malformed>;
 }
 
 /// A statement that does not fit into a line.
@@ -235,7 +257,10 @@ impl LineError {
                 format!("an altered {name}: at least one character is not what it was")
             }
             LineError::OtherFormat(format) => {
-                format!("a {name} of format {format}; this program reads format {FORMAT}")
+                format!(
+                    "a {name} of format {format}; this program reads none newer than format {}",
+                    kind.newest_format()
+                )
             }
             LineError::Malformed(what) => {
                 format!("not a {name} as this program writes it: {what} is wrong")

@@ -3,7 +3,7 @@
 
 use std::collections::HashSet;
 
-use super::wire::{self, FORMAT, Malformed};
+use super::wire::{self, Malformed};
 use super::{Broken, LineError, LineKind, Signed, Stated, TooMuch};
 
 /// How every line ends: not in the alphabet, as the last letter of every beginning.
@@ -195,7 +195,9 @@ pub fn find<S: Stated>(text: &str) -> Result<Vec<Result<Signed<S>, Broken>>, Too
             }
             Err(fault) => {
                 let start = decode_start::<{ wire::CLAIM_BYTES }>(chars);
-                let claim = start.as_deref().and_then(wire::claim);
+                let claim = start
+                    .as_deref()
+                    .and_then(|start| wire::claim(S::KIND, start));
                 // "The DKG receipt 1" and "it begins with dkgreceipt1" are no broken lines.
                 let word = letters.word(begin);
                 if claim.is_none() && word.len() <= begins.len() {
@@ -278,7 +280,7 @@ fn read<S: Stated>(chars: &[u8]) -> Result<(Signed<S>, usize), Fault> {
         });
     };
     let (format, bytes) = wire::header(&start).ok_or(LineError::Altered)?;
-    let plausible = format != FORMAT || (S::MIN_BYTES..=S::MAX_BYTES).contains(&bytes);
+    let plausible = !S::KIND.reads(format) || (S::MIN_BYTES..=S::MAX_BYTES).contains(&bytes);
     if format == 0 || bytes < wire::HEADER_BYTES || !plausible {
         return Err(LineError::Altered.into());
     }
@@ -288,7 +290,7 @@ fn read<S: Stated>(chars: &[u8]) -> Result<(Signed<S>, usize), Fault> {
         && decoded.len() == bytes
         && wire::checksum_is_right(S::KIND, &decoded)
     {
-        if format != FORMAT {
+        if !S::KIND.reads(format) {
             return Err(LineError::OtherFormat(format).into());
         }
         return Ok((wire::decode(&decoded)?, expected));

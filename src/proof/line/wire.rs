@@ -8,7 +8,7 @@ use charon_files::keys::k1;
 
 use super::{LineKind, Signed, Stated};
 
-/// The format that this program writes and the only one it reads, of every kind of line.
+/// The format of every kind of line that has no newer one.
 pub const FORMAT: u8 = 1;
 
 /// Format and length: the same in every format to come.
@@ -44,7 +44,7 @@ pub(super) fn checksum_is_right(kind: LineKind, bytes: &[u8]) -> bool {
 /// Everything before the signature.
 pub(super) fn signed_part<S: Stated>(statement: &S) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(S::MAX_BYTES);
-    bytes.extend([FORMAT, 0, 0]);
+    bytes.extend([statement.format(), 0, 0]);
     // A checked statement has a node below 256; any other is refused before it is signed.
     let node = u16::try_from(statement.node().position()).unwrap_or(u16::MAX);
     bytes.extend(node.to_be_bytes());
@@ -79,27 +79,27 @@ pub(super) fn header(bytes: &[u8]) -> Option<(u8, usize)> {
 }
 
 /// Node and number of operators, from as few bytes as needed.
-pub(super) fn claim(bytes: &[u8]) -> Option<(NodeIndex, usize)> {
-    let [FORMAT, _, _, high, low, count_high, count_low] = *bytes.first_chunk::<CLAIM_BYTES>()?
-    else {
+pub(super) fn claim(kind: LineKind, bytes: &[u8]) -> Option<(NodeIndex, usize)> {
+    let [format, _, _, high, low, count_high, count_low] = *bytes.first_chunk::<CLAIM_BYTES>()?;
+    if !kind.reads(format) {
         return None;
-    };
+    }
     let node = usize::from(u16::from_be_bytes([high, low]));
     let operators = usize::from(u16::from_be_bytes([count_high, count_low]));
     (node < operators).then_some((NodeIndex::new(node), operators))
 }
 
-/// Reads bytes of this format, whose length and checksum are right.
+/// Reads bytes of a format that is known, whose length and checksum are right.
 pub(super) fn decode<S: Stated>(bytes: &[u8]) -> Result<Signed<S>, Malformed> {
     let mut rest = Reader(bytes);
     let [format] = rest.array()?;
     let length = rest.u16()?;
-    if format != FORMAT || usize::from(length) != bytes.len() {
+    if !S::KIND.reads(format) || usize::from(length) != bytes.len() {
         return Err(Malformed("its header"));
     }
     let node = NodeIndex::new(usize::from(rest.u16()?));
     let operators = rest.u16()?;
-    let statement = S::read(node, operators, &mut rest)?;
+    let statement = S::read(format, node, operators, &mut rest)?;
     let signature: [u8; SIGNATURE_BYTES] = rest.array()?;
     let _checked_before: [u8; CHECKSUM_BYTES] = rest.array()?;
     if !rest.0.is_empty() {

@@ -56,7 +56,12 @@ impl Stated for Statement {
         put_text(bytes, &self.program_version);
     }
 
-    fn read(node: NodeIndex, operators: u16, rest: &mut Reader<'_>) -> Result<Self, Malformed> {
+    fn read(
+        _format: u8,
+        node: NodeIndex,
+        operators: u16,
+        rest: &mut Reader<'_>,
+    ) -> Result<Self, Malformed> {
         let lock_hash = LockHash::new(rest.array()?);
         let definition_hash = DefinitionHash::new(rest.array()?);
         let keystores = u32::from_be_bytes(rest.array()?);

@@ -82,8 +82,10 @@ const COPY_DEPOSIT: &str =
 pub(super) const OWN_KEYSTORE: &str = "only this node has this file: put it back from a backup that was made after the ceremony; without one, \
      all operators run the ceremony again, but only if nothing was deposited yet";
 const REPAIR: &str = "`charon-dkg repair` gives everything to the owner of the data directory, takes the rights of others away, and says who could read what";
-/// Windows has no modes, and no `repair`.
-const PRIVATE: &str = if cfg!(windows) {
+/// Elsewhere there is no `repair`, and on Windows no modes.
+const PRIVATE: &str = if cfg!(target_os = "macos") {
+    "in its directory: chmod -R go= .charon"
+} else if cfg!(windows) {
     "keep the data directory below your own profile; or in its directory: icacls .charon /inheritance:r /grant:r \"%USERNAME%:(OI)(CI)F\" \"*S-1-5-18:(OI)(CI)F\""
 } else {
     REPAIR

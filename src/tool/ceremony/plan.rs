@@ -24,6 +24,7 @@ use charon_files::cluster::payouts::Payouts;
 use charon_files::cluster::version::{CharonVersion, DefinitionVersion};
 use charon_files::finding::{Finding, Weight};
 use charon_proof::readiness::Agreement;
+use charon_proof::verify::Check;
 
 /// Where the data directory is mounted inside the container (charon's Dockerfile: WORKDIR
 /// `/opt/charon`, default `--data-dir .charon`).
@@ -330,6 +331,8 @@ pub enum DataDirFact {
         entries: Vec<Entry>,
         /// Owner and mode of itself and of everything in it.
         modes: Vec<FileMode>,
+        /// Of how many of these this system did not tell who else may use them.
+        untold_modes: usize,
         /// Whether this user may put files there.
         writable: bool,
         /// Whether our state directory is, or would be, on the same file system.
@@ -400,6 +403,8 @@ pub enum EngineFact {
     },
     /// It is not on this machine; its endpoint.
     Remote(String),
+    /// It was not looked at, since this program uses none on this system, as [`std::env::consts::OS`] names it.
+    NotLookedAt(&'static str),
     /// None is needed, since charon runs as a process of this machine.
     NotNeeded {
         /// The owner of the data directory, `uid:gid`, as whom charon runs.
@@ -674,6 +679,7 @@ pub fn make(request: &Request, facts: &Facts) -> Result<Plan, Vec<Finding>> {
         });
         return Err(findings);
     };
+    findings.splice(0..0, not_looked_at(request, facts));
     Ok(assemble(
         request,
         facts,
@@ -1057,6 +1063,7 @@ fn check_data_dir(
             gid,
             entries,
             modes,
+            untold_modes,
             writable,
             same_file_system,
             free_bytes: _,
@@ -1090,6 +1097,20 @@ fn check_data_dir(
                 None => check_entries(entries, modes, &subject, findings),
             }
             findings.extend(check_access(request, modes, (*uid, *gid)));
+            if *untold_modes > 0 {
+                findings.push(Finding {
+                    weight: Weight::CouldNotTell,
+                    ..fail(
+                        "data-directory-mode",
+                        &subject,
+                        &format!(
+                            "this system does not tell who may use {untold_modes} of its entries"
+                        ),
+                        "files that nobody else may use",
+                        Check::FileMode.advice(),
+                    )
+                });
+            }
             if !same_file_system {
                 findings.push(fail(
                     "other-file-system",
@@ -1241,7 +1262,11 @@ pub fn access_findings(data_dir: &Path, modes: &[FileMode], uid: u32, gid: u32) 
                 &path(entry),
                 &seen,
                 expected,
-                "`charon-dkg repair`",
+                if cfg!(target_os = "linux") {
+                    "`charon-dkg repair`"
+                } else {
+                    Check::FileMode.advice()
+                },
             ))
         });
     let misowned = modes
@@ -1332,7 +1357,11 @@ fn check_key<'a>(
                     &subject,
                     &format!("mode {mode:04o}"),
                     "mode 0600: readable by its owner alone",
-                    &format!("chmod 600 {}", quoted(&subject)),
+                    &if cfg!(windows) {
+                        Check::FileMode.advice().to_owned()
+                    } else {
+                        format!("chmod 600 {}", quoted(&subject))
+                    },
                 ));
             }
             if let DataDirFact::Found { uid: owner, .. } = &facts.data_dir
@@ -1576,6 +1605,13 @@ fn check_engine<'a>(facts: &'a Facts, findings: &mut Vec<Finding>) -> Option<Eng
             user: user.clone(),
             userns_mode: userns_mode.clone(),
         }),
+        // Only a proposal is made there, and it says so.
+        EngineFact::NotLookedAt(_) => Some(EngineChosen {
+            mode: NOT_LOOKED_AT,
+            address: NOT_LOOKED_AT,
+            user: None,
+            userns_mode: None,
+        }),
         EngineFact::NotNeeded { user } => Some(EngineChosen {
             mode: PROCESS,
             address: PROCESS,
@@ -1587,6 +1623,64 @@ fn check_engine<'a>(facts: &'a Facts, findings: &mut Vec<Finding>) -> Option<Eng
 
 /// What stands in place of an engine where charon runs without one.
 pub const PROCESS: &str = "process";
+
+/// What stands in place of an engine that was not looked at.
+const NOT_LOOKED_AT: &str = "not-looked-at";
+
+/// What only Linux tells: whether charon could start here.
+fn not_looked_at(request: &Request, facts: &Facts) -> Vec<Finding> {
+    let EngineFact::NotLookedAt(system) = facts.engine else {
+        return Vec::new();
+    };
+    let advice = format!(
+        "{}, `charon-dkg ready` prints a line that says all of it; the others see from this one that the engine was not looked at",
+        elsewhere(system)
+    );
+    let system = system_name(system);
+    let could_not_tell = |check, subject: &str, seen: &str, expected: &str, advice: &str| Finding {
+        weight: Weight::CouldNotTell,
+        ..fail(check, subject, seen, expected, advice)
+    };
+    vec![
+        could_not_tell(
+            "engine-not-looked-at",
+            "docker engine",
+            &format!("not looked at: on {system} this program uses none"),
+            "an engine that runs charon as the owner of the data directory and mounts what lies here",
+            &advice,
+        ),
+        could_not_tell(
+            "image-not-looked-at",
+            "charon's image",
+            "not looked at",
+            "the image here, or a registry that has it, and `charon version` inside",
+            "",
+        ),
+        could_not_tell(
+            "others-not-looked-at",
+            &request.data_dir.display().to_string(),
+            "charon's sign of life was looked for; containers and processes were not",
+            "no other charon with this key or directory",
+            "",
+        ),
+    ]
+}
+
+fn system_name(system: &str) -> &str {
+    match system {
+        "windows" => "Windows",
+        "macos" => "macOS",
+        other => other,
+    }
+}
+
+/// Where `run` works for somebody who sits before this system.
+pub fn elsewhere(system: &str) -> &'static str {
+    match system {
+        "windows" => "in WSL 2 (`wsl --install`), with Docker Desktop's integration for it",
+        _ => "in a Linux virtual machine, or in a Linux container that has the docker socket",
+    }
+}
 
 fn check_image(
     request: &Request,
@@ -1610,6 +1704,12 @@ fn check_image(
     };
     match &facts.image {
         // Without an engine there is nothing to ask, which was told.
+        ImageFact::Unknown if matches!(facts.engine, EngineFact::NotLookedAt(_)) => {
+            Some(ImageChosen {
+                run_as: request.image_reference(charon),
+                pull: true,
+            })
+        }
         ImageFact::Unknown if !matches!(facts.engine, EngineFact::Ready { .. }) => None,
         ImageFact::Unknown => {
             findings.push(fail(
@@ -1684,9 +1784,10 @@ fn check_network(request: &Request, facts: &Facts, findings: &mut Vec<Finding>) 
 fn check_mounts(request: &Request, facts: &Facts, findings: &mut Vec<Finding>) {
     let engine = match &facts.engine {
         EngineFact::Ready { address, .. } => format!("docker engine {address}"),
-        EngineFact::Unreachable { .. } | EngineFact::Remote(_) | EngineFact::WrongOwner { .. } => {
-            "docker engine".to_owned()
-        }
+        EngineFact::Unreachable { .. }
+        | EngineFact::Remote(_)
+        | EngineFact::WrongOwner { .. }
+        | EngineFact::NotLookedAt(_) => "docker engine".to_owned(),
         EngineFact::NotNeeded { user } => format!("charon as {user}"),
     };
     let key = request.data_dir.join(ENR_KEY_FILE);

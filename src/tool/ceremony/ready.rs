@@ -11,22 +11,22 @@ use crate::ceremony::facts::{self, Observed, Purpose, Typed, What};
 use crate::ceremony::pins;
 use crate::ceremony::plan::{self, EngineFact, EnrKeyFact, Plan};
 use crate::ceremony::ready_lines;
+use crate::ceremony::surroundings;
 use crate::cli::ReadyArgs;
 use crate::context::Context;
 use crate::error::{Failure, Kind};
-use crate::failures;
 use crate::machine;
 use crate::machine::datadir::Layout;
 use crate::place;
 use crate::proof::confirm::Given;
 use crate::report::{self, OperatorRow};
 use charon_files::cluster::NodeIndex;
-use charon_files::finding::first_seen;
+use charon_files::finding::{Finding, Weight, first_seen};
 use charon_files::keys::k1::EnrKey;
 use charon_proof::cluster::Operators;
 use charon_proof::confirm::time_text;
 use charon_proof::readiness::{Group, Readiness, StatementDocument, weigh};
-use charon_proof::ready::{EngineKind, List, Processor, ReadyLine, Statement};
+use charon_proof::ready::{EngineKind, List, Processor, ReadyLine, SeenEngine, Statement};
 use charon_proof::receipt::CharonImage;
 
 /// Flags of `charon dkg` that every operator must give alike: who waits shorter than the others ends the ceremony for all,
@@ -43,6 +43,7 @@ struct Document {
     schema: &'static str,
     text: String,
     statement: StatementDocument,
+    findings: Vec<Finding>,
 }
 
 pub(crate) async fn ready(context: &Context, args: &ReadyArgs) -> Result<(), Failure> {
@@ -101,6 +102,7 @@ async fn say_ready(context: &Context, typed: &Typed<'_>) -> Result<(), Failure> 
             schema: "charon-dkg.ready/1",
             text: line.to_string(),
             statement: StatementDocument::of(line.statement()),
+            findings: plan.notes.clone(),
         },
     )?;
     context.say("paste this line into the group's chat; there is nothing secret in it");
@@ -109,7 +111,13 @@ async fn say_ready(context: &Context, typed: &Typed<'_>) -> Result<(), Failure> 
         context.spelling,
         typed.ready_command()
     ));
-    Ok(())
+    if plan.notes.iter().all(|it| it.weight == Weight::Note) {
+        return Ok(());
+    }
+    Err(Failure::new(
+        Kind::VerificationFailed,
+        "whether charon can start here could not be told, and the line says so; the rest is in order",
+    ))
 }
 
 /// With what this plan is about to start a ceremony, signed by nobody yet.
@@ -121,21 +129,26 @@ pub(crate) async fn state(observed: &Observed, plan: &Plan) -> Result<Statement,
     let Some(found) = &observed.definition else {
         return Err(unexpected("a plan without a definition"));
     };
-    let os_arch = match &observed.engine {
-        Some(engine) => engine.facts().await.map_err(failures::engine)?.os_arch,
-        None => match std::env::consts::ARCH {
-            "x86_64" => "amd64".to_owned(),
-            "aarch64" => "arm64".to_owned(),
-            other => other.to_owned(),
-        },
-    };
-    let processor = os_arch.rsplit('/').next().unwrap_or_default();
-    let engine = match &observed.facts.engine {
+    let processor = surroundings::processor(observed.engine.as_ref()).await?;
+    let kind = match &observed.facts.engine {
         EngineFact::Ready { mode, .. } => EngineKind::by_name(mode),
         EngineFact::NotNeeded { .. } => Some(EngineKind::Process),
-        EngineFact::Unreachable { .. } | EngineFact::Remote(_) | EngineFact::WrongOwner { .. } => {
-            None
-        }
+        EngineFact::Unreachable { .. }
+        | EngineFact::Remote(_)
+        | EngineFact::WrongOwner { .. }
+        | EngineFact::NotLookedAt(_) => None,
+    };
+    let engine = match &observed.facts.engine {
+        EngineFact::NotLookedAt(_) => None,
+        EngineFact::Ready { .. }
+        | EngineFact::NotNeeded { .. }
+        | EngineFact::Unreachable { .. }
+        | EngineFact::Remote(_)
+        | EngineFact::WrongOwner { .. } => Some(SeenEngine {
+            kind: kind.ok_or_else(|| unexpected("an engine of an unknown kind"))?,
+            charon_image: CharonImage::parse(&plan.container.image)
+                .ok_or_else(|| unexpected("an image without a digest"))?,
+        }),
     };
     let is_backed_up = match &observed.facts.enr_key {
         EnrKeyFact::Found { backed_up, .. } => *backed_up,
@@ -155,14 +168,12 @@ pub(crate) async fn state(observed: &Observed, plan: &Plan) -> Result<Statement,
             .map_err(|_| unexpected("more operators than a line can state"))?,
         definition_hash: found.definition_hash,
         time: machine::unix_time(),
-        charon_image: CharonImage::parse(&plan.container.image)
-            .ok_or_else(|| unexpected("an image without a digest"))?,
         charon_version: plan.charon_version.clone(),
         program_version: env!("CARGO_PKG_VERSION").to_owned(),
         relays: List::of(relays.iter().map(String::as_str)),
         flags: List::of(flags.iter().map(String::as_str)),
-        engine: engine.ok_or_else(|| unexpected("an engine of an unknown kind"))?,
-        processor: Processor::by_name(processor),
+        engine,
+        processor: Processor::by_name(&processor),
         is_backed_up,
     })
 }
@@ -316,7 +327,8 @@ fn table(group: &Group, this: Option<NodeIndex>, hash: &str) -> String {
                     | Readiness::OtherRelays
                     | Readiness::OtherFlags
                     | Readiness::TooOld
-                    | Readiness::ClockAhead,
+                    | Readiness::ClockAhead
+                    | Readiness::EngineUnknown,
                     _,
                 ) => first_seen(&line.findings),
             },
@@ -332,11 +344,12 @@ fn table(group: &Group, this: Option<NodeIndex>, hash: &str) -> String {
 
 /// `2026-11-28T03:00:00Z, charon v1.10.3, rootful on amd64`.
 fn described(statement: &Statement) -> String {
+    let engine = statement.engine.as_ref();
     format!(
         "{}, charon {}, {} on {}",
         time_text(statement.time),
         statement.charon_version,
-        statement.engine.name(),
+        engine.map_or("engine not looked at", |engine| engine.kind.name()),
         statement.processor.name()
     )
 }

@@ -8,10 +8,11 @@ use crate::ceremony::charon::{Charon, remove_container};
 use crate::ceremony::definition_source::{self, FoundDefinition};
 use crate::ceremony::edit::EditCommand;
 use crate::ceremony::edited;
-use crate::ceremony::facts::{self, What};
+use crate::ceremony::facts::What;
 use crate::ceremony::perform::{Ceremony, Done};
 use crate::ceremony::plan::LABEL_ATTEMPT;
 use crate::ceremony::process::Process;
+use crate::ceremony::surroundings;
 use crate::context::Context;
 use crate::docker::endpoint::{Address, Endpoint, Source};
 use crate::docker::{ContainerFacts, ContainerState, Engine};
@@ -278,7 +279,7 @@ async fn engine_of(context: &Context, number: u32, record: &Record) -> Result<En
 /// A container that its engine no longer knows can still run, for instance when the engine lost its
 /// records.
 fn check_nobody_at_work(layout: &Layout) -> Result<(), Failure> {
-    let others = facts::charon_processes(layout);
+    let others = surroundings::charon_processes(layout);
     if others.is_empty() {
         return Ok(());
     }
@@ -378,7 +379,7 @@ pub(crate) async fn remove_leftover(
         .map_err(failures::engine)?;
     if let Some(leftover) = found
         && !leftover.state.may_run()
-        && facts::belongs_here(&leftover, layout)
+        && surroundings::belongs_here(&leftover, layout)
     {
         remove_container(context, engine, &leftover.id).await;
     }

@@ -13,7 +13,7 @@ use crate::ceremony::facts::{self, Observed, Purpose, Typed, What};
 use crate::ceremony::perform::{Ceremony, Done, NewCluster, mark_failed};
 use crate::ceremony::plan::{self, CeremonyKind, Plan, Request};
 use crate::ceremony::process::Process;
-use crate::ceremony::{ready, resume};
+use crate::ceremony::{ready, resume, surroundings};
 use crate::cli::{CeremonyArgs, RunArgs};
 use crate::context::Context;
 use crate::docker::{Engine, EngineError};
@@ -492,9 +492,9 @@ async fn start_container(
         ));
     }
     let failure = if let EngineError::NameTaken { holder, .. } = &error {
-        let other = facts::name_holder(holder);
+        let other = surroundings::name_holder(holder);
         Failure::new(Kind::Busy, format!("{} {}", other.who, other.how)).hint(other.advice)
-    } else if facts::is_about_network(&error) {
+    } else if surroundings::is_about_network(&error) {
         Failure::new(Kind::Refused, error.to_string())
             .hint("`docker network ls` shows the networks; name one with --network, or none")
     } else if let EngineError::NoMountSource { .. } = &error {
@@ -538,12 +538,12 @@ async fn pull(
         _ = interrupt.next() => return Err(stopped_early()),
     };
     let pulled = pulled.map_err(|error| {
-        let advice = facts::image_advice(&error);
+        let advice = surroundings::image_advice(&error);
         Failure::new(Kind::Refused, error.to_string()).hint(advice)
     })?;
     drop(bar);
     let run_as = pulled.run_image(&plan.image_tag).reference().to_owned();
-    let version_output = facts::version_inside(engine, &run_as).await;
+    let version_output = surroundings::version_inside(engine, &run_as).await;
     observed.facts.image = plan::ImageFact::Present {
         run_as,
         version_output,

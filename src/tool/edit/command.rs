@@ -7,10 +7,11 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::ceremony::edit::EditCommand;
-use crate::ceremony::facts::{self, Typed, What};
+use crate::ceremony::facts::{Typed, What};
 use crate::ceremony::perform::Done;
 use crate::ceremony::ready;
 use crate::ceremony::run::{self, Start};
+use crate::ceremony::surroundings;
 use crate::cli::{
     AddValidatorsArgs, EditAction, EditCeremonyArgs, EditHoldArgs, EditStatusArgs, EditStoppedArgs,
     RetireArgs,
@@ -360,8 +361,8 @@ async fn running(
         let layout = layout.clone();
         move || {
             [
-                facts::charon_processes(&layout),
-                facts::keystore_users(&layout),
+                surroundings::charon_processes(&layout),
+                surroundings::keystore_users(&layout),
             ]
             .concat()
         }
@@ -369,7 +370,7 @@ async fn running(
     .await
     .map_err(unexpected)?;
     if !without_docker {
-        let containers = facts::running_containers(context, layout).await;
+        let containers = surroundings::running_containers(context, layout).await;
         others.extend(containers.map_err(|failure| {
             failure.hint("if nothing of this node runs in docker on this machine: --without-docker")
         })?);

@@ -8,7 +8,5 @@ pub(crate) mod closed;
 #[cfg(target_os = "linux")]
 pub(crate) mod command;
 pub(crate) mod held;
-#[cfg(target_os = "linux")]
 pub(crate) mod stand;
-#[cfg(target_os = "linux")]
 pub(crate) mod take;

@@ -5,8 +5,8 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 
-use crate::ceremony::facts;
 use crate::ceremony::settings::Setting;
+use crate::ceremony::surroundings;
 use crate::cli::{Format, ProgressStyle};
 use crate::context::Context;
 use crate::docker::{Engine, Mode, user_for};
@@ -298,7 +298,7 @@ pub(crate) async fn engine(context: &Context) -> Result<Engine, Failure> {
         .endpoint()
         .map_err(|error| Failure::new(Kind::Refused, error.to_string()))?;
     Engine::connect(&endpoint).await.map_err(|error| {
-        let advice = facts::engine_advice(&error);
+        let advice = surroundings::engine_advice(&error);
         failures::engine(error).hint(advice)
     })
 }

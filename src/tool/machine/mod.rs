@@ -1,4 +1,4 @@
-//! This machine: files, guards, processes, signals, the terminal. What differs between systems is in `os`: `unix.rs` or
+//! This machine: files, guards, processes, signals, the terminal, the network. What differs between systems is in `os`: `unix.rs` or
 //! `windows.rs`.
 
 pub mod causes;
@@ -8,11 +8,13 @@ pub mod fetch;
 pub mod files;
 pub mod git;
 pub mod guard;
+pub mod heartbeat;
 #[cfg(target_os = "linux")]
 pub mod processes;
 #[cfg(target_os = "linux")]
 pub(crate) mod projects;
 pub mod read;
+pub mod relays;
 #[cfg(any(windows, test))]
 mod sddl;
 #[cfg(target_os = "linux")]

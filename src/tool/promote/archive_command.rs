@@ -8,7 +8,8 @@ use crate::context::{Context, block_on};
 use crate::error::{Failure, Kind};
 use crate::failures;
 use crate::machine::datadir::{self, Layout};
-use crate::machine::processes::{self, Relation, Sign};
+use crate::machine::heartbeat::{self, Sign};
+use crate::machine::processes::{self, Relation};
 use crate::place;
 use crate::promote::archive::{self, ArchiveResult, ArchiveScope};
 use crate::promote::held;
@@ -186,7 +187,7 @@ fn refuse_in_use(layout: &Layout) -> Result<(), Failure> {
         })
         .collect();
     // One that cannot be read is no sign of life, and is moved aside with the rest.
-    if let Ok(Some(heartbeat)) = processes::read_heartbeat(layout.data_dir())
+    if let Ok(Some(heartbeat)) = heartbeat::read_heartbeat(layout.data_dir())
         && heartbeat.sign(jiff::Timestamp::now(), None) == Sign::Alive
     {
         findings.push(in_use(

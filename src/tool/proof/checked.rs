@@ -105,7 +105,6 @@ pub(crate) fn add_held(material: &mut Material, stage: &Path) -> Result<(), Fail
 ///
 /// # Errors
 /// If it is not there, or something in it cannot be read.
-#[cfg(target_os = "linux")]
 pub(crate) fn read_directory(dir: &Path) -> Result<Material, Failure> {
     let around = dir.parent().filter(|it| !it.as_os_str().is_empty());
     let as_data_dir =
@@ -127,7 +126,6 @@ pub(crate) fn read_directory(dir: &Path) -> Result<Material, Failure> {
 ///
 /// # Errors
 /// If it cannot be read.
-#[cfg(target_os = "linux")]
 pub(crate) fn read_enr_key(layout: &Layout) -> Result<NamedFile, Failure> {
     read_named(layout.data_dir(), ENR_KEY_FILE, read::ENR_KEY)
         .map_err(|error| Failure::new(Kind::Refused, error.to_string()))

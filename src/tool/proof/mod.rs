@@ -12,7 +12,6 @@ pub(crate) mod deposits;
 pub(crate) mod execution;
 mod find_rpc;
 pub(crate) mod named;
-#[cfg(target_os = "linux")]
 pub(crate) mod old_keys;
 pub(crate) mod pasted;
 pub(crate) mod profiles;

@@ -24,7 +24,7 @@ use stage::{Size, Stage};
 use story::Line;
 use trial::Trial;
 
-use crate::ceremony::facts;
+use crate::ceremony::surroundings;
 use crate::cli::RehearseArgs;
 use crate::context::Context;
 use crate::docker::endpoint::Endpoint;
@@ -93,7 +93,7 @@ async fn prepare(
     args: &RehearseArgs,
 ) -> Result<(Engine, Mode, Cast, Result<Gates, String>), Failure> {
     let engine = Engine::connect(endpoint).await.map_err(|error| {
-        let failure = Failure::new(Kind::Refused, error.to_string()).hint(facts::engine_advice(&error));
+        let failure = Failure::new(Kind::Refused, error.to_string()).hint(surroundings::engine_advice(&error));
         if let EngineError::NoSocket { .. } = error {
             return failure.hint(
                 "a rehearsal needs a docker engine on this machine: `./install.sh --with-docker` installs one",

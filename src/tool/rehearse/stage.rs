@@ -10,8 +10,8 @@ use serde_json::Value;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader, Lines};
 use tokio::process::{Child, ChildStderr, Command};
 
-use crate::ceremony::facts;
 use crate::ceremony::plan::{CONTAINER_DATA_DIR, ContainerPlan, Mount, RelayFact};
+use crate::ceremony::surroundings;
 use crate::docker::{Mode, UserMapping, user_for};
 use crate::error::{Failure, Kind};
 use crate::failures;
@@ -149,7 +149,7 @@ impl<'a> Stage<'a> {
         let begin = Instant::now();
         loop {
             let network = Some(self.network.as_str());
-            let asked = facts::ask_relays(
+            let asked = surroundings::ask_relays(
                 self.house.context,
                 self.house.engine,
                 &urls,

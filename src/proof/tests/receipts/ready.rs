@@ -1,11 +1,13 @@
 //! Ready lines of the operators of a real definition: what chats do to a line, what forgers could, and who is ready.
 
 use charon_files::cluster::{DefinitionHash, NodeIndex};
+use charon_files::finding::Weight;
 use charon_proof::cluster::Operators;
 use charon_proof::line::{LineError, LineKind};
 use charon_proof::readiness::{Group as Readied, Readiness, weigh};
 use charon_proof::ready::{
-    EngineKind, List, MAX_READY_CHARS, Processor, ReadyLine, Statement, find_ready_lines,
+    EngineKind, List, MAX_READY_CHARS, Processor, ReadyLine, SeenEngine, Statement,
+    find_ready_lines,
 };
 use charon_proof::receipt::{CharonImage, Receipt, find_receipts};
 use proptest::prelude::*;
@@ -27,15 +29,21 @@ fn statement(group: &Group, node: usize) -> Statement {
         operators: u16::try_from(group.keys.len()).unwrap(),
         definition_hash: group.lock.definition.definition_hash().unwrap(),
         time: TODAY,
-        charon_image: CharonImage::Manifest([0xab; 32]),
         charon_version: "v1.10.3".parse().unwrap(),
         program_version: "0.1.0".to_owned(),
         relays: List::of(["https://0.relay.obol.tech"]),
         flags: List::of([]),
-        engine: EngineKind::Rootful,
+        engine: runs(CharonImage::Manifest([0xab; 32])),
         processor: Processor::Amd64,
         is_backed_up: true,
     }
+}
+
+fn runs(charon_image: CharonImage) -> Option<SeenEngine> {
+    Some(SeenEngine {
+        kind: EngineKind::Rootful,
+        charon_image,
+    })
 }
 
 fn signed(group: &Group, node: usize, edit: impl FnOnce(&mut Statement)) -> ReadyLine {
@@ -205,7 +213,7 @@ fn who_differs_is_named_and_what_the_others_have_is_said() {
         alone(OtherFlags)
     );
     assert_eq!(
-        one(|it| it.charon_image = CharonImage::Manifest([1; 32])),
+        one(|it| it.engine = runs(CharonImage::Manifest([1; 32]))),
         alone(OtherImage)
     );
     assert_eq!(one(|it| it.time += 61), alone(ClockAhead));
@@ -233,7 +241,7 @@ fn who_differs_is_named_and_what_the_others_have_is_said() {
     // Another patch of the same line, or an image that no registry knows, stops nobody; but neither is agreed on.
     for edit in [
         (|it| it.charon_version = "v1.10.2".parse().unwrap()) as fn(&mut Statement),
-        |it| it.charon_image = CharonImage::Local([1; 32]),
+        |it| it.engine = runs(CharonImage::Local([1; 32])),
         |it| it.is_backed_up = false,
     ] {
         let group = judged(&with(2, edit));
@@ -241,10 +249,72 @@ fn who_differs_is_named_and_what_the_others_have_is_said() {
         assert_eq!(group.operators()[2].findings.len(), 1);
     }
     assert!(
-        judged(&with(2, |it| it.charon_image = CharonImage::Local([1; 32])))
+        judged(&with(2, |it| it.engine = runs(CharonImage::Local([1; 32]))))
             .agreement()
             .is_none()
     );
+}
+
+/// What is signed where no engine was looked at is a line of another format, so that no older program counts it; and it is
+/// never as good as one of a machine whose engine was looked at.
+#[test]
+fn a_line_without_an_engine_is_told_apart_and_makes_nobody_ready() {
+    let group = Group::cached();
+    let without = signed(group, 2, |it| it.engine = None);
+    let text = without.to_string();
+    assert_eq!(ReadyLine::parse(&text), Ok(without));
+    let bytes = decode(&text);
+    assert_eq!(
+        (bytes[0], decode(&lines(group)[2].to_string())[0]),
+        (2, 1),
+        "the first byte is the format"
+    );
+    // Who calls it a line of the other format finds nothing where the image should be, and the signature is of neither.
+    for format in [1, 3] {
+        let mut renamed = bytes.clone();
+        renamed[0] = format;
+        let error = ReadyLine::parse(&armour_as("ready", renamed)).unwrap_err();
+        match format {
+            1 => assert!(matches!(error, LineError::Malformed(_)), "{error:?}"),
+            other => assert_eq!(
+                error.text(LineKind::Ready),
+                format!(
+                    "a ready line of format {other}; this program reads none newer than format 2"
+                )
+            ),
+        }
+    }
+
+    let all = with(2, |it| it.engine = None);
+    let judged = judged(&all);
+    let [ready, _, unknown, _] = judged.operators() else {
+        panic!("four operators");
+    };
+    assert_eq!(ready.status, Readiness::Ready);
+    assert_eq!(unknown.status, Readiness::EngineUnknown);
+    let [finding] = &*unknown.findings else {
+        panic!("{:?}", unknown.findings);
+    };
+    assert_eq!(
+        (finding.check, finding.weight),
+        ("ready-engine", Weight::CouldNotTell)
+    );
+    assert!(!judged.is_complete() && judged.agreement().is_none() && judged.bundle().is_none());
+    assert_eq!(
+        judged.summary(),
+        "3 of 4 operators are ready; engine not looked at: operator 3"
+    );
+    // What it does say is compared all the same, and the next line with an engine counts.
+    assert_eq!(
+        statuses(&with(2, |it| {
+            it.engine = None;
+            it.relays = List::of(["http://other"]);
+        }))[2],
+        Readiness::OtherRelays
+    );
+    let mut later = all;
+    later.push(signed(group, 2, |it| it.time += 1));
+    assert_eq!(statuses(&later), [Readiness::Ready; 4]);
 }
 
 #[test]

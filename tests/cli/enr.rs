@@ -249,3 +249,23 @@ fn a_data_directory_that_is_none_is_refused() {
     env.run(&["verify"]).exits(4);
     assert_eq!(env.tree(), before);
 }
+
+/// In a checkout of a repository that does not ignore it, `git add .` would take the key into a commit.
+#[test]
+fn git_leaves_a_new_key_alone() {
+    let env = TestEnv::new();
+    let git = |words: &[&str]| {
+        let output = std::process::Command::new("git")
+            .arg("-C")
+            .arg(env.project())
+            .args(words)
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    git(&["init", "-q"]);
+    env.run(&["enr"]).exits(0);
+    git(&["add", "."]);
+    assert_eq!(git(&["status", "--porcelain"]), "");
+}

@@ -62,6 +62,7 @@ pub(crate) fn enr(context: &Context, args: &EnrArgs) -> Result<(), Failure> {
     let enr = key.enr();
     if created {
         context.say(&format!("created {key_path}"));
+        context.keep_from_git(layout.data_dir());
         let status = Status::of_path(&layout.enr_key_path()).map_err(failures::file)?;
         if status.is_none_or(|status| status.mode_untold || status.mode & 0o077 != 0) {
             context.warn(&format!(

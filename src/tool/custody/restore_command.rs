@@ -135,6 +135,7 @@ pub(crate) fn restore(context: &Context, args: &RestoreArgs) -> Result<(), Failu
         files: manifest.files,
     };
     sources::write_record(&layout, record).map_err(failures::file)?;
+    context.keep_from_git(layout.data_dir());
     #[cfg(target_os = "linux")]
     projects::remember(layout.project_dir());
     drop((guard, key_guard));

@@ -16,7 +16,7 @@ fi
 say "packages"
 packages=(
   docker.io iptables iproute2 uidmap slirp4netns rootlesskit util-linux passwd procps # engines
-  zsh fish sudo strace ca-certificates                                               # what is tested with
+  zsh fish sudo strace ca-certificates docker-registry                               # what is tested with
   chromium fonts-dejavu-core                                                         # what looks at the board's page
 )
 # Since Debian 13 docker's client is a package of its own.
@@ -76,9 +76,10 @@ words=(--include-ignored --skip container_child --skip listening_child --skip tw
   --skip a_power_cut_at_any_step --skip killed_for_want_of_memory --skip goldens_of_charon "$@")
 at_once=$(($(nproc) * 2))
 export MUTANTS=${MUTANTS:-5} RUST_TEST_THREADS=$at_once
-run() { # PACKAGE PROGRAM
-  local name=${2##*/} code=0
-  (cd "$1" && CARGO_MANIFEST_DIR=$1 timeout --foreground 2400 "$2" "${words[@]}" </dev/null) >"$work/$name.log" 2>&1 || code=$?
+run() { # NAME DIR COMMAND...
+  local name=$1 dir=$2 code=0
+  shift 2
+  (cd "$dir" && CARGO_MANIFEST_DIR=$dir timeout --foreground 2400 "$@" </dev/null) >"$work/$name.log" 2>&1 || code=$?
   # One at a time, whole.
   {
     flock 9
@@ -90,12 +91,18 @@ run() { # PACKAGE PROGRAM
 waiting='/(ceremony|engine|engine_[a-z]+|gate|simulator)-[0-9a-f]+$'
 { grep -E "$waiting" "$work/programs" && grep -vE "$waiting" "$work/programs"; } >"$work/order"
 code=0 running=0
+# The program for Windows, built and run under Wine while the others wait for engines.
+case " $* " in "  " | *" windows "*)
+  run windows "$PWD" nice -n 10 tests/windows/run.sh &
+  running=1 at_once=$((at_once + 1))
+  ;;
+esac
 while read -r package program; do
   if [ "$running" = "$at_once" ]; then
     wait -n || code=1
     running=$((running - 1))
   fi
-  run "$package" "$program" &
+  run "${program##*/}" "$package" "$program" "${words[@]}" &
   running=$((running + 1))
 done <"$work/order"
 while [ "$running" -gt 0 ]; do

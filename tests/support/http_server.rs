@@ -18,6 +18,8 @@ pub(crate) struct Request {
     pub(crate) method: String,
     /// Path and query.
     pub(crate) target: String,
+    /// The headers as they came.
+    pub(crate) headers: String,
 }
 
 /// What the server does with a connection after a request has come.
@@ -171,6 +173,7 @@ fn read_request(connection: &mut impl Read) -> Option<Request> {
     let request = Request {
         method: words.next()?.to_owned(),
         target: words.next()?.to_owned(),
+        headers: text.lines().skip(1).collect::<Vec<_>>().join("\n"),
     };
     // The body is read so that closing does not reset the connection under the answer.
     let body_len: usize = text

@@ -1,12 +1,14 @@
 //! What docker knows of logins: the entries of its `config.json` (`auths`, `credHelpers`, `credsStore`), for the registry of an
 //! image and for no other. They go to the engine with the question, and into no log.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bollard::auth::DockerCredentials;
 use docker_credential::{CredentialRetrievalError, DockerCredential};
+use serde::Deserialize;
 
 /// Docker's name for its default registry in `config.json` (docker/cli `registry.IndexServer`).
 const DEFAULT_SERVER: &str = "https://index.docker.io/v1/";
@@ -16,34 +18,59 @@ const DEFAULT_SERVER: &str = "https://index.docker.io/v1/";
 pub(super) struct Login {
     /// To be sent with the question.
     pub(super) credentials: Option<DockerCredentials>,
-    /// Why docker's login is not used although there may be one. Names no secret.
-    pub(super) trouble: Option<&'static str>,
+    /// Why docker's login is not used although there may be one, and what helps. Names no secret.
+    pub(super) trouble: Option<String>,
 }
 
 /// The login for a registry, `docker.io` or `host[:port]`.
 pub(super) async fn of(registry: &str) -> Login {
-    if !is_configured() {
+    // A missing one is the same error as an unreadable one to `docker_credential`.
+    let Some(config) = config_file().filter(|file| file.exists()) else {
         return Login::default();
-    }
+    };
     let registry = registry.to_owned();
     // A helper is a program of its own, and may take its time.
-    let looked =
-        tokio::task::spawn_blocking(move || look(&registry, docker_credential::get_credential));
+    let looked = tokio::task::spawn_blocking(move || {
+        let helpers = std::fs::read(config).ok();
+        let helpers = helpers.and_then(|bytes| serde_json::from_slice::<Helpers>(&bytes).ok());
+        let helper = |server: &str| helpers.as_ref()?.of(server);
+        look(&registry, docker_credential::get_credential, helper)
+    });
     looked.await.unwrap_or_default()
 }
 
-/// Whether there is a `config.json`: a missing one is the same error as an unreadable one to `docker_credential`.
-fn is_configured() -> bool {
+fn config_file() -> Option<PathBuf> {
     let of_home = || std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".docker"));
     let dir = std::env::var_os("DOCKER_CONFIG")
         .map(PathBuf::from)
         .or_else(of_home);
-    dir.is_some_and(|dir| dir.join("config.json").exists())
+    dir.map(|dir| dir.join("config.json"))
+}
+
+/// Which programs docker asks for logins; `docker_credential` does not name one that cannot be run.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Helpers {
+    creds_store: Option<String>,
+    cred_helpers: BTreeMap<String, String>,
+}
+
+impl Helpers {
+    /// The program that is asked for a server.
+    fn of(&self, server: &str) -> Option<String> {
+        let own = self
+            .cred_helpers
+            .get(server)
+            .filter(|name| !name.is_empty());
+        let name = own.or(self.creds_store.as_ref())?;
+        Some(format!("docker-credential-{name}"))
+    }
 }
 
 fn look(
     registry: &str,
     get: impl Fn(&str) -> Result<DockerCredential, CredentialRetrievalError>,
+    helper: impl Fn(&str) -> Option<String>,
 ) -> Login {
     let servers = match registry {
         "docker.io" => vec![DEFAULT_SERVER.to_owned()],
@@ -54,7 +81,10 @@ fn look(
     for server in servers {
         match get(&server) {
             Ok(found) => return usable(found, server),
-            Err(error) => login.trouble = login.trouble.or(trouble(&error)),
+            Err(error) => {
+                let trouble = trouble(&error, registry, || helper(&server));
+                login.trouble = login.trouble.or(trouble);
+            }
         }
     }
     login
@@ -87,14 +117,20 @@ fn usable(found: DockerCredential, server: String) -> Login {
         Login {
             credentials: None,
             trouble: Some(
-                "a character of the password or token cannot be handed to the engine from here",
+                "a character of the password or token cannot be handed to the engine from here"
+                    .to_owned(),
             ),
         }
     }
 }
 
 /// What a helper says may hold anything, and is not repeated.
-fn trouble(error: &CredentialRetrievalError) -> Option<&'static str> {
+fn trouble(
+    error: &CredentialRetrievalError,
+    registry: &str,
+    named: impl Fn() -> Option<String>,
+) -> Option<String> {
+    let helper = || named().unwrap_or_else(|| "docker's credential helper".to_owned());
     match error {
         CredentialRetrievalError::NoCredentialConfigured
         | CredentialRetrievalError::ConfigNotFound => None,
@@ -104,15 +140,21 @@ fn trouble(error: &CredentialRetrievalError) -> Option<&'static str> {
         {
             None
         }
-        CredentialRetrievalError::HelperFailure { .. }
-        | CredentialRetrievalError::HelperCommunicationError
-        | CredentialRetrievalError::MalformedHelperResponse => {
-            Some("docker's credential helper failed")
-        }
+        CredentialRetrievalError::HelperFailure { helper, .. } => Some(format!(
+            "{helper}, which docker's config.json names, failed: `printf %s {registry} | {helper} get` shows why"
+        )),
+        CredentialRetrievalError::MalformedHelperResponse => Some(format!(
+            "{}, which docker's config.json names, gave no login that can be read",
+            helper()
+        )),
+        CredentialRetrievalError::HelperCommunicationError => Some(format!(
+            "{}, which docker's config.json names, cannot be run: install it on PATH, or take credsStore or credHelpers out of config.json",
+            helper()
+        )),
         CredentialRetrievalError::CredentialDecodingError
         | CredentialRetrievalError::CredentialMismatchError
         | CredentialRetrievalError::ConfigReadError => {
-            Some("docker's config.json holds no login that can be read")
+            Some("docker's config.json holds no login that can be read".to_owned())
         }
     }
 }
@@ -127,13 +169,14 @@ mod tests {
 
     /// The login for a registry where `config.json` has this one.
     fn found(registry: &str, server: &str, secret: &str) -> Login {
-        look(registry, |asked| {
+        let get = |asked: &str| {
             if asked == server {
                 Ok(password(secret))
             } else {
                 Err(CredentialRetrievalError::NoCredentialConfigured)
             }
-        })
+        };
+        look(registry, get, |_| None)
     }
 
     #[test]
@@ -179,13 +222,28 @@ mod tests {
             stdout: stdout.to_owned(),
             stderr: String::new(),
         };
+        let said = |stdout: &str| trouble(&failure(stdout), "r.example", || None);
+        assert_eq!(said("credentials not found in native keychain\n"), None);
         assert_eq!(
-            trouble(&failure("credentials not found in native keychain\n")),
-            None
+            said("s3cret").unwrap(),
+            "docker-credential-pass, which docker's config.json names, failed: `printf %s r.example | docker-credential-pass get` shows why"
         );
-        assert_eq!(
-            trouble(&failure("s3cret")),
-            Some("docker's credential helper failed")
-        );
+    }
+
+    #[test]
+    fn a_helper_that_cannot_be_run_is_named() {
+        let helpers: Helpers = serde_json::from_str(
+            r#"{"credsStore":"one","credHelpers":{"r.example":"two"},"auths":{}}"#,
+        )
+        .unwrap();
+        for (registry, name) in [("r.example", "two"), ("other.example", "one")] {
+            let gone = |_: &str| Err(CredentialRetrievalError::HelperCommunicationError);
+            let login = look(registry, gone, |server| helpers.of(server));
+            let trouble = login.trouble.unwrap();
+            assert!(
+                trouble.starts_with(&format!("docker-credential-{name}, which")),
+                "{trouble}"
+            );
+        }
     }
 }

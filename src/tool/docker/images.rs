@@ -231,8 +231,9 @@ impl Engine {
         let asked = self
             .docker
             .inspect_registry_image(reference, login.credentials);
-        let failed =
-            |reason, message: String| pull_failed(reference, reason, message, login.trouble);
+        let failed = |reason, message: String| {
+            pull_failed(reference, reason, message, login.trouble.as_deref())
+        };
         match self.call("ask the registry for an image", asked).await {
             Ok(image) => image.descriptor.digest.ok_or_else(|| {
                 failed(
@@ -269,8 +270,9 @@ impl Engine {
             )
             .build();
         let login = credentials::of(&parts.registry()).await;
-        let failed =
-            |reason, message: String| pull_failed(reference, reason, message, login.trouble);
+        let failed = |reason, message: String| {
+            pull_failed(reference, reason, message, login.trouble.as_deref())
+        };
         let mut layers = BTreeMap::new();
         let mut events = self
             .docker

@@ -22,7 +22,6 @@ use crate::failures;
 use crate::machine;
 use crate::machine::datadir::{self, Layout};
 use crate::machine::guard::{self, Guard};
-use crate::machine::read::ReadError;
 use crate::machine::signals::Interrupt;
 use crate::place;
 use crate::promote::held;
@@ -51,7 +50,7 @@ pub(crate) async fn backup(context: &Arc<Context>, args: BackupArgs) -> Result<(
     let layout = context.layout()?;
     place::look(&layout)?;
     let mut interrupt = Interrupt::listen().map_err(failures::signals)?;
-    let litter = Arc::new(Litter::default());
+    let litter = Arc::new(Mutex::new(Litter::default()));
     let work = tokio::task::spawn_blocking({
         let (context, layout, litter) = (Arc::clone(context), layout.clone(), Arc::clone(&litter));
         move || make(&context, &layout, &args, &litter)
@@ -60,8 +59,8 @@ pub(crate) async fn backup(context: &Arc<Context>, args: BackupArgs) -> Result<(
         done = work => done.map_err(|error| Failure::new(Kind::Unexpected, error.to_string()))?,
         _ = interrupt.next() => {
             context.calm_terminal();
-            litter.remove(&layout);
-            Err(Failure::new(Kind::Interrupted, litter.fate()))
+            let fate = litter.lock().unwrap_or_else(PoisonError::into_inner).remove(&layout);
+            Err(Failure::new(Kind::Interrupted, fate))
         }
     }
 }
@@ -69,42 +68,31 @@ pub(crate) async fn backup(context: &Arc<Context>, args: BackupArgs) -> Result<(
 /// What lies about while a backup is made, and must not stay when that is stopped.
 #[derive(Debug, Default)]
 struct Litter {
-    file: Mutex<Option<PathBuf>>,
-    stage: Mutex<Option<String>>,
+    file: Option<PathBuf>,
+    stage: Option<String>,
     /// The backup, once it has its name: then it was made, and stays.
-    made: Mutex<Option<PathBuf>>,
+    made: Option<PathBuf>,
 }
 
 impl Litter {
-    fn note_file(&self, path: &Path) {
-        *self.file.lock().unwrap_or_else(PoisonError::into_inner) = Some(path.to_owned());
-    }
-
-    fn note_stage(&self, name: &str) {
-        *self.stage.lock().unwrap_or_else(PoisonError::into_inner) = Some(name.to_owned());
-    }
-
-    fn note_made(&self, path: &Path) {
-        *self.made.lock().unwrap_or_else(PoisonError::into_inner) = Some(path.to_owned());
-    }
-
-    /// What became of the backup, for whoever stopped it.
-    fn fate(&self) -> String {
-        match &*self.made.lock().unwrap_or_else(PoisonError::into_inner) {
+    /// Takes it away, and says what became of the backup. What cannot be removed here is removed by the next command, or is
+    /// encrypted.
+    fn remove(&self, layout: &Layout) -> String {
+        if let Some(name) = &self.stage {
+            sources::remove_stage(layout, name).ok();
+        }
+        if let Some(path) = &self.file {
+            std::fs::remove_file(path).ok();
+        }
+        match &self.made {
             Some(path) => format!("stopped when {} was made already", path.display()),
             None => "stopped; no backup was made".to_owned(),
         }
     }
+}
 
-    /// What cannot be removed here is removed by the next command, or is encrypted.
-    fn remove(&self, layout: &Layout) {
-        if let Some(name) = &*self.stage.lock().unwrap_or_else(PoisonError::into_inner) {
-            sources::abandon(layout, name);
-        }
-        if let Some(path) = &*self.file.lock().unwrap_or_else(PoisonError::into_inner) {
-            std::fs::remove_file(path).ok();
-        }
-    }
+fn note(litter: &Mutex<Litter>, change: impl FnOnce(&mut Litter)) {
+    change(&mut litter.lock().unwrap_or_else(PoisonError::into_inner));
 }
 
 /// Takes the guard of the key, as `run` does.
@@ -123,7 +111,7 @@ fn make(
     context: &Context,
     layout: &Layout,
     args: &BackupArgs,
-    litter: &Litter,
+    litter: &Mutex<Litter>,
 ) -> Result<(), Failure> {
     let enr_id = match key::enr_key(layout) {
         Ok(Some(key)) => key.id().to_string(),
@@ -163,14 +151,16 @@ fn make(
     drop(packed);
     let sha256 = hex::encode(Sha256::digest(&sealed));
     let unnamed = sources::write_unnamed(layout, &target.dir, &sealed).map_err(failures::file)?;
-    litter.note_file(unnamed.path());
+    note(litter, |litter| {
+        litter.file = Some(unnamed.path().to_owned())
+    });
     drop(sealed);
 
     context.say("reading it back and restoring it into a temporary directory");
     let (digests, report, findings) =
         drill(context, layout, &unnamed, &keys.with, &sha256, litter)?;
     let file = unnamed.name(&target.name).map_err(failures::file)?;
-    litter.note_made(&file);
+    note(litter, |litter| litter.made = Some(file.clone()));
     context.keep_from_git(&file);
     let file = file.display().to_string();
     let count = digests.len();
@@ -432,7 +422,7 @@ fn drill(
     unnamed: &sources::Unnamed,
     with: &OpenWith,
     sha256: &str,
-    litter: &Litter,
+    litter: &Mutex<Litter>,
 ) -> Result<Drilled, Failure> {
     let wrong = |reason: String| {
         Failure::new(
@@ -470,7 +460,7 @@ fn drill(
         .hint("somebody writes here while it is backed up: see who, and try again"));
     }
     let name = format!("drill-{}", uuid::Uuid::new_v4().simple());
-    litter.note_stage(&name);
+    note(litter, |litter| litter.stage = Some(name.clone()));
     let stage = Stage::fill(layout, &name, &files).map_err(failures::file)?;
     let proved = prove(context, stage.path(), &stage.data_dir());
     stage.remove(layout).map_err(failures::file)?;
@@ -542,22 +532,15 @@ fn gather(layout: &Layout, error: GatherError) -> Failure {
     let message = format!("this directory cannot be backed up whole: {error}");
     let failure = Failure::new(Kind::Refused, message);
     let hints = match error {
-        GatherError::Read(error) => unread(layout, &error),
-        GatherError::File(error) => unread(layout, &ReadError::File(error)),
-        GatherError::Unreadable { .. }
-        | GatherError::Kind { .. }
-        | GatherError::Name { .. }
-        | GatherError::TooMany { .. }
-        | GatherError::Archive(_) => {
+        GatherError::Read(error) => {
+            let facts = datadir::observe(layout);
+            facts.map_or_else(|_| Vec::new(), |facts| place::unread(&error, &facts))
+        }
+        GatherError::Foreign { .. } | GatherError::Archive(_) => {
             vec!["move out of the data directory what is no file of charon's".to_owned()]
         }
     };
     hints.into_iter().fold(failure, Failure::hint)
-}
-
-fn unread(layout: &Layout, error: &ReadError) -> Vec<String> {
-    let facts = datadir::observe(layout);
-    facts.map_or_else(|_| Vec::new(), |facts| place::unread(error, &facts))
 }
 
 pub(crate) fn seal(error: SealError) -> Failure {

@@ -424,7 +424,11 @@ fn check_manifest(manifest: &Manifest, files: &[Unpacked<'_>]) -> Result<(), Arc
     })
 }
 
-fn check_size(files: usize, bytes: u64) -> Result<(), ArchiveError> {
+/// Whether an archive may have so many files, or bytes.
+///
+/// # Errors
+/// When it may not.
+pub(crate) fn check_size(files: usize, bytes: u64) -> Result<(), ArchiveError> {
     if files > MAX_FILES {
         return Err(ArchiveError::TooMany);
     }

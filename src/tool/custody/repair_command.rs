@@ -1,5 +1,6 @@
 //! `repair`: owner and modes of a damaged data directory, shown first, changed after a yes.
 
+use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
@@ -10,7 +11,7 @@ use serde::Serialize;
 use crate::ceremony::facts;
 use crate::cli::RepairArgs;
 use crate::context::Context;
-use crate::custody::repair::{self, Exposure, Exposures, Step, Tree, joined};
+use crate::custody::repair::{self, Exposure, Exposures, Seen, Step, Tree, joined};
 use crate::custody::{backup, repair_files};
 use crate::error::{Failure, Kind};
 use crate::failures;
@@ -48,50 +49,47 @@ struct StepLine {
     mode: String,
 }
 
-/// Both directories, and what must change in them.
-#[derive(PartialEq, Eq)]
+impl Document {
+    fn before(owner: Owner) -> Self {
+        Self {
+            schema: "charon-dkg.repair/1",
+            owner,
+            steps: Vec::new(),
+            exposed: Vec::new(),
+            exposed_parts: Vec::new(),
+            repaired: false,
+            verdict: None,
+        }
+    }
+}
+
+/// What must change in both directories, by path, and who could read keys in them.
+#[derive(Default)]
 struct Plan {
-    parts: Vec<(Tree, Vec<Step>)>,
+    steps: BTreeMap<PathBuf, Step>,
     exposed: Exposures,
 }
 
 impl Plan {
-    fn steps(&self) -> impl Iterator<Item = (PathBuf, &Step)> {
-        self.parts.iter().flat_map(|(tree, steps)| {
-            let path = |step: &Step| joined(&tree.path, &step.seen.path);
-            steps.iter().map(move |step| (path(step), step))
-        })
-    }
-
-    fn is_empty(&self) -> bool {
-        self.steps().next().is_none()
-    }
-
     fn text(&self) -> String {
         let mut text = String::new();
-        for (path, step) in self.steps() {
+        for (path, step) in &self.steps {
             let path = report::clean(&path.display().to_string());
             text.push_str(&format!("{path}: {}\n", step.text()));
         }
         text
     }
+}
 
-    fn lines(&self) -> Vec<StepLine> {
-        self.steps()
-            .map(|(path, step)| StepLine {
-                path: path.display().to_string(),
-                seen_owner: step.seen.owner,
-                seen_mode: format!("{:04o}", step.seen.mode),
-                owner: step.owner,
-                mode: format!("{:04o}", step.mode),
-            })
-            .collect()
-    }
-
-    /// Both name the same changes of the same things.
-    fn is_covered_by(&self, shown: &Self) -> bool {
-        let shown: Vec<_> = shown.steps().collect();
-        self.steps().all(|step| shown.contains(&step))
+impl StepLine {
+    fn of(path: &Path, step: &Step) -> Self {
+        Self {
+            path: path.display().to_string(),
+            seen_owner: step.seen.owner,
+            seen_mode: format!("{:04o}", step.seen.mode),
+            owner: step.owner,
+            mode: format!("{:04o}", step.mode),
+        }
     }
 }
 
@@ -115,36 +113,32 @@ pub(crate) fn repair(context: &Context, args: &RepairArgs) -> Result<(), Failure
             .first()
             .map_or(Owner { uid: 0, gid: 0 }, |seen| seen.owner),
     };
-    let mut done = Document {
-        schema: "charon-dkg.repair/1",
-        owner,
-        steps: Vec::new(),
-        exposed: Vec::new(),
-        exposed_parts: Vec::new(),
-        repaired: false,
-        verdict: None,
-    };
+    let mut done = Document::before(owner);
     let mut guards = None;
-    let mut agreed: Option<Plan> = None;
+    let mut agreed = BTreeMap::new();
     for _ in 0..ROUNDS {
         let plan = plan(&layout, owner)?;
-        if plan.is_empty() {
+        if plan.steps.is_empty() {
             return finish(context, &layout, done, guards.is_some());
         }
-        let covered = agreed
-            .as_ref()
-            .is_some_and(|shown| plan.is_covered_by(shown));
-        if !covered {
-            agree(context, &layout, args, &plan, &done)?;
+        // What was agreed to is what is there now that nobody else changes it, or it is shown again.
+        let is_agreed = |(path, step)| agreed.get(path) == Some(step);
+        if !plan.steps.iter().all(is_agreed) {
+            agree(context, &layout, args, &plan, owner)?;
+            agreed = plan.steps;
         }
         if guards.is_none() {
             guards = Some(claim(context, &layout, args)?);
-            // What was agreed to is what is there now that nobody else changes it, or it is shown again.
-            agreed = Some(plan);
             continue;
         }
-        for (tree, steps) in &plan.parts {
-            repair_files::apply(tree, steps).map_err(|error| {
+        for dir in [layout.data_dir(), layout.state_dir()] {
+            let mut step = |seen: &Seen| {
+                let path = joined(dir, &seen.path);
+                let step = agreed.get(&path).filter(|step| step.seen == *seen)?;
+                done.steps.push(StepLine::of(&path, step));
+                Some(step.clone())
+            };
+            repair_files::walk(dir, &mut step).map_err(|error| {
                 Failure::new(
                     Kind::Unexpected,
                     format!("{error}; what was changed before stays changed"),
@@ -152,11 +146,9 @@ pub(crate) fn repair(context: &Context, args: &RepairArgs) -> Result<(), Failure
                 .hint("see who changes these files meanwhile, and give the command again")
             })?;
         }
-        done.steps.extend(plan.lines());
         done.exposed.extend(plan.exposed.keys);
         done.exposed_parts.extend(plan.exposed.parts);
         done.repaired = true;
-        agreed = None;
     }
     Err(Failure::new(
         Kind::Unexpected,
@@ -192,7 +184,7 @@ fn owner_to_be(layout: &Layout) -> Option<String> {
 }
 
 fn look(path: &Path) -> Result<Option<Tree>, Failure> {
-    repair_files::look(path).map_err(failures::file)
+    repair_files::walk(path, &mut |_| None).map_err(failures::file)
 }
 
 fn check_directory(tree: &Tree) -> Result<(), Failure> {
@@ -258,8 +250,7 @@ fn parse_owner(text: &str) -> Result<Owner, Failure> {
 }
 
 fn plan(layout: &Layout, owner: Owner) -> Result<Plan, Failure> {
-    let mut parts = Vec::new();
-    let mut exposed = Exposures::default();
+    let mut plan = Plan::default();
     let mut findings: Vec<Finding> = Vec::new();
     for dir in [layout.data_dir(), layout.state_dir()] {
         let Some(tree) = look(dir)? else {
@@ -270,14 +261,19 @@ fn plan(layout: &Layout, owner: Owner) -> Result<Plan, Failure> {
         }
         // Containers of the owner's own rootless engine are nobody else.
         let is_own = |uid| users::is_subordinate(uid, owner.uid);
-        exposed.extend(repair::exposures(&tree, owner).without(is_own));
+        let exposed = repair::exposures(&tree, owner).without(is_own);
+        plan.exposed.extend(exposed);
         match repair::plan(&tree, owner) {
-            Ok(steps) => parts.push((tree, steps)),
+            Ok(steps) => plan.steps.extend(
+                steps
+                    .into_iter()
+                    .map(|step| (joined(dir, &step.seen.path), step)),
+            ),
             Err(more) => findings.extend(more),
         }
     }
     if findings.is_empty() {
-        return Ok(Plan { parts, exposed });
+        return Ok(plan);
     }
     Err(Failure::new(
         Kind::Refused,
@@ -292,22 +288,20 @@ fn agree(
     layout: &Layout,
     args: &RepairArgs,
     plan: &Plan,
-    done: &Document,
+    owner: Owner,
 ) -> Result<(), Failure> {
     let count = report::count(
-        u64::try_from(plan.steps().count()).unwrap_or(u64::MAX),
+        u64::try_from(plan.steps.len()).unwrap_or(u64::MAX),
         "change",
     );
-    let needs_root = plan.steps().any(|(_, step)| step.changes_owner()) && !geteuid().is_root();
+    let needs_root = plan.steps.values().any(Step::changes_owner) && !geteuid().is_root();
     if args.dry_run || needs_root || !context.can_agree() {
+        let steps = plan.steps.iter();
         let document = Document {
-            schema: done.schema,
-            owner: done.owner,
-            steps: plan.lines(),
+            steps: steps.map(|(path, step)| StepLine::of(path, step)).collect(),
             exposed: plan.exposed.keys.clone(),
             exposed_parts: plan.exposed.parts.clone(),
-            repaired: false,
-            verdict: None,
+            ..Document::before(owner)
         };
         let mut text = plan.text();
         for exposure in plan.exposed.texts() {

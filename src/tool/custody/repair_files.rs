@@ -2,7 +2,8 @@
 //!
 //! A directory that everybody could write in may be full of traps for the root who repairs it, and they may be set while it
 //! is repaired. So every name is opened relative to the directory that it lies in, without following links and without
-//! opening what it leads to (`O_PATH`), and looked at and changed by that one descriptor.
+//! opening what it leads to (`O_PATH`), and looked at and, if what was agreed to is what is there, changed by that one
+//! descriptor.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -12,24 +13,10 @@ use std::path::{Component, Path, PathBuf};
 use rustix::fs::{AtFlags, Gid, Mode, OFlags, StatxFlags, Uid};
 use rustix::io::Errno;
 
-use crate::custody::repair::{MAX_ENTRIES, Seen, Step, Tree, joined};
+use crate::custody::repair::{MAX_ENTRIES, Seen, Step, Tree};
 use crate::machine::files::{EntryKind, FileError, Folder, Owner};
 use crate::machine::os;
 use charon_files::cluster::names::MAX_DEPTH;
-
-/// Why a step was not taken.
-#[derive(Debug, thiserror::Error)]
-pub enum RepairError {
-    /// It is no longer what was looked at.
-    #[error("{} changed since it was looked at", path.display())]
-    Changed {
-        /// Its path.
-        path: PathBuf,
-    },
-    /// The operating system refused or failed.
-    #[error(transparent)]
-    File(#[from] FileError),
-}
 
 /// Something opened without opening it: a descriptor that only names it.
 struct Named {
@@ -113,67 +100,74 @@ impl Named {
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Mount(u64, u64);
 
-/// Looks at a directory and all that is in it; `None` if there is none. What cannot be listed yet is looked at again once its
-/// mode is right.
+/// Looks at a directory and all that is in it; `None` if there is none. `step` says what is to be changed of an entry as it
+/// was seen, before what is in it is looked at. What cannot be listed yet is looked at again once its mode is right.
 ///
 /// # Errors
 /// When the operating system refuses or fails, or part of the path is a symbolic link.
-pub fn look(path: &Path) -> Result<Option<Tree>, FileError> {
+pub fn walk(
+    path: &Path,
+    step: &mut dyn FnMut(&Seen) -> Option<Step>,
+) -> Result<Option<Tree>, FileError> {
     let root = match Named::open(path) {
         Ok(root) => root,
         Err(error) if error.is_missing() => return Ok(None),
         Err(error) => return Err(error),
     };
-    let (seen, mount) = root.seen(Path::new(""))?;
-    let is_directory = seen.kind == EntryKind::Directory;
-    let mut entries = vec![seen];
-    if is_directory {
-        gather(&root, Path::new(""), mount, 0, &mut entries)?;
-    }
+    let (_, mount) = root.seen(Path::new(""))?;
+    let mut walk = Walk {
+        mount,
+        step,
+        entries: Vec::new(),
+    };
+    walk.visit(&root, Path::new(""), 0)?;
     Ok(Some(Tree {
         path: path.to_owned(),
         others_reach_it: others_reach(path),
-        entries,
+        entries: walk.entries,
     }))
 }
 
-fn gather(
-    dir: &Named,
-    prefix: &Path,
+struct Walk<'a> {
     mount: Mount,
-    depth: usize,
-    entries: &mut Vec<Seen>,
-) -> Result<(), FileError> {
-    let listed = Folder::open_in(&dir.file, &dir.path).and_then(|folder| folder.names());
-    let names = match listed {
-        Ok(names) => names,
-        Err(error) if error.cause.kind() == std::io::ErrorKind::PermissionDenied => return Ok(()),
-        Err(error) => return Err(error),
-    };
-    for name in names {
-        if entries.len() >= MAX_ENTRIES {
+    step: &'a mut dyn FnMut(&Seen) -> Option<Step>,
+    entries: Vec<Seen>,
+}
+
+impl Walk<'_> {
+    fn visit(&mut self, named: &Named, path: &Path, depth: usize) -> Result<(), FileError> {
+        let (mut seen, mount) = named.seen(path)?;
+        seen.same_mount = mount == self.mount;
+        // A stage, or an archive, lies some levels below this program's own directory.
+        let enter = seen.kind == EntryKind::Directory && seen.same_mount && depth < 2 * MAX_DEPTH;
+        if let Some(step) = (self.step)(&seen) {
+            named.set(&step)?;
+        }
+        self.entries.push(seen);
+        // It may be listed and not entered.
+        let denied = |error: &FileError| error.cause.kind() == std::io::ErrorKind::PermissionDenied;
+        if !enter {
             return Ok(());
         }
-        let inner = match dir.inner(&name) {
-            Ok(inner) => inner,
-            Err(error) if error.is_missing() => continue,
-            // It may be listed and not entered.
-            Err(error) if error.cause.kind() == std::io::ErrorKind::PermissionDenied => {
-                return Ok(());
-            }
+        let listed = Folder::open_in(&named.file, &named.path).and_then(|folder| folder.names());
+        let names = match listed {
+            Ok(names) => names,
+            Err(error) if denied(&error) => return Ok(()),
             Err(error) => return Err(error),
         };
-        let path = prefix.join(&name);
-        let (mut seen, its_mount) = inner.seen(&path)?;
-        seen.same_mount = its_mount == mount;
-        let enter = seen.kind == EntryKind::Directory && seen.same_mount;
-        entries.push(seen);
-        // A stage, or an archive, lies some levels below this program's own directory.
-        if enter && depth + 1 < 2 * MAX_DEPTH {
-            gather(&inner, &path, mount, depth + 1, entries)?;
+        for name in names {
+            if self.entries.len() >= MAX_ENTRIES {
+                return Ok(());
+            }
+            match named.inner(&name) {
+                Ok(inner) => self.visit(&inner, &path.join(&name), depth + 1)?,
+                Err(error) if error.is_missing() => {}
+                Err(error) if denied(&error) => return Ok(()),
+                Err(error) => return Err(error),
+            }
         }
+        Ok(())
     }
-    Ok(())
 }
 
 /// Whether users without any right here may pass the directories above.
@@ -183,38 +177,13 @@ fn others_reach(path: &Path) -> bool {
         .all(|dir| rustix::fs::stat(dir).is_ok_and(|stat| stat.st_mode & 0o001 != 0))
 }
 
-/// Takes the steps in their order, each only if its entry is still what was looked at.
-///
-/// # Errors
-/// The first that could not be taken; those before it were.
-pub fn apply(tree: &Tree, steps: &[Step]) -> Result<(), RepairError> {
-    apply_at(tree, steps, &|_| ())
-}
-
-fn apply_at(tree: &Tree, steps: &[Step], reached: &dyn Fn(&Path)) -> Result<(), RepairError> {
-    for step in steps {
-        reached(&step.seen.path);
-        let named = Named::open(&joined(&tree.path, &step.seen.path))?;
-        let (now, _) = named.seen(&step.seen.path)?;
-        if (Seen {
-            same_mount: step.seen.same_mount,
-            ..now
-        }) != step.seen
-        {
-            return Err(RepairError::Changed { path: named.path });
-        }
-        named.set(step)?;
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use std::fs;
     use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown, symlink};
 
     use super::*;
-    use crate::custody::repair::plan;
+    use crate::custody::repair::{joined, plan};
     use crate::machine::testing::{NOBODY, need_root};
 
     const OWNER: Owner = Owner {
@@ -266,16 +235,23 @@ mod tests {
             assert_eq!(seen(self.secret().parent().unwrap()).0, 0);
         }
 
-        /// Repairs, while somebody does something just before a step.
-        fn repair_while(&self, before: &str, act: impl Fn()) -> Result<(), RepairError> {
-            let tree = look(&self.data("")).unwrap().unwrap();
-            let steps = plan(&tree, OWNER).unwrap();
-            assert!(steps.iter().any(|step| step.seen.path == Path::new(before)));
-            apply_at(&tree, &steps, &|path| {
-                if path == Path::new(before) {
+        fn look(&self) -> Tree {
+            walk(&self.data(""), &mut |_| None).unwrap().unwrap()
+        }
+
+        /// Repairs, while somebody does something: before the second look, or when that has come to an entry.
+        fn repair_while(&self, before: Option<&str>, act: &dyn Fn()) {
+            let steps = plan(&self.look(), OWNER).unwrap();
+            if before.is_none() {
+                act();
+            }
+            walk(&self.data(""), &mut |seen| {
+                if before.is_some_and(|name| seen.path == Path::new(name)) {
                     act();
                 }
+                steps.iter().find(|step| step.seen == *seen).cloned()
             })
+            .ok();
         }
     }
 
@@ -283,7 +259,7 @@ mod tests {
     #[ignore = "needs root"]
     fn everything_gets_its_owner_and_mode() {
         let place = Place::new();
-        place.repair_while("key", || ()).unwrap();
+        place.repair_while(None, &|| ());
         for (name, mode) in [
             ("", 0o700),
             ("key", 0o600),
@@ -293,15 +269,14 @@ mod tests {
             let meta = fs::metadata(place.data(name)).unwrap();
             assert_eq!((meta.mode() & 0o7777, meta.uid()), (mode, NOBODY), "{name}");
         }
-        let tree = look(&place.data("")).unwrap().unwrap();
-        assert_eq!(plan(&tree, OWNER), Ok(Vec::new()));
-        assert_eq!(look(&place.data("nothing")).unwrap(), None);
+        assert_eq!(plan(&place.look(), OWNER), Ok(Vec::new()));
+        let nothing = walk(&place.data("nothing"), &mut |_| None);
+        assert_eq!(nothing.unwrap(), None);
     }
 
     #[test]
     #[ignore = "needs root"]
     fn what_is_swapped_between_look_and_change_is_not_changed() {
-        let keystore = "validator_keys/keystore-0.json";
         type Trap = fn(&Place);
         let traps: [(&str, Trap); 5] = [
             ("validator_keys/keystore-0.json", |place| {
@@ -331,13 +306,18 @@ mod tests {
             }),
         ];
         for (number, (before, trap)) in traps.into_iter().enumerate() {
-            let place = Place::new();
-            let error = place.repair_while(before, || trap(&place)).unwrap_err();
-            place.assert_untouched();
-            assert!(
-                before == keystore || before == "validator_keys",
-                "{number}: {error}"
-            );
+            for moment in [None, Some(before)] {
+                let place = Place::new();
+                let sprung = std::cell::Cell::new(false);
+                place.repair_while(moment, &|| {
+                    trap(&place);
+                    sprung.set(true);
+                });
+                assert!(sprung.get(), "{number} {moment:?}");
+                place.assert_untouched();
+                // The next look sees what is there now.
+                assert!(plan(&place.look(), OWNER).is_err(), "{number} {moment:?}");
+            }
         }
     }
 
@@ -347,6 +327,7 @@ mod tests {
         let place = Place::new();
         let linked = place.dir.path().join("linked");
         symlink(place.data(""), &linked).unwrap();
+        let look = |path: &Path| walk(path, &mut |_| None);
         let through = look(&linked.join("validator_keys"));
         assert!(through.is_err(), "{through:?}");
         assert_eq!(

@@ -1,7 +1,5 @@
 //! `backup restore`: a backup into an empty data directory. Nothing is overwritten, and nothing unproved comes in.
 
-use std::path::PathBuf;
-
 use serde::Serialize;
 
 use crate::cli::RestoreArgs;
@@ -139,18 +137,54 @@ pub(crate) fn restore(context: &Context, args: &RestoreArgs) -> Result<(), Failu
     #[cfg(target_os = "linux")]
     projects::remember(layout.project_dir());
     drop((guard, key_guard));
-    let done = Done {
-        restored: restored.names,
-        verdict,
-        held: held::place(&layout).map(|stage| Held { stage, operators }),
-        edit: edit.map(|record| HeldEdit {
-            place: edit_held::place(&layout),
-            kind: record.kind,
-        }),
+    let (held_at, edit_at) = (held::place(&layout), edit_held::place(&layout));
+    let done = Document {
+        schema: "charon-dkg.restore/1",
+        file: args.file.display().to_string(),
         enr_id: manifest.enr_id,
         created: manifest.created,
+        restored: restored.names,
+        verdict,
+        held: held_at.as_ref().map(|stage| stage.display().to_string()),
+        edit: edit.as_ref().map(|_| edit_at.display().to_string()),
     };
-    show(context, &layout, args, done)
+    let data_dir = layout.data_dir().display().to_string();
+    let held = held_at.map(|stage| held::says(&stage, &data_dir, operators));
+    let edit = edit.map(|record| format!(
+        "{} of the cluster is held again in {}, as it was then; `{} edit status` with today's chat says what is missing for the switch",
+        record.kind,
+        edit_at.display(),
+        context.spelling
+    ));
+    let text = done.text(&data_dir, held.iter().chain(&edit));
+    context.result(&text, &done)?;
+    context
+        .say("next: `charon-dkg status`; do not start this node while another copy of it can run");
+    Ok(())
+}
+
+impl Document {
+    fn text<'a>(&self, data_dir: &str, waiting: impl Iterator<Item = &'a String>) -> String {
+        let what = if self.restored.is_empty() {
+            "everything of the backup was there already".to_owned()
+        } else {
+            format!("restored {}", report::clean(&self.restored.join(", ")))
+        };
+        let proved = match self.verdict {
+            Some(Verdict::Pass) => "every file is proved",
+            Some(Verdict::CouldNotTell | Verdict::Fail) => "not all could be told; see above",
+            None => "ENR key and what was beside it before a ceremony",
+        };
+        let mut text = format!(
+            "{data_dir}\n    {what}\n    ENR key {}, as of {}\n    {proved}\n",
+            self.enr_id,
+            report::clean(&self.created),
+        );
+        for line in waiting {
+            text.push_str(&format!("    {}\n", report::clean(line)));
+        }
+        text
+    }
 }
 
 /// Keys do not go where others can read or replace them.
@@ -209,77 +243,6 @@ fn refuse_given_up(layout: &Layout, edit: &edit_held::Record) -> Result<(), Fail
         ),
     )
     .hint("if only files of the data directory are missing here: restore into an empty directory with --dir, and move them from there to here"))
-}
-
-/// New keys that wait beside those of the old cluster.
-struct HeldEdit {
-    place: PathBuf,
-    kind: String,
-}
-
-/// Keys that wait until all operators have confirmed.
-struct Held {
-    stage: PathBuf,
-    operators: usize,
-}
-
-struct Done {
-    restored: Vec<String>,
-    verdict: Option<Verdict>,
-    held: Option<Held>,
-    edit: Option<HeldEdit>,
-    enr_id: String,
-    created: String,
-}
-
-fn show(context: &Context, layout: &Layout, args: &RestoreArgs, done: Done) -> Result<(), Failure> {
-    let what = if done.restored.is_empty() {
-        "everything of the backup was there already".to_owned()
-    } else {
-        format!("restored {}", report::clean(&done.restored.join(", ")))
-    };
-    let proved = match done.verdict {
-        Some(Verdict::Pass) => "every file is proved",
-        Some(Verdict::CouldNotTell | Verdict::Fail) => "not all could be told; see above",
-        None => "ENR key and what was beside it before a ceremony",
-    };
-    let data_dir = layout.data_dir().display().to_string();
-    let held = done.held.as_ref().map_or_else(String::new, |held| {
-        let says = held::says(&held.stage, &data_dir, held.operators);
-        format!("    {}\n", report::clean(&says))
-    });
-    let edit = done.edit.as_ref().map_or_else(String::new, |edit| {
-        format!(
-            "    {} of the cluster is held again in {}, as it was then; `{} edit status` with today's chat says what is missing for the switch\n",
-            report::clean(&edit.kind),
-            edit.place.display(),
-            context.spelling
-        )
-    });
-    let text = format!(
-        "{data_dir}\n    {what}\n    ENR key {}, as of {}\n    {proved}\n{held}{edit}",
-        done.enr_id,
-        report::clean(&done.created),
-    );
-    context.result(
-        &text,
-        &Document {
-            schema: "charon-dkg.restore/1",
-            file: args.file.display().to_string(),
-            enr_id: done.enr_id,
-            created: done.created,
-            restored: done.restored,
-            verdict: done.verdict,
-            held: done
-                .held
-                .as_ref()
-                .map(|held| held.stage.display().to_string()),
-            edit: done.edit.map(|edit| edit.place.display().to_string()),
-        },
-    )?;
-    context
-        .say("next: `charon-dkg status`; do not start this node while another copy of it can run");
-    Ok(())
 }
 
 fn open_with(context: &Context, args: &RestoreArgs) -> Result<OpenWith, Failure> {

@@ -16,7 +16,7 @@ use tempfile::NamedTempFile;
 use zeroize::Zeroizing;
 
 use crate::ceremony::attempt;
-use crate::custody::contents::{self, ArchiveError, File, MAX_ARCHIVE_BYTES, Place, Unpacked};
+use crate::custody::contents::{self, ArchiveError, File, Place, Unpacked};
 use crate::custody::record::{MAX_RECORD_BYTES, Record, Records};
 use crate::edit::closed::CLOSED_LOCKS_FILE;
 use crate::edit::held as edit_held;
@@ -26,7 +26,7 @@ use crate::machine::os;
 use crate::machine::read::{self, Limit, ReadError};
 use crate::promote::held;
 use crate::promote::journal::listing;
-use charon_files::cluster::names::HEARTBEAT_FILE;
+use charon_files::cluster::names::{HEARTBEAT_FILE, MAX_DEPTH};
 
 const RECORDS_FILE: &str = "backups.json";
 const RESTORES_DIR: &str = "restores";
@@ -49,33 +49,15 @@ pub(crate) const ANY_FILE: Limit = Limit {
 /// Why the files of a node cannot be gathered.
 #[derive(Debug, thiserror::Error)]
 pub enum GatherError {
-    /// Something that is no file and no directory: a backup without it would not be whole.
-    #[error("{} is {seen}, expected a regular file or a directory", path.display())]
-    Kind {
+    /// Something that no backup has: one without it would not be whole.
+    #[error("{} is {seen}, expected {expected}", path.display())]
+    Foreign {
         /// Where it is.
         path: PathBuf,
         /// What it is.
-        seen: EntryKind,
-    },
-    /// A directory that cannot be listed.
-    #[error("{} cannot be listed: {reason}", path.display())]
-    Unreadable {
-        /// Where it is.
-        path: PathBuf,
-        /// Why not.
-        reason: String,
-    },
-    /// A name that is no text.
-    #[error("{} has a name that is no text", path.display())]
-    Name {
-        /// Where it is.
-        path: PathBuf,
-    },
-    /// More than a data directory has.
-    #[error("{} has more or deeper entries than a data directory can have", path.display())]
-    TooMany {
-        /// The data directory.
-        path: PathBuf,
+        seen: String,
+        /// What may be there.
+        expected: &'static str,
     },
     /// They would not fit into an archive.
     #[error(transparent)]
@@ -83,9 +65,12 @@ pub enum GatherError {
     /// One could not be read.
     #[error(transparent)]
     Read(#[from] ReadError),
-    /// The directory could not be looked at.
-    #[error(transparent)]
-    File(#[from] FileError),
+}
+
+impl From<FileError> for GatherError {
+    fn from(error: FileError) -> Self {
+        Self::Read(error.into())
+    }
 }
 
 /// Reads every file that belongs into a backup: all of the data directory but charon's sign of life, and what of the state
@@ -94,99 +79,85 @@ pub enum GatherError {
 /// # Errors
 /// When one cannot be read, or something lies there that cannot be backed up.
 pub fn gather(layout: &Layout) -> Result<Vec<File>, GatherError> {
-    let facts = datadir::observe(layout)?;
-    if facts.truncated {
-        return Err(GatherError::TooMany {
-            path: layout.data_dir().to_owned(),
-        });
-    }
-    if let Some((path, reason)) = facts.unreadable.first() {
-        return Err(GatherError::Unreadable {
-            path: layout.data_dir().join(path),
-            reason: reason.clone(),
-        });
-    }
-    let mut files = Vec::new();
-    let mut total = 0_u64;
-    for entry in &facts.entries {
-        let path = layout.data_dir().join(&entry.path);
-        match entry.kind {
-            EntryKind::Directory => continue,
-            EntryKind::Regular if entry.path == Path::new(HEARTBEAT_FILE) => continue,
-            EntryKind::Regular => {}
-            seen @ (EntryKind::Symlink | EntryKind::Fifo | EntryKind::Other) => {
-                return Err(GatherError::Kind { path, seen });
-            }
-        }
-        total = total.saturating_add(entry.len);
-        if total > MAX_ARCHIVE_BYTES {
-            return Err(ArchiveError::TooLong { seen: total }.into());
-        }
-        if entry.path.to_str().is_none() {
-            return Err(GatherError::Name { path });
-        }
-        files.push(File {
-            place: Place::Data,
-            path: entry.name(),
-            bytes: read::read_secret_in(layout.data_dir(), &entry.path, ANY_FILE)?,
-        });
-    }
+    let mut gathered = Gathered::default();
+    gathered.add_all(layout.data_dir(), Place::Data, "")?;
     if let Some(attempt) = held::find(layout) {
-        let number = attempt.number();
-        let record = Path::new(attempt::RECORD_FILE);
-        files.push(File {
-            place: Place::State,
-            path: format!("attempts/{number}/{}", attempt::RECORD_FILE),
-            bytes: read::read_secret_in(attempt.dir(), record, read::RECORD)?,
-        });
-        let name = format!("attempts/{number}/stage");
-        gather_held(&attempt.stage(), &name, &mut files, &mut total)?;
+        let held = format!("attempts/{}/", attempt.number());
+        gathered.add(
+            (attempt.dir(), Path::new(attempt::RECORD_FILE)),
+            (Place::State, &held),
+            read::RECORD,
+        )?;
+        gathered.add_all(&attempt.stage(), Place::State, &format!("{held}stage/"))?;
     }
     let edit = edit_held::place(layout);
     if std::fs::symlink_metadata(&edit).is_ok() {
-        gather_held(&edit, edit_held::EDIT_DIR, &mut files, &mut total)?;
+        gathered.add_all(&edit, Place::State, &format!("{}/", edit_held::EDIT_DIR))?;
     }
-    gather_state(layout, &mut files)?;
-    Ok(files)
+    for path in kept(layout) {
+        let file = (layout.state_dir(), Path::new(&path));
+        gathered.add(file, (Place::State, ""), read::DEFINITION)?;
+    }
+    Ok(gathered.files)
 }
 
-/// What is held is backed up where it is, so that a restore holds it as well.
-fn gather_held(
-    dir: &Path,
-    name: &str,
-    gathered: &mut Vec<File>,
-    total: &mut u64,
-) -> Result<(), GatherError> {
-    for (path, kind) in listing(&Folder::open(dir)?)? {
-        match kind {
-            EntryKind::Directory => continue,
-            EntryKind::Regular => {}
-            seen @ (EntryKind::Symlink | EntryKind::Fifo | EntryKind::Other) => {
-                let path = dir.join(path);
-                return Err(GatherError::Kind { path, seen });
+#[derive(Default)]
+struct Gathered {
+    files: Vec<File>,
+    bytes: u64,
+}
+
+impl Gathered {
+    /// All below a directory but charon's sign of life.
+    fn add_all(&mut self, dir: &Path, place: Place, prefix: &str) -> Result<(), GatherError> {
+        for (path, kind) in listing(&Folder::open(dir)?)? {
+            let foreign = |seen: String, expected| GatherError::Foreign {
+                path: dir.join(&path),
+                seen,
+                expected,
+            };
+            match kind {
+                EntryKind::Directory if path.components().count() <= MAX_DEPTH => {}
+                EntryKind::Directory => {
+                    let seen = format!("{MAX_DEPTH} directories deep");
+                    return Err(foreign(seen, "fewer, as in a data directory"));
+                }
+                EntryKind::Regular if place == Place::Data && path == Path::new(HEARTBEAT_FILE) => {
+                }
+                EntryKind::Regular if path.to_str().is_none() => {
+                    return Err(foreign("no text".to_owned(), "a name that is text"));
+                }
+                EntryKind::Regular => self.add((dir, &path), (place, prefix), ANY_FILE)?,
+                EntryKind::Symlink | EntryKind::Fifo | EntryKind::Other => {
+                    return Err(foreign(kind.to_string(), "a regular file or a directory"));
+                }
             }
         }
-        let bytes = read::read_secret_in(dir, &path, ANY_FILE)?;
-        *total = total.saturating_add(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
-        if *total > MAX_ARCHIVE_BYTES {
-            return Err(ArchiveError::TooLong { seen: *total }.into());
-        }
-        if path.to_str().is_none() {
-            return Err(GatherError::Name {
-                path: dir.join(path),
-            });
-        }
-        gathered.push(File {
-            place: Place::State,
-            path: format!("{name}/{}", files::slashed(&path)),
+        Ok(())
+    }
+
+    /// One file of a directory, in the archive behind a prefix.
+    fn add(
+        &mut self,
+        (dir, path): (&Path, &Path),
+        (place, prefix): (Place, &str),
+        limit: Limit,
+    ) -> Result<(), GatherError> {
+        let bytes = read::read_secret_in(dir, path, limit)?;
+        self.bytes = self
+            .bytes
+            .saturating_add(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
+        self.files.push(File {
+            place,
+            path: format!("{prefix}{}", files::slashed(path)),
             bytes,
         });
+        Ok(contents::check_size(self.files.len(), self.bytes)?)
     }
-    Ok(())
 }
 
 /// Kept receipts, locks that must not start, and the kept definition if it is whole. What is odd here was never relied on, and is left out.
-fn gather_state(layout: &Layout, files: &mut Vec<File>) -> Result<(), GatherError> {
+fn kept(layout: &Layout) -> Vec<String> {
     let mut names = Vec::new();
     let receipts = Folder::open(layout.state_dir())
         .and_then(|state| state.folder("receipts"))
@@ -201,15 +172,8 @@ fn gather_state(layout: &Layout, files: &mut Vec<File>) -> Result<(), GatherErro
         names.push("definition.json".to_owned());
         names.push(format!("definitions/{}.json", hex::encode(stored.sha256)));
     }
-    for path in names.into_iter().filter(|path| contents::is_kept(path)) {
-        let bytes = read::read_secret_in(layout.state_dir(), Path::new(&path), read::DEFINITION)?;
-        files.push(File {
-            place: Place::State,
-            path,
-            bytes,
-        });
-    }
-    Ok(())
+    names.retain(|path| contents::is_kept(path));
+    names
 }
 
 /// A backup on the disk that does not have its name yet. Dropped, it is removed.
@@ -414,12 +378,6 @@ pub(crate) fn remove_stages(state: &Folder) -> Result<(), FileError> {
         Some(status) if status.kind == EntryKind::Directory => state.remove_tree(RESTORES_DIR),
         Some(_) | None => Ok(()),
     }
-}
-
-/// Removes a stage by its name: for a command that is told to stop while it drills, and touches nothing else.
-pub fn abandon(layout: &Layout, name: &str) {
-    // What cannot be removed now is removed by the next command.
-    remove_stage(layout, name).ok();
 }
 
 /// The bytes of every file, for comparing what was read back with what is on the disk now.

@@ -202,93 +202,84 @@ pub enum Verb {
 }
 
 impl Verb {
-    /// What the verb was told about a protocol, if it can be told.
-    pub const fn profile(&self) -> Option<&ProfileArgs> {
+    /// What the verb was told of a protocol and of whom it may ask.
+    pub fn outside(&self) -> Outside {
         match self {
-            Verb::Define(args) => Some(&args.profile),
-            Verb::Plan(args) => Some(&args.profile),
-            Verb::Run(args) => Some(&args.ceremony.profile),
-            Verb::Ready(args) => Some(&args.ceremony.profile),
-            Verb::Board(args) => Some(&args.profile),
-            Verb::Verify(args) => Some(&args.profile),
-            Verb::Deposits(args) => Some(&args.profile),
+            Verb::Plan(args) => args.outside.clone(),
+            Verb::Run(args) => args.ceremony.outside.clone(),
+            Verb::Ready(args) => args.ceremony.outside.clone(),
+            Verb::Verify(args) => args.outside.clone(),
+            Verb::Deposits(args) => args.outside.clone(),
+            Verb::Board(args) => Outside {
+                profile: args.profile.clone(),
+                execution: args.execution.clone(),
+                ..Outside::default()
+            },
+            Verb::Define(args) => Outside {
+                profile: args.profile.clone(),
+                ..Outside::default()
+            },
+            Verb::Receipt(ReceiptArgs { execution, .. })
+            | Verb::Confirm(ConfirmArgs { execution, .. })
+            | Verb::Edit(EditArgs { execution, .. })
+            | Verb::Gate(GateArgs {
+                action: GateAction::Check(GateCheckArgs { execution, .. }),
+            }) => Outside {
+                execution: execution.clone(),
+                ..Outside::default()
+            },
+            Verb::Archive(args) => Outside {
+                beacon: args.beacon.clone(),
+                ..Outside::default()
+            },
             Verb::Enr(_)
             | Verb::Backup(_)
-            | Verb::Receipt(_)
-            | Verb::Confirm(_)
             | Verb::Gate(_)
             | Verb::Up(_)
             | Verb::Status
-            | Verb::Archive(_)
-            | Verb::Edit(_)
             | Verb::Repair(_)
             | Verb::Rehearse(_)
             | Verb::Explain(_)
             | Verb::Pins
             | Verb::InternalProbe(_)
-            | Verb::InternalKeeper(_) => None,
-        }
-    }
-
-    /// Which beacon node the verb may ask.
-    pub const fn beacon(&self) -> Option<&BeaconArgs> {
-        match self {
-            Verb::Verify(args) => Some(&args.beacon),
-            Verb::Deposits(args) => Some(&args.beacon),
-            Verb::Plan(args) => Some(&args.beacon),
-            Verb::Run(args) => Some(&args.ceremony.beacon),
-            Verb::Ready(args) => Some(&args.ceremony.beacon),
-            Verb::Archive(args) => Some(&args.beacon),
-            Verb::Define(_)
-            | Verb::Board(_)
-            | Verb::Enr(_)
-            | Verb::Backup(_)
-            | Verb::Receipt(_)
-            | Verb::Confirm(_)
-            | Verb::Gate(_)
-            | Verb::Up(_)
-            | Verb::Status
-            | Verb::Edit(_)
-            | Verb::Repair(_)
-            | Verb::Rehearse(_)
-            | Verb::Explain(_)
-            | Verb::Pins
-            | Verb::InternalProbe(_)
-            | Verb::InternalKeeper(_) => None,
+            | Verb::InternalKeeper(_) => Outside::default(),
         }
     }
 
     /// Whether `--dir` and `--data-dir` name what the commands in its advice are about. The coordinator's advice is for
     /// others, and a container's directories are not the machine's.
     pub const fn has_directories_of_ours(&self) -> bool {
-        match self {
+        !matches!(
+            self,
             Verb::Define(_)
-            | Verb::Deposits(_)
-            | Verb::Explain(_)
-            | Verb::Pins
-            | Verb::Rehearse(_)
-            | Verb::InternalProbe(_)
-            | Verb::InternalKeeper(_) => false,
-            Verb::Gate(args) => match &args.action {
-                GateAction::Check(check) => !check.in_container,
-                GateAction::Install(_) | GateAction::Status(_) | GateAction::Remove(_) => true,
-            },
-            Verb::Enr(_)
-            | Verb::Backup(_)
-            | Verb::Plan(_)
-            | Verb::Ready(_)
-            | Verb::Run(_)
-            | Verb::Board(_)
-            | Verb::Verify(_)
-            | Verb::Receipt(_)
-            | Verb::Confirm(_)
-            | Verb::Up(_)
-            | Verb::Status
-            | Verb::Archive(_)
-            | Verb::Edit(_)
-            | Verb::Repair(_) => true,
-        }
+                | Verb::Deposits(_)
+                | Verb::Explain(_)
+                | Verb::Pins
+                | Verb::Rehearse(_)
+                | Verb::InternalProbe(_)
+                | Verb::InternalKeeper(_)
+                | Verb::Gate(GateArgs {
+                    action: GateAction::Check(GateCheckArgs {
+                        in_container: true,
+                        ..
+                    }),
+                })
+        )
     }
+}
+
+/// What a verb was told of the world outside this machine; nothing where it takes no such flags.
+#[derive(Debug, Clone, Default, Args)]
+pub struct Outside {
+    /// Whose protocol the validators are for.
+    #[command(flatten)]
+    pub profile: ProfileArgs,
+    /// Who is asked about validators.
+    #[command(flatten)]
+    pub beacon: BeaconArgs,
+    /// Where contract wallets, and recent deposits, are asked for.
+    #[command(flatten)]
+    pub execution: ExecutionArgs,
 }
 
 /// Who is asked about validators.
@@ -319,15 +310,9 @@ pub struct DepositsArgs {
     /// Network that is to be paid on
     #[arg(long, value_name = "NETWORK")]
     pub network: Option<String>,
-    /// Whose protocol the validators are for.
+    /// The world outside.
     #[command(flatten)]
-    pub profile: ProfileArgs,
-    /// Who is asked about the validators.
-    #[command(flatten)]
-    pub beacon: BeaconArgs,
-    /// Where contract wallets, and recent deposits, are asked for.
-    #[command(flatten)]
-    pub execution: ExecutionArgs,
+    pub outside: Outside,
 }
 
 /// Whose protocol the cluster is for.
@@ -704,18 +689,12 @@ pub struct CeremonyArgs {
     /// How it is run.
     #[command(flatten)]
     pub start: StartArgs,
-    /// Whose protocol the cluster is for.
-    #[command(flatten)]
-    pub profile: ProfileArgs,
     /// Hold the keys until all operators have confirmed, as with a gate that requires it
     #[arg(long)]
     pub hold: bool,
-    /// Where contract wallets are asked.
+    /// The world outside.
     #[command(flatten)]
-    pub execution: ExecutionArgs,
-    /// Who is asked whether keys of an old ceremony here are in use.
-    #[command(flatten)]
-    pub beacon: BeaconArgs,
+    pub outside: Outside,
 }
 
 /// How any of charon's ceremonies is run.
@@ -827,8 +806,8 @@ impl CeremonyArgs {
         let words = chosen.chain(relays).flatten().chain(switches);
         let files = [
             ("--charon-binary", &self.start.charon_binary),
-            ("--execution-rpc-file", &self.execution.execution_rpc_file),
-            ("--beacon-rpc-file", &self.beacon.beacon_rpc_file),
+            ("--execution-rpc-file", &self.outside.execution.execution_rpc_file),
+            ("--beacon-rpc-file", &self.outside.beacon.beacon_rpc_file),
         ];
         let files = files
             .iter()
@@ -859,15 +838,9 @@ pub struct VerifyArgs {
     /// Print nothing; the exit code tells
     #[arg(long, short)]
     pub quiet: bool,
-    /// Whose protocol the cluster is for.
+    /// The world outside.
     #[command(flatten)]
-    pub profile: ProfileArgs,
-    /// Who is asked about the validators.
-    #[command(flatten)]
-    pub beacon: BeaconArgs,
-    /// Where contract wallets are asked.
-    #[command(flatten)]
-    pub execution: ExecutionArgs,
+    pub outside: Outside,
 }
 
 /// `receipt`.
@@ -958,16 +931,6 @@ pub enum GateAction {
     Remove(ComposeArgs),
     /// Ask the gate; the exit code tells
     Check(GateCheckArgs),
-}
-
-impl GateAction {
-    /// Where contract wallets are asked, for the one that asks them.
-    pub const fn execution(&self) -> Option<&ExecutionArgs> {
-        match self {
-            GateAction::Check(args) => Some(&args.execution),
-            GateAction::Install(_) | GateAction::Status(_) | GateAction::Remove(_) => None,
-        }
-    }
 }
 
 /// `gate install`.

@@ -53,6 +53,7 @@ impl Context {
         } else {
             spelling
         };
+        let outside = cli.verb.outside();
         let silent = matches!(&cli.verb, Verb::Verify(args) if args.quiet);
         let mode = if silent {
             ProgressMode::Quiet
@@ -65,9 +66,9 @@ impl Context {
             typing: typing(cli, &spelling, &for_root),
             spelling,
             for_root,
-            profile: named::Protocol::of(&cli.verb),
-            beacon: named::Beacon::of(&cli.verb),
-            contracts: contracts::Contracts::of(&cli.verb),
+            profile: named::Protocol::of(outside.profile),
+            beacon: named::Beacon::of(outside.beacon),
+            contracts: contracts::Contracts::of(outside.execution),
             silent,
             answered: AtomicBool::new(false),
         }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, OnceLock, PoisonError};
 
-use crate::cli::{ExecutionArgs, Verb};
+use crate::cli::ExecutionArgs;
 use crate::proof::execution::ExecutionRpc;
 use charon_proof::verify::ContractQuestion;
 
@@ -16,33 +16,9 @@ pub(crate) struct Contracts {
 }
 
 impl Contracts {
-    pub(crate) fn of(verb: &Verb) -> Self {
-        let args = match verb {
-            Verb::Plan(args) => Some(&args.execution),
-            Verb::Run(args) => Some(&args.ceremony.execution),
-            Verb::Ready(args) => Some(&args.ceremony.execution),
-            Verb::Verify(args) => Some(&args.execution),
-            Verb::Receipt(args) => Some(&args.execution),
-            Verb::Deposits(args) => Some(&args.execution),
-            Verb::Confirm(args) => Some(&args.execution),
-            Verb::Board(args) => Some(&args.execution),
-            Verb::Edit(args) => Some(&args.execution),
-            Verb::Gate(args) => args.action.execution(),
-            Verb::Enr(_)
-            | Verb::Define(_)
-            | Verb::Backup(_)
-            | Verb::Repair(_)
-            | Verb::Up(_)
-            | Verb::Status
-            | Verb::Archive(_)
-            | Verb::Rehearse(_)
-            | Verb::Pins
-            | Verb::Explain(_)
-            | Verb::InternalProbe(_)
-            | Verb::InternalKeeper(_) => None,
-        };
+    pub(crate) fn of(args: ExecutionArgs) -> Self {
         Self {
-            args: args.cloned().unwrap_or_default(),
+            args,
             ..Self::default()
         }
     }

@@ -2,7 +2,7 @@
 
 use std::sync::OnceLock;
 
-use crate::cli::{BeaconArgs, ProfileArgs, Verb};
+use crate::cli::{BeaconArgs, ProfileArgs};
 use crate::proof::beacon::BeaconRpc;
 use charon_proof::profile::Profile;
 
@@ -14,9 +14,9 @@ pub(crate) struct Protocol {
 }
 
 impl Protocol {
-    pub(crate) fn of(verb: &Verb) -> Self {
+    pub(crate) fn of(args: ProfileArgs) -> Self {
         Self {
-            args: verb.profile().cloned().unwrap_or_default(),
+            args,
             ..Self::default()
         }
     }
@@ -30,9 +30,9 @@ pub(crate) struct Beacon {
 }
 
 impl Beacon {
-    pub(crate) fn of(verb: &Verb) -> Self {
+    pub(crate) fn of(args: BeaconArgs) -> Self {
         Self {
-            args: verb.beacon().cloned().unwrap_or_default(),
+            args,
             ..Self::default()
         }
     }

@@ -13,14 +13,14 @@ use crate::ceremony::{define_command, enr, explain, ready, show_pins};
 use crate::ceremony::{process, run, show_plan};
 #[cfg(target_os = "linux")]
 use crate::cli::GateAction;
-use crate::cli::{self, BackupAction, BackupArgs, Invocation, Verb};
+use crate::cli::{self, BackupAction, BackupArgs, Invocation, ProgressStyle, Verb};
 use crate::context::{Context, block_on};
 use crate::custody::{backup, restore_command};
 #[cfg(target_os = "linux")]
 use crate::edit::command;
 use crate::error::{Failure, Kind};
 use crate::gate::provider;
-use crate::machine::terminal::{ProgressMode, Terminal};
+use crate::machine::terminal::Terminal;
 use crate::proof::{board, confirm, deposits, receipt, verify};
 use crate::{completion, report};
 #[cfg(target_os = "linux")]
@@ -42,7 +42,7 @@ pub fn main(argv: Vec<OsString>) -> ExitCode {
         return answer_compose(words);
     }
     if let Some(answer) = completion::answer(&argv) {
-        return Terminal::of_process(ProgressMode::Quiet, false)
+        return Terminal::of_process(ProgressStyle::Quiet, false)
             .result(answer.trim_end())
             .map_or(Kind::Unexpected.exit_code(), |()| 0)
             .into();
@@ -71,7 +71,7 @@ fn answer_compose(words: &[OsString]) -> ExitCode {
 #[cfg(not(target_os = "linux"))]
 fn answer_compose(_words: &[OsString]) -> ExitCode {
     let refused = provider::refusal(&needs_linux().message);
-    Terminal::of_process(ProgressMode::Quiet, false)
+    Terminal::of_process(ProgressStyle::Quiet, false)
         .result(refused.trim_end())
         .map_or(Kind::Unexpected.exit_code(), |()| Kind::Refused.exit_code())
         .into()
@@ -92,7 +92,7 @@ fn not_a_command(error: &clap::Error, json: bool) -> u8 {
             hints: lines.map(str::to_owned).collect(),
             ..Failure::new(Kind::Usage, fact.trim_start_matches("error: "))
         };
-        Terminal::of_process(ProgressMode::Quiet, false)
+        Terminal::of_process(ProgressStyle::Quiet, false)
             .result(report::failure_json(&failure).trim_end())
             .ok();
     }

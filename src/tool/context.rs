@@ -15,7 +15,7 @@ use crate::docker::endpoint::{
 use crate::error::{Failure, Kind};
 use crate::machine::datadir::Layout;
 use crate::machine::git;
-use crate::machine::terminal::{Block, Progress, ProgressMode, PromptError, Terminal};
+use crate::machine::terminal::{Block, Progress, PromptError, Terminal};
 use crate::machine::users;
 use crate::promote::journal::Recovery;
 use crate::promote::recover;
@@ -56,9 +56,9 @@ impl Context {
         let outside = cli.verb.outside();
         let silent = matches!(&cli.verb, Verb::Verify(args) if args.quiet);
         let mode = if silent {
-            ProgressMode::Quiet
+            ProgressStyle::Quiet
         } else {
-            mode(cli.common.progress)
+            cli.common.progress
         };
         Self {
             common: cli.common.clone(),
@@ -379,15 +379,6 @@ fn typing(cli: &Cli, spelling: &str, for_root: &str) -> Typing {
         for_root: for_root.to_owned(),
         directories,
         ceremony,
-    }
-}
-
-fn mode(style: ProgressStyle) -> ProgressMode {
-    match style {
-        ProgressStyle::Auto => ProgressMode::Auto,
-        ProgressStyle::Plain => ProgressMode::Plain,
-        ProgressStyle::Json => ProgressMode::Json,
-        ProgressStyle::Quiet => ProgressMode::Quiet,
     }
 }
 

@@ -5,10 +5,11 @@ use std::io::{self, BufRead, IsTerminal as _, Read as _, Write};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget};
 use serde_json::{Map, Value, json};
 use zeroize::Zeroizing;
 
+use crate::cli::ProgressStyle;
 use crate::machine::os;
 
 /// How often a plain progress line is repeated at most: often enough to see life in a log, seldom
@@ -26,34 +27,6 @@ const MAX_ANSWER: u64 = 1 << 10;
 
 /// The longest secret that is typed, in bytes: a long sentence.
 const MAX_SECRET: usize = 1 << 10;
-
-/// How progress is shown, as `--progress` says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum ProgressMode {
-    /// Bars on a terminal, plain lines elsewhere.
-    #[default]
-    Auto,
-    /// Lines of text.
-    Plain,
-    /// One JSON object a line, warnings and advice included.
-    Json,
-    /// Nothing but warnings and advice.
-    Quiet,
-}
-
-impl std::str::FromStr for ProgressMode {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        match text {
-            "auto" => Ok(ProgressMode::Auto),
-            "plain" => Ok(ProgressMode::Plain),
-            "json" => Ok(ProgressMode::Json),
-            "quiet" => Ok(ProgressMode::Quiet),
-            other => Err(format!("{other:?}, expected auto, plain, json or quiet")),
-        }
-    }
-}
 
 /// What a piece of text means; how that looks is up to the terminal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -147,7 +120,7 @@ impl std::fmt::Debug for Terminal {
 impl Terminal {
     /// The streams of this process. Colours need a terminal, no `NO_COLOR` and a `TERM` other than
     /// `dumb`; `yes` answers every question.
-    pub fn of_process(mode: ProgressMode, yes: bool) -> Self {
+    pub fn of_process(mode: ProgressStyle, yes: bool) -> Self {
         let (out, err) = (io::stdout(), io::stderr());
         let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
         let able = std::env::var_os("TERM").is_some_and(|term| term != "dumb" && !term.is_empty());
@@ -157,13 +130,13 @@ impl Terminal {
             yes,
         };
         let shown = match mode {
-            ProgressMode::Auto if err.is_terminal() && able => {
+            ProgressStyle::Auto if err.is_terminal() && able => {
                 let target = ProgressDrawTarget::stderr();
                 Shown::Bars(MultiProgress::with_draw_target(target))
             }
-            ProgressMode::Auto | ProgressMode::Plain => Shown::Plain,
-            ProgressMode::Json => Shown::Json,
-            ProgressMode::Quiet => Shown::Quiet,
+            ProgressStyle::Auto | ProgressStyle::Plain => Shown::Plain,
+            ProgressStyle::Json => Shown::Json,
+            ProgressStyle::Quiet => Shown::Quiet,
         };
         Self {
             out: Mutex::new(Box::new(out)),
@@ -278,7 +251,7 @@ impl Terminal {
             Shown::Bars(bars) => {
                 let bar = bars.add(ProgressBar::new(total));
                 // The template is fixed and tested; without it indicatif has its own.
-                if let Ok(style) = ProgressStyle::with_template(BAR_TEMPLATE) {
+                if let Ok(style) = indicatif::ProgressStyle::with_template(BAR_TEMPLATE) {
                     bar.set_style(style.progress_chars("=> "));
                 }
                 bar.set_prefix(label.to_owned());
@@ -307,7 +280,7 @@ impl Terminal {
         match &self.shown {
             Shown::Bars(bars) => {
                 let bar = bars.add(ProgressBar::new_spinner());
-                if let Ok(style) = ProgressStyle::with_template("{msg}") {
+                if let Ok(style) = indicatif::ProgressStyle::with_template("{msg}") {
                     bar.set_style(style);
                 }
                 Some(Block { bar })
@@ -337,32 +310,42 @@ impl Terminal {
 
     /// One line of a person.
     fn ask(&self, question: &str, how: &str) -> Result<String, PromptError> {
-        if !self.manners.can_ask {
-            return Err(PromptError::NoTerminal {
-                question: question.to_owned(),
-            });
-        }
+        self.must_be_able_to_ask(question)?;
         let ask = || {
-            {
-                let mut err = lock(&self.err);
-                write!(err, "{question} {how}").ok();
-                err.flush().ok();
-            }
+            self.prompt(&format!("{question} {how}"));
             let mut answer = String::new();
             lock(&self.input)
                 .by_ref()
                 .take(MAX_ANSWER)
                 .read_line(&mut answer)
-                .map(|_| answer)
+                .map(|_| Some(answer))
         };
         let answer = match &self.shown {
             Shown::Bars(bars) => bars.suspend(ask),
             Shown::Plain | Shown::Json | Shown::Quiet => ask(),
         };
-        answer.map_err(|cause| PromptError::Read {
+        answered(question, answer)
+    }
+
+    fn must_be_able_to_ask(&self, question: &str) -> Result<(), PromptError> {
+        if self.manners.can_ask {
+            return Ok(());
+        }
+        Err(PromptError::NoTerminal {
+            question: question.to_owned(),
+        })
+    }
+}
+
+/// What a person answered; `None` is Ctrl-C.
+fn answered<T>(question: &str, answer: io::Result<Option<T>>) -> Result<T, PromptError> {
+    match answer {
+        Ok(Some(answer)) => Ok(answer),
+        Ok(None) => Err(PromptError::Interrupted),
+        Err(cause) => Err(PromptError::Read {
             question: question.to_owned(),
             cause,
-        })
+        }),
     }
 }
 
@@ -377,25 +360,9 @@ impl Terminal {
     /// # Errors
     /// Where there is nobody to ask, for Ctrl-C, and when the terminal fails.
     pub fn secret(&self, question: &str) -> Result<Zeroizing<String>, PromptError> {
-        if !self.manners.can_ask {
-            return Err(PromptError::NoTerminal {
-                question: question.to_owned(),
-            });
-        }
-        let failed = |cause: io::Error| PromptError::Read {
-            question: question.to_owned(),
-            cause,
-        };
-        self.read_bytes(true).map_err(failed)?;
-        self.prompt(&format!("{question}: "));
-        let typed = read_hidden(&mut **lock(&self.input));
-        self.calm();
-        self.prompt("\n");
-        match typed {
-            Ok(Some(text)) => Ok(text),
-            Ok(None) => Err(PromptError::Interrupted),
-            Err(cause) => Err(failed(cause)),
-        }
+        self.must_be_able_to_ask(question)?;
+        let ask = || self.prompt(&format!("{question}: "));
+        answered(question, self.read_bytes(true, ask, read_hidden))
     }
 
     fn prompt(&self, text: &str) {
@@ -410,28 +377,25 @@ impl Terminal {
     /// # Errors
     /// For Ctrl-C, and when the terminal fails.
     pub fn pasted(&self, request: &str, most: usize) -> Result<Vec<u8>, PromptError> {
-        let failed = |cause: io::Error| PromptError::Read {
-            question: request.to_owned(),
-            cause,
-        };
-        self.read_bytes(false).map_err(failed)?;
-        self.note(request);
-        let typed = read_until_end(&mut **lock(&self.input), most);
-        self.calm();
-        self.prompt("\n");
-        match typed {
-            Ok(Some(bytes)) => Ok(bytes),
-            Ok(None) => Err(PromptError::Interrupted),
-            Err(cause) => Err(failed(cause)),
-        }
+        let read = |input: &mut dyn BufRead| read_until_end(input, most);
+        answered(request, self.read_bytes(false, || self.note(request), read))
     }
 
     /// Byte by byte, and hidden or shown: Ctrl-C is read like any other, so that it cannot end this program with the
     /// terminal left like that.
-    fn read_bytes(&self, hidden: bool) -> io::Result<()> {
+    fn read_bytes<T>(
+        &self,
+        hidden: bool,
+        ask: impl FnOnce(),
+        read: impl FnOnce(&mut dyn BufRead) -> io::Result<T>,
+    ) -> io::Result<T> {
         let before = os::read_bytes(hidden)?;
         *self.settings.lock().unwrap_or_else(PoisonError::into_inner) = Some(before);
-        Ok(())
+        ask();
+        let typed = read(&mut **lock(&self.input));
+        self.calm();
+        self.prompt("\n");
+        typed
     }
 
     /// Gives the terminal its settings back, if a question took them.
@@ -504,9 +468,7 @@ const BAR_TEMPLATE: &str = "{prefix} [{bar:30}] {pos}/{len} {eta} left {wide_msg
 
 /// A lock that a panic in another thread does not spoil: a stream has no invariant to lose.
 fn lock<T: ?Sized>(mutex: &Mutex<Box<T>>) -> std::sync::MutexGuard<'_, Box<T>> {
-    mutex
-        .lock()
-        .unwrap_or_else(std::sync::PoisonError::into_inner)
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Work under way. It may be shared between threads; dropping it ends the display.
@@ -547,10 +509,7 @@ impl Progress<'_> {
     }
 
     fn tell(&self, now: Instant, change: impl FnOnce(&mut Line)) {
-        let mut line = match self.line.lock() {
-            Ok(line) => line,
-            Err(poisoned) => poisoned.into_inner(),
-        };
+        let mut line = self.line.lock().unwrap_or_else(PoisonError::into_inner);
         change(&mut line);
         if let Some(bar) = &self.bar {
             bar.set_position(line.done);
@@ -845,7 +804,7 @@ mod tests {
 
     #[test]
     fn bars_are_well_formed() {
-        assert!(ProgressStyle::with_template(BAR_TEMPLATE).is_ok());
+        assert!(indicatif::ProgressStyle::with_template(BAR_TEMPLATE).is_ok());
         let bars = MultiProgress::with_draw_target(ProgressDrawTarget::hidden());
         let (terminal, out, err) = terminal(Shown::Bars(bars), PLAIN, "");
         let progress = terminal.progress("keystores", 3);
@@ -940,7 +899,7 @@ mod tests {
         }
         testing::say("ready");
         testing::wait_for_word();
-        let terminal = Terminal::of_process(ProgressMode::Auto, false);
+        let terminal = Terminal::of_process(ProgressStyle::Auto, false);
         let ended_well = terminal.result(&"x".repeat(1 << 20)).is_ok();
         terminal.warning("still here");
         std::process::exit(if ended_well { 42 } else { 43 });
@@ -990,7 +949,8 @@ mod tests {
 
     #[test]
     fn modes_are_named() {
-        assert_eq!("plain".parse(), Ok(ProgressMode::Plain));
-        assert!("loud".parse::<ProgressMode>().is_err());
+        let named = |name| <ProgressStyle as clap::ValueEnum>::from_str(name, false);
+        assert_eq!(named("plain"), Ok(ProgressStyle::Plain));
+        assert!(named("loud").is_err());
     }
 }

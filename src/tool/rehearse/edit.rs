@@ -2,13 +2,12 @@
 //! starts too early, and two epochs that pass in a copy, since nobody waits for them in a rehearsal.
 
 use futures_util::future::try_join_all;
-use serde_json::Value;
 use tokio::process::Command;
 
 use crate::error::{Failure, Kind};
 use crate::machine;
-use crate::rehearse::house::io;
-use crate::rehearse::stage::{Act, Ended, Player, Stage};
+use crate::rehearse::ceremony::{Ceremony, Ended, Operator, Process};
+use crate::rehearse::rehearsal::io;
 use crate::rehearse::trial::{Steps, Stopped};
 use charon_files::cluster::definition::default_threshold;
 use charon_files::cluster::names::{CLUSTER_LOCK_FILE, ENR_KEY_FILE};
@@ -26,11 +25,11 @@ const LONG_AGO: u64 = 3600;
 const AHEAD: u64 = 3600;
 
 /// Where somebody is while it is told.
-struct Story<'a> {
-    stage: &'a Stage<'a>,
+struct Edit<'a> {
+    ceremony: &'a Ceremony<'a>,
     kind: EditKind,
     /// Who is new, and in no cluster yet.
-    newcomer: Option<Player>,
+    newcomer: Option<Operator>,
     /// Of the old operators, by position: the one who leaves.
     leaver: Option<usize>,
 }
@@ -40,70 +39,68 @@ struct Story<'a> {
 /// # Errors
 /// If the machine or the engine fails.
 pub(crate) async fn play(
-    stage: &Stage<'_>,
+    ceremony: &Ceremony<'_>,
     kind: EditKind,
     steps: &mut Steps,
 ) -> Result<(), Stopped> {
-    steps.all_run(stage).await?;
-    let story = Story {
-        stage,
+    steps.all_run(ceremony).await?;
+    let (brings_newcomer, has_leaver) = match kind {
+        EditKind::AddOperators => (true, false),
+        EditKind::ReplaceOperator => (true, true),
+        EditKind::RemoveOperators => (false, true),
+        EditKind::AddValidators | EditKind::RecreatePrivateKeys => (false, false),
+    };
+    let edit = Edit {
+        ceremony,
         kind,
-        newcomer: match kind {
-            EditKind::AddOperators | EditKind::ReplaceOperator => Some(stage.newcomer().await?),
-            EditKind::AddValidators | EditKind::RemoveOperators | EditKind::RecreatePrivateKeys => {
-                None
-            }
+        newcomer: if brings_newcomer {
+            Some(ceremony.newcomer().await?)
+        } else {
+            None
         },
-        leaver: match kind {
-            EditKind::RemoveOperators | EditKind::ReplaceOperator => Some(1),
-            EditKind::AddValidators | EditKind::AddOperators | EditKind::RecreatePrivateKeys => {
-                None
-            }
-        },
+        leaver: has_leaver.then_some(1),
     };
     let mut nodes = Vec::new();
-    for player in &stage.players {
-        nodes.push(stage.start_node(player).await?);
+    for operator in &ceremony.operators {
+        nodes.push(ceremony.start_node(operator).await?);
     }
-    let held = story.run(steps).await?;
+    let held = edit.run(steps).await?;
     let Some(first) = held.first() else {
         return Ok(());
     };
     let hashes = Hashes::of(first)?;
-    let receipts: Vec<String> = held.iter().filter_map(|it| text(it, "receipt")).collect();
-    let (_, all_but_one) = receipts.split_last().unwrap_or((&hashes.none, &[]));
-    story.take(all_but_one).await?;
+    let receipts: Vec<String> = held
+        .iter()
+        .filter_map(|it| it.text("receipt").map(str::to_owned))
+        .collect();
+    let (all_but_one, _) = receipts.split_at(receipts.len().saturating_sub(1));
+    edit.take(all_but_one).await?;
     if kind != EditKind::AddValidators {
-        let early = story.ours(story.stayer(0)?, &["stopped"]).await?;
-        steps.ended(story.stayer(0)?, &early, 3, &["must go on"]);
+        let early = edit.ours(edit.stayer(0)?, &["stopped"]).await?;
+        steps.ended(edit.stayer(0)?, &early, 3, &["must go on"]);
     }
-    story.take(&receipts).await?;
+    edit.take(&receipts).await?;
     if kind == EditKind::AddValidators {
-        stage.stop_nodes(&nodes).await?;
-        return story.switch(steps, &story.new_operators(), &hashes).await;
+        ceremony.stop_nodes(&nodes).await?;
+        return edit.switch(steps, &edit.new_operators(), &hashes).await;
     }
-    let later = story.copies().await?;
-    story.stop(steps, &nodes, &hashes).await?;
-    story.wrong_clock(steps, &later, &hashes).await?;
-    story.two_epochs_later(steps, &later, &hashes).await
+    let later = edit.copies().await?;
+    edit.stop(steps, &nodes).await?;
+    edit.wrong_clock(steps, &later, &hashes).await?;
+    edit.two_epochs_later(steps, &later, &hashes).await
 }
 
 /// The lock before and the lock after.
 struct Hashes {
     old: LockHash,
     new: LockHash,
-    none: String,
 }
 
 impl Hashes {
-    fn of(document: &Value) -> Result<Self, Failure> {
-        let hash = |name| text(document, name).and_then(|text| LockHash::parse(&text));
+    fn of(held: &Ended) -> Result<Self, Failure> {
+        let hash = |name| held.text(name).and_then(LockHash::parse);
         match (hash("previous_lock_hash"), hash("lock_hash")) {
-            (Some(old), Some(new)) => Ok(Self {
-                old,
-                new,
-                none: String::new(),
-            }),
+            (Some(old), Some(new)) => Ok(Self { old, new }),
             (_, _) => Err(Failure::new(
                 Kind::Unexpected,
                 "an edit that is held without its locks",
@@ -112,50 +109,48 @@ impl Hashes {
     }
 }
 
-fn text(document: &Value, name: &str) -> Option<String> {
-    document[name].as_str().map(str::to_owned)
-}
-
-impl Story<'_> {
+impl Edit<'_> {
     fn is_leaver(&self, position: usize) -> bool {
         self.leaver == Some(position)
     }
 
     /// The old operators who stay.
-    fn stayers(&self) -> Vec<&Player> {
-        let numbered = self.stage.players.iter().enumerate();
+    fn stayers(&self) -> Vec<&Operator> {
+        let numbered = self.ceremony.operators.iter().enumerate();
         let stay = numbered.filter(|(position, _)| !self.is_leaver(*position));
-        stay.map(|(_, player)| player).collect()
+        stay.map(|(_, operator)| operator).collect()
     }
 
-    fn stayer(&self, position: usize) -> Result<&Player, Failure> {
+    fn stayer(&self, position: usize) -> Result<&Operator, Failure> {
         let missing = || Failure::new(Kind::Unexpected, "a rehearsal without operators");
         self.stayers().get(position).copied().ok_or_else(missing)
     }
 
-    fn new_operators(&self) -> Vec<&Player> {
+    fn new_operators(&self) -> Vec<&Operator> {
         self.stayers().into_iter().chain(&self.newcomer).collect()
     }
 
-    async fn enr(&self, player: &Player) -> Result<String, Failure> {
-        let shown = self.stage.ours(player, &["enr", "show"]).await?;
-        text(&shown.document, "enr")
-            .ok_or_else(|| Failure::new(Kind::Unexpected, "an operator without an ENR"))
+    async fn enr(&self, operator: &Operator) -> Result<String, Failure> {
+        let shown = self.ceremony.ours(operator, &["enr", "show"]).await?;
+        let enr = shown.text("enr").map(str::to_owned);
+        enr.ok_or_else(|| Failure::new(Kind::Unexpected, "an operator without an ENR"))
     }
 
     /// `edit` and what follows it, to its end.
-    async fn ours(&self, player: &Player, words: &[&str]) -> Result<Ended, Failure> {
-        self.stage.ours(player, &[&["edit"], words].concat()).await
+    async fn ours(&self, operator: &Operator, words: &[&str]) -> Result<Ended, Failure> {
+        self.ceremony
+            .ours(operator, &[&["edit"], words].concat())
+            .await
     }
 
     /// What all type.
     async fn flags(&self) -> Result<Vec<String>, Failure> {
-        let leaver = match self.leaver.and_then(|at| self.stage.players.get(at)) {
-            Some(player) => self.enr(player).await?,
+        let leaver = match self.leaver.and_then(|at| self.ceremony.operators.get(at)) {
+            Some(operator) => self.enr(operator).await?,
             None => String::new(),
         };
         let newcomer = match &self.newcomer {
-            Some(player) => self.enr(player).await?,
+            Some(operator) => self.enr(operator).await?,
             None => String::new(),
         };
         let address = Address::of_uncompressed_point(&[7; 64]);
@@ -168,7 +163,7 @@ impl Story<'_> {
                 format!("--new-operator-enrs={newcomer}"),
                 format!(
                     "--accept-threshold={}",
-                    default_threshold(self.stage.players.len())
+                    default_threshold(self.ceremony.operators.len())
                 ),
             ],
             EditKind::RemoveOperators => vec![format!("--operator-enrs-to-remove={leaver}")],
@@ -181,54 +176,41 @@ impl Story<'_> {
     }
 
     /// Everybody who takes part runs charon's edit; gives what each holds then.
-    async fn run(&self, steps: &mut Steps) -> Result<Vec<Value>, Failure> {
+    async fn run(&self, steps: &mut Steps) -> Result<Vec<Ended>, Failure> {
         let flags = self.flags().await?;
         let lock = self.stayer(0)?.data_dir().join(CLUSTER_LOCK_FILE);
         let lock = lock.display().to_string();
-        let new = self.newcomer.as_ref().map(|player| player.number);
-        let acts = self.new_operators().into_iter().map(|player| {
+        let new = self.newcomer.as_ref().map(|operator| operator.number);
+        let edits = self.new_operators().into_iter().map(|operator| {
             let mut words: Vec<&str> = flags.iter().map(String::as_str).collect();
-            if new == Some(player.number) {
+            if new == Some(operator.number) {
                 words.extend(["--lock-file", &lock]);
             }
-            self.stage
-                .start_ceremonial(player, &["edit", self.kind.command()], &words)
+            self.ceremony
+                .start_ceremonial(operator, &["edit", self.kind.command()], &words)
         });
-        let acts = acts.collect::<Result<Vec<_>, _>>()?;
-        let ended = try_join_all(acts.into_iter().map(Act::end)).await?;
-        let hashes: Vec<Option<String>> = ended
-            .iter()
-            .map(|it| text(&it.document, "lock_hash"))
-            .collect();
-        let good = ended.iter().all(|it| it.code == 0)
-            && hashes.iter().all(|it| it.is_some() && *it == hashes[0]);
-        let codes: Vec<String> = ended.iter().map(|it| it.code.to_string()).collect();
+        let ended = Process::end_all(edits).await?;
+        let agreed = Ended::agreed(&ended);
+        let seen = match agreed {
+            Some(hash) => format!("lock_hash {hash}"),
+            None => format!("edit ended with {}", Ended::codes(&ended)),
+        };
         steps.check(
             "all who take part hold the same new lock, while the old nodes run",
-            good,
-            match (good, &hashes.first()) {
-                (true, Some(Some(hash))) => format!("lock_hash {hash}"),
-                (_, _) => format!("edit ended with {}", codes.join(" ")),
-            },
+            agreed.is_some(),
+            seen,
         );
-        if !good {
-            return Ok(Vec::new());
-        }
-        Ok(ended.into_iter().map(|it| it.document).collect())
+        let good = agreed.is_some();
+        Ok(if good { ended } else { Vec::new() })
     }
 
     /// Everybody takes these lines from the chat.
     async fn take(&self, lines: &[String]) -> Result<(), Failure> {
-        take(self.stage, &self.new_operators(), lines).await
+        take(self.ceremony, &self.new_operators(), lines).await
     }
 
     /// The old nodes stop, but for one at first; nobody gets past what is missing.
-    async fn stop(
-        &self,
-        steps: &mut Steps,
-        nodes: &[String],
-        hashes: &Hashes,
-    ) -> Result<(), Failure> {
+    async fn stop(&self, steps: &mut Steps, nodes: &[String]) -> Result<(), Failure> {
         let stayers = self.stayers();
         let Some((late, punctual)) = stayers.split_last() else {
             return Ok(());
@@ -237,19 +219,19 @@ impl Story<'_> {
         let refused = self.ours(first, &["stopped"]).await?;
         steps.ended(first, &refused, 3, &["still runs here"]);
         // Whoever does not stop is the last one.
-        let (running, stopping) = nodes.split_last().unwrap_or((&hashes.none, &[]));
-        self.stage.stop_nodes(stopping).await?;
+        let (stopping, running) = nodes.split_at(nodes.len().saturating_sub(1));
+        self.ceremony.stop_nodes(stopping).await?;
         let mut lines = Vec::new();
-        for player in punctual {
-            lines.extend(self.line(steps, player).await?);
+        for operator in punctual {
+            lines.extend(self.line(steps, operator).await?);
         }
         self.take(&lines).await?;
         let refused = self.ours(first, &["switch", "--yes"]).await?;
         let name = format!("operator {} of", late.number);
         steps.ended(first, &refused, 3, &["edit-stopped", &name]);
-        self.stage.stop_nodes(std::slice::from_ref(running)).await?;
+        self.ceremony.stop_nodes(running).await?;
         lines.extend(self.line(steps, late).await?);
-        if let Some(leaver) = self.leaver.and_then(|at| self.stage.players.get(at)) {
+        if let Some(leaver) = self.leaver.and_then(|at| self.ceremony.operators.get(at)) {
             let lock = first
                 .dir
                 .join(".charon-dkg/edit/new")
@@ -273,11 +255,15 @@ impl Story<'_> {
     }
 
     /// The line that an operator prints who has stopped.
-    async fn line(&self, steps: &mut Steps, player: &Player) -> Result<Option<String>, Failure> {
-        let stopped = self.ours(player, &["stopped"]).await?;
-        let line = text(&stopped.document, "stopped_line");
+    async fn line(
+        &self,
+        steps: &mut Steps,
+        operator: &Operator,
+    ) -> Result<Option<String>, Failure> {
+        let stopped = self.ours(operator, &["stopped"]).await?;
+        let line = stopped.text("stopped_line").map(str::to_owned);
         steps.check(
-            format!("operator {} has stopped and says so", player.number),
+            format!("operator {} has stopped and says so", operator.number),
             stopped.code == 0 && line.is_some(),
             format!("exit code {}", stopped.code),
         );
@@ -285,10 +271,10 @@ impl Story<'_> {
     }
 
     /// The new operators as they are now, in directories beside theirs.
-    async fn copies(&self) -> Result<Vec<Player>, Failure> {
+    async fn copies(&self) -> Result<Vec<Operator>, Failure> {
         let mut copies = Vec::new();
-        for player in self.new_operators() {
-            copies.push(copy(player).await?);
+        for operator in self.new_operators() {
+            copies.push(copy(operator).await?);
         }
         Ok(copies)
     }
@@ -296,15 +282,15 @@ impl Story<'_> {
     /// What each old operator who stays would say of this time. The keys are throw-away keys of this rehearsal.
     fn lines_of(&self, hashes: &Hashes, time: u64) -> Result<Vec<String>, Failure> {
         let unexpected = |error: String| Failure::new(Kind::Unexpected, error);
-        let old = self.stage.players.iter().enumerate();
+        let old = self.ceremony.operators.iter().enumerate();
         let mut lines = Vec::new();
-        for (position, player) in old.filter(|(position, _)| !self.is_leaver(*position)) {
-            let key = std::fs::read(player.data_dir().join(ENR_KEY_FILE))
+        for (position, operator) in old.filter(|(position, _)| !self.is_leaver(*position)) {
+            let key = std::fs::read(operator.data_dir().join(ENR_KEY_FILE))
                 .map_err(io("read a throw-away key"))?;
             let key = EnrKey::parse(&key).map_err(|error| unexpected(error.to_string()))?;
             let statement = Statement {
                 node: NodeIndex::new(position),
-                operators: u16::try_from(self.stage.players.len()).unwrap_or(u16::MAX),
+                operators: u16::try_from(self.ceremony.operators.len()).unwrap_or(u16::MAX),
                 old_lock_hash: hashes.old,
                 new_lock_hash: hashes.new,
                 time,
@@ -321,7 +307,7 @@ impl Story<'_> {
     async fn wrong_clock(
         &self,
         steps: &mut Steps,
-        later: &[Player],
+        later: &[Operator],
         hashes: &Hashes,
     ) -> Result<(), Failure> {
         // A copy that is good for nothing else.
@@ -330,7 +316,7 @@ impl Story<'_> {
         };
         let spoilt = copy(spoilt).await?;
         let lines = self.lines_of(hashes, machine::unix_time() + AHEAD)?;
-        take(self.stage, &[&spoilt], &lines).await?;
+        take(self.ceremony, &[&spoilt], &lines).await?;
         let refused = self.ours(&spoilt, &["switch", "--yes"]).await?;
         steps.ended(&spoilt, &refused, 3, &["edit-epochs", "clocks is wrong"]);
         Ok(())
@@ -340,12 +326,12 @@ impl Story<'_> {
     async fn two_epochs_later(
         &self,
         steps: &mut Steps,
-        later: &[Player],
+        later: &[Operator],
         hashes: &Hashes,
     ) -> Result<(), Stopped> {
         let lines = self.lines_of(hashes, machine::unix_time() - LONG_AGO)?;
-        let later: Vec<&Player> = later.iter().collect();
-        take(self.stage, &later, &lines).await?;
+        let later: Vec<&Operator> = later.iter().collect();
+        take(self.ceremony, &later, &lines).await?;
         self.switch(steps, &later, hashes).await
     }
 
@@ -353,19 +339,18 @@ impl Story<'_> {
     async fn switch(
         &self,
         steps: &mut Steps,
-        players: &[&Player],
+        operators: &[&Operator],
         hashes: &Hashes,
     ) -> Result<(), Stopped> {
         let mut seen = Vec::new();
-        for player in players {
-            let switched = self.ours(player, &["switch", "--yes"]).await?;
-            let verified = self.stage.ours(player, &["verify"]).await?;
-            let hash = text(&verified.document, "lock_hash");
-            let same = hash.as_deref() == Some(&hashes.new.to_string());
+        for operator in operators {
+            let switched = self.ours(operator, &["switch", "--yes"]).await?;
+            let verified = self.ceremony.ours(operator, &["verify"]).await?;
+            let same = verified.text("lock_hash") == Some(&hashes.new.to_string());
             if switched.code != 0 || verified.code != 0 || !same {
                 seen.push(format!(
                     "operator {}: switch ended with {}, verify with {}",
-                    player.number, switched.code, verified.code
+                    operator.number, switched.code, verified.code
                 ));
             }
         }
@@ -379,12 +364,16 @@ impl Story<'_> {
 }
 
 /// An operator as they are now, in a directory beside theirs.
-async fn copy(player: &Player) -> Result<Player, Failure> {
-    let name = player.dir.file_name().unwrap_or_default().to_string_lossy();
-    let dir = player.dir.with_file_name(format!("{name}-later"));
+async fn copy(operator: &Operator) -> Result<Operator, Failure> {
+    let name = operator
+        .dir
+        .file_name()
+        .unwrap_or_default()
+        .to_string_lossy();
+    let dir = operator.dir.with_file_name(format!("{name}-later"));
     let copied = Command::new("cp")
         .arg("-a")
-        .args([&player.dir, &dir])
+        .args([&operator.dir, &dir])
         .status()
         .await
         .map_err(io("copy an operator's directory"))?;
@@ -394,18 +383,22 @@ async fn copy(player: &Player) -> Result<Player, Failure> {
             "cannot copy an operator's directory",
         ));
     }
-    Ok(Player {
-        number: player.number,
+    Ok(Operator {
         dir,
-        owner: player.owner,
-        project: player.project.clone(),
+        ..operator.clone()
     })
 }
 
 /// These operators take these lines from the chat.
-async fn take(stage: &Stage<'_>, players: &[&Player], lines: &[String]) -> Result<(), Failure> {
+async fn take(
+    ceremony: &Ceremony<'_>,
+    operators: &[&Operator],
+    lines: &[String],
+) -> Result<(), Failure> {
     let mut words = vec!["edit", "status"];
     words.extend(lines.iter().map(String::as_str));
-    let taken = players.iter().map(|player| stage.ours(player, &words));
+    let taken = operators
+        .iter()
+        .map(|operator| ceremony.ours(operator, &words));
     try_join_all(taken).await.map(|_| ())
 }

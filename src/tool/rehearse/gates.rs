@@ -11,9 +11,9 @@ use crate::error::{Failure, Kind};
 use crate::failures;
 use crate::gate::compose::{self, Compose, EngineChoice};
 use crate::gate::{GateKind, PROVIDER_TYPE};
-use crate::rehearse::cast::{Cast, load_simulator};
-use crate::rehearse::house::{COMPOSE_PROJECT_LABEL, House, io};
-use crate::rehearse::stage::{Act, Ended, Player, Stage, give};
+use crate::rehearse::ceremony::{Ceremony, Ended, Operator, Process, give};
+use crate::rehearse::charon_image::{CharonImage, load_simulator};
+use crate::rehearse::rehearsal::{COMPOSE_PROJECT_LABEL, Rehearsal, io};
 
 /// Label in which Compose writes a container's service.
 const COMPOSE_SERVICE_LABEL: &str = "com.docker.compose.service";
@@ -69,7 +69,7 @@ impl Gates {
     pub(crate) async fn find(
         context: &Context,
         engine: &Engine,
-        cast: &Cast,
+        charon: &CharonImage,
         args: &ComposeArgs,
     ) -> Result<Self, String> {
         let choice = EngineChoice {
@@ -99,7 +99,7 @@ impl Gates {
                 }
             }
         };
-        let image = load_simulator(context, engine, &cast.release).await;
+        let image = load_simulator(context, engine, &charon.release).await;
         Ok(Self {
             image: image.map_err(|failure| failure.message)?.reference,
             program: args.compose.clone(),
@@ -163,9 +163,9 @@ impl Leaf {
 
 /// One operator's project.
 pub(crate) struct Project<'a> {
-    stage: &'a Stage<'a>,
+    ceremony: &'a Ceremony<'a>,
     gates: &'a Gates,
-    player: &'a Player,
+    operator: &'a Operator,
 }
 
 impl<'a> Project<'a> {
@@ -174,22 +174,25 @@ impl<'a> Project<'a> {
     /// # Errors
     /// If the gate cannot be installed.
     pub(crate) async fn install(
-        stage: &'a Stage<'a>,
+        ceremony: &'a Ceremony<'a>,
         gates: &'a Gates,
-        player: &'a Player,
+        operator: &'a Operator,
     ) -> Result<Self, Failure> {
         for (name, text) in [
             ("docker-compose.yml", PROJECT.replace("IMAGE", &gates.image)),
-            (".env", format!("COMPOSE_PROJECT_NAME={}\n", player.project)),
+            (
+                ".env",
+                format!("COMPOSE_PROJECT_NAME={}\n", operator.project),
+            ),
         ] {
-            let path = player.dir.join(name);
+            let path = operator.dir.join(name);
             std::fs::write(&path, text).map_err(io("write a compose project"))?;
-            give(&path, player.owner)?;
+            give(&path, operator.owner)?;
         }
         let project = Self {
-            stage,
+            ceremony,
             gates,
-            player,
+            operator,
         };
         let mut words = vec!["gate", "install", "--rehearsal"];
         if gates.kind == GateKind::OneShot {
@@ -199,13 +202,13 @@ impl<'a> Project<'a> {
         if let Some(program) = &program {
             words.extend(["--compose", program]);
         }
-        let installed = stage.ours(player, &words).await?;
+        let installed = ceremony.ours(operator, &words).await?;
         if installed.code != 0 {
             return Err(Failure::new(
                 Kind::Unexpected,
                 format!(
                     "gate install of operator {} ended with exit code {}",
-                    player.number, installed.code
+                    operator.number, installed.code
                 ),
             ));
         }
@@ -213,22 +216,22 @@ impl<'a> Project<'a> {
     }
 
     async fn compose(&self, words: &[&str]) -> Result<Ended, Failure> {
-        let mut command = self.gates.compose.command(&self.player.dir);
-        command.args(words).env("PWD", &self.player.dir);
+        let mut command = self.gates.compose.command(&self.operator.dir);
+        command.args(words).env("PWD", &self.operator.dir);
         for variable in compose::PROJECT_VARIABLES {
             command.env_remove(variable);
         }
-        Act::start(self.stage.house, command.into(), None)?
+        Process::start(self.ceremony.rehearsal, command.into(), None)?
             .end()
             .await
     }
 
     /// The services of this project that run.
     async fn running(&self) -> Result<Vec<String>, Failure> {
-        let house: &House<'_> = self.stage.house;
-        let found = house
+        let rehearsal: &Rehearsal<'_> = self.ceremony.rehearsal;
+        let found = rehearsal
             .engine
-            .find_labelled(COMPOSE_PROJECT_LABEL, &self.player.project)
+            .find_labelled(COMPOSE_PROJECT_LABEL, &self.operator.project)
             .await
             .map_err(failures::engine)?;
         Ok(found
@@ -267,9 +270,8 @@ impl<'a> Project<'a> {
         if seen != Leaf::Open {
             // The same in full, for Composes that say only that a service failed.
             let checked = ["gate", "check", "--rehearsal"];
-            let checked = self.stage.ours(self.player, &checked).await?;
-            let message = checked.document["message"].as_str();
-            let message = message.unwrap_or_default();
+            let checked = self.ceremony.ours(self.operator, &checked).await?;
+            let message = checked.text("message").unwrap_or_default();
             let message = message
                 .strip_prefix("the gate is closed: ")
                 .unwrap_or(message);
@@ -286,10 +288,10 @@ impl<'a> Project<'a> {
             reason = Some(message.to_owned());
         }
         if !held {
-            let house = self.stage.house;
-            house.context.warn(&format!(
+            let rehearsal = self.ceremony.rehearsal;
+            rehearsal.context.warn(&format!(
                 "operator {}: Compose ended with {}, these services run: {}\n{}",
-                self.player.number,
+                self.operator.number,
                 ended.code,
                 running.join(", "),
                 ended.said.trim_end()

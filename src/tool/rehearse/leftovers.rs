@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use rustix::process::geteuid;
 
 use crate::error::Failure;
-use crate::rehearse::house::{House, NAME, io};
+use crate::rehearse::rehearsal::{NAME, Rehearsal, io};
 use crate::report;
 
 /// In a rehearsal's directory: its name, locked as long as it runs.
@@ -76,11 +76,11 @@ fn leftover(base: PathBuf) -> Option<Leftover> {
 ///
 /// # Errors
 /// When a question was interrupted or a directory cannot be removed.
-pub(crate) async fn offer(house: &House<'_>, found: Vec<Leftover>) -> Result<(), Failure> {
+pub(crate) async fn offer(rehearsal: &Rehearsal<'_>, found: Vec<Leftover>) -> Result<(), Failure> {
     if found.is_empty() {
         return Ok(());
     }
-    let context = house.context;
+    let context = rehearsal.context;
     let count = report::count(u64::try_from(found.len()).unwrap_or(u64::MAX), "rehearsal");
     let places: Vec<String> = found.iter().map(|it| report::quoted(&it.base)).collect();
     context.warn(&format!(
@@ -95,7 +95,7 @@ pub(crate) async fn offer(house: &House<'_>, found: Vec<Leftover>) -> Result<(),
         return Ok(());
     }
     for Leftover { name, base } in found {
-        house.of(name, &base).clear_all().await;
+        rehearsal.of(name, &base).clear_all().await;
         std::fs::remove_dir_all(&base).map_err(io("remove a rehearsal's directory"))?;
         context.say(&format!("removed {}", report::quoted(&base)));
     }

@@ -1,28 +1,28 @@
 //! `rehearse`: a whole ceremony on this machine with throw-away keys. Every operator is a real `run` of
 //! this program in a directory of its own; only charon may be played by the simulator.
 
-mod cast;
+mod ceremony;
+mod charon_image;
 mod edit;
 mod gates;
-mod house;
 mod leftovers;
+mod rehearsal;
 mod report;
 mod scenario;
-mod stage;
-mod story;
 mod trial;
+mod whole;
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::time::Duration;
 
-use cast::Cast;
+use ceremony::{Ceremony, Size};
+use charon_image::CharonImage;
 use gates::{Gates, Shown};
-use house::{House, NAME, io};
+use rehearsal::{NAME, Rehearsal, io};
 use report::Document;
-use stage::{Size, Stage};
-use story::Line;
 use trial::Trial;
+use whole::Line;
 
 use crate::ceremony::surroundings;
 use crate::cli::RehearseArgs;
@@ -40,7 +40,7 @@ pub(crate) async fn rehearse(context: &Context, args: &RehearseArgs) -> Result<(
         .endpoint()
         .map_err(|error| Failure::new(Kind::Refused, error.to_string()))?;
     // Whoever is stopped here has made nothing but images, which stay for the next time.
-    let (engine, mode, cast, gates) = tokio::select! {
+    let (engine, mode, charon, gates) = tokio::select! {
         ready = prepare(context, &endpoint, args) => ready?,
         _ = interrupt.next() => return Err(stopped()),
     };
@@ -55,16 +55,16 @@ pub(crate) async fn rehearse(context: &Context, args: &RehearseArgs) -> Result<(
     // Compose, docker and we name a directory by its real path.
     let real = std::fs::canonicalize(base.path()).map_err(io("find the temporary directory"))?;
     let pace = Duration::from_secs(args.pace);
-    let house = House::new(context, &engine, mode, &cast, &real, pace);
-    let running = leftovers::Running::note(&real, &house.name)?;
+    let rehearsal = Rehearsal::new(context, &engine, mode, &charon, &real, pace);
+    let running = leftovers::Running::note(&real, &rehearsal.name)?;
     let parent = real.parent().unwrap_or(Path::new("/tmp"));
-    leftovers::offer(&house, leftovers::find(parent)).await?;
+    leftovers::offer(&rehearsal, leftovers::find(parent)).await?;
     let outcome = tokio::select! {
-        outcome = play(&house, &gates, args) => outcome,
+        outcome = play(&rehearsal, &gates, args) => outcome,
         _ = interrupt.next() => Err(stopped()),
     };
     context.say("removing containers and networks");
-    house.clear().await;
+    rehearsal.clear().await;
     let (lines, trials) = outcome?;
     let shown = match &gates {
         Ok(gates) => gates.shown(),
@@ -72,7 +72,7 @@ pub(crate) async fn rehearse(context: &Context, args: &RehearseArgs) -> Result<(
             not_shown: reason.clone(),
         },
     };
-    let mut document = Document::of(&cast, lines, shown, trials);
+    let mut document = Document::of(&charon, lines, shown, trials);
     if args.keep || !document.passed {
         document.directory = Some(base.keep().display().to_string());
         running.forget();
@@ -91,7 +91,7 @@ async fn prepare(
     context: &Context,
     endpoint: &Endpoint,
     args: &RehearseArgs,
-) -> Result<(Engine, Mode, Cast, Result<Gates, String>), Failure> {
+) -> Result<(Engine, Mode, CharonImage, Result<Gates, String>), Failure> {
     let engine = Engine::connect(endpoint).await.map_err(|error| {
         let failure = Failure::new(Kind::Refused, error.to_string()).hint(surroundings::engine_advice(&error));
         if let EngineError::NoSocket { .. } = error {
@@ -102,15 +102,15 @@ async fn prepare(
         failure
     })?;
     let mode = engine.facts().await.map_err(failures::engine)?.mode;
-    let cast = Cast::choose(context, &engine, args.engine).await?;
-    let gates = gates(context, &engine, &cast, args).await;
-    Ok((engine, mode, cast, gates))
+    let charon = CharonImage::choose(context, &engine, args.engine).await?;
+    let gates = gates(context, &engine, &charon, args).await;
+    Ok((engine, mode, charon, gates))
 }
 
 async fn gates(
     context: &Context,
     engine: &Engine,
-    cast: &Cast,
+    charon: &CharonImage,
     args: &RehearseArgs,
 ) -> Result<Gates, String> {
     if args.without_gate {
@@ -119,7 +119,7 @@ async fn gates(
     if !args.scenario.is_empty() || !args.edit.is_empty() {
         return Err("a scenario shows what it is about".to_owned());
     }
-    let gates = Gates::find(context, engine, cast, &args.compose).await;
+    let gates = Gates::find(context, engine, charon, &args.compose).await;
     if let Err(reason) = &gates {
         context.warn(&format!(
             "the gate cannot be rehearsed here, only the ceremony: {reason}"
@@ -129,31 +129,31 @@ async fn gates(
 }
 
 async fn play(
-    house: &House<'_>,
+    rehearsal: &Rehearsal<'_>,
     gates: &Result<Gates, String>,
     args: &RehearseArgs,
 ) -> Result<(Vec<Line>, Vec<Trial>), Failure> {
     if !args.scenario.is_empty() || !args.edit.is_empty() {
-        let trials = scenario::play(house, args).await?;
+        let trials = scenario::play(rehearsal, args).await?;
         return Ok((Vec::new(), trials));
     }
     let size = Size {
         operators: args.operators.unwrap_or(4),
         validators: args.validators.unwrap_or(2),
     };
-    house.context.say(&format!(
+    rehearsal.context.say(&format!(
         "{} operators, {} validators, charon {}{}",
         size.operators,
         size.validators,
-        house.cast.release,
-        if house.cast.simulated {
+        rehearsal.charon.release,
+        if rehearsal.charon.simulated {
             " (simulated)"
         } else {
             ""
         }
     ));
-    let stage = Stage::set(house, "", size, None).await?;
-    Ok((story::play(&stage, gates).await?, Vec::new()))
+    let ceremony = Ceremony::prepare(rehearsal, "", size, None).await?;
+    Ok((whole::play(&ceremony, gates).await?, Vec::new()))
 }
 
 fn check_size(args: &RehearseArgs) -> Result<(), Failure> {

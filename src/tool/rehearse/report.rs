@@ -3,10 +3,10 @@
 use serde::Serialize;
 
 use crate::error::{Failure, Kind};
-use crate::rehearse::cast::Cast;
+use crate::rehearse::charon_image::CharonImage;
 use crate::rehearse::gates::Shown;
-use crate::rehearse::story::Line;
 use crate::rehearse::trial::Trial;
+use crate::rehearse::whole::Line;
 use crate::report;
 
 #[derive(Serialize)]
@@ -24,24 +24,22 @@ pub(crate) struct Document {
 
 impl Document {
     pub(crate) fn of(
-        cast: &Cast,
+        charon: &CharonImage,
         operators: Vec<Line>,
         gate: Shown,
         scenarios: Vec<Trial>,
     ) -> Self {
         let mut document = Self {
             schema: "charon-dkg.rehearse/1",
-            charon: cast.release.to_string(),
-            simulated: cast.simulated,
+            charon: charon.release.to_string(),
+            simulated: charon.simulated,
             operators,
             gate,
             scenarios,
             passed: false,
             directory: None,
         };
-        document.passed = document.ceremony_passed()
-            && document.gates_passed()
-            && document.scenarios.iter().all(|it| it.held != Some(false));
+        document.passed = document.must_have_happened().is_ok();
         document
     }
 
@@ -71,25 +69,7 @@ impl Document {
     /// # Errors
     /// What was not as it must be, or was not shown.
     pub(crate) fn judge(&self, without_gate: bool) -> Result<(), Failure> {
-        if !self.ceremony_passed() {
-            return Err(Failure::new(
-                Kind::CeremonyFailed,
-                "not every operator of the rehearsal ended with the same, proved outputs",
-            ));
-        }
-        if !self.gates_passed() {
-            return Err(Failure::new(
-                Kind::VerificationFailed,
-                "a gate of the rehearsal did not answer as it must",
-            ));
-        }
-        let failed = self.scenarios.iter().any(|it| it.held == Some(false));
-        if failed {
-            return Err(Failure::new(
-                Kind::VerificationFailed,
-                "what must happen did not happen",
-            ));
-        }
+        self.must_have_happened()?;
         if let (Shown::No { not_shown }, false, false) =
             (&self.gate, without_gate, self.operators.is_empty())
         {
@@ -106,6 +86,23 @@ impl Document {
             ));
         }
         Ok(())
+    }
+
+    fn must_have_happened(&self) -> Result<(), Failure> {
+        if !self.ceremony_passed() {
+            return Err(Failure::new(
+                Kind::CeremonyFailed,
+                "not every operator of the rehearsal ended with the same, proved outputs",
+            ));
+        }
+        let wrong = if !self.gates_passed() {
+            "a gate of the rehearsal did not answer as it must"
+        } else if self.scenarios.iter().any(|it| it.held == Some(false)) {
+            "what must happen did not happen"
+        } else {
+            return Ok(());
+        };
+        Err(Failure::new(Kind::VerificationFailed, wrong))
     }
 
     /// For people: what was shown, and the verdict in the last line.

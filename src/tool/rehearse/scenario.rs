@@ -10,9 +10,9 @@ use futures_util::future::{join_all, try_join_all};
 
 use crate::cli::{RehearseArgs, Scenario, ScenarioChoice};
 use crate::error::{Failure, Kind};
+use crate::rehearse::ceremony::{Ceremony, Operator, Process, Size, give, write_for};
 use crate::rehearse::edit;
-use crate::rehearse::house::{House, io};
-use crate::rehearse::stage::{Act, Player, Size, Stage, give, write_for};
+use crate::rehearse::rehearsal::{Rehearsal, io};
 use crate::rehearse::trial::{Steps, Stopped, Trial, trial};
 use charon_files::cluster::names::{CLUSTER_LOCK_FILE, ENR_KEY_FILE};
 use charon_files::cluster::version::CharonVersion;
@@ -63,17 +63,10 @@ impl Scenario {
     }
 
     fn size(self, args: &RehearseArgs) -> Size {
-        let (operators, validators) = match self {
-            Self::Large => (10, 50),
-            Self::LatePeer
-            | Self::OnePerMinute
-            | Self::ExistingKeys
-            | Self::ExistingLock
-            | Self::MixedVersions
-            | Self::MissingKeystore
-            | Self::Killed
-            | Self::FullDisk
-            | Self::WrongOwner => (4, 2),
+        let (operators, validators) = if self == Self::Large {
+            (10, 50)
+        } else {
+            (4, 2)
         };
         Size {
             operators: args.operators.unwrap_or(operators),
@@ -82,31 +75,29 @@ impl Scenario {
     }
 
     /// What the simulator is told to do wrong: the second operator's.
-    const fn fault(self) -> Option<&'static str> {
-        match self {
-            Self::MissingKeystore => Some("1=missing-keystore"),
-            Self::FullDisk => Some("1=full-disk"),
-            Self::LatePeer
-            | Self::OnePerMinute
-            | Self::ExistingKeys
-            | Self::ExistingLock
-            | Self::Large
-            | Self::MixedVersions
-            | Self::Killed
-            | Self::WrongOwner => None,
+    fn fault(self) -> Option<&'static str> {
+        if self == Self::MissingKeystore {
+            Some("1=missing-keystore")
+        } else if self == Self::FullDisk {
+            Some("1=full-disk")
+        } else {
+            None
         }
     }
 }
 
 /// Plays the scenarios that were asked for, one after the other.
-pub(crate) async fn play(house: &House<'_>, args: &RehearseArgs) -> Result<Vec<Trial>, Failure> {
+pub(crate) async fn play(
+    rehearsal: &Rehearsal<'_>,
+    args: &RehearseArgs,
+) -> Result<Vec<Trial>, Failure> {
     let mut trials = Vec::new();
     for scenario in asked(args) {
         let size = scenario.size(args);
-        let patience = PATIENCE + house.pace * u32::from(size.operators);
+        let patience = PATIENCE + rehearsal.pace * u32::from(size.operators);
         let name = scenario.name();
-        let play = async |steps: &mut Steps| one(house, scenario, size, steps).await;
-        trials.push(trial(house, name, scenario.must(), patience, play).await?);
+        let play = async |steps: &mut Steps| one(rehearsal, scenario, size, steps).await;
+        trials.push(trial(rehearsal, name, scenario.must(), patience, play).await?);
     }
     for kind in &args.edit {
         let size = Size {
@@ -114,11 +105,11 @@ pub(crate) async fn play(house: &House<'_>, args: &RehearseArgs) -> Result<Vec<T
             validators: args.validators.unwrap_or(2),
         };
         let play = async |steps: &mut Steps| {
-            let stage = Stage::set(house, kind.command(), size, None).await?;
-            edit::play(&stage, *kind, steps).await
+            let ceremony = Ceremony::prepare(rehearsal, kind.command(), size, None).await?;
+            edit::play(&ceremony, *kind, steps).await
         };
         let name = kind.command().to_owned();
-        trials.push(trial(house, name, edit::MUST, PATIENCE, play).await?);
+        trials.push(trial(rehearsal, name, edit::MUST, PATIENCE, play).await?);
     }
     Ok(trials)
 }
@@ -136,84 +127,82 @@ fn asked(args: &RehearseArgs) -> Vec<Scenario> {
 }
 
 async fn one(
-    house: &House<'_>,
+    rehearsal: &Rehearsal<'_>,
     scenario: Scenario,
     size: Size,
     steps: &mut Steps,
 ) -> Result<(), Stopped> {
-    if scenario.fault().is_some() && !house.cast.simulated {
+    if scenario.fault().is_some() && !rehearsal.charon.simulated {
         return Err(Stopped::NotShown(
             "charon does that on no command; --engine simulated does".to_owned(),
         ));
     }
-    let mut stage = Stage::set(house, &scenario.name(), size, scenario.fault()).await?;
+    let mut ceremony =
+        Ceremony::prepare(rehearsal, &scenario.name(), size, scenario.fault()).await?;
     match scenario {
-        Scenario::LatePeer => late_peer(&stage, steps).await?,
-        Scenario::OnePerMinute => one_per_minute(&stage, steps).await?,
+        Scenario::LatePeer => late_peer(&ceremony, steps).await?,
+        Scenario::OnePerMinute => one_per_minute(&ceremony, steps).await?,
         Scenario::ExistingKeys => {
             let name = format!("{KEYSTORES}/keystore-0.json");
-            existing(&stage, steps, &name).await?;
+            existing(&ceremony, steps, &name).await?;
         }
-        Scenario::ExistingLock => existing(&stage, steps, CLUSTER_LOCK_FILE).await?,
-        Scenario::Large => steps.all_run(&stage).await?,
-        Scenario::MixedVersions => mixed_versions(&stage, steps).await?,
-        Scenario::MissingKeystore => missing_keystore(&stage, steps).await?,
-        Scenario::Killed => killed(&stage, steps).await?,
-        Scenario::FullDisk => full_disk(&mut stage, steps).await?,
-        Scenario::WrongOwner => wrong_owner(&stage, steps).await?,
+        Scenario::ExistingLock => existing(&ceremony, steps, CLUSTER_LOCK_FILE).await?,
+        Scenario::Large => steps.all_run(&ceremony).await?,
+        Scenario::MixedVersions => mixed_versions(&ceremony, steps).await?,
+        Scenario::MissingKeystore => missing_keystore(&ceremony, steps).await?,
+        Scenario::Killed => killed(&ceremony, steps).await?,
+        Scenario::FullDisk => full_disk(&mut ceremony, steps).await?,
+        Scenario::WrongOwner => wrong_owner(&ceremony, steps).await?,
     }
     Ok(())
 }
 
 /// The second operator, to whom things happen.
-fn victim<'a>(stage: &'a Stage<'_>) -> Result<&'a Player, Failure> {
-    let second = stage.players.get(1);
+fn victim<'a>(ceremony: &'a Ceremony<'_>) -> Result<&'a Operator, Failure> {
+    let second = ceremony.operators.get(1);
     second.ok_or_else(|| Failure::new(Kind::Unexpected, "a rehearsal without a second operator"))
 }
 
-async fn late_peer(stage: &Stage<'_>, steps: &mut Steps) -> Result<(), Failure> {
-    let Some((late, present)) = stage.players.split_last() else {
+async fn late_peer(ceremony: &Ceremony<'_>, steps: &mut Steps) -> Result<(), Failure> {
+    let Some((late, present)) = ceremony.operators.split_last() else {
         return Ok(());
     };
-    let acts = present.iter().map(|player| stage.run(player, &[]));
-    let mut acts = acts.collect::<Result<Vec<_>, _>>()?;
+    let processes = present.iter().map(|operator| ceremony.run(operator, &[]));
+    let mut processes = processes.collect::<Result<Vec<_>, _>>()?;
     let words = format!(
         "for 1 operator: operator {} of {}",
         late.number,
-        stage.players.len()
+        ceremony.operators.len()
     );
     let phrase = ["waiting", words.as_str()];
-    let told = join_all(acts.iter_mut().map(|act| act.until(&phrase))).await;
+    let told = join_all(processes.iter_mut().map(|process| process.until(&phrase))).await;
     steps.check(
         format!("all others say that they wait for operator {}", late.number),
         !told.contains(&false),
         format!("“waiting … {words}”"),
     );
-    stage
-        .house
-        .context
-        .say(&format!("operator {} comes at last", late.number));
-    acts.push(stage.run(late, &[])?);
-    let ended = try_join_all(acts.into_iter().map(Act::end)).await?;
-    steps.all_well(stage, &ended).await
+    ceremony.say(&format!("operator {} comes at last", late.number));
+    processes.push(ceremony.run(late, &[])?);
+    let ended = try_join_all(processes.into_iter().map(Process::end)).await?;
+    steps.all_well(ceremony, &ended).await
 }
 
-async fn one_per_minute(stage: &Stage<'_>, steps: &mut Steps) -> Result<(), Failure> {
+async fn one_per_minute(ceremony: &Ceremony<'_>, steps: &mut Steps) -> Result<(), Failure> {
     let mut wait = Duration::ZERO;
-    let runs = stage.players.iter().map(|player| {
+    let runs = ceremony.operators.iter().map(|operator| {
         let before = wait;
-        wait += stage.house.pace;
+        wait += ceremony.rehearsal.pace;
         async move {
             tokio::time::sleep(before).await;
-            stage.run(player, &[])?.end().await
+            ceremony.run(operator, &[])?.end().await
         }
     });
     let ended = try_join_all(runs).await?;
-    steps.all_well(stage, &ended).await
+    steps.all_well(ceremony, &ended).await
 }
 
-async fn existing(stage: &Stage<'_>, steps: &mut Steps, name: &str) -> Result<(), Failure> {
-    let victim = victim(stage)?;
+async fn existing(ceremony: &Ceremony<'_>, steps: &mut Steps, name: &str) -> Result<(), Failure> {
+    let victim = victim(ceremony)?;
     let data_dir = victim.data_dir();
     let path = data_dir.join(name);
     if let Some(dir) = path.parent().filter(|dir| *dir != data_dir) {
@@ -223,137 +212,137 @@ async fn existing(stage: &Stage<'_>, steps: &mut Steps, name: &str) -> Result<()
     write_for(victim, &path, b"{\"of\": \"an earlier ceremony\"}\n")?;
     let before = tree(&data_dir)?;
     let top = name.split('/').next().unwrap_or(name);
-    let refused = stage.run(victim, &[])?.end().await?;
+    let refused = ceremony.run(victim, &[])?.end().await?;
     steps.ended(victim, &refused, 3, &[top, "archive"]);
     steps.check(
         "nothing in the data directory has changed",
         tree(&data_dir)? == before,
         "",
     );
-    let archived = stage.ours(victim, &["archive", "--yes"]).await?;
-    let kept = archived.document["archive"].as_str().unwrap_or_default();
+    let archived = ceremony.ours(victim, &["archive", "--yes"]).await?;
+    let kept = archived.text("archive").unwrap_or_default();
     let same = std::fs::read(&path).is_err()
         && std::fs::read(Path::new(kept).join(name)).ok().as_ref()
-            == before.get(&path).map(|entry| &entry.content);
+            == before.get(&path).map(|(_, _, content)| content);
     steps.check("archive moves it aside and keeps it", same, kept);
-    steps.all_run(stage).await
+    steps.all_run(ceremony).await
 }
 
-async fn mixed_versions(stage: &Stage<'_>, steps: &mut Steps) -> Result<(), Stopped> {
-    let house = stage.house;
-    house
-        .cast
-        .other_release(house.context, house.engine, &OTHER_RELEASE)
+async fn mixed_versions(ceremony: &Ceremony<'_>, steps: &mut Steps) -> Result<(), Stopped> {
+    let rehearsal = ceremony.rehearsal;
+    rehearsal
+        .charon
+        .other_release(rehearsal.context, rehearsal.engine, &OTHER_RELEASE)
         .await
         .map_err(Stopped::NotShown)?;
-    let (Some(first), victim) = (stage.players.first(), victim(stage)?) else {
+    let (Some(first), victim) = (ceremony.operators.first(), victim(ceremony)?) else {
         return Ok(());
     };
     let release = OTHER_RELEASE.to_string();
-    let mut odd = stage.run(victim, &["--charon-version", &release])?;
+    let mut odd = ceremony.run(victim, &["--charon-version", &release])?;
     if !odd.until(&["waiting", "for"]).await {
         let ended = odd.end().await?;
-        let message = ended.document["message"].as_str().unwrap_or_default();
+        let message = ended.text("message").unwrap_or_default();
         return Err(Stopped::NotShown(format!(
             "operator {}'s run with charon {release} ended before anybody met it: exit code {}, {message}",
             victim.number, ended.code
         )));
     }
-    let usual = stage.run(first, &[])?.end();
+    let usual = ceremony.run(first, &[])?.end();
     let (odd, usual) = tokio::join!(odd.end(), usual);
     let line = |release: &CharonVersion| format!("v{}.{}", release.major, release.minor);
-    let releases = [line(&OTHER_RELEASE), line(&house.cast.release)];
+    let releases = [line(&OTHER_RELEASE), line(&rehearsal.charon.release)];
     let words: Vec<&str> = releases.iter().map(String::as_str).collect();
     steps.ended(victim, &odd?, 6, &words);
     steps.ended(first, &usual?, 6, &words);
-    for player in [victim, first] {
-        steps.nothing_promoted(player);
+    for operator in [victim, first] {
+        steps.nothing_promoted(operator);
     }
-    Ok(steps.all_run(stage).await?)
+    Ok(steps.all_run(ceremony).await?)
 }
 
-async fn missing_keystore(stage: &Stage<'_>, steps: &mut Steps) -> Result<(), Failure> {
-    let victim = victim(stage)?;
-    let runs = stage.players.iter().map(|player| stage.run(player, &[]));
-    let acts = runs.collect::<Result<Vec<_>, _>>()?;
-    let ended = try_join_all(acts.into_iter().map(Act::end)).await?;
+async fn missing_keystore(ceremony: &Ceremony<'_>, steps: &mut Steps) -> Result<(), Failure> {
+    let victim = victim(ceremony)?;
+    let ended = ceremony.run_all().await?;
     let mut receipts = Vec::new();
     let mut others_well = true;
-    for (player, ended) in stage.players.iter().zip(&ended) {
-        if player.number == victim.number {
-            steps.ended(player, ended, 4, &["keystore"]);
-            steps.nothing_promoted(player);
+    for (operator, ended) in ceremony.operators.iter().zip(&ended) {
+        if operator.number == victim.number {
+            steps.ended(operator, ended, 4, &["keystore"]);
+            steps.nothing_promoted(operator);
         } else {
             others_well &= ended.code == 0;
-            receipts.extend(ended.document["receipt"].as_str());
+            receipts.extend(ended.text("receipt"));
         }
     }
     steps.check("all others have everything", others_well, "");
-    let others = stage.players.iter();
-    for player in others.filter(|player| player.number != victim.number) {
-        cannot_confirm(stage, steps, player, &receipts, victim.number).await?;
+    let others = ceremony.operators.iter();
+    for operator in others.filter(|operator| operator.number != victim.number) {
+        cannot_confirm(ceremony, steps, operator, &receipts, victim.number).await?;
     }
     Ok(())
 }
 
-async fn killed(stage: &Stage<'_>, steps: &mut Steps) -> Result<(), Failure> {
-    let victim = victim(stage)?;
-    let mut first = stage.run(victim, &[])?;
+async fn killed(ceremony: &Ceremony<'_>, steps: &mut Steps) -> Result<(), Failure> {
+    let victim = victim(ceremony)?;
+    let mut first = ceremony.run(victim, &[])?;
     let waits = first.until(&["waiting", "for"]).await;
     first.kill().await?;
     steps.check("run was killed while it waited for the others", waits, "");
     steps.nothing_promoted(victim);
-    let runs = stage.players.iter().map(|player| stage.run(player, &[]));
-    let acts = runs.collect::<Result<Vec<_>, _>>()?;
-    let ended = try_join_all(acts.into_iter().map(Act::end)).await?;
-    let went_on = stage.players.iter().zip(&ended).any(|(player, ended)| {
-        player.number == victim.number && ended.said.contains("going on with container")
-    });
+    let ended = ceremony.run_all().await?;
+    let went_on = ceremony
+        .operators
+        .iter()
+        .zip(&ended)
+        .any(|(operator, ended)| {
+            operator.number == victim.number && ended.said.contains("going on with container")
+        });
     steps.check("the next run goes on with the same container", went_on, "");
-    steps.all_well(stage, &ended).await
+    steps.all_well(ceremony, &ended).await
 }
 
-async fn full_disk(stage: &mut Stage<'_>, steps: &mut Steps) -> Result<(), Failure> {
-    let victim_number = victim(stage)?.number;
-    let runs = stage.players.iter().map(|player| async {
-        let mut act = stage.run(player, &[])?;
-        if player.number != victim_number {
+async fn full_disk(ceremony: &mut Ceremony<'_>, steps: &mut Steps) -> Result<(), Failure> {
+    let victim_number = victim(ceremony)?.number;
+    let runs = ceremony.operators.iter().map(|operator| async {
+        let mut process = ceremony.run(operator, &[])?;
+        if operator.number != victim_number {
             // They would wait for long; people agree to stop.
-            act.until(&["lost:"]).await;
-            act.interrupt()?;
+            process.until(&["lost:"]).await;
+            process.interrupt()?;
         }
-        act.end().await
+        process.end().await
     });
     let ended = try_join_all(runs).await?;
-    for (player, ended) in stage.players.iter().zip(&ended) {
-        if player.number == victim_number {
-            steps.ended(player, ended, 6, &["disk"]);
-            steps.nothing_promoted(player);
+    for (operator, ended) in ceremony.operators.iter().zip(&ended) {
+        if operator.number == victim_number {
+            steps.ended(operator, ended, 6, &["disk"]);
+            steps.nothing_promoted(operator);
         } else if ended.code == 0 {
             // charon writes its files before it waits for the others a last time.
-            cannot_confirm(stage, steps, player, &[], victim_number).await?;
-            let archived = stage.ours(player, &["archive", "--yes"]).await?;
-            let kept = archived.document["archive"].as_str().unwrap_or_default();
+            cannot_confirm(ceremony, steps, operator, &[], victim_number).await?;
+            let archived = ceremony.ours(operator, &["archive", "--yes"]).await?;
+            let kept = archived.text("archive").unwrap_or_default();
             steps.check("archive moves them aside", archived.code == 0, kept);
         } else {
-            steps.ended(player, ended, 130, &[]);
-            steps.nothing_promoted(player);
+            steps.ended(operator, ended, 130, &[]);
+            steps.nothing_promoted(operator);
         }
     }
-    stage.replace_relay().await?;
-    steps.all_run(stage).await
+    ceremony.replace_relay().await?;
+    steps.all_run(ceremony).await
 }
 
 /// With these receipts an operator is told whose is missing.
 async fn cannot_confirm(
-    stage: &Stage<'_>,
+    ceremony: &Ceremony<'_>,
     steps: &mut Steps,
-    player: &Player,
+    operator: &Operator,
     receipts: &[&str],
     missing: usize,
 ) -> Result<(), Failure> {
-    let confirm = stage
-        .ours(player, &[&["confirm"], receipts].concat())
+    let confirm = ceremony
+        .ours(operator, &[&["confirm"], receipts].concat())
         .await?;
     let operators = confirm.document["operators"].as_array();
     let line = operators.and_then(|all| all.get(missing.checked_sub(1)?));
@@ -361,7 +350,7 @@ async fn cannot_confirm(
     steps.check(
         format!(
             "operator {} cannot confirm, and is told who is missing",
-            player.number
+            operator.number
         ),
         confirm.code == 4 && status == Some("missing"),
         format!(
@@ -373,8 +362,8 @@ async fn cannot_confirm(
     Ok(())
 }
 
-async fn wrong_owner(stage: &Stage<'_>, steps: &mut Steps) -> Result<(), Stopped> {
-    let victim = victim(stage)?;
+async fn wrong_owner(ceremony: &Ceremony<'_>, steps: &mut Steps) -> Result<(), Stopped> {
+    let victim = victim(ceremony)?;
     if victim.owner == rustix::process::getuid().as_raw() {
         return Err(Stopped::NotShown(
             "only root can give a file to another user, with an engine that is root's".to_owned(),
@@ -383,7 +372,7 @@ async fn wrong_owner(stage: &Stage<'_>, steps: &mut Steps) -> Result<(), Stopped
     let key = victim.data_dir().join(ENR_KEY_FILE);
     give_to(&key, 0)?;
     let before = tree(&victim.data_dir())?;
-    let refused = stage.run(victim, &[])?.end().await?;
+    let refused = ceremony.run(victim, &[])?.end().await?;
     let advice = format!("chown {} ", victim.owner);
     steps.ended(victim, &refused, 3, &[&advice]);
     steps.check(
@@ -392,7 +381,7 @@ async fn wrong_owner(stage: &Stage<'_>, steps: &mut Steps) -> Result<(), Stopped
         "",
     );
     give_to(&key, victim.owner)?;
-    Ok(steps.all_run(stage).await?)
+    Ok(steps.all_run(ceremony).await?)
 }
 
 /// What `chown` does.
@@ -400,39 +389,24 @@ fn give_to(path: &Path, owner: u32) -> Result<(), Failure> {
     std::os::unix::fs::chown(path, Some(owner), None).map_err(io("give a file away"))
 }
 
-/// A file or directory, as far as it could be changed.
-#[derive(PartialEq, Eq)]
-struct Entry {
-    mode: u32,
-    owner: u32,
-    content: Vec<u8>,
-}
+/// Files and directories by path, as far as they could be changed: mode, owner and content.
+type Tree = BTreeMap<PathBuf, (u32, u32, Vec<u8>)>;
 
-fn tree(dir: &Path) -> Result<BTreeMap<PathBuf, Entry>, Failure> {
-    let read = || -> std::io::Result<BTreeMap<PathBuf, Entry>> {
+fn tree(dir: &Path) -> Result<Tree, Failure> {
+    let read = || -> std::io::Result<Tree> {
         let mut found = BTreeMap::new();
         let mut waiting = vec![dir.to_owned()];
         while let Some(next) = waiting.pop() {
             for entry in std::fs::read_dir(&next)? {
                 let path = entry?.path();
                 let meta = std::fs::symlink_metadata(&path)?;
-                let content = if meta.is_file() {
-                    std::fs::read(&path)?
-                } else {
-                    Vec::new()
-                };
-                if meta.is_dir() {
+                let mut content = Vec::new();
+                if meta.is_file() {
+                    content = std::fs::read(&path)?;
+                } else if meta.is_dir() {
                     waiting.push(path.clone());
                 }
-                let (mode, owner) = (meta.mode(), meta.uid());
-                found.insert(
-                    path,
-                    Entry {
-                        mode,
-                        owner,
-                        content,
-                    },
-                );
+                found.insert(path, (meta.mode(), meta.uid(), content));
             }
         }
         Ok(found)

@@ -6,8 +6,8 @@ use futures_util::future::try_join_all;
 use serde::Serialize;
 
 use crate::error::{Failure, Kind};
-use crate::rehearse::house::House;
-use crate::rehearse::stage::{Act, Ended, Player, Stage};
+use crate::rehearse::ceremony::{Ceremony, Ended, Operator};
+use crate::rehearse::rehearsal::Rehearsal;
 use crate::report;
 use charon_files::cluster::names::{CLUSTER_LOCK_FILE, VALIDATOR_KEYS_DIR};
 
@@ -73,13 +73,13 @@ impl From<Failure> for Stopped {
 
 /// One play, to its end or as far as it comes.
 pub(crate) async fn trial(
-    house: &House<'_>,
+    rehearsal: &Rehearsal<'_>,
     name: String,
     must: &'static str,
     patience: Duration,
     play: impl AsyncFnOnce(&mut Steps) -> Result<(), Stopped>,
 ) -> Result<Trial, Failure> {
-    house.context.say(&format!("{name}: {must}"));
+    rehearsal.context.say(&format!("{name}: {must}"));
     let begin = Instant::now();
     let mut steps = Steps::default();
     let outcome = tokio::time::timeout(patience, play(&mut steps)).await;
@@ -100,7 +100,7 @@ pub(crate) async fn trial(
             None
         }
     };
-    house.clear().await;
+    rehearsal.clear().await;
     let held = steps.0.iter().all(|step| step.held);
     Ok(Trial {
         scenario: name,
@@ -126,28 +126,28 @@ impl Steps {
     }
 
     /// A `run` that must not succeed.
-    pub(crate) fn ended(&mut self, player: &Player, ended: &Ended, code: i32, words: &[&str]) {
-        let message = ended.document["message"].as_str().unwrap_or_default();
+    pub(crate) fn ended(&mut self, operator: &Operator, ended: &Ended, code: i32, words: &[&str]) {
+        let message = ended.text("message").unwrap_or_default();
         let text = format!("{}{}", ended.document, ended.said);
         self.check(
             format!(
                 "operator {} is told so with exit code {code}",
-                player.number
+                operator.number
             ),
             ended.code == code && words.iter().all(|word| text.contains(word)),
             format!("exit code {}, {message}", ended.code),
         );
     }
 
-    pub(crate) fn nothing_promoted(&mut self, player: &Player) {
+    pub(crate) fn nothing_promoted(&mut self, operator: &Operator) {
         let there: Vec<&str> = [CLUSTER_LOCK_FILE, VALIDATOR_KEYS_DIR]
             .into_iter()
-            .filter(|name| player.data_dir().join(name).exists())
+            .filter(|name| operator.data_dir().join(name).exists())
             .collect();
         self.check(
             format!(
                 "operator {}'s data directory holds nothing new",
-                player.number
+                operator.number
             ),
             there.is_empty(),
             there.join(", "),
@@ -157,47 +157,38 @@ impl Steps {
     /// All operators have everything, and the same.
     pub(crate) async fn all_well(
         &mut self,
-        stage: &Stage<'_>,
+        ceremony: &Ceremony<'_>,
         ended: &[Ended],
     ) -> Result<(), Failure> {
-        let verified = stage
-            .players
+        let verified = ceremony
+            .operators
             .iter()
-            .map(|player| stage.ours(player, &["verify"]));
+            .map(|operator| ceremony.ours(operator, &["verify"]));
         let verified = try_join_all(verified).await?;
-        let hashes: Vec<Option<&str>> = verified
-            .iter()
-            .map(|verified| verified.document["lock_hash"].as_str())
-            .collect();
-        let codes = |all: &[Ended]| {
-            let codes: Vec<String> = all.iter().map(|one| one.code.to_string()).collect();
-            codes.join(" ")
+        let agreed = Ended::agreed(&verified).filter(|_| {
+            ended.len() == ceremony.operators.len() && ended.iter().all(|one| one.code == 0)
+        });
+        let (held, seen) = match agreed {
+            Some(hash) => (true, format!("lock_hash {hash}")),
+            None => {
+                let hashes = verified.iter().map(|one| one.text("lock_hash"));
+                let hashes: Vec<&str> = hashes.map(|hash| hash.unwrap_or("none")).collect();
+                let seen = format!(
+                    "run ended with {}, verify with {}, lock_hash {}",
+                    Ended::codes(ended),
+                    Ended::codes(&verified),
+                    hashes.join(" ")
+                );
+                (false, seen)
+            }
         };
-        let good = ended.len() == stage.players.len()
-            && ended.iter().chain(&verified).all(|one| one.code == 0)
-            && hashes
-                .iter()
-                .all(|hash| hash.is_some() && *hash == hashes[0]);
-        let seen = if good {
-            format!("lock_hash {}", hashes[0].unwrap_or_default())
-        } else {
-            let hashes: Vec<&str> = hashes.iter().map(|hash| hash.unwrap_or("none")).collect();
-            format!(
-                "run ended with {}, verify with {}, lock_hash {}",
-                codes(ended),
-                codes(&verified),
-                hashes.join(" ")
-            )
-        };
-        self.check("all operators end with the same proved files", good, seen);
+        self.check("all operators end with the same proved files", held, seen);
         Ok(())
     }
 
     /// Everybody runs.
-    pub(crate) async fn all_run(&mut self, stage: &Stage<'_>) -> Result<(), Failure> {
-        let all = stage.players.iter().map(|player| stage.run(player, &[]));
-        let acts = all.collect::<Result<Vec<_>, _>>()?;
-        let ended = try_join_all(acts.into_iter().map(Act::end)).await?;
-        self.all_well(stage, &ended).await
+    pub(crate) async fn all_run(&mut self, ceremony: &Ceremony<'_>) -> Result<(), Failure> {
+        let ended = ceremony.run_all().await?;
+        self.all_well(ceremony, &ended).await
     }
 }

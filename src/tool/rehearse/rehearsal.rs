@@ -11,11 +11,11 @@ use crate::cli::ProgressStyle;
 use crate::context::Context;
 use crate::docker::{Engine, EngineError, Mode, probe};
 use crate::error::{Failure, Kind};
-use crate::rehearse::cast::Cast;
+use crate::rehearse::charon_image::CharonImage;
 
 /// The label by which Compose knows the containers of a project.
 pub(crate) const COMPOSE_PROJECT_LABEL: &str = "com.docker.compose.project";
-/// Label of a rehearsal's own containers, with the name of the stage.
+/// Label of a rehearsal's own containers, with the name of the ceremony.
 pub(crate) const LABEL_REHEARSAL: &str = "charon-dkg.rehearsal";
 /// Beginning of the names of a rehearsal's directory and of whatever the engine is given for it.
 pub(crate) const NAME: &str = "charon-dkg-rehearsal-";
@@ -27,26 +27,26 @@ const BETWEEN_SWEEPS: Duration = Duration::from_millis(250);
 const QUIET_SWEEPS: usize = 2;
 
 /// What all plays share.
-pub(crate) struct House<'a> {
+pub(crate) struct Rehearsal<'a> {
     pub(crate) context: &'a Context,
     pub(crate) engine: &'a Engine,
     pub(crate) mode: Mode,
-    pub(crate) cast: &'a Cast,
+    pub(crate) charon: &'a CharonImage,
     /// Beginning of every name that this rehearsal gives to something of the engine's.
     pub(crate) name: String,
     /// The directory of everything.
     pub(crate) base: &'a Path,
     /// Time between two operators who come one after another.
     pub(crate) pace: Duration,
-    stages: Mutex<Vec<String>>,
+    ceremonies: Mutex<Vec<String>>,
 }
 
-impl<'a> House<'a> {
+impl<'a> Rehearsal<'a> {
     pub(crate) fn new(
         context: &'a Context,
         engine: &'a Engine,
         mode: Mode,
-        cast: &'a Cast,
+        charon: &'a CharonImage,
         base: &'a Path,
         pace: Duration,
     ) -> Self {
@@ -54,25 +54,25 @@ impl<'a> House<'a> {
             context,
             engine,
             mode,
-            cast,
+            charon,
             name: format!("{NAME}{}", uuid::Uuid::new_v4().simple()),
             base,
             pace,
-            stages: Mutex::new(Vec::new()),
+            ceremonies: Mutex::new(Vec::new()),
         }
     }
 
-    /// The same house with the name and directory of another rehearsal, to clear up after that.
-    pub(crate) fn of<'b>(&'b self, name: String, base: &'b Path) -> House<'b> {
-        House {
+    /// The same rehearsal with the name and directory of another rehearsal, to clear up after that.
+    pub(crate) fn of<'b>(&'b self, name: String, base: &'b Path) -> Rehearsal<'b> {
+        Rehearsal {
             name,
             base,
-            stages: Mutex::new(Vec::new()),
+            ceremonies: Mutex::new(Vec::new()),
             ..*self
         }
     }
 
-    /// As [`House::clear`], with every network that has its name.
+    /// As [`Rehearsal::clear`], with every network that has its name.
     pub(crate) async fn clear_all(&self) {
         self.clear().await;
         let removed = async {
@@ -101,14 +101,14 @@ impl<'a> House<'a> {
         file.and_then(|mut file| writeln!(file, "{line}")).ok();
     }
 
-    /// A name for the next stage, its network and its relay, which [`House::clear`] takes away.
+    /// A name for the next ceremony, its network and its relay, which [`Rehearsal::clear`] takes away.
     pub(crate) fn next_name(&self) -> String {
-        let mut stages = match self.stages.lock() {
-            Ok(stages) => stages,
+        let mut ceremonies = match self.ceremonies.lock() {
+            Ok(ceremonies) => ceremonies,
             Err(poisoned) => poisoned.into_inner(),
         };
-        let name = format!("{}-{}", self.name, stages.len() + 1);
-        stages.push(name.clone());
+        let name = format!("{}-{}", self.name, ceremonies.len() + 1);
+        ceremonies.push(name.clone());
         name
     }
 
@@ -132,12 +132,12 @@ impl<'a> House<'a> {
             }
             tokio::time::sleep(BETWEEN_SWEEPS).await;
         }
-        let stages = match self.stages.lock() {
-            Ok(stages) => stages.clone(),
+        let ceremonies = match self.ceremonies.lock() {
+            Ok(ceremonies) => ceremonies.clone(),
             Err(poisoned) => poisoned.into_inner().clone(),
         };
         let mut troubles: Vec<EngineError> = trouble.into_iter().collect();
-        for name in stages {
+        for name in ceremonies {
             troubles.extend(self.engine.remove_network(&name).await.err());
         }
         for error in troubles {

@@ -20,7 +20,7 @@ const SIMULATOR: &str = "charon-dkg-simulator";
 const LIBEXEC: &str = "../libexec/charon-dkg";
 
 /// Who plays charon.
-pub(crate) struct Cast {
+pub(crate) struct CharonImage {
     /// Image repository for `run --image`.
     pub(crate) repository: String,
     /// What the relay's container runs.
@@ -29,7 +29,7 @@ pub(crate) struct Cast {
     pub(crate) release: CharonVersion,
 }
 
-impl Cast {
+impl CharonImage {
     /// Decides who plays charon.
     ///
     /// # Errors
@@ -45,7 +45,7 @@ impl Cast {
         let unavailable = match wanted {
             RehearsalEngine::Simulated => None,
             RehearsalEngine::Charon | RehearsalEngine::Auto => {
-                match charon_image(context, engine, &reference).await {
+                match find_image(context, engine, &reference).await {
                     Ok(run_as) => {
                         return Ok(Self {
                             repository: pins::OFFICIAL_REPOSITORY.to_owned(),
@@ -95,7 +95,7 @@ impl Cast {
             return loaded.map(|_| ()).map_err(|failure| failure.message);
         }
         let reference = format!("{}:{release}", pins::OFFICIAL_REPOSITORY);
-        let found = charon_image(context, engine, &reference).await;
+        let found = find_image(context, engine, &reference).await;
         found
             .map(|_| ())
             .map_err(|reason| format!("{reference} cannot be had: {reason}"))
@@ -163,11 +163,7 @@ pub(crate) async fn load_simulator(
     Ok(image)
 }
 
-async fn charon_image(
-    context: &Context,
-    engine: &Engine,
-    reference: &str,
-) -> Result<String, String> {
+async fn find_image(context: &Context, engine: &Engine, reference: &str) -> Result<String, String> {
     if let Some(found) = engine
         .inspect_image(reference)
         .await

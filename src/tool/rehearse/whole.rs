@@ -7,9 +7,9 @@ use futures_util::future::try_join_all;
 use serde::Serialize;
 
 use crate::error::{Failure, Kind};
+use crate::rehearse::ceremony::{Ceremony, Ended, Operator};
 use crate::rehearse::gates::{Answer, Gates, Leaf, Project, When};
-use crate::rehearse::house::io;
-use crate::rehearse::stage::{Ended, Player, Stage};
+use crate::rehearse::rehearsal::io;
 use charon_files::cluster::names::{CLUSTER_LOCK_FILE, VALIDATOR_KEYS_DIR};
 
 /// What became of one operator.
@@ -43,21 +43,21 @@ impl Line {
 
 /// Plays it. Stops where going on makes no sense; the lines tell how far it came.
 pub(crate) async fn play(
-    stage: &Stage<'_>,
+    ceremony: &Ceremony<'_>,
     gates: &Result<Gates, String>,
 ) -> Result<Vec<Line>, Failure> {
-    let house = stage.house;
     let mut lines = Vec::new();
-    let Some((last, first)) = stage.players.split_last() else {
+    let Some((last, first)) = ceremony.operators.split_last() else {
         return Ok(lines);
     };
-    get_ready(stage).await?;
+    get_ready(ceremony).await?;
     let projects = match gates {
         Err(_) => Vec::new(),
         Ok(gates) => {
-            house.context.say("installing the gates");
-            let installed = stage.players.iter();
-            try_join_all(installed.map(|player| Project::install(stage, gates, player))).await?
+            ceremony.say("installing the gates");
+            let installed = ceremony.operators.iter();
+            try_join_all(installed.map(|operator| Project::install(ceremony, gates, operator)))
+                .await?
         }
     };
     let others = try_join_all(projects.iter().map(Project::starts_others)).await?;
@@ -76,52 +76,53 @@ pub(crate) async fn play(
     )
     .await?;
 
-    said(stage, &before, "before the ceremony");
+    said(ceremony, &before, "before the ceremony");
 
     // The last operator's connection breaks as soon as the ceremony waits for the others.
-    let mut cut_off = stage.run(last, &[])?;
+    let mut cut_off = ceremony.run(last, &[])?;
     if cut_off.until(&["waiting", "for"]).await {
-        house.context.say(&format!(
+        ceremony.say(&format!(
             "operator {}: THE CONNECTION BREAKS: run is killed, charon goes on",
             last.number
         ));
         cut_off.kill().await?;
     } else {
         let ended = cut_off.end().await?;
-        lines.push(line(stage, last, ended).await?);
+        lines.push(line(ceremony, last, ended).await?);
         return Ok(lines);
     }
-    lines = try_join_all(first.iter().map(|player| async {
-        let ended = stage.run(player, &[])?.end().await?;
-        line(stage, player, ended).await
+    lines = try_join_all(first.iter().map(|operator| async {
+        let ended = ceremony.run(operator, &[])?.end().await?;
+        line(ceremony, operator, ended).await
     }))
     .await?;
 
     let early: Vec<String> = receipts(&lines);
     let mut one_missing = Vec::new();
     if !projects.is_empty() {
-        house.context.say(&format!(
+        ceremony.say(&format!(
             "{} of {} receipts are in the chat",
             early.len(),
-            stage.players.len()
+            ceremony.operators.len()
         ));
-        confirm(stage, &early).await?;
-        keys_lie(stage, first, Keys::Held)?;
+        confirm(ceremony, &early).await?;
+        keys_lie(ceremony, first, Keys::Held)?;
         let missing = format!("operator {}", last.number);
         one_missing = ask(&projects, When::OneMissing, Leaf::Closed, &[&missing]).await?;
-        said(stage, &one_missing, "with one receipt missing");
+        said(ceremony, &one_missing, "with one receipt missing");
     }
 
-    house.context.say(&format!(
+    ceremony.say(&format!(
         "operator {} is back and says run again",
         last.number
     ));
-    let ended = stage.run(last, &[])?.end().await?;
+    let ended = ceremony.run(last, &[])?.end().await?;
     let went_on = ended.said.contains("going on with");
-    let mut last_line = line(stage, last, ended).await?;
+    let mut last_line = line(ceremony, last, ended).await?;
     last_line.cut_off = true;
     if !went_on && last_line.run == 0 {
-        house
+        ceremony
+            .rehearsal
             .context
             .warn("the second run did not go on with the first one's container");
         last_line.run = -1;
@@ -129,17 +130,17 @@ pub(crate) async fn play(
     lines.push(last_line);
 
     let mut later = Vec::new();
-    if let Some((project, player)) = projects.first().zip(stage.players.first())
+    if let Some((project, operator)) = projects.first().zip(ceremony.operators.first())
         && lines.iter().all(Line::passed)
     {
-        house.context.say("the last receipt arrives");
-        confirm(stage, &receipts(&lines)).await?;
-        keys_lie(stage, &stage.players, Keys::Moved)?;
+        ceremony.say("the last receipt arrives");
+        confirm(ceremony, &receipts(&lines)).await?;
+        keys_lie(ceremony, &ceremony.operators, Keys::Moved)?;
         let all_here = ask(&projects, When::AllHere, Leaf::Open, &[]).await?;
-        said(stage, &all_here, "with all receipts");
+        said(ceremony, &all_here, "with all receipts");
         later.push(all_here);
-        let changed = vec![a_byte_changes(project, player, When::ByteChanged).await?];
-        said(stage, &changed, "with one byte of a keystore changed");
+        let changed = vec![a_byte_changes(project, operator, When::ByteChanged).await?];
+        said(ceremony, &changed, "with one byte of a keystore changed");
         later.push(changed);
         let restored = project.try_up(When::Restored, Leaf::Open, &[]).await?;
         later.push(vec![restored]);
@@ -163,18 +164,22 @@ enum Keys {
 }
 
 /// Looks where the keys of these operators are, and says it.
-fn keys_lie(stage: &Stage<'_>, players: &[Player], expected: Keys) -> Result<(), Failure> {
-    let lie = |player: &Player| {
+fn keys_lie(
+    ceremony: &Ceremony<'_>,
+    operators: &[Operator],
+    expected: Keys,
+) -> Result<(), Failure> {
+    let lie = |operator: &Operator| {
         let outputs = [CLUSTER_LOCK_FILE, VALIDATOR_KEYS_DIR];
-        let there = outputs.map(|name| player.data_dir().join(name).exists());
+        let there = outputs.map(|name| operator.data_dir().join(name).exists());
         match expected {
             Keys::Held => there == [false, false],
             Keys::Moved => there == [true, true],
         }
     };
     let (right, all) = (
-        players.iter().filter(|player| lie(player)).count(),
-        players.len(),
+        operators.iter().filter(|operator| lie(operator)).count(),
+        operators.len(),
     );
     let words = match expected {
         Keys::Held => "are held beside .charon, which has nothing that could start",
@@ -182,7 +187,7 @@ fn keys_lie(stage: &Stage<'_>, players: &[Player], expected: Keys) -> Result<(),
     };
     let told = format!("the keys of {right} of {all} operators {words}");
     if right == all {
-        stage.house.context.say(&told);
+        ceremony.say(&told);
         Ok(())
     } else {
         Err(Failure::new(Kind::VerificationFailed, told))
@@ -190,28 +195,28 @@ fn keys_lie(stage: &Stage<'_>, players: &[Player], expected: Keys) -> Result<(),
 }
 
 /// Everybody says that they are ready, and takes the lines of all from the chat.
-async fn get_ready(stage: &Stage<'_>) -> Result<(), Failure> {
-    let players = || stage.players.iter();
-    let said = try_join_all(players().map(|player| stage.ready(player))).await?;
-    let line = |ended: &Ended| ended.document["text"].as_str().map(str::to_owned);
+async fn get_ready(ceremony: &Ceremony<'_>) -> Result<(), Failure> {
+    let operators = || ceremony.operators.iter();
+    let said = try_join_all(operators().map(|operator| ceremony.ready(operator))).await?;
+    let line = |ended: &Ended| ended.text("text").map(str::to_owned);
     let lines: Vec<String> = said.iter().filter_map(line).collect();
-    stage.house.context.say(&format!(
+    ceremony.say(&format!(
         "{} of {} ready lines are in the chat",
         lines.len(),
-        stage.players.len()
+        ceremony.operators.len()
     ));
     let mut words = vec!["ready"];
     words.extend(lines.iter().map(String::as_str));
-    let taken = try_join_all(players().map(|player| stage.ours(player, &words))).await?;
+    let taken = try_join_all(operators().map(|operator| ceremony.ours(operator, &words))).await?;
     match taken
         .iter()
-        .zip(players())
+        .zip(operators())
         .find(|(ended, _)| ended.code != 0)
     {
         None => Ok(()),
-        Some((_, player)) => Err(Failure::new(
+        Some((_, operator)) => Err(Failure::new(
             Kind::VerificationFailed,
-            format!("operator {} does not see everybody ready", player.number),
+            format!("operator {} does not see everybody ready", operator.number),
         )),
     }
 }
@@ -224,7 +229,7 @@ fn receipts(lines: &[Line]) -> Vec<String> {
 }
 
 /// One line on what the gates answered; a refusal that had to come is no error.
-fn said(stage: &Stage<'_>, answers: &[Answer], when: &str) {
+fn said(ceremony: &Ceremony<'_>, answers: &[Answer], when: &str) {
     let Some(first) = answers.first() else {
         return;
     };
@@ -233,7 +238,7 @@ fn said(stage: &Stage<'_>, answers: &[Answer], when: &str) {
         Leaf::Open => "open",
         Leaf::Closed | Leaf::Neither => "refused to start the cluster",
     };
-    stage.house.context.say(&format!(
+    ceremony.say(&format!(
         "gates {when}: {held} of {} {what}, as they must{}",
         answers.len(),
         if held == answers.len() {
@@ -256,43 +261,42 @@ async fn ask(
 }
 
 /// Everybody takes these receipts from the chat. Who misses some is told so, which is what the gate will say.
-async fn confirm(stage: &Stage<'_>, receipts: &[String]) -> Result<(), Failure> {
+async fn confirm(ceremony: &Ceremony<'_>, receipts: &[String]) -> Result<(), Failure> {
     let mut words = vec!["confirm"];
     words.extend(receipts.iter().map(String::as_str));
-    let all = stage.players.iter();
-    try_join_all(all.map(|player| stage.ours(player, &words))).await?;
+    let all = ceremony.operators.iter();
+    try_join_all(all.map(|operator| ceremony.ours(operator, &words))).await?;
     Ok(())
 }
 
 /// Proves what a `run` left.
-async fn line(stage: &Stage<'_>, player: &Player, ended: Ended) -> Result<Line, Failure> {
-    let verify = stage.ours(player, &["verify"]).await?;
-    stage.house.context.say(&format!(
+async fn line(ceremony: &Ceremony<'_>, operator: &Operator, ended: Ended) -> Result<Line, Failure> {
+    let verify = ceremony.ours(operator, &["verify"]).await?;
+    ceremony.say(&format!(
         "operator {}: run ended with {}, verify with {}",
-        player.number, ended.code, verify.code
+        operator.number, ended.code, verify.code
     ));
-    let text = |value: &serde_json::Value| value.as_str().map(str::to_owned);
     Ok(Line {
-        operator: player.number,
-        owner: player.owner,
+        operator: operator.number,
+        owner: operator.owner,
         run: ended.code,
         verify: verify.code,
-        lock_hash: text(&verify.document["lock_hash"]),
+        lock_hash: verify.text("lock_hash").map(str::to_owned),
         seconds: ended.seconds,
         cut_off: false,
         gate: Vec::new(),
-        receipt: text(&ended.document["receipt"]),
+        receipt: ended.text("receipt").map(str::to_owned),
     })
 }
 
 /// One byte of a keystore is another one while services are stopped, then it is as before.
 async fn a_byte_changes(
     project: &Project<'_>,
-    player: &Player,
+    operator: &Operator,
     when: When,
 ) -> Result<Answer, Failure> {
     project.stop().await?;
-    let path: PathBuf = player.data_dir().join("validator_keys/keystore-0.json");
+    let path: PathBuf = operator.data_dir().join("validator_keys/keystore-0.json");
     let whole = std::fs::read(&path).map_err(io("read a keystore"))?;
     let mut changed = whole.clone();
     // A digit of the ciphertext, which is long.

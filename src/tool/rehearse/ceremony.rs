@@ -1,10 +1,11 @@
-//! One ceremony's network, relay, and operators with a directory each.
+//! One ceremony: its network, its relay, and its operators with a directory each.
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
+use futures_util::future::try_join_all;
 use rustix::process::{getgid, getuid};
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader, Lines};
@@ -16,11 +17,11 @@ use crate::docker::{Mode, UserMapping, user_for};
 use crate::error::{Failure, Kind};
 use crate::failures;
 use crate::machine;
-use crate::rehearse::cast;
-use crate::rehearse::house::{House, LABEL_REHEARSAL, io};
+use crate::rehearse::charon_image;
+use crate::rehearse::rehearsal::{LABEL_REHEARSAL, Rehearsal, io};
 use charon_files::cluster::names::{DEFINITION_FILE, ENR_KEY_FILE};
 use charon_files::cluster::version::DefinitionVersion;
-use charon_files::rehearsal::{self, RehearsalTerms};
+use charon_files::rehearsal::{RehearsalTerms, rehearsal_definition};
 
 const RELAY_PORT: u16 = 3640;
 /// How long a relay may take to start.
@@ -37,7 +38,8 @@ pub(crate) struct Size {
 }
 
 /// One operator of a rehearsal.
-pub(crate) struct Player {
+#[derive(Clone)]
+pub(crate) struct Operator {
     /// From 1.
     pub(crate) number: usize,
     pub(crate) dir: PathBuf,
@@ -46,48 +48,61 @@ pub(crate) struct Player {
     pub(crate) project: String,
 }
 
-impl Player {
+impl Operator {
+    fn new(number: usize, base: &Path, owner: u32, network: &str) -> Self {
+        Self {
+            number,
+            dir: base.join(format!("operator-{number}")),
+            owner,
+            project: format!("{network}-{number}"),
+        }
+    }
+
     pub(crate) fn data_dir(&self) -> PathBuf {
         self.dir.join(".charon")
     }
 }
 
-/// One ceremony's world.
-pub(crate) struct Stage<'a> {
-    pub(crate) house: &'a House<'a>,
-    pub(crate) players: Vec<Player>,
+/// One ceremony.
+pub(crate) struct Ceremony<'a> {
+    pub(crate) rehearsal: &'a Rehearsal<'a>,
+    pub(crate) operators: Vec<Operator>,
     network: String,
     /// Of the relay in use, which is also its host name.
     relay: String,
 }
 
-impl<'a> Stage<'a> {
-    /// Makes it, in a directory below the house's. `fault` is what the simulated relay lets go wrong, as
+impl<'a> Ceremony<'a> {
+    /// Makes it, in a directory below the rehearsal's. `fault` is what the simulated relay lets go wrong, as
     /// `2=full-disk` for the third operator.
-    pub(crate) async fn set(
-        house: &'a House<'a>,
+    pub(crate) async fn prepare(
+        rehearsal: &'a Rehearsal<'a>,
         dir: &str,
         size: Size,
         fault: Option<&str>,
     ) -> Result<Self, Failure> {
-        let network = house.next_name();
-        house
+        let network = rehearsal.next_name();
+        rehearsal
             .engine
             .create_network(&network)
             .await
             .map_err(failures::engine)?;
-        let dir = house.base.join(dir);
+        let dir = rehearsal.base.join(dir);
         std::fs::create_dir_all(&dir).map_err(io("make a directory"))?;
-        let players = players(house, &network, &dir, size)?;
-        let stage = Self {
-            house,
-            players,
+        let operators = operators(rehearsal, &network, &dir, size)?;
+        let ceremony = Self {
+            rehearsal,
+            operators,
             relay: network.clone(),
             network,
         };
-        stage.start_relay(&stage.relay, fault).await?;
-        stage.until_relay_answers().await?;
-        Ok(stage)
+        ceremony.start_relay(&ceremony.relay, fault).await?;
+        ceremony.until_relay_answers().await?;
+        Ok(ceremony)
+    }
+
+    pub(crate) fn say(&self, text: &str) {
+        self.rehearsal.context.say(text);
     }
 
     /// Another relay in place of the first.
@@ -103,16 +118,16 @@ impl<'a> Stage<'a> {
     }
 
     async fn start_relay(&self, name: &str, fault: Option<&str>) -> Result<(), Failure> {
-        let house = self.house;
-        let dir = house.base.join(format!("relay-{name}"));
+        let rehearsal = self.rehearsal;
+        let dir = rehearsal.base.join(format!("relay-{name}"));
         std::fs::create_dir(&dir).map_err(io("make the relay's directory"))?;
-        let mapping = my_mapping(house.mode)?;
+        let mapping = my_mapping(rehearsal.mode)?;
         let mut args = vec![
             "relay".to_owned(),
             format!("--data-dir={CONTAINER_DATA_DIR}"),
             format!("--http-address=0.0.0.0:{RELAY_PORT}"),
         ];
-        if !house.cast.simulated {
+        if !rehearsal.charon.simulated {
             args.extend([
                 "--p2p-tcp-address=0.0.0.0:3610".to_owned(),
                 format!("--p2p-external-hostname={name}"),
@@ -120,7 +135,7 @@ impl<'a> Stage<'a> {
             ]);
         }
         args.extend(fault.map(|fault| format!("--sim-fault={fault}")));
-        let mut plan = ContainerPlan {
+        let plan = ContainerPlan {
             user: Some(mapping.user),
             userns_mode: mapping.userns_mode,
             network: Some(self.network.clone()),
@@ -130,28 +145,31 @@ impl<'a> Stage<'a> {
                 target: CONTAINER_DATA_DIR.to_owned(),
                 read_only: false,
             }],
-            ..ContainerPlan::named(name, &house.cast.run_as)
+            ..ContainerPlan::named(name, &rehearsal.charon.run_as)
         };
+        self.start_container(plan).await.map(|_| ())
+    }
+
+    /// Starts a container of this rehearsal.
+    async fn start_container(&self, mut plan: ContainerPlan) -> Result<String, Failure> {
+        let engine = self.rehearsal.engine;
         plan.labels
-            .insert(LABEL_REHEARSAL.to_owned(), name.to_owned());
-        let id = house.engine.create_container(&plan).await;
+            .insert(LABEL_REHEARSAL.to_owned(), plan.name.clone());
+        let id = engine.create_container(&plan).await;
         let id = id.map_err(failures::engine)?;
-        house
-            .engine
-            .start_container(&id)
-            .await
-            .map_err(failures::engine)
+        let started = engine.start_container(&id).await;
+        started.map_err(failures::engine).map(|()| id)
     }
 
     async fn until_relay_answers(&self) -> Result<(), Failure> {
         let urls = [self.relay_url()];
-        let mapping = my_mapping(self.house.mode)?;
+        let mapping = my_mapping(self.rehearsal.mode)?;
         let begin = Instant::now();
         loop {
             let network = Some(self.network.as_str());
             let asked = surroundings::ask_relays(
-                self.house.context,
-                self.house.engine,
+                self.rehearsal.context,
+                self.rehearsal.engine,
                 &urls,
                 network,
                 &mapping,
@@ -163,7 +181,7 @@ impl<'a> Stage<'a> {
             };
             match problem {
                 None => {
-                    let settled = self.house.engine.settle().await;
+                    let settled = self.rehearsal.engine.settle().await;
                     return settled.map_err(failures::engine);
                 }
                 Some(_) if begin.elapsed() < RELAY_PATIENCE => {
@@ -180,22 +198,33 @@ impl<'a> Stage<'a> {
     }
 
     /// Starts an operator's `run`.
-    pub(crate) fn run(&self, player: &Player, more: &[&str]) -> Result<Act<'_>, Failure> {
-        self.start_ceremonial(player, &["run"], more)
+    pub(crate) fn run(&self, operator: &Operator, more: &[&str]) -> Result<Process<'_>, Failure> {
+        self.start_ceremonial(operator, &["run"], more)
+    }
+
+    /// Everybody's `run`, at once and to its end.
+    pub(crate) async fn run_all(&self) -> Result<Vec<Ended>, Failure> {
+        let runs = self
+            .operators
+            .iter()
+            .map(|operator| self.run(operator, &[]));
+        Process::end_all(runs).await
     }
 
     /// An operator's `ready`, to its end.
-    pub(crate) async fn ready(&self, player: &Player) -> Result<Ended, Failure> {
-        self.start_ceremonial(player, &["ready"], &[])?.end().await
+    pub(crate) async fn ready(&self, operator: &Operator) -> Result<Ended, Failure> {
+        self.start_ceremonial(operator, &["ready"], &[])?
+            .end()
+            .await
     }
 
     /// Starts a command that wants to know what is run.
     pub(crate) fn start_ceremonial(
         &self,
-        player: &Player,
+        operator: &Operator,
         verb: &[&str],
         more: &[&str],
-    ) -> Result<Act<'_>, Failure> {
+    ) -> Result<Process<'_>, Failure> {
         let relay = self.relay_url();
         let words = [
             verb,
@@ -207,29 +236,26 @@ impl<'a> Stage<'a> {
                 "--network",
                 &self.network,
                 "--image",
-                &self.house.cast.repository,
+                &self.rehearsal.charon.repository,
             ],
             more,
         ];
-        self.start(player, &words.concat())
+        self.start(operator, &words.concat())
     }
 
     /// Somebody who is not in the cluster, with a key of their own.
-    pub(crate) async fn newcomer(&self) -> Result<Player, Failure> {
-        let number = self.players.len() + 1;
-        let base = self.players.first().and_then(|player| player.dir.parent());
-        let player = Player {
-            number,
-            dir: base
-                .unwrap_or(self.house.base)
-                .join(format!("operator-{number}")),
-            owner: getuid().as_raw(),
-            project: format!("{}-{number}", self.network),
-        };
-        std::fs::create_dir(&player.dir).map_err(io("make an operator's directory"))?;
-        let made = self.ours(&player, &["enr"]).await?;
+    pub(crate) async fn newcomer(&self) -> Result<Operator, Failure> {
+        let base = self
+            .operators
+            .first()
+            .and_then(|operator| operator.dir.parent());
+        let base = base.unwrap_or(self.rehearsal.base);
+        let number = self.operators.len() + 1;
+        let operator = Operator::new(number, base, getuid().as_raw(), &self.network);
+        std::fs::create_dir(&operator.dir).map_err(io("make an operator's directory"))?;
+        let made = self.ours(&operator, &["enr"]).await?;
         if made.code == 0 {
-            return Ok(player);
+            return Ok(operator);
         }
         Err(Failure::new(
             Kind::Unexpected,
@@ -238,54 +264,54 @@ impl<'a> Stage<'a> {
     }
 
     /// Something that runs with an operator's data directory, in the place of a node. Gives what stops it.
-    pub(crate) async fn start_node(&self, player: &Player) -> Result<String, Failure> {
-        let house = self.house;
-        let image = cast::load_simulator(house.context, house.engine, &house.cast.release).await?;
-        let name = format!("{}-node-{}", self.network, player.number);
-        let mut plan = ContainerPlan {
+    pub(crate) async fn start_node(&self, operator: &Operator) -> Result<String, Failure> {
+        let rehearsal = self.rehearsal;
+        let image = charon_image::load_simulator(
+            rehearsal.context,
+            rehearsal.engine,
+            &rehearsal.charon.release,
+        )
+        .await?;
+        let name = format!("{}-node-{}", self.network, operator.number);
+        let plan = ContainerPlan {
             network: Some(self.network.clone()),
             args: vec!["wait".to_owned()],
             mounts: vec![Mount {
-                source: player.data_dir(),
+                source: operator.data_dir(),
                 target: CONTAINER_DATA_DIR.to_owned(),
                 read_only: true,
             }],
             ..ContainerPlan::named(&name, &image.facts.id)
         };
-        plan.labels.insert(LABEL_REHEARSAL.to_owned(), name);
-        let id = house.engine.create_container(&plan).await;
-        let id = id.map_err(failures::engine)?;
-        let started = house.engine.start_container(&id).await;
-        started.map_err(failures::engine)?;
-        Ok(id)
+        self.start_container(plan).await
     }
 
     /// Stops what runs in the place of nodes.
     pub(crate) async fn stop_nodes(&self, nodes: &[String]) -> Result<(), Failure> {
         for node in nodes {
-            let stopped = self.house.engine.discard_container(node).await;
+            let stopped = self.rehearsal.engine.discard_container(node).await;
             stopped.map_err(failures::engine)?;
         }
         Ok(())
     }
 
     /// Another command of an operator, to its end.
-    pub(crate) async fn ours(&self, player: &Player, words: &[&str]) -> Result<Ended, Failure> {
-        self.start(player, words)?.end().await
+    pub(crate) async fn ours(&self, operator: &Operator, words: &[&str]) -> Result<Ended, Failure> {
+        self.start(operator, words)?.end().await
     }
 
-    fn start(&self, player: &Player, words: &[&str]) -> Result<Act<'_>, Failure> {
+    fn start(&self, operator: &Operator, words: &[&str]) -> Result<Process<'_>, Failure> {
         let program = std::env::current_exe().map_err(io("find this program"))?;
         let mut command = Command::new(program);
         command
             .args(words)
             .args(["--format", "json", "--progress", "plain"])
             .arg("--dir")
-            .arg(&player.dir)
+            .arg(&operator.dir)
             // Such a project is not one to be remembered.
-            .env("XDG_STATE_HOME", self.house.base)
-            .args(self.house.context.engine_flags());
-        Act::start(self.house, command, Some(player.number))
+            .env("XDG_STATE_HOME", self.rehearsal.base)
+            .args(self.rehearsal.context.engine_flags());
+        Process::start(self.rehearsal, command, Some(operator.number))
     }
 }
 
@@ -295,12 +321,12 @@ fn my_mapping(mode: Mode) -> Result<UserMapping, Failure> {
 }
 
 /// Directories, throw-away keys and the definition.
-fn players(
-    house: &House<'_>,
+fn operators(
+    rehearsal: &Rehearsal<'_>,
     network: &str,
     dir: &Path,
     size: Size,
-) -> Result<Vec<Player>, Failure> {
+) -> Result<Vec<Operator>, Failure> {
     let mut seed = zeroize::Zeroizing::new([0_u8; 32]);
     getrandom::fill(&mut *seed)
         .map_err(|error| Failure::new(Kind::Unexpected, format!("no random numbers: {error}")))?;
@@ -312,47 +338,42 @@ fn players(
         version: DefinitionVersion::V1_10,
         timestamp: &machine::time_text(jiff::Timestamp::now()),
     };
-    let rehearsal = rehearsal::rehearsal_definition(&terms, &seed)
+    let cluster = rehearsal_definition(&terms, &seed)
         .map_err(|error| Failure::new(Kind::Unexpected, error.to_string()))?;
-    let definition = rehearsal.definition.to_json();
+    let definition = cluster.definition.to_json();
     let me = getuid().as_raw();
-    let mut players = Vec::new();
-    for (position, key) in rehearsal.enr_keys.iter().enumerate() {
-        let several_owners = me == 0 && matches!(house.mode, Mode::Rootful | Mode::UsernsRemap);
+    let mut operators = Vec::new();
+    for (position, key) in cluster.enr_keys.iter().enumerate() {
+        let several_owners = me == 0 && matches!(rehearsal.mode, Mode::Rootful | Mode::UsernsRemap);
         let owner = match u32::try_from(position) {
             Ok(position) if several_owners && position > 0 => FIRST_OWNER + position - 1,
             Ok(_) | Err(_) => me,
         };
-        let player = Player {
-            number: position + 1,
-            dir: dir.join(format!("operator-{}", position + 1)),
-            owner,
-            project: format!("{network}-{}", position + 1),
-        };
-        let data_dir = player.data_dir();
+        let operator = Operator::new(position + 1, dir, owner, network);
+        let data_dir = operator.data_dir();
         std::fs::create_dir_all(&data_dir).map_err(io("make an operator's directory"))?;
         for (name, bytes) in [
             (ENR_KEY_FILE, key.to_file_text().as_bytes()),
             (DEFINITION_FILE, definition.as_bytes()),
         ] {
-            write_for(&player, &data_dir.join(name), bytes)?;
+            write_for(&operator, &data_dir.join(name), bytes)?;
         }
-        for path in [&data_dir, &player.dir] {
+        for path in [&data_dir, &operator.dir] {
             std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o700))
                 .map_err(io("protect an operator's directory"))?;
             give(path, owner)?;
         }
-        players.push(player);
+        operators.push(operator);
     }
-    Ok(players)
+    Ok(operators)
 }
 
 /// Writes a file that belongs to an operator and is nobody else's business.
-pub(crate) fn write_for(player: &Player, path: &Path, bytes: &[u8]) -> Result<(), Failure> {
+pub(crate) fn write_for(operator: &Operator, path: &Path, bytes: &[u8]) -> Result<(), Failure> {
     std::fs::write(path, bytes).map_err(io("write an operator's file"))?;
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))
         .map_err(io("protect an operator's file"))?;
-    give(path, player.owner)
+    give(path, operator.owner)
 }
 
 pub(crate) fn give(path: &Path, owner: u32) -> Result<(), Failure> {
@@ -363,8 +384,8 @@ pub(crate) fn give(path: &Path, owner: u32) -> Result<(), Failure> {
 }
 
 /// A process that somebody started, and that does not outlive the rehearsal.
-pub(crate) struct Act<'a> {
-    house: &'a House<'a>,
+pub(crate) struct Process<'a> {
+    rehearsal: &'a Rehearsal<'a>,
     child: Child,
     lines: Lines<BufReader<ChildStderr>>,
     heard: String,
@@ -382,10 +403,31 @@ pub(crate) struct Ended {
     pub(crate) seconds: u64,
 }
 
-impl<'a> Act<'a> {
+impl Ended {
+    /// A text of the document.
+    pub(crate) fn text(&self, name: &str) -> Option<&str> {
+        self.document[name].as_str()
+    }
+
+    /// The lock hash that all of them tell, if all ended well and with the same.
+    pub(crate) fn agreed<'a>(all: impl IntoIterator<Item = &'a Self>) -> Option<&'a str> {
+        let hash = |one: &'a Self| one.text("lock_hash").filter(|_| one.code == 0);
+        let mut hashes = all.into_iter().map(hash);
+        let first = hashes.next()??;
+        hashes.all(|it| it == Some(first)).then_some(first)
+    }
+
+    /// The exit codes, for people.
+    pub(crate) fn codes(all: &[Self]) -> String {
+        let codes: Vec<String> = all.iter().map(|one| one.code.to_string()).collect();
+        codes.join(" ")
+    }
+}
+
+impl<'a> Process<'a> {
     /// What it says on standard error is told on, if it is an operator's.
     pub(crate) fn start(
-        house: &'a House<'a>,
+        rehearsal: &'a Rehearsal<'a>,
         mut command: Command,
         operator: Option<usize>,
     ) -> Result<Self, Failure> {
@@ -401,7 +443,7 @@ impl<'a> Act<'a> {
             .take()
             .ok_or_else(|| Failure::new(Kind::Unexpected, "a process without standard error"))?;
         Ok(Self {
-            house,
+            rehearsal,
             child,
             lines: BufReader::new(stderr).lines(),
             heard: String::new(),
@@ -416,7 +458,7 @@ impl<'a> Act<'a> {
         self.heard.push_str(&line);
         self.heard.push('\n');
         if let Some(operator) = self.operator {
-            self.house.heard(operator, &line);
+            self.rehearsal.heard(operator, &line);
         }
         Some(line)
     }
@@ -444,6 +486,14 @@ impl<'a> Act<'a> {
         };
         rustix::process::kill_process(pid, rustix::process::Signal::INT)
             .map_err(|error| io("stop a process")(error.into()))
+    }
+
+    /// Starts all before it waits for the first.
+    pub(crate) async fn end_all(
+        starts: impl Iterator<Item = Result<Self, Failure>>,
+    ) -> Result<Vec<Ended>, Failure> {
+        let started = starts.collect::<Result<Vec<_>, _>>()?;
+        try_join_all(started.into_iter().map(Self::end)).await
     }
 
     /// Waits for its end.

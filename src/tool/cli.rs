@@ -806,7 +806,10 @@ impl CeremonyArgs {
         let words = chosen.chain(relays).flatten().chain(switches);
         let files = [
             ("--charon-binary", &self.start.charon_binary),
-            ("--execution-rpc-file", &self.outside.execution.execution_rpc_file),
+            (
+                "--execution-rpc-file",
+                &self.outside.execution.execution_rpc_file,
+            ),
             ("--beacon-rpc-file", &self.outside.beacon.beacon_rpc_file),
         ];
         let files = files

@@ -310,7 +310,7 @@ pub(crate) async fn version_inside(engine: &Engine, run_as: &str) -> Result<Stri
         )
     };
     let run = engine
-        .run_short_unsettled(&plan, VERSION_DEADLINE)
+        .run_short(&plan, VERSION_DEADLINE)
         .await
         .map_err(|error| error.to_string())?;
     if run.exit.code == 0 {

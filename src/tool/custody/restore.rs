@@ -344,20 +344,13 @@ fn incomplete(journal: &Journal, staged: &Folder, data: &Folder) -> Vec<Finding>
         .files
         .par_iter()
         .filter_map(|file| {
-            let places: Vec<_> = [staged, data]
+            let mut places = [staged, data]
                 .into_iter()
-                .filter_map(|place| journal::open_in(place, &file.path).ok())
-                .collect();
-            let seen = match places.as_slice() {
-                [(_, opened)] => match read::digest(opened) {
-                    Ok((sha256, len)) if sha256 == file.sha256 && len == file.len => {
-                        return None;
-                    }
-                    Ok((_, len)) => format!("another content, {len} bytes"),
-                    Err(error) => error.to_string(),
-                },
-                [] => "neither in the stage nor in the data directory".to_owned(),
-                _ => "in the stage and also in the data directory".to_owned(),
+                .filter_map(|place| journal::open_in(place, &file.path).ok());
+            let seen = match (places.next(), places.next()) {
+                (Some(opened), None) => journal::difference(Ok(opened), file)?,
+                (Some(_), Some(_)) => "in the stage and also in the data directory".to_owned(),
+                (None, _) => "neither in the stage nor in the data directory".to_owned(),
             };
             Some(journal::changed(&file.path, &seen))
         })

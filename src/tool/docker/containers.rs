@@ -512,28 +512,13 @@ impl Engine {
     }
 
     /// Runs a container that ends by itself, such as `charon version`, and removes it whatever
-    /// happens, also when it does not end in time.
-    ///
-    /// # Errors
-    /// As [`Engine::run_short_unsettled`].
-    pub async fn run_short(
-        &self,
-        plan: &ContainerPlan,
-        deadline: Duration,
-    ) -> Result<ShortRun, EngineError> {
-        let run = self.run_short_unsettled(plan, deadline).await?;
-        self.settle().await?;
-        Ok(run)
-    }
-
-    /// Runs a container that ends by itself, as [`Engine::run_short`] does, and removes it whatever
     /// happens, also when it does not end in time. Nobody has to wait until one that ended well
     /// is removed; [`Engine::settle`] does.
     ///
     /// # Errors
     /// [`EngineError::TooSlow`]; [`EngineError::LeftBehind`] where it could not be removed; and
     /// what creating and starting may answer.
-    pub async fn run_short_unsettled(
+    pub async fn run_short(
         &self,
         plan: &ContainerPlan,
         deadline: Duration,
@@ -596,12 +581,8 @@ impl Engine {
     /// # Errors
     /// What every call may answer.
     pub async fn sweep_short_runs(&self) -> Result<(), EngineError> {
-        let filters = HashMap::from([("label", vec![LABEL_USEFUL_UNTIL.to_owned()])]);
-        let options = ListContainersOptionsBuilder::default()
-            .all(true)
-            .filters(&filters);
         let now = jiff::Timestamp::now().as_second();
-        for container in self.list_containers(options).await? {
+        for container in self.find_with_label(LABEL_USEFUL_UNTIL).await? {
             let until = container.labels.get(LABEL_USEFUL_UNTIL);
             if until
                 .and_then(|until| until.parse().ok())
@@ -782,16 +763,7 @@ fn facts_of(container: ContainerInspectResponse) -> Result<ContainerFacts, Engin
     let state = container.state.ok_or_else(|| missing("State"))?;
     let config = container.config.ok_or_else(|| missing("Config"))?;
     let status = ContainerState::of(state.status);
-    let has_ended = match status {
-        ContainerState::Exited | ContainerState::Dead => true,
-        ContainerState::Created
-        | ContainerState::Running
-        | ContainerState::Paused
-        | ContainerState::Restarting
-        | ContainerState::Stopping
-        | ContainerState::Removing
-        | ContainerState::Unknown => false,
-    };
+    let has_ended = matches!(status, ContainerState::Exited | ContainerState::Dead);
     let exit = has_ended.then(|| Exit {
         code: state.exit_code.unwrap_or(-1),
         oom_killed: state.oom_killed.unwrap_or(false),

@@ -140,9 +140,7 @@ pub async fn ask_inside(
             .into_iter()
             .collect(),
     };
-    let run = engine
-        .run_short_unsettled(&plan, CONTAINER_DEADLINE)
-        .await?;
+    let run = engine.run_short(&plan, CONTAINER_DEADLINE).await?;
     let lines = run.output.iter();
     let lines = lines.filter(|line| line.stream == OutputStream::Stdout);
     let lines = lines.map(|line| line.text.as_str());

@@ -182,6 +182,21 @@ pub(crate) fn open_in(root: &Folder, path: &str) -> Result<(Folder, std::fs::Fil
     Ok((folder, file))
 }
 
+/// How a file that was opened, or could not be, differs from what it was; `None` if it does not.
+pub(crate) fn difference(
+    opened: Result<(Folder, std::fs::File), ReadError>,
+    file: &FileDigest,
+) -> Option<String> {
+    let digest = opened
+        .map_err(|error| error.to_string())
+        .and_then(|(_, opened)| read::digest(&opened).map_err(|error| error.to_string()));
+    match digest {
+        Ok((sha256, len)) if sha256 == file.sha256 && len == file.len => None,
+        Ok((_, len)) => Some(format!("other content than was verified, {len} bytes")),
+        Err(reason) => Some(reason),
+    }
+}
+
 pub(crate) fn descend(root: &Folder, path: &Path) -> Result<Folder, FileError> {
     let mut folder = root.again()?;
     for name in path.components() {

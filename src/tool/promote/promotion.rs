@@ -16,7 +16,7 @@ use crate::machine::files::{
 use crate::machine::{os, read};
 use crate::promote::journal::{
     FORMAT, Job, Journal, JournalError, Moves, Reached, Recovery, changed, check_no_journal,
-    descend, listing, open_in, remove_journal, write_journal,
+    descend, difference, listing, open_in, remove_journal, write_journal,
 };
 use charon_files::cluster::names::{
     CLUSTER_LOCK_FILE, DEFINITION_FILE, ENR_KEY_FILE, FileDigest, VALIDATOR_KEYS_DIR,
@@ -376,20 +376,15 @@ fn check_input(data: &Folder, file: &FileDigest) -> Result<Option<Finding>, File
     if file.path == DEFINITION_FILE && data.status(DEFINITION_FILE)?.is_none() {
         return Ok(None);
     }
-    let problem = match open_in(data, &file.path) {
-        Ok((_, opened)) => match read::digest(&opened) {
-            Ok((sha256, _)) if sha256 == file.sha256 => return Ok(None),
-            Ok(_) => "other content than was verified".to_owned(),
-            Err(error) => error.to_string(),
-        },
-        Err(error) => error.to_string(),
-    };
-    Ok(Some(Finding::fail(
-        "input-changed",
-        &file.path,
-        &problem,
-        "the file that was verified, in the data directory",
-    )))
+    let problem = difference(open_in(data, &file.path), file);
+    Ok(problem.map(|problem| {
+        Finding::fail(
+            "input-changed",
+            &file.path,
+            problem,
+            "the file that was verified, in the data directory",
+        )
+    }))
 }
 
 /// Finishes a promotion that was interrupted, or takes it back.
@@ -477,16 +472,7 @@ pub(crate) fn incomplete(
         .filter_map(|file| {
             let top = file.path.split('/').next().unwrap_or_default();
             let place = places.get(&*file.path).or_else(|| places.get(top))?;
-            let seen = match open_in(place, &file.path) {
-                Ok((_, opened)) => match read::digest(&opened) {
-                    Ok((sha256, len)) if sha256 == file.sha256 && len == file.len => {
-                        return None;
-                    }
-                    Ok((_, len)) => format!("other content than was verified, {len} bytes"),
-                    Err(error) => error.to_string(),
-                },
-                Err(error) => error.to_string(),
-            };
+            let seen = difference(open_in(place, &file.path), file)?;
             Some(changed(&file.path, &seen))
         })
         .collect();

@@ -18,17 +18,18 @@ use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 use charon_dkg::ceremony::plan::{ContainerPlan, Mount};
-use charon_dkg::docker::endpoint::Address;
+use charon_dkg::docker::endpoint::{Address, EngineEnvironment, EngineOptions, find_engine};
 use charon_dkg::docker::probe::{self, Questions, ask_inside};
 use charon_dkg::docker::self_image::{
     PROGRAM, SelfImage, SelfImageSpec, Use, load_in_passing, load_self_image, remove_earlier,
 };
 use charon_dkg::docker::{
     ContainerState, Engine, EngineError, EngineFacts, LogLine, MAX_LINE_BYTES, Mode, OutputStream,
-    Overlap, Reason, UserMapping, user_for,
+    Overlap, Reason, ShortRun, UserMapping, user_for,
 };
 use charon_dkg::machine::relays::Outcome;
 use engine::engine;
@@ -312,13 +313,111 @@ async fn a_container_is_followed_from_creation_to_removal() {
     );
 }
 
+/// What `docker context inspect` says of the engine that docker would talk to; `None` where it refuses.
+fn docker_says(options: &EngineOptions, environment: &EngineEnvironment) -> Option<String> {
+    let mut docker = Command::new("docker");
+    for (name, value) in [
+        ("DOCKER_HOST", &environment.docker_host),
+        ("DOCKER_CONTEXT", &environment.docker_context),
+    ] {
+        docker
+            .env_remove(name)
+            .envs(value.iter().map(|it| (name, it)));
+    }
+    for (flag, value) in [("--host", &options.host), ("--context", &options.context)] {
+        docker.args(value.iter().flat_map(|it| [flag, it.as_str()]));
+    }
+    let config = environment.docker_config.as_deref().unwrap();
+    docker
+        .env("DOCKER_CONFIG", config)
+        .args(["context", "inspect"]);
+    let output = docker
+        .args(["--format", "{{.Endpoints.docker.Host}}"])
+        .output()
+        .unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    output.status.success().then(|| said.trim().to_owned())
+}
+
+#[test]
+#[ignore = "needs a docker engine"]
+fn the_engine_is_the_one_that_docker_itself_would_talk_to() {
+    let dir = tempfile::tempdir().unwrap();
+    for (name, host) in [
+        ("near", "unix:///near.sock"),
+        ("far", "tcp://192.0.2.1:2375"),
+    ] {
+        let made = Command::new("docker")
+            .env("DOCKER_CONFIG", dir.path())
+            .args(["context", "create", name, "--docker"])
+            .arg(format!("host={host}"))
+            .output()
+            .unwrap();
+        assert!(made.status.success(), "{made:?}");
+    }
+    let some = |text: &str| Some(text.to_owned());
+    let mut compared = 0;
+    for current in [None, some("far"), some("gone")] {
+        let config = match &current {
+            Some(name) => format!("{{\"currentContext\": \"{name}\"}}"),
+            None => "{}".to_owned(),
+        };
+        std::fs::write(dir.path().join("config.json"), config).unwrap();
+        for docker_host in [
+            None,
+            some("unix:///host.sock"),
+            some("host:1"),
+            some("x://y"),
+        ] {
+            for docker_context in [None, some("near"), some("gone"), some("default")] {
+                let environment = EngineEnvironment {
+                    docker_host: docker_host.clone(),
+                    docker_context: docker_context.clone(),
+                    docker_config: Some(dir.path().to_owned()),
+                    ..EngineEnvironment::default()
+                };
+                for (host, context) in [
+                    (None, None),
+                    (some("unix:///option.sock"), None),
+                    (None, some("near")),
+                    (None, some("default")),
+                    (some("unix:///option.sock"), some("near")),
+                ] {
+                    let options = EngineOptions {
+                        host,
+                        context,
+                        ..EngineOptions::default()
+                    };
+                    let found = find_engine(&options, &environment);
+                    let found = found.ok().map(|found| found.address.to_string());
+                    let said = docker_says(&options, &environment);
+                    assert_eq!(found, said, "{options:?} {environment:?} {current:?}");
+                    compared += 1;
+                }
+            }
+        }
+    }
+    assert_eq!(compared, 240);
+}
+
+/// A short run, and its container is gone.
+async fn run_short(
+    engine: &Engine,
+    plan: &ContainerPlan,
+    deadline: Duration,
+) -> Result<ShortRun, EngineError> {
+    let run = engine.run_short(plan, deadline).await?;
+    engine.settle().await?;
+    Ok(run)
+}
+
 #[tokio::test]
 #[ignore = "needs a docker engine"]
 async fn a_container_has_no_rights_beyond_its_user() {
     let engine = engine().await;
     let mut plan = plan(&engine, &["confess"]).await;
     plan.user = Some("12345:12345".to_owned());
-    let run = engine.run_short(&plan, PATIENCE).await.unwrap();
+    let run = run_short(&engine, &plan, PATIENCE).await.unwrap();
     let text = run.text();
     assert_eq!(run.exit.code, 0, "{text}");
     for set in ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"] {
@@ -343,7 +442,7 @@ async fn a_container_writes_as_the_owner_of_the_directory() {
     plan.user = Some(mapping.user);
     plan.userns_mode = mapping.userns_mode;
     plan.mounts = vec![mount(&dir, "/data", false)];
-    let run = engine.run_short(&plan, PATIENCE).await.unwrap();
+    let run = run_short(&engine, &plan, PATIENCE).await.unwrap();
     assert_eq!(run.exit.code, 0, "{}", run.text());
     let file = std::fs::metadata(dir.join("file")).unwrap();
     assert_eq!((file.uid(), file.gid()), (uid, gid), "{:?}", facts.mode);
@@ -360,7 +459,7 @@ async fn a_read_only_mount_cannot_be_written() {
     plan.user = Some(mapping.user);
     plan.userns_mode = mapping.userns_mode;
     plan.mounts = vec![mount(&dir, "/data", true)];
-    let run = engine.run_short(&plan, PATIENCE).await.unwrap();
+    let run = run_short(&engine, &plan, PATIENCE).await.unwrap();
     assert_ne!(run.exit.code, 0);
     assert!(!dir.join("file").exists());
 }
@@ -374,7 +473,7 @@ async fn a_missing_path_is_refused_and_not_made() {
     let mut plan = plan(&engine, &["speak"]).await;
     plan.mounts = vec![mount(&missing, "/data", false)];
     // Podman looks only when it starts the container.
-    let error = match engine.run_short(&plan, PATIENCE).await {
+    let error = match run_short(&engine, &plan, PATIENCE).await {
         Err(error) => error,
         Ok(run) => panic!("{run:?}"),
     };
@@ -499,21 +598,20 @@ async fn a_container_that_does_not_obey_is_killed() {
 async fn a_short_run_leaves_nothing_behind() {
     let engine = engine().await;
     let mut plan = plan(&engine, &["sleep"]).await;
-    let error = engine
-        .run_short(&plan, Duration::from_secs(1))
+    let error = run_short(&engine, &plan, Duration::from_secs(1))
         .await
         .unwrap_err();
     assert!(matches!(error, EngineError::TooSlow { .. }), "{error}");
     assert!(engine.find_container(&plan.name).await.unwrap().is_none());
 
     plan.entrypoint = Some(vec!["/no/such/program".to_owned()]);
-    let error = engine.run_short(&plan, PATIENCE).await.unwrap_err();
+    let error = run_short(&engine, &plan, PATIENCE).await.unwrap_err();
     assert!(matches!(error, EngineError::Failed { .. }), "{error}");
     assert!(error.to_string().contains("/no/such/program"), "{error}");
     assert!(engine.find_container(&plan.name).await.unwrap().is_none());
 
     let plan = self::plan(&engine, &["speak"]).await;
-    engine.run_short(&plan, PATIENCE).await.unwrap();
+    run_short(&engine, &plan, PATIENCE).await.unwrap();
     engine.settle().await.unwrap();
     assert!(engine.find_container(&plan.name).await.unwrap().is_none());
 }
@@ -533,7 +631,7 @@ async fn what_does_not_exist_is_named() {
 
     let mut no_network = plan.clone();
     no_network.network = Some("charon-dkg-no-such-network".to_owned());
-    let error = engine.run_short(&no_network, PATIENCE).await.unwrap_err();
+    let error = run_short(&engine, &no_network, PATIENCE).await.unwrap_err();
     assert!(
         error.to_string().contains("charon-dkg-no-such-network"),
         "{error}"
@@ -795,7 +893,7 @@ async fn an_image_of_this_program_is_made_once() {
     let mut plan = plan(&engine, &[]).await;
     plan.image = tag.clone();
     plan.args = Vec::new();
-    let run = engine.run_short(&plan, PATIENCE).await.unwrap();
+    let run = run_short(&engine, &plan, PATIENCE).await.unwrap();
     assert_eq!(run.exit.code, 7, "{}", run.text());
     engine.remove_image(&tag).await.unwrap();
     assert!(engine.inspect_image(&tag).await.unwrap().is_none());

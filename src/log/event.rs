@@ -124,6 +124,11 @@ pub enum Event {
     DepositSaved,
     /// The ceremony is over, all files are written and all peers said good-bye.
     Success,
+    /// charon was told to publish the lock, and could not. It goes on.
+    NotPublished {
+        /// charon's words.
+        reason: String,
+    },
     /// A warning that changes nothing by itself.
     Warning {
         /// charon's words.
@@ -162,6 +167,9 @@ impl Event {
         }
     }
 }
+
+/// How charon's warning begins that it could not send the lock to the launchpad.
+const NOT_PUBLISHED: &str = "Couldn't publish lock file to Obol API";
 
 /// The prefixes of the last error: v1.8 and later, v0.16 to v1.7 (`main.go`), and v0.13 to v0.15 with topic dkg.
 const FATAL_PREFIXES: [&str; 2] = ["Application failed to start: ", "Fatal error: "];
@@ -270,6 +278,15 @@ fn from_entry(entry: &Entry) -> Event {
             let innermost = reason.split_once("(will try again): ");
             Event::RelayFailed {
                 reason: innermost.map_or(reason.clone(), |(_, inner)| inner.to_owned()),
+            }
+        }
+        // charon `dkg/dkg.go`, since v0.14.
+        _ if entry.level == Level::Warn && message.starts_with(NOT_PUBLISHED) => {
+            Event::NotPublished {
+                reason: message
+                    .trim_start_matches(NOT_PUBLISHED)
+                    .trim_start_matches(": ")
+                    .to_owned(),
             }
         }
         // The library under Pedersen's DKG talks at level info up to v1.10.

@@ -285,7 +285,10 @@ impl Progress {
                 self.advance(Phase::Done, now);
             }
             Event::Fatal { .. } | Event::Crash { .. } => self.failed = true,
-            Event::Warning { .. } | Event::Error { .. } | Event::Other => {}
+            Event::NotPublished { .. }
+            | Event::Warning { .. }
+            | Event::Error { .. }
+            | Event::Other => {}
         }
     }
 

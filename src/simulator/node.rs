@@ -92,10 +92,8 @@ pub(crate) fn run(
             )));
         }
     }
-    if values.is_on("zipped") || values.is_on("publish") {
-        return Err(Failure::new(
-            "the rehearsal simulator neither zips nor publishes",
-        ));
+    if values.is_on("zipped") {
+        return Err(Failure::new("the rehearsal simulator does not zip"));
     }
     Ceremony {
         log: *log,
@@ -494,6 +492,13 @@ impl Ceremony<'_> {
         if fault == Some(Fault::DieAfterKeys) {
             // As if killed: no word, no clean-up, the exit code of SIGKILL.
             std::process::exit(137);
+        }
+        if self.values.is_on("publish") {
+            self.log.warn(
+                "dkg",
+                "Couldn't publish lock file to Obol API: the rehearsal simulator publishes nothing",
+                Vec::new(),
+            );
         }
         files::write_lock(&self.data_dir, &lock_text)?;
         self.log.debug("dkg", "Saved lock file to disk", Vec::new());

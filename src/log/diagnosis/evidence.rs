@@ -83,6 +83,7 @@ impl Evidence {
             | Event::LockSaved
             | Event::DepositSaved
             | Event::Success
+            | Event::NotPublished { .. }
             | Event::Warning { .. }
             | Event::Other => {}
         }

@@ -1102,3 +1102,16 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_lock_that_was_not_published_is_told_and_ends_nothing() {
+    let console = "20:41:59.323 WARN dkg        Couldn't publish lock file to Obol API: call POST endpoint: Post \
+                   \"https://api.obol.tech/lock\": dial tcp: lookup api.obol.tech: no such host\n";
+    let mut transcript = Transcript::new(SIZE, None);
+    let events = transcript.push(console.as_bytes(), Duration::ZERO);
+    let [Event::NotPublished { reason }] = events.as_slice() else {
+        panic!("{events:?}");
+    };
+    assert!(reason.starts_with("call POST endpoint: "), "{reason}");
+    assert!(reason.ends_with("no such host"), "{reason}");
+}

@@ -33,6 +33,8 @@ pub(crate) struct Watch<'a> {
     relays_told: BTreeSet<String>,
     /// Peers of which was said that they come and go.
     restless_told: BTreeSet<String>,
+    /// Why charon could not publish the lock, in its words.
+    not_published: Option<String>,
     /// Whether charon was asked to stop; then its complaints are no news.
     stopping: bool,
     /// Where all this stands in one place instead of line by line.
@@ -60,6 +62,7 @@ impl<'a> Watch<'a> {
             keystores: 0,
             relays_told: BTreeSet::new(),
             restless_told: BTreeSet::new(),
+            not_published: None,
             stopping: false,
             block: context.block(),
         }
@@ -189,6 +192,11 @@ impl<'a> Watch<'a> {
         self.transcript.diagnose(end, self.now)
     }
 
+    /// Why charon could not publish the lock as it was told to, in its words.
+    pub(crate) fn not_published(&self) -> Option<String> {
+        self.not_published.clone()
+    }
+
     /// The finding of a diagnosis. The cause is told as the failure itself; charon's own words only where they add something.
     pub(crate) fn finding(&self, diagnosis: &Diagnosis) -> Finding {
         let evidence = diagnosis.evidence.clone();
@@ -246,6 +254,7 @@ impl<'a> Watch<'a> {
                 });
                 self.context.say(&format!("charon: {message}{about}"));
             }
+            Event::NotPublished { reason } => self.not_published = Some(reason.clone()),
             Event::Error { .. }
             | Event::Starting { .. }
             | Event::DefinitionLoaded { .. }

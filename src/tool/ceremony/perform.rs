@@ -60,6 +60,8 @@ pub(crate) struct NewCluster {
     pub(crate) receipt: Option<Receipt>,
     /// Where the files wait until all operators have confirmed; `None` if they are in the data directory.
     pub(crate) held: Option<PathBuf>,
+    /// Why charon could not publish the lock as it was told to, in its words.
+    pub(crate) not_published: Option<String>,
 }
 
 /// One attempt.
@@ -325,6 +327,7 @@ impl Ceremony<'_> {
                         open: self.open(),
                         receipt: self.receipt(&proved),
                         held: holds.then(|| self.attempt.stage()),
+                        not_published: ending.not_published(),
                     }))),
                     Err(error) => Outcome::Open(failures::journal(error)),
                 }
@@ -683,6 +686,13 @@ impl Ending<'_> {
         match self {
             Ending::Seen { exit, .. } => exit.code == 0,
             Ending::Removed => false,
+        }
+    }
+
+    fn not_published(&self) -> Option<String> {
+        match self {
+            Ending::Seen { watch, .. } => watch.not_published(),
+            Ending::Removed => None,
         }
     }
 }

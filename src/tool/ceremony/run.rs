@@ -599,7 +599,11 @@ pub(crate) fn show(
     context.say(
         "back up this directory now with `charon-dkg backup`, and paste the receipt into the group's chat",
     );
-    if !args.will_publish() {
+    let unpublished = match &done.not_published {
+        Some(reason) => Some(format!("charon could not publish the lock: {reason}")),
+        None => (!args.will_publish()).then(|| "nothing was published".to_owned()),
+    };
+    if let Some(unpublished) = unpublished {
         let when = if done.held.is_some() {
             "once all operators have confirmed, "
         } else {
@@ -607,7 +611,7 @@ pub(crate) fn show(
         };
         // What charon's --publish sends, and where (charon `app/obolapi/publish.go`).
         context.say(&format!(
-            "nothing was published; if the launchpad is to show this cluster and nobody ran with --publish, {when}one operator \
+            "{unpublished}; if the launchpad is to show this cluster and nobody else has published it, {when}one operator \
              sends the lock, which holds no secret: `curl --fail --header 'Content-Type: application/json' \
              --data-binary @{} https://api.obol.tech/lock`",
             report::quoted(layout.data_dir().join(CLUSTER_LOCK_FILE))

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Type-checks the program for Windows and macOS, with the toolchain that rustup has.
+# Type-checks the program for Windows and macOS, and lints everything for arm64, with the toolchain that rustup has.
 #
-#   tests/targets.sh [TARGET]...   these targets instead of all three
+#   tests/targets.sh [TARGET]...   these targets instead of all four
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -19,12 +19,16 @@ cat >"$stub/ar" <<'END'
 : >"$2"
 END
 chmod +x "$stub/cc" "$stub/ar"
-[ $# -gt 0 ] || set -- x86_64-pc-windows-gnu aarch64-apple-darwin x86_64-apple-darwin
+[ $# -gt 0 ] || set -- x86_64-pc-windows-gnu aarch64-apple-darwin x86_64-apple-darwin aarch64-unknown-linux-gnu
 for target; do
   if rustup target list --installed | grep -qx "$target" || timeout 60 rustup target add "$target" >/dev/null 2>&1; then
+    case $target in
+      *-linux-*) what=(clippy --workspace --all-targets) lints=(-- -D warnings) ;;
+      *) what=(check --package charon-dkg) lints=() ;;
+    esac
     suffix=${target//-/_}
     env "CC_$suffix=$stub/cc" "CXX_$suffix=$stub/cc" "AR_$suffix=$stub/ar" \
-      cargo check --quiet --locked --package charon-dkg --target "$target"
+      cargo "${what[@]}" --quiet --locked --target "$target" "${lints[@]}"
   else
     echo "NOT CHECKED: $target, whose standard library cannot be fetched here"
   fi

@@ -940,7 +940,7 @@ mod tests {
     fn a_thousand_kills_from_held_leave_all_or_nothing() {
         let (mut all, mut nothing, mut cut) = (0, 0, 0);
         for round in 0..1000_u32 {
-            let project = Project::new();
+            let project = Project::in_memory();
             let attempt = held(&project);
             let dir = project.layout.project_dir().display();
             if round % 2 == 0 {

@@ -197,7 +197,7 @@ start() {
   pid=$(cat "$dir/pid")
   waited=0
   until answers; do
-    if ! alive "$pid" || [ "$waited" -ge 300 ]; then
+    if ! alive "$pid" || [ "$waited" -ge 6000 ]; then
       tail -n 15 "$dir/log" >&2
       stop
       fail "the $kind engine did not come up; the end of $dir/log is above"

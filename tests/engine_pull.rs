@@ -419,7 +419,7 @@ fn a_login_is_found_where_docker_has_it_and_goes_to_its_registry_alone() {
 
         fs::remove_file(node.path("bin/docker-credential-test")).unwrap();
         let said = node.plan(&repository);
-        let words = "docker-credential-test, which docker's config.json names, cannot be run";
+        let words = "docker-credential-test, which docker's config.json names, could not be asked: `printf %s ";
         assert!(seen(&said).unwrap().contains(words), "{}", said.1);
     }
 }

@@ -147,8 +147,10 @@ fn trouble(
             "{}, which docker's config.json names, gave no login that can be read",
             helper()
         )),
+        // It is not there, or ended before it had heard the question.
         CredentialRetrievalError::HelperCommunicationError => Some(format!(
-            "{}, which docker's config.json names, cannot be run: install it on PATH, or take credsStore or credHelpers out of config.json",
+            "{0}, which docker's config.json names, could not be asked: `printf %s {registry} | {0} get` shows why; if it is \
+             gone, install it, or take credsStore or credHelpers out of config.json",
             helper()
         )),
         CredentialRetrievalError::CredentialDecodingError
@@ -231,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn a_helper_that_cannot_be_run_is_named() {
+    fn a_helper_that_cannot_be_asked_is_named() {
         let helpers: Helpers = serde_json::from_str(
             r#"{"credsStore":"one","credHelpers":{"r.example":"two"},"auths":{}}"#,
         )

@@ -17,8 +17,8 @@ if [ "${#missing[@]}" -gt 0 ]; then
   apt-get -qq update
   DEBIAN_FRONTEND=noninteractive apt-get -qq -y --no-install-recommends install "${missing[@]}" >/dev/null
 fi
-env --unset=CARGO_BUILD_RUSTC_WORKSPACE_WRAPPER # Whoever lints what is built for Linux does not lint this.
-env -u CARGO_BUILD_RUSTC_WORKSPACE_WRAPPER cargo build --quiet --locked --package charon-dkg --target "$target"
+# Whoever lints what is built for Linux does not lint this.
+env --unset=CARGO_BUILD_RUSTC_WORKSPACE_WRAPPER cargo build --quiet --locked --package charon-dkg --target "$target"
 
 # Wine gives files no list of their own, and takes the one it shows from their modes.
 umask 077

@@ -383,11 +383,7 @@ fn the_engine_is_the_one_that_docker_itself_would_talk_to() {
                     (None, some("default")),
                     (some("unix:///option.sock"), some("near")),
                 ] {
-                    let options = EngineOptions {
-                        host,
-                        context,
-                        ..EngineOptions::default()
-                    };
+                    let options = EngineOptions { host, context };
                     let found = find_engine(&options, &environment);
                     let found = found.ok().map(|found| found.address.to_string());
                     let said = docker_says(&options, &environment);

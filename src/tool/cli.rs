@@ -20,6 +20,7 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum, 
 use crate::ceremony::settings::{Setting, Settings};
 use crate::error::Kind;
 use crate::gate::decision::Require;
+use crate::report::quoted;
 use charon_proof::edit::EditKind;
 use charon_proof::profile;
 
@@ -1132,6 +1133,8 @@ pub struct Invocation {
     pub cli: Cli,
     /// `docker charon-dkg`, `docker charondkg` or `charon-dkg`: usage lines and advice repeat it.
     pub spelling: String,
+    /// Variables that say what docker's own flags said.
+    pub docker_variables: Vec<(&'static str, OsString)>,
 }
 
 impl Invocation {
@@ -1148,10 +1151,19 @@ impl Invocation {
             engine_flags,
             plugin,
         } = Shape::of(argv);
-        let spelling = match (plugin, forwarder) {
-            (true, Some(typed)) if typed == "docker charon-dkg" => typed,
-            (true, _) => format!("docker {PLUGIN_NAME}"),
-            (false, _) => "charon-dkg".to_owned(),
+        let name = match forwarder {
+            Some(typed) if typed == "docker charon-dkg" => "charon-dkg",
+            Some(_) | None => PLUGIN_NAME,
+        };
+        let config = engine_flags.variables.iter().rev();
+        let config = config
+            .filter(|(variable, _)| *variable == "DOCKER_CONFIG")
+            .map(|(_, dir)| format!("--config {} ", quoted(dir)))
+            .next();
+        let spelling = if plugin {
+            format!("docker {}{name}", config.unwrap_or_default())
+        } else {
+            "charon-dkg".to_owned()
         };
         let args = as_flags(args);
         let command = command().bin_name(spelling.clone());
@@ -1159,7 +1171,11 @@ impl Invocation {
         let mut cli = Cli::from_arg_matches(&matches).map_err(Box::new)?;
         cli.common.host = cli.common.host.or(engine_flags.host);
         cli.common.context = cli.common.context.or(engine_flags.context);
-        Ok(Self { cli, spelling })
+        Ok(Self {
+            cli,
+            spelling,
+            docker_variables: engine_flags.variables,
+        })
     }
 }
 
@@ -1213,6 +1229,8 @@ pub fn asks_for_json(argv: &[OsString]) -> bool {
 struct EngineFlags {
     host: Option<String>,
     context: Option<String>,
+    /// What can be said by variables as well, which children, credential helpers and libraries read.
+    variables: Vec<(&'static str, OsString)>,
 }
 
 /// argv with docker's part taken off.
@@ -1260,9 +1278,10 @@ impl Shape {
 /// (docker/cli `cli/flags/options.go`).
 fn docker_flag(word: &str, next: Option<&OsString>, flags: &mut EngineFlags) -> Option<usize> {
     let value = |inline: Option<&str>| match inline {
-        Some(text) => (Some(text.to_owned()), 1),
-        None => (next.and_then(|text| text.to_str()).map(str::to_owned), 2),
+        Some(text) => (Some(OsString::from(text)), 1),
+        None => (next.cloned(), 2),
     };
+    let text = |given: Option<OsString>| given.and_then(|given| given.into_string().ok());
     let (name, inline) = match word.strip_prefix("--") {
         Some(long) => match long.split_once('=') {
             Some((name, text)) => (name, Some(text)),
@@ -1270,6 +1289,11 @@ fn docker_flag(word: &str, next: Option<&OsString>, flags: &mut EngineFlags) -> 
         },
         None => {
             let short = word.strip_prefix('-').filter(|rest| !rest.is_empty())?;
+            // Short flags may share one hyphen.
+            let short = match short.trim_start_matches('D') {
+                "" => "D",
+                rest => rest,
+            };
             let (first, rest) = short.split_at(short.chars().next()?.len_utf8());
             let inline = (!rest.is_empty()).then(|| rest.trim_start_matches('='));
             (first, inline)
@@ -1277,17 +1301,37 @@ fn docker_flag(word: &str, next: Option<&OsString>, flags: &mut EngineFlags) -> 
     };
     match name {
         "host" | "H" => {
-            let (text, taken) = value(inline);
-            flags.host = text;
+            let (given, taken) = value(inline);
+            flags.host = text(given);
             Some(taken)
         }
         "context" | "c" => {
-            let (text, taken) = value(inline);
-            flags.context = text;
+            let (given, taken) = value(inline);
+            flags.context = text(given);
             Some(taken)
         }
-        "config" | "log-level" | "l" | "tlscacert" | "tlscert" | "tlskey" => Some(value(inline).1),
-        "debug" | "D" | "tls" | "tlsverify" => Some(1),
+        "config" => {
+            let (given, taken) = value(inline);
+            flags
+                .variables
+                .extend(given.map(|dir| ("DOCKER_CONFIG", dir)));
+            Some(taken)
+        }
+        "tls" | "tlsverify" => {
+            // Docker's flags of yes and no take these words for no (Go `strconv.ParseBool`).
+            let is_no = matches!(inline, Some("0" | "f" | "F" | "false" | "FALSE" | "False"));
+            let variable = if name == "tls" {
+                "DOCKER_TLS"
+            } else {
+                "DOCKER_TLS_VERIFY"
+            };
+            if !is_no {
+                flags.variables.push((variable, "1".into()));
+            }
+            Some(1)
+        }
+        "log-level" | "l" | "tlscacert" | "tlscert" | "tlskey" => Some(value(inline).1),
+        "debug" | "D" => Some(1),
         _ => None,
     }
 }
@@ -1342,6 +1386,29 @@ mod tests {
             assert_eq!(parsed.spelling, "docker charondkg");
             assert!(matches!(parsed.cli.verb, Verb::Status));
         }
+    }
+
+    #[test]
+    fn dockers_flags_that_are_variables_too_are_said_as_those() {
+        let parse = |words: &[&str]| parse(&[&["/x/docker-charondkg"], words].concat());
+        let parsed = parse(&[
+            "--config",
+            "/a b",
+            "--tls",
+            "-Dc",
+            "far",
+            "charondkg",
+            "status",
+        ]);
+        let expected: [(&str, OsString); 2] =
+            [("DOCKER_CONFIG", "/a b".into()), ("DOCKER_TLS", "1".into())];
+        assert_eq!(parsed.docker_variables, expected);
+        assert_eq!(parsed.cli.common.context.as_deref(), Some("far"));
+        assert_eq!(parsed.spelling, "docker --config '/a b' charondkg");
+        let parsed = parse(&["--tlsverify=false", "--config=c", "charondkg", "status"]);
+        assert_eq!(parsed.docker_variables, [("DOCKER_CONFIG", "c".into())]);
+        assert_eq!(parsed.spelling, "docker --config c charondkg");
+        assert_eq!(parse(&["charondkg", "status"]).docker_variables, []);
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! From the command line to the verb, and from its end to the exit code.
 
+#[cfg(unix)]
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -49,12 +51,16 @@ pub fn main(argv: Vec<OsString>) -> ExitCode {
     }
     let typed = std::env::var("CHARON_DKG_SPELLING").ok();
     let json = cli::asks_for_json(&argv);
-    let Invocation { cli, spelling } = match Invocation::from_args(argv, typed) {
+    let Invocation {
+        cli,
+        spelling,
+        docker_variables,
+    } = match Invocation::from_args(argv.clone(), typed) {
         Ok(invocation) => invocation,
         Err(error) => return not_a_command(&error, json).into(),
     };
     let context = Arc::new(Context::new(&cli, spelling));
-    match dispatch(&context, cli.verb) {
+    match begin_again(&argv, &docker_variables).and_then(|()| dispatch(&context, cli.verb)) {
         Ok(code) => code,
         Err(failure) => {
             context.fail(&failure);
@@ -75,6 +81,46 @@ fn answer_compose(_words: &[OsString]) -> ExitCode {
         .result(refused.trim_end())
         .map_or(Kind::Unexpected.exit_code(), |()| Kind::Refused.exit_code())
         .into()
+}
+
+/// Takes docker's flags into the environment, where Compose, credential helpers and libraries look for the same: by beginning
+/// again as the same process. Does nothing where they are there.
+///
+/// # Errors
+/// [`Kind::Unexpected`] if this program cannot be started.
+#[cfg(unix)]
+fn begin_again(argv: &[OsString], variables: &[(&'static str, OsString)]) -> Result<(), Failure> {
+    use std::os::unix::process::CommandExt as _;
+    let last: BTreeMap<_, _> = variables
+        .iter()
+        .map(|(name, value)| (*name, value))
+        .collect();
+    if last
+        .iter()
+        .all(|(name, value)| std::env::var_os(name).as_ref() == Some(*value))
+    {
+        return Ok(());
+    }
+    let name = argv.first().map(OsString::as_os_str).unwrap_or_default();
+    let error = match std::env::current_exe() {
+        Ok(program) => std::process::Command::new(program)
+            .arg0(name)
+            .args(argv.iter().skip(1))
+            .envs(last)
+            .exec(),
+        Err(error) => error,
+    };
+    let message = format!("cannot begin again with docker's flags in the environment: {error}");
+    Err(Failure::new(Kind::Unexpected, message))
+}
+
+/// No engine is used there, nor docker's configuration.
+#[cfg(not(unix))]
+const fn begin_again(
+    _argv: &[OsString],
+    _variables: &[(&'static str, OsString)],
+) -> Result<(), Failure> {
+    Ok(())
 }
 
 /// Shows what clap has to say: help or version, which were asked for, or what is wrong.

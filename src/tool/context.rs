@@ -284,7 +284,6 @@ impl Context {
         let options = EngineOptions {
             host: self.common.host.clone(),
             context: self.common.context.clone(),
-            ..EngineOptions::default()
         };
         endpoint::find_engine(&options, &EngineEnvironment::of_this_process())
     }

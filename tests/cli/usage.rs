@@ -7,6 +7,8 @@ use std::process::{Command, Stdio};
 use charon_dkg::cli;
 use charon_dkg::error::Kind;
 
+use sha2::{Digest as _, Sha256};
+
 use crate::schema;
 use crate::support::{BINARY, CEREMONY, LOCK, Outcome, TestEnv, fixture};
 
@@ -586,5 +588,39 @@ fn streams_that_are_no_terminal_get_no_colours() {
             .env("TERM", "xterm-256color");
         let outcome = env.outcome(command);
         assert!(!outcome.to_string().contains('\u{1b}'), "{outcome}");
+    }
+}
+
+#[test]
+fn dockers_own_flags_choose_the_engine_of_a_plugin() {
+    let env = TestEnv::ready();
+    let config = tempfile::tempdir().unwrap();
+    // The directory of the context "far" (docker/cli `cli/context/store/metadatastore.go`): SHA-256 of its name.
+    let name = hex::encode(Sha256::digest("far"));
+    let meta = config.path().join("contexts/meta").join(name);
+    std::fs::create_dir_all(&meta).unwrap();
+    std::fs::write(
+        meta.join("meta.json"),
+        r#"{"Name": "far", "Endpoints": {"docker": {"Host": "unix:///nowhere/far.sock"}}}"#,
+    )
+    .unwrap();
+    std::fs::write(
+        config.path().join("config.json"),
+        r#"{"currentContext": "far"}"#,
+    )
+    .unwrap();
+    let dir = config.path().to_str().unwrap();
+    for flags in [
+        &["--config", dir][..],
+        &["--debug", "--config", "/nowhere", "--config", dir],
+        &["--tlsverify", "--config", dir],
+    ] {
+        let args = [flags, &["charondkg", "plan"]].concat();
+        let mut command = env.command(Path::new(BINARY));
+        command.env_remove("DOCKER_HOST").args(args);
+        let planned = env.outcome(command).exits(3);
+        assert!(planned.stderr.contains("/nowhere/far.sock"), "{planned}");
+        let advice = format!("docker --config {dir} charondkg");
+        assert!(planned.stderr.contains(&advice), "{planned}");
     }
 }

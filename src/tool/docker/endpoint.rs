@@ -28,10 +28,6 @@ pub struct EngineOptions {
     pub host: Option<String>,
     /// `-c`, `--context`.
     pub context: Option<String>,
-    /// `--config`, the directory of `config.json`.
-    pub config_dir: Option<PathBuf>,
-    /// `--tls` or `--tlsverify`: without a host they select a TCP port of this machine.
-    pub tls: bool,
 }
 
 /// The part of the environment that docker looks at.
@@ -41,7 +37,7 @@ pub struct EngineEnvironment {
     pub docker_host: Option<String>,
     /// `DOCKER_CONTEXT`.
     pub docker_context: Option<String>,
-    /// `DOCKER_CONFIG`.
+    /// `DOCKER_CONFIG`, the directory of `config.json`; or `--config`.
     pub docker_config: Option<PathBuf>,
     /// Whether `DOCKER_TLS` or `DOCKER_TLS_VERIFY` is set and not empty.
     pub docker_tls: bool,
@@ -188,47 +184,35 @@ pub fn find_engine(
         return Err(EngineLookupError::HostAndContext);
     }
     if let Some(name) = options.context.as_deref().filter(|name| !name.is_empty()) {
-        return find_context(
-            name,
-            Source::ContextOption(name.to_owned()),
-            options,
-            environment,
-        );
+        return find_context(name, Source::ContextOption(name.to_owned()), environment);
     }
     if let Some(host) = &options.host {
-        let address = parse_address(host, uses_tls(options, environment))?;
+        let address = parse_address(host, environment.docker_tls)?;
         return Ok(Endpoint {
             address,
             source: Source::HostOption,
         });
     }
     if environment.docker_host.is_some() {
-        return default_endpoint(options, environment);
+        return default_endpoint(environment);
     }
     if let Some(name) = &environment.docker_context {
         let source = Source::ContextVariable(name.clone());
-        return find_context(name, source, options, environment);
+        return find_context(name, source, environment);
     }
-    if let Some((name, config)) = read_current_context(options, environment)? {
+    if let Some((name, config)) = read_current_context(environment)? {
         let source = Source::CurrentContext {
             name: name.clone(),
             config,
         };
-        return find_context(&name, source, options, environment);
+        return find_context(&name, source, environment);
     }
-    default_endpoint(options, environment)
-}
-
-fn uses_tls(options: &EngineOptions, environment: &EngineEnvironment) -> bool {
-    options.tls || environment.docker_tls
+    default_endpoint(environment)
 }
 
 /// What docker calls the context "default": `DOCKER_HOST`, or else the default socket.
-fn default_endpoint(
-    options: &EngineOptions,
-    environment: &EngineEnvironment,
-) -> Result<Endpoint, EngineLookupError> {
-    let tls = uses_tls(options, environment);
+fn default_endpoint(environment: &EngineEnvironment) -> Result<Endpoint, EngineLookupError> {
+    let tls = environment.docker_tls;
     let (host, source) = match &environment.docker_host {
         Some(host) => (host.as_str(), Source::HostVariable),
         None => ("", Source::Default),
@@ -275,11 +259,10 @@ fn parse_address(given: &str, tls: bool) -> Result<Address, EngineLookupError> {
 }
 
 /// Docker's configuration directory (docker/cli `cli/config/config.go`, `Dir`).
-fn config_dir(options: &EngineOptions, environment: &EngineEnvironment) -> Option<PathBuf> {
-    options
-        .config_dir
+fn config_dir(environment: &EngineEnvironment) -> Option<PathBuf> {
+    environment
+        .docker_config
         .clone()
-        .or_else(|| environment.docker_config.clone())
         .or_else(|| environment.home.as_ref().map(|home| home.join(".docker")))
 }
 
@@ -290,10 +273,9 @@ struct ConfigFile {
 }
 
 fn read_current_context(
-    options: &EngineOptions,
     environment: &EngineEnvironment,
 ) -> Result<Option<(String, PathBuf)>, EngineLookupError> {
-    let Some(dir) = config_dir(options, environment) else {
+    let Some(dir) = config_dir(environment) else {
         return Ok(None);
     };
     let path = dir.join("config.json");
@@ -328,13 +310,12 @@ struct ContextEndpoint {
 fn find_context(
     name: &str,
     source: Source,
-    options: &EngineOptions,
     environment: &EngineEnvironment,
 ) -> Result<Endpoint, EngineLookupError> {
     if name == DEFAULT_CONTEXT {
-        return default_endpoint(options, environment);
+        return default_endpoint(environment);
     }
-    let path = config_dir(options, environment)
+    let path = config_dir(environment)
         .unwrap_or_default()
         .join("contexts/meta")
         .join(hex::encode(Sha256::digest(name)))
@@ -504,7 +485,6 @@ mod tests {
         let options = EngineOptions {
             host: Some("unix:///x.sock".to_owned()),
             context: Some("default".to_owned()),
-            ..EngineOptions::default()
         };
         let refused = find_engine(&options, &EngineEnvironment::default());
         assert!(matches!(refused, Err(EngineLookupError::HostAndContext)));
@@ -547,11 +527,11 @@ mod tests {
             };
             assert_eq!(seen, transport, "{host}");
         }
-        let tls = EngineOptions {
-            tls: true,
-            ..EngineOptions::default()
+        let tls = EngineEnvironment {
+            docker_tls: true,
+            ..EngineEnvironment::default()
         };
-        let found = find_engine(&tls, &EngineEnvironment::default()).unwrap();
+        let found = find_engine(&EngineOptions::default(), &tls).unwrap();
         assert_eq!(found.address.to_string(), "tcp://localhost:2376");
     }
 
@@ -589,17 +569,5 @@ mod tests {
         std::fs::write(dir.path().join("config.json"), large).unwrap();
         let refused = find_engine(&EngineOptions::default(), &environment_with(&dir));
         assert!(matches!(refused, Err(EngineLookupError::TooLarge { .. })));
-    }
-
-    #[test]
-    fn a_config_option_moves_the_whole_directory() {
-        let one = config_with(Some("a"), &[("a", "unix:///a.sock")]);
-        let two = config_with(Some("b"), &[("b", "unix:///b.sock")]);
-        let options = EngineOptions {
-            config_dir: Some(two.path().to_owned()),
-            ..EngineOptions::default()
-        };
-        let found = find_engine(&options, &environment_with(&one)).unwrap();
-        assert_eq!(found.address, socket("/b.sock"));
     }
 }

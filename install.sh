@@ -790,7 +790,7 @@ cleanup() {
 # interactive shell would otherwise wait for one; and fish makes directories of its own wherever it is.
 answers() {
   if [ "$scope" = user ]; then fish_home=${XDG_CONFIG_HOME:-$HOME/.config}; else fish_home=$work; fi
-  answer=$(XDG_CONFIG_HOME=$fish_home XDG_DATA_HOME=$work setsid -w timeout 30 "$@" </dev/null 2>/dev/null) && [ "${answer##* }" = "${expected##* }" ]
+  answer=$(XDG_CONFIG_HOME=$fish_home XDG_DATA_HOME=$work XDG_CACHE_HOME=$work XDG_STATE_HOME=$work setsid -w timeout 30 "$@" </dev/null 2>/dev/null) && [ "${answer##* }" = "${expected##* }" ]
 }
 
 # tell SPELLING REMARK

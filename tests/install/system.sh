@@ -19,6 +19,8 @@ snapshot() {
 as() {
   as_name=$1
   shift
+  # This shell remembers where docker was before.
+  hash -r
   # An interactive shell without a terminal complains about that on stderr.
   as_seen=$("$@" 2>/tmp/as-stderr) || fail "$as_name: exit code $?: $as_seen $(cat /tmp/as-stderr)"
   [ "$as_seen" = 'charon-dkg 9.9.9' ] || fail "$as_name gave: $as_seen $(cat /tmp/as-stderr)"

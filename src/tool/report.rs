@@ -66,16 +66,20 @@ pub(crate) fn findings_text(findings: &[Finding]) -> String {
     text
 }
 
-/// A finding in one line, what was seen and expected, and what to do.
-pub(crate) fn finding_line(finding: &Finding) -> String {
+/// A finding in one line: what was seen and what was expected.
+pub(crate) fn finding_fact(finding: &Finding) -> String {
     let Finding {
         subject,
         seen,
         expected,
-        advice,
         ..
     } = finding;
-    format!("{subject}: {seen}, expected {expected}; {advice}")
+    format!("{subject}: {seen}, expected {expected}")
+}
+
+/// A finding in one line, with what to do.
+pub(crate) fn finding_line(finding: &Finding) -> String {
+    format!("{}; {}", finding_fact(finding), finding.advice)
 }
 
 /// How this operator types our commands.

@@ -98,13 +98,19 @@ pub fn disagreements(
     about.collect()
 }
 
+/// The line of `.env` that gives a setting's variable this value.
+fn line_of(dotenv: Option<&[u8]>, setting: Setting, value: &str) -> Option<usize> {
+    let (line, set) = dotenv::set(dotenv?, setting.variable())?;
+    (set == value).then_some(line)
+}
+
 /// Where a variable has this value: its line of `.env`, or by its name alone.
 fn place(dotenv: Option<&[u8]>, setting: Setting, value: &str) -> String {
     let variable = setting.variable();
-    match dotenv.and_then(|bytes| dotenv::set(bytes, variable)) {
-        Some((line, set)) if set == value => format!("line {line} of .env, {variable}"),
-        Some(_) | None => variable.to_owned(),
-    }
+    line_of(dotenv, setting, value).map_or_else(
+        || variable.to_owned(),
+        |line| format!("line {line} of .env, {variable}"),
+    )
 }
 
 fn network(seen: &str, dotenv: Option<&[u8]>, definition: &Definition) -> Option<Finding> {
@@ -168,11 +174,10 @@ fn charon_release(
         |charon| format!("{charon}, or another release that reads it"),
     );
     let variable = Setting::CharonImage.variable();
-    let advice = match dotenv.and_then(|bytes| dotenv::set(bytes, variable)) {
-        Some((line, value)) if Some(value.as_str()) == tag => {
-            format!("change line {line} of .env, which has {variable}={value}")
-        }
-        Some(_) | None => format!(
+    let line = tag.and_then(|tag| Some((line_of(dotenv, Setting::CharonImage, tag)?, tag)));
+    let advice = match line {
+        Some((line, tag)) => format!("change line {line} of .env, which has {variable}={tag}"),
+        None => format!(
             "name such a release by {variable} in .env, or in the compose file if its image does not have that variable"
         ),
     };
@@ -210,11 +215,9 @@ fn relays(project: &str, dotenv: Option<&[u8]>, ceremony: &[String]) -> Option<F
         return None;
     }
     let variable = Setting::Relays.variable();
-    let advice = match dotenv.and_then(|bytes| dotenv::set(bytes, variable)) {
-        Some((line, value)) if value == project => {
-            format!("change line {line} of .env, {variable}")
-        }
-        Some(_) | None => format!("set {variable} in .env"),
+    let advice = match line_of(dotenv, Setting::Relays, project) {
+        Some(line) => format!("change line {line} of .env, {variable}"),
+        None => format!("set {variable} in .env"),
     };
     Some(Finding {
         check: "project-relays",

@@ -17,6 +17,7 @@ use crate::machine::datadir::Layout;
 use crate::promote::{held, journal};
 use crate::proof::checked;
 use crate::proof::prove::{self, Proof};
+use crate::report;
 use charon_files::cluster::Definition;
 use charon_files::finding::{Finding, Weight};
 use charon_files::keys::k1::EnrKey;
@@ -174,9 +175,7 @@ fn check_settings(
     let Some(first) = wrong.first() else {
         return Ok(notes);
     };
-    let said = wrong
-        .iter()
-        .map(|it| format!("{}: {}, expected {}", it.subject, it.seen, it.expected));
+    let said = wrong.iter().map(report::finding_fact);
     Err(Closed {
         reason: format!(
             "this project is not set up for this cluster: {}",

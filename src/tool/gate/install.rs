@@ -292,19 +292,21 @@ pub(crate) async fn remove_images(context: &Context, site: &Site, engine: &Engin
 /// The project's settings as its files have them, variables and all: the gate's file hands them to the gate with the values of
 /// each start. What Compose comes to in another way is left out.
 fn settings(site: &Site, dotenv: Option<&[u8]>, files: &[String], project: &Project) -> Settings {
-    let body = |file: &String, service: &str| -> Option<Value> {
+    let document = |file: &String| -> Option<Value> {
         let file = ProjectFile::read(site.dir(), file).ok()?;
-        let document: Value = serde_yaml::from_slice(file.bytes()?).ok()?;
-        Some(document.get("services")?.get(service)?.clone())
+        serde_yaml::from_slice(file.bytes()?).ok()
     };
+    let documents: Vec<Value> = files.iter().rev().filter_map(document).collect();
     let value = |name: &str| installed::variable(dotenv, name);
     // Of each charon, the last text for it, if that is what Compose came to.
     let of_charons = |text: fn(&Value) -> Option<String>, of: fn(&Service) -> &Option<String>| {
         let services = project.services.iter();
         let charons = services.filter(|(name, service)| coverage::is_charon(name, service));
-        let texts = charons.filter_map(move |(name, service)| {
-            let mut files = files.iter().rev();
-            let text = files.find_map(|file| text(&body(file, name)?))?;
+        let texts = charons.filter_map(|(name, service)| {
+            let mut bodies = documents
+                .iter()
+                .filter_map(|it| it.get("services")?.get(name));
+            let text = bodies.find_map(text)?;
             (dotenv::interpolated(&text, &value) == *of(service)).then_some(text)
         });
         texts.collect::<BTreeSet<_>>()

@@ -6,7 +6,7 @@ use crate::gate::coverage::{Access, Edge, RunAs, Sight, Watched, fix, foreign};
 use crate::gate::decision::{GateDecision, Require, Words};
 use crate::gate::project::{Project, Service};
 use crate::gate::{ComposeVersion, GATE_SERVICE, GateKind};
-use crate::report::clean;
+use crate::report::{clean, finding_fact};
 use charon_files::finding::{Finding, Weight};
 
 /// Name and version of the JSON form.
@@ -304,15 +304,7 @@ fn around_problems(seen: &Seen<'_>, installed: bool, words: Words<'_>) -> Vec<Pr
 /// Where the project's settings are not the cluster's, of such weight.
 fn settings_problems(seen: &Seen<'_>, weighs: impl Fn(Weight) -> bool) -> Vec<Problem> {
     let findings = seen.settings.iter().filter(|it| weighs(it.weight));
-    let problems = findings.map(|finding| {
-        problem(
-            format!(
-                "{}: {}, expected {}",
-                finding.subject, finding.seen, finding.expected
-            ),
-            finding.advice.clone(),
-        )
-    });
+    let problems = findings.map(|finding| problem(finding_fact(finding), finding.advice.clone()));
     problems.collect()
 }
 

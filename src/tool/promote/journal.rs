@@ -12,6 +12,7 @@ use crate::ceremony::attempt::AttemptError;
 use crate::machine::datadir::Layout;
 use crate::machine::files::{EntryKind, FileError, Folder, Owner};
 use crate::machine::read::{self, ReadError};
+use crate::report;
 use charon_files::cluster::names::{CLUSTER_LOCK_FILE, FileDigest, MAX_DEPTH};
 use charon_files::finding::Finding;
 
@@ -80,10 +81,7 @@ impl JournalError {
 
 fn describe(findings: &[Finding]) -> String {
     match findings {
-        [only] => format!(
-            "{}: {}, expected {}",
-            only.subject, only.seen, only.expected
-        ),
+        [only] => report::finding_fact(only),
         several => format!("{} problems with the files of the stage", several.len()),
     }
 }

@@ -111,12 +111,3 @@ pub(crate) fn sign_of_life(layout: &Layout) -> Option<OtherUser> {
         is_node,
     })
 }
-
-/// The processor that this program runs on, as image indexes name it.
-pub(crate) fn own_processor() -> &'static str {
-    match std::env::consts::ARCH {
-        "x86_64" => "amd64",
-        "aarch64" => "arm64",
-        other => other,
-    }
-}

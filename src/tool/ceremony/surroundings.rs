@@ -22,6 +22,7 @@ use crate::docker::{
 };
 use crate::error::{Failure, Kind};
 use crate::failures;
+use crate::machine;
 use crate::machine::datadir::{DataDirFacts, Layout};
 use crate::machine::files::Owner;
 use crate::machine::processes::{self, CharonCommand, Relation};
@@ -64,7 +65,7 @@ pub(crate) async fn settle(context: &Context, engine: &Engine) {
 /// If the engine falls silent.
 pub(crate) async fn processor(engine: Option<&Engine>) -> Result<String, Failure> {
     let Some(engine) = engine else {
-        return Ok(seen::own_processor().to_owned());
+        return Ok(machine::processor().to_owned());
     };
     let os_arch = engine.facts().await.map_err(failures::engine)?.os_arch;
     Ok(os_arch.rsplit('/').next().unwrap_or_default().to_owned())

@@ -7,6 +7,7 @@ use crate::ceremony::plan::{EngineFact, NetworkFact, Request};
 use crate::ceremony::seen::{self, Inside, Seen, relay_fact, relay_urls};
 use crate::context::Context;
 use crate::error::Failure;
+use crate::machine;
 use crate::machine::datadir::{DataDirFacts, Layout};
 use crate::machine::relays;
 use charon_files::cluster::version::CharonVersion;
@@ -29,7 +30,7 @@ pub(crate) async fn settle(_context: &Context, engine: &Engine) {
 }
 
 pub(crate) async fn processor(_engine: Option<&Engine>) -> Result<String, Failure> {
-    Ok(seen::own_processor().to_owned())
+    Ok(machine::processor().to_owned())
 }
 
 pub(crate) async fn look(

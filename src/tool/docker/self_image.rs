@@ -147,7 +147,7 @@ pub async fn load_self_image(
     if !cfg!(target_feature = "crt-static") {
         return Err(SelfImageError::NotStatic);
     }
-    let platform = format!("{}/{}", std::env::consts::OS, go_architecture());
+    let platform = format!("{}/{}", std::env::consts::OS, machine::processor());
     if engine.os_arch() != platform {
         return Err(SelfImageError::OtherPlatform {
             engine: engine.os_arch(),
@@ -292,7 +292,7 @@ impl Packed {
             let config = serde_json::json!({
                 "created": created,
                 "os": std::env::consts::OS,
-                "architecture": go_architecture(),
+                "architecture": machine::processor(),
                 "config": {
                     "Entrypoint": spec.entrypoint,
                     "Cmd": spec.cmd,
@@ -334,16 +334,6 @@ impl Packed {
             (&layer_name, &self.layer),
             ("manifest.json", manifest.to_string().as_bytes()),
         ])
-    }
-}
-
-/// The names that Go, and so docker, gives to processors.
-fn go_architecture() -> &'static str {
-    match std::env::consts::ARCH {
-        "x86_64" => "amd64",
-        "aarch64" => "arm64",
-        "x86" => "386",
-        other => other,
     }
 }
 

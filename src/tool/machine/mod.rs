@@ -32,6 +32,16 @@ pub(crate) mod os;
 #[path = "windows.rs"]
 pub(crate) mod os;
 
+/// The processor that this program runs on, by the name that Go, and so docker and image indexes, give it.
+pub(crate) fn processor() -> &'static str {
+    match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        "x86" => "386",
+        other => other,
+    }
+}
+
 /// The time of this machine's clock, in seconds of Unix time.
 pub(crate) fn unix_time() -> u64 {
     u64::try_from(jiff::Timestamp::now().as_second()).unwrap_or(0)

@@ -1155,11 +1155,10 @@ impl Invocation {
             Some(typed) if typed == "docker charon-dkg" => "charon-dkg",
             Some(_) | None => PLUGIN_NAME,
         };
-        let config = engine_flags.variables.iter().rev();
-        let config = config
-            .filter(|(variable, _)| *variable == "DOCKER_CONFIG")
-            .map(|(_, dir)| format!("--config {} ", quoted(dir)))
-            .next();
+        let mut variables = engine_flags.variables.iter();
+        let config = variables
+            .rfind(|(variable, _)| *variable == "DOCKER_CONFIG")
+            .map(|(_, dir)| format!("--config {} ", quoted(dir)));
         let spelling = if plugin {
             format!("docker {}{name}", config.unwrap_or_default())
         } else {

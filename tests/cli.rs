@@ -39,6 +39,8 @@ mod edit_ceremony;
 mod enr;
 #[path = "cli/explain.rs"]
 mod explain;
+#[path = "cli/gnosis.rs"]
+mod gnosis;
 #[expect(
     dead_code,
     reason = "the parts that break off and listen on a Unix socket serve other tests"

@@ -10,9 +10,9 @@ use crate::confirm::{Confirmation, OperatorLine, Status, numbers, time_text};
 use crate::readiness::{Group, Readiness, ReadyOperator};
 use crate::receipt::Receipt;
 use charon_files::cluster::definition::{AddressPair, ValidatorAddresses};
-use charon_files::cluster::deposit_data::Gwei;
 use charon_files::cluster::network::Network;
-use charon_files::cluster::{Definition, DepositFile, LockHash, NodeIndex};
+use charon_files::cluster::token::Gwei;
+use charon_files::cluster::{Definition, DepositFile, LockHash, NodeIndex, StakingToken};
 use charon_files::finding::{Finding, Weight, first_seen};
 
 /// Name and version of the JSON form. The number changes when a field is removed or changes its meaning; new fields may
@@ -108,12 +108,26 @@ pub struct Terms {
     pub withdrawal_addresses: Vec<String>,
     /// Where the priority fees go, each address once.
     pub fee_recipient_addresses: Vec<String>,
-    /// The deposits of each validator in ETH; empty if the release's default applies.
+    /// The deposits of each validator in 10^9 Gwei, as charon's `--deposit-amounts` has them on every network: ETH, on Gnosis
+    /// Chain a 32nd of one GNO. Empty if the release's default applies.
     pub deposit_amounts: Vec<String>,
+    /// The same in Gwei.
+    pub deposit_amounts_gwei: Vec<u64>,
+    /// What is deposited, and how many Gwei are one of it.
+    pub token: StakingToken,
     /// Recomputed, `0x` and 64 hexadecimal digits.
     pub definition_hash: String,
     /// Hash of the verified lock, if there is one.
     pub lock_hash: Option<String>,
+}
+
+impl Terms {
+    /// The deposits of each validator, for people; `None` if the release's default applies.
+    pub fn amounts(&self) -> Option<String> {
+        let amounts = self.deposit_amounts_gwei.iter().copied().map(Gwei);
+        let amounts: Vec<Gwei> = amounts.collect();
+        (!amounts.is_empty()).then(|| self.token.amounts(&amounts, ", "))
+    }
 }
 
 /// One operator.
@@ -157,23 +171,29 @@ pub enum Mark {
 /// What the deposit data files amount to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Deposits {
-    /// How many deposits of which amount in ETH, the smallest first.
+    /// How many deposits of which amount, the smallest first.
     pub amounts: Vec<DepositAmount>,
     /// How many deposits.
     pub count: u64,
-    /// All of them, in ETH.
+    /// All of them, in 10^9 Gwei as in [`Terms::deposit_amounts`].
     pub total: String,
+    /// The same in Gwei.
+    pub total_gwei: u64,
 }
 
 /// Deposits of one amount.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct DepositAmount {
-    /// In ETH.
+    /// In 10^9 Gwei.
     pub amount: String,
+    /// The same in Gwei.
+    pub amount_gwei: u64,
     /// How many.
     pub count: u64,
-    /// All of them, in ETH.
+    /// All of them, in 10^9 Gwei.
     pub total: String,
+    /// The same in Gwei.
+    pub total_gwei: u64,
 }
 
 /// Draws the board.
@@ -278,7 +298,7 @@ fn terms(drawing: &Drawing<'_>) -> Terms {
         }
         found
     };
-    let amounts = definition.deposit_amounts.iter().flatten();
+    let amounts = definition.deposit_amounts.as_deref().unwrap_or_default();
     Terms {
         name: definition.name.clone(),
         network: Network::by_fork_version(definition.fork_version)
@@ -290,7 +310,9 @@ fn terms(drawing: &Drawing<'_>) -> Terms {
         validators: definition.num_validators,
         withdrawal_addresses: each_once(|pair| &pair.withdrawal_address),
         fee_recipient_addresses: each_once(|pair| &pair.fee_recipient_address),
-        deposit_amounts: amounts.map(Gwei::to_string).collect(),
+        deposit_amounts: amounts.iter().copied().map(in_billions).collect(),
+        deposit_amounts_gwei: amounts.iter().map(|amount| amount.0).collect(),
+        token: Network::token_of(definition.fork_version),
         definition_hash: drawing.operators.definition_hash().to_string(),
         lock_hash: drawing
             .confirmation
@@ -498,6 +520,11 @@ fn say(
     }
 }
 
+/// In 10^9 Gwei, which are one ETH.
+fn in_billions(amount: Gwei) -> String {
+    StakingToken::ETH.number(amount)
+}
+
 fn deposits(files: &[DepositFile]) -> Option<Deposits> {
     let mut amounts: BTreeMap<Gwei, u64> = BTreeMap::new();
     for entry in files.iter().flat_map(|file| &file.entries) {
@@ -508,13 +535,19 @@ fn deposits(files: &[DepositFile]) -> Option<Deposits> {
     });
     (!files.is_empty()).then(|| Deposits {
         count: amounts.values().sum(),
-        total: Gwei(total).to_string(),
+        total: in_billions(Gwei(total)),
+        total_gwei: total,
         amounts: amounts
             .into_iter()
-            .map(|(amount, count)| DepositAmount {
-                amount: amount.to_string(),
-                count,
-                total: Gwei(amount.0.saturating_mul(count)).to_string(),
+            .map(|(amount, count)| {
+                let total = amount.0.saturating_mul(count);
+                DepositAmount {
+                    amount: in_billions(amount),
+                    amount_gwei: amount.0,
+                    count,
+                    total: in_billions(Gwei(total)),
+                    total_gwei: total,
+                }
             })
             .collect(),
     })

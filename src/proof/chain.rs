@@ -266,6 +266,7 @@ impl Chain {
         let of = |map: &HashMap<Pubkey, Vec<DepositData>>| {
             map.get(&key.pubkey).cloned().unwrap_or_default()
         };
+        let token = Network::token_of(key.fork_version);
         let (queued, announced) = (of(&self.queued), of(&self.announced));
         let validator = self.validators.get(&key.pubkey);
         // An event may be that of a deposit which is counted already.
@@ -297,8 +298,10 @@ impl Chain {
                     Weight::Note,
                     &subject,
                     format!(
-                        "validator {} ({}) exists already, with {} ETH and the expected withdrawal address",
-                        validator.index, validator.status, validator.balance
+                        "validator {} ({}) exists already, with {} and the expected withdrawal address",
+                        validator.index,
+                        validator.status,
+                        token.amount(validator.balance)
                     ),
                     "",
                     "find out who deposited, and whether the rest is still to be paid",
@@ -317,8 +320,8 @@ impl Chain {
                 }
                 if is_signed(deposit, key.fork_version) {
                     findings.push(foreign(key, &subject, &format!(
-                        "A DEPOSIT OF {} ETH IS ON ITS WAY, WITH OTHER WITHDRAWAL CREDENTIALS: 0x{}",
-                        deposit.amount,
+                        "A DEPOSIT OF {} IS ON ITS WAY, WITH OTHER WITHDRAWAL CREDENTIALS: 0x{}",
+                        token.amount(deposit.amount),
                         hex::encode(deposit.withdrawal_credentials)
                     )));
                 } else {
@@ -327,8 +330,8 @@ impl Chain {
                         Weight::Note,
                         &subject,
                         format!(
-                            "a deposit of {} ETH with other withdrawal credentials and without a valid signature",
-                            deposit.amount
+                            "a deposit of {} with other withdrawal credentials and without a valid signature",
+                            token.amount(deposit.amount)
                         ),
                         "",
                         "the chain drops it, and the money is lost",
@@ -350,7 +353,7 @@ impl Chain {
                 "chain-deposit",
                 Weight::Note,
                 &subject,
-                format!("{} ETH are on their way to it", Gwei(on_the_way)),
+                format!("{} are on their way to it", token.amount(Gwei(on_the_way))),
                 "",
                 "find out who deposited, and whether the rest is still to be paid",
             ));
@@ -391,6 +394,7 @@ impl Chain {
                 "do not deposit: this key is used up; run a new ceremony",
             ));
         }
+        let token = Network::token_of(key.fork_version);
         let compounding = key.credentials.is_some_and(|it| it[0] == 0x02);
         let most = if compounding {
             Gwei::MAX_COMPOUNDING
@@ -403,10 +407,11 @@ impl Chain {
                 Weight::Fail,
                 subject,
                 format!(
-                    "{} ETH there or on their way, and {payment} ETH to be paid",
-                    Gwei(held)
+                    "{} there or on their way, and {} to be paid",
+                    token.amount(Gwei(held)),
+                    token.amount(payment)
                 ),
-                format!("at most {most} ETH in all"),
+                format!("at most {} in all", token.amount(most)),
                 "do not deposit: somebody paid already; pay what is missing, if anything is",
             ));
         }

@@ -8,14 +8,14 @@ use serde::Serialize;
 use charon_files::cluster::deposit_data::{deposit_file_name, sorted_unique_amounts};
 use charon_files::cluster::names::FileDigest;
 use charon_files::cluster::{
-    ClusterLock, Definition, DepositFile, Gwei, LockHash, Network, ValidatorIndex,
+    ClusterLock, Definition, DepositFile, Gwei, LockHash, Network, StakingToken, ValidatorIndex,
 };
 use charon_files::finding::{Finding, Weight};
 use charon_files::rehearsal::REHEARSAL_PREFIX;
 
 use crate::chain::{Chain, Key, Pubkey, Standings};
 use crate::confirm::{Confirmation, Own, confirm};
-use crate::profile::{Held, Profile, fee_recipient_addresses, in_eth, withdrawal_addresses};
+use crate::profile::{Held, Profile, fee_recipient_addresses, withdrawal_addresses};
 use crate::receipt::{DepositFiles, Receipt};
 use crate::verify::{NamedFile, Outcome, Verdict as Verified};
 
@@ -110,6 +110,12 @@ impl Examined {
         Network::by_fork_version(self.definition.as_ref()?.fork_version)
     }
 
+    /// What is deposited for them; see [`Network::token_of`].
+    fn token(&self) -> StakingToken {
+        let definition = self.definition.as_ref();
+        definition.map_or(StakingToken::ETH, |it| Network::token_of(it.fork_version))
+    }
+
     /// Its validators, as the chain is asked about them. `payment` is what each is to get.
     pub fn keys(&self, profile: Option<&Profile>) -> Vec<Key> {
         let payment = self.payment(profile).ok().map(|amounts| sum(&amounts));
@@ -130,14 +136,15 @@ impl Examined {
         let chosen = definition
             .and_then(|definition| definition.deposit_amounts.as_deref())
             .unwrap_or_default();
+        let token = self.token();
         let wrong = |expected: String| {
             Box::new(fail(
                 "deposits-sum",
                 self.files.lock.path.clone(),
                 format!(
-                    "files for deposits of {}, which are {} ETH for each validator",
-                    in_eth(&there),
-                    sum(&there)
+                    "files for deposits of {}, which are {} for each validator",
+                    token.amounts(&there, " and "),
+                    token.amount(sum(&there))
                 ),
                 expected,
                 "give every deposit data file of the cluster with --deposit; if that is all of them, do not deposit: charon writes one file for each different amount, and these do not add up",
@@ -150,7 +157,7 @@ impl Examined {
             }
             return Err(wrong(format!(
                 "{}, by profile {}",
-                in_eth(wanted),
+                token.amounts(wanted, " and "),
                 profile.name()
             )));
         }
@@ -167,9 +174,9 @@ impl Examined {
             return Ok(there);
         }
         Err(wrong(if compounding {
-            format!("{} to {} ETH", Gwei::FULL, Gwei::MAX_COMPOUNDING)
+            token.amounts(&[Gwei::FULL, Gwei::MAX_COMPOUNDING], " to ")
         } else {
-            format!("{} ETH", Gwei::FULL)
+            token.amount(Gwei::FULL).to_string()
         }))
     }
 }
@@ -299,6 +306,8 @@ pub struct ClusterLine {
     pub fee_recipient_addresses: Vec<AddressLine>,
     /// The deposit data files.
     pub files: Vec<FileLine>,
+    /// What is paid, and how many Gwei are one of it; ETH where the network is not known.
+    pub token: StakingToken,
     /// What each validator gets, in Gwei.
     pub per_validator_gwei: u64,
     /// What all of them get, in Gwei.
@@ -498,7 +507,10 @@ fn files_twice(cluster: &Examined) -> Vec<Finding> {
             findings.push(fail(
                 "deposits-key-twice",
                 file.path.clone(),
-                format!("deposits of {amount} ETH for the same validators as in {other}"),
+                format!(
+                    "deposits of {} for the same validators as in {other}",
+                    cluster.token().amount(*amount)
+                ),
                 "each public key and amount once".to_owned(),
                 "leave one of the files out: both would be paid",
             ));
@@ -599,6 +611,7 @@ fn line(
                 pay: amount.is_some_and(|(amount, _)| payment.contains(&amount)),
             })
             .collect(),
+        token: cluster.token(),
         per_validator_gwei: per_validator.0,
         total_gwei: per_validator.0.saturating_mul(validators),
         upload: on.and_then(|on| on.upload),

@@ -647,7 +647,7 @@ pub struct DefineArgs {
     /// Nodes whose shares make a signature [default: two thirds of the operators, rounded up]
     #[arg(long, short, value_name = "N")]
     pub threshold: Option<u64>,
-    /// Deposits of each validator in whole ETH, with commas between them [default: charon's]
+    /// Deposits of each validator in whole ETH, on gnosis and chiado in 32nds of one GNO, with commas between them [default: charon's]
     #[arg(long, value_name = "ETH", value_delimiter = ',')]
     pub deposit_amounts: Vec<u64>,
     /// Withdrawal credentials of type 0x02, with which rewards compound

@@ -61,7 +61,7 @@ fn with<'a>(more: &[&'a str]) -> Vec<&'a str> {
     [&DEPOSITS[..], more].concat()
 }
 
-fn fits(document: &Value, name: &str) {
+pub(crate) fn fits(document: &Value, name: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("docs")
         .join(name);
@@ -153,7 +153,12 @@ fn another_protocol_comes_from_a_file() {
 }
 
 /// A beacon node of a network that knows these validators and pending deposits.
-fn beacon(network: &str, validators: Value, pending: Option<Value>, syncing: bool) -> Server {
+pub(crate) fn beacon(
+    network: &str,
+    validators: Value,
+    pending: Option<Value>,
+    syncing: bool,
+) -> Server {
     let network = Network::by_name(network).unwrap();
     let genesis = json!({"data": {
         "genesis_time": network.genesis_time.unwrap().to_string(),
@@ -198,7 +203,7 @@ fn own_credentials() -> String {
     format!("0x{}", hex::encode(credentials))
 }
 
-fn url(server: &Server) -> String {
+pub(crate) fn url(server: &Server) -> String {
     format!("http://127.0.0.1:{}/v2/{SECRET}", server.port)
 }
 

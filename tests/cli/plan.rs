@@ -13,6 +13,7 @@ use charon_files::cluster::access::{EntryKind, FileMode};
 use charon_files::cluster::definition::Definition;
 use charon_files::cluster::index::NodeIndex;
 use charon_files::cluster::network::Network;
+use charon_files::cluster::token::Gwei;
 use charon_files::cluster::version::CharonVersion;
 use charon_files::finding::{Finding, Weight};
 use charon_proof::readiness::Agreement;
@@ -404,6 +405,17 @@ fn faults() -> Vec<Fault> {
             )];
         }),
     ]
+}
+
+#[test]
+fn a_ceremony_on_gnosis_chain_is_planned_in_gno() {
+    let (request, mut facts) = good();
+    if let DefinitionFact::Found { definition, .. } = &mut facts.definition {
+        definition.fork_version = Network::by_name("gnosis").unwrap().fork_version;
+        definition.deposit_amounts = Some(vec![Gwei::from_eth(1), Gwei::FULL]);
+    }
+    let lines = plan(&request, &facts).payouts.lines();
+    assert_eq!(lines.last().unwrap().1, "0.03125, 1 GNO for each validator");
 }
 
 #[test]

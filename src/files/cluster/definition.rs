@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::deposit_data::{Gwei, check_chosen_amounts};
+use super::deposit_data::check_chosen_amounts;
 use super::enr::Enr;
 use super::hash::{ConfigHash, DefinitionHash};
 use super::hex;
@@ -12,6 +12,8 @@ use super::json::{
     Node, Object, ParseError, Parsed, Path, Presence, Remarks, array, boolean, decimal, invalid,
     number, quotable, text, to_go_json,
 };
+use super::network::Network;
+use super::token::{Gwei, StakingToken};
 use super::version::{BytesEncoding, DefinitionVersion, UnknownDefinitionVersion};
 use crate::keys::k1::EnrPublicKey;
 
@@ -287,7 +289,10 @@ impl Definition {
             ValidatorAddresses::Shared(read_address_pair(&mut object, Optional, remarks)?)
         };
         let deposit_amounts = if version.has_deposit_amounts() {
-            read_amounts(&mut object, compounding, remarks)?
+            // One that cannot be read is an error below.
+            let token =
+                hex::array_from_0x(&fork_version).map_or(StakingToken::ETH, Network::token_of);
+            read_amounts(&mut object, compounding, token, remarks)?
         } else {
             None
         };
@@ -657,6 +662,7 @@ fn read_address_pair(
 fn read_amounts(
     object: &mut Object<'_, '_>,
     compounding: bool,
+    token: StakingToken,
     remarks: &mut Remarks,
 ) -> Result<Option<Vec<Gwei>>, ParseError> {
     let root = object.path();
@@ -674,8 +680,8 @@ fn read_amounts(
     }
     check_chosen_amounts(&amounts, compounding).map_err(|error| ParseError::Invalid {
         path: path.to_string(),
-        seen: error.seen(),
-        expected: error.expected(),
+        seen: error.seen(token),
+        expected: error.expected(token),
     })?;
     Ok(Some(amounts))
 }

@@ -1,8 +1,6 @@
 //! Deposits: the amounts, the entries in the cluster lock, and the `deposit-data*.json` files that a funder sends to the
 //! deposit contract (charon `eth2util/deposit/deposit.go`).
 
-use std::fmt;
-
 use serde_json::{Value, json};
 
 use super::definition::{MAX_VALIDATORS, array_or_empty};
@@ -11,40 +9,11 @@ use super::json::{
     Node, Object, ParseError, Parsed, Path, Presence, Remarks, array, decimal, invalid, number,
     text, to_go_json,
 };
+use super::token::{Gwei, StakingToken};
 use super::version::BytesEncoding;
 
 /// Largest deposit data file read, in bytes. One entry has 900, so that this holds 65536 of them.
 pub const MAX_DEPOSIT_FILE_BYTES: usize = 64 << 20;
-
-/// An amount of money in Gwei: 10^9 Gwei are one ETH.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-pub struct Gwei(pub u64);
-
-impl Gwei {
-    /// One ETH, the least deposit that the contract takes.
-    pub const ONE_ETH: Gwei = Gwei::from_eth(1);
-    /// 32 ETH: what activates a validator, and the most it may hold without compounding.
-    pub const FULL: Gwei = Gwei::from_eth(32);
-    /// 2048 ETH: the most a compounding validator may hold (EIP-7251).
-    pub const MAX_COMPOUNDING: Gwei = Gwei::from_eth(2048);
-
-    /// Whole ETH in Gwei; saturates far above all ETH there is.
-    pub const fn from_eth(eth: u64) -> Self {
-        Self(eth.saturating_mul(1_000_000_000))
-    }
-}
-
-impl fmt::Display for Gwei {
-    /// The amount in ETH with as few decimals as it needs, without the unit: `32`, `31.5`.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (whole, rest) = (self.0 / 1_000_000_000, self.0 % 1_000_000_000);
-        if rest == 0 {
-            return write!(f, "{whole}");
-        }
-        let decimals = format!("{rest:09}");
-        write!(f, "{whole}.{}", decimals.trim_end_matches('0'))
-    }
-}
 
 /// A deposit as the cluster lock holds it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -94,13 +63,11 @@ pub struct DepositFileEntry {
 }
 
 /// Why chosen deposit amounts cannot be.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AmountError {
     /// Less than the contract takes.
-    #[error("a deposit of {0} ETH is less than {min} ETH", min = Gwei::ONE_ETH)]
     TooSmall(Gwei),
     /// More than one validator may hold.
-    #[error("a deposit of {amount} ETH is more than {limit} ETH")]
     TooLarge {
         /// The amount.
         amount: Gwei,
@@ -108,25 +75,26 @@ pub enum AmountError {
         limit: Gwei,
     },
     /// Not enough to activate the validator.
-    #[error("deposits of {0} ETH in all are less than {full} ETH", full = Gwei::FULL)]
     SumTooSmall(Gwei),
 }
 
 impl AmountError {
     /// What was seen, without what was expected.
-    pub fn seen(&self) -> String {
+    pub fn seen(&self, token: StakingToken) -> String {
         match self {
-            Self::TooSmall(amount) | Self::TooLarge { amount, .. } => format!("{amount} ETH"),
-            Self::SumTooSmall(sum) => format!("{sum} ETH in all"),
+            Self::TooSmall(amount) | Self::TooLarge { amount, .. } => {
+                token.amount(*amount).to_string()
+            }
+            Self::SumTooSmall(sum) => format!("{} in all", token.amount(*sum)),
         }
     }
 
     /// What was expected.
-    pub fn expected(&self) -> String {
+    pub fn expected(&self, token: StakingToken) -> String {
         match self {
-            Self::TooSmall(_) => format!("at least {} ETH each", Gwei::ONE_ETH),
-            Self::TooLarge { limit, .. } => format!("at most {limit} ETH each"),
-            Self::SumTooSmall(_) => format!("at least {} ETH in all", Gwei::FULL),
+            Self::TooSmall(_) => format!("at least {} each", token.amount(Gwei::ONE_ETH)),
+            Self::TooLarge { limit, .. } => format!("at most {} each", token.amount(*limit)),
+            Self::SumTooSmall(_) => format!("at least {} in all", token.amount(Gwei::FULL)),
         }
     }
 }
@@ -170,12 +138,14 @@ pub fn sorted_unique_amounts(amounts: &[Gwei]) -> Vec<Gwei> {
     amounts
 }
 
-/// The name of the file for deposits of this amount (charon `GetDepositFilePath`, from v1.0.0).
+/// The name of the file for deposits of this amount (charon `GetDepositFilePath`, from v1.0.0). It counts in ETH on every
+/// network: `deposit-data-8eth.json` on Gnosis Chain is for deposits of 0.25 GNO.
 pub fn deposit_file_name(amount: Gwei) -> String {
     if amount == Gwei::FULL {
         "deposit-data.json".to_owned()
     } else {
-        format!("deposit-data-{amount}eth.json")
+        let eth = StakingToken::ETH.number(amount);
+        format!("deposit-data-{eth}eth.json")
     }
 }
 
@@ -411,7 +381,7 @@ mod tests {
         assert_eq!(
             check_chosen_amounts(&[Gwei(u64::MAX)], true)
                 .unwrap_err()
-                .seen(),
+                .seen(StakingToken::ETH),
             "18446744073.709551615 ETH"
         );
     }

@@ -10,10 +10,11 @@ use super::definition::{
     Creator, Definition, MAX_DEPOSIT_AMOUNTS, MAX_OPERATORS, MAX_VALIDATORS, Operator,
     SIGNATURE_LEN, ValidatorAddresses,
 };
-use super::deposit_data::{DepositData, Gwei};
+use super::deposit_data::DepositData;
 use super::hex;
 pub use super::ssz::HashError;
 use super::ssz::{Chunk, Leaves, chunks_of};
+use super::token::Gwei;
 use super::version::{DefinitionHashLayout, DefinitionVersion, LockHashLayout};
 
 macro_rules! qualified_hash {

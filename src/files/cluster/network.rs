@@ -1,6 +1,7 @@
 //! The networks charon knows (charon `eth2util/network.go`), found by their exact fork version.
 
 use super::Address;
+use super::token::StakingToken;
 
 /// A chain on which a cluster can be created.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -99,6 +100,19 @@ impl Network {
     /// The contract to which deposits are sent, whose events announce them.
     pub fn deposit_contract(&self) -> Option<Address> {
         Address::parse(self.deposit_contract)
+    }
+
+    /// What is staked on it, and how amounts of it are written.
+    pub fn token(&self) -> StakingToken {
+        match self.name {
+            "gnosis" | "chiado" => StakingToken::GNO,
+            _ => StakingToken::ETH,
+        }
+    }
+
+    /// The same for the network with this genesis fork version; ETH where the network is not known, which verification says.
+    pub fn token_of(fork_version: [u8; 4]) -> StakingToken {
+        Self::by_fork_version(fork_version).map_or(StakingToken::ETH, |network| network.token())
     }
 
     /// Length of an epoch in seconds: 32 slots of 12 s, on Gnosis Chain and its test network 16 slots of 5 s.
@@ -218,6 +232,19 @@ mod tests {
         let holesky = Network::by_name("holesky").unwrap();
         assert!(holesky.began_at(1_695_902_400) && holesky.began_at(1_696_000_704));
         assert!(!Network::by_name("hoodi").unwrap().began_at(1_695_902_400));
+    }
+
+    #[test]
+    fn gno_is_staked_on_gnosis_chain_and_its_test_network_only() {
+        for network in Network::ALL {
+            let token = match network.chain_id {
+                100 | 10_200 => StakingToken::GNO,
+                _ => StakingToken::ETH,
+            };
+            assert_eq!(network.token(), token, "{network}");
+            assert_eq!(Network::token_of(network.fork_version), token, "{network}");
+        }
+        assert_eq!(Network::token_of([9, 9, 9, 9]), StakingToken::ETH);
     }
 
     #[test]

@@ -4,8 +4,10 @@
 use serde::Serialize;
 
 use super::definition::{AddressPair, Definition};
-use super::deposit_data::{Gwei, sorted_unique_amounts};
+use super::deposit_data::sorted_unique_amounts;
 use super::index::ValidatorIndex;
+use super::network::Network;
+use super::token::{Gwei, StakingToken};
 
 /// An address, and the validators beside each other that it is the address of.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -27,6 +29,8 @@ pub struct Payouts {
     pub fee_recipient_addresses: Vec<Share>,
     /// The deposits of each validator in Gwei, the smallest first; empty where charon's release decides.
     pub deposit_amounts_gwei: Vec<u64>,
+    /// What is deposited, and how many Gwei are one of it.
+    pub token: StakingToken,
     /// Whether withdrawal credentials are of type 0x02, with which rewards compound.
     pub compounding: bool,
 }
@@ -43,6 +47,7 @@ impl Payouts {
             withdrawal_addresses: shares(definition, |pair| &pair.withdrawal_address),
             fee_recipient_addresses: shares(definition, |pair| &pair.fee_recipient_address),
             deposit_amounts_gwei: amounts.into_iter().map(|amount| amount.0).collect(),
+            token: Network::token_of(definition.fork_version),
             compounding: definition.compounding,
         }
     }
@@ -66,15 +71,16 @@ impl Payouts {
             };
             shares.iter().map(line).collect()
         };
-        let amounts: Vec<String> = self
+        let amounts: Vec<Gwei> = self
             .deposit_amounts_gwei
             .iter()
-            .map(|amount| Gwei(*amount).to_string())
+            .copied()
+            .map(Gwei)
             .collect();
         let amounts = if amounts.is_empty() {
             "those of charon's release".to_owned()
         } else {
-            format!("{} ETH for each validator", amounts.join(", "))
+            format!("{} for each validator", self.token.amounts(&amounts, ", "))
         };
         let kind = if self.compounding {
             ", compounding (0x02)"
@@ -124,6 +130,7 @@ mod tests {
             withdrawal_addresses: vec![share(1, 3, "0xa")],
             fee_recipient_addresses: vec![share(1, 2, "0xb"), share(3, 3, "")],
             deposit_amounts_gwei: vec![1_000_000_000, 31_500_000_000],
+            token: StakingToken::ETH,
             compounding: true,
         };
         assert_eq!(
@@ -137,6 +144,11 @@ mod tests {
                     "1, 31.5 ETH for each validator, compounding (0x02)".to_owned()
                 ),
             ]
+        );
+        payouts.token = StakingToken::GNO;
+        assert_eq!(
+            payouts.lines().last().unwrap().1,
+            "0.03125, 0.984375 GNO for each validator, compounding (0x02)"
         );
         payouts.deposit_amounts_gwei.clear();
         payouts.compounding = false;

@@ -12,7 +12,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use charon_files::cluster::deposit_data::{check_chosen_amounts, sorted_unique_amounts};
-use charon_files::cluster::{Address, Definition, Gwei, Network, ValidatorIndex};
+use charon_files::cluster::{Address, Definition, Gwei, Network, StakingToken, ValidatorIndex};
 use charon_files::finding::{Finding, Weight};
 
 /// Largest profile that is read, in bytes.
@@ -233,8 +233,14 @@ impl Profile {
             let reason = "deposits must be amounts in whole ETH, at least one, each once: charon makes each only once";
             return Err(wrong(at, reason.to_owned()));
         }
-        check_chosen_amounts(&deposits, compounding)
-            .map_err(|error| wrong(at, format!("deposits: {error}")))?;
+        check_chosen_amounts(&deposits, compounding).map_err(|error| {
+            // The file counts in ETH, as charon's flag does, whatever its networks stake.
+            let (seen, expected) = (
+                error.seen(StakingToken::ETH),
+                error.expected(StakingToken::ETH),
+            );
+            wrong(at, format!("deposits of {seen}, expected {expected}"))
+        })?;
         let mut networks = Vec::new();
         for (key, on) in &written.network {
             let network = Network::by_name(key.get_ref()).ok_or_else(|| {
@@ -372,6 +378,7 @@ impl Profile {
             ));
         }
         let chosen = definition.deposit_amounts.as_deref().unwrap_or_default();
+        let token = Network::token_of(definition.fork_version);
         // Every default of every release has a deposit of 32 ETH.
         let amounts = if chosen.is_empty() {
             vec![Gwei::FULL]
@@ -382,8 +389,11 @@ impl Profile {
             problems.push(Problem::fail(
                 Term::Amounts,
                 "the definition".to_owned(),
-                format!("deposits of {}", in_eth(&amounts)),
-                format!("a deposit of {}, by profile {name}", in_eth(&self.deposits)),
+                format!("deposits of {}", token.amounts(&amounts, " and ")),
+                format!(
+                    "a deposit of {}, by profile {name}",
+                    token.amounts(&self.deposits, " and ")
+                ),
             ));
         }
         problems
@@ -561,12 +571,6 @@ fn shown(address: &str) -> String {
     }
 }
 
-/// `1 and 32 ETH`.
-pub(crate) fn in_eth(amounts: &[Gwei]) -> String {
-    let texts: Vec<String> = amounts.iter().map(Gwei::to_string).collect();
-    format!("{} ETH", texts.join(" and "))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -612,8 +616,18 @@ mod tests {
         assert!(Profile::parse(good).is_ok());
         for (from, to, line, reason) in [
             ("[32]", "[32, 32]", 10, "each once"),
-            ("[32]", "[16]", 10, "less than 32 ETH"),
-            ("[32]", "[33]", 10, "more than 32 ETH"),
+            (
+                "[32]",
+                "[16]",
+                10,
+                "deposits of 16 ETH in all, expected at least 32 ETH in all",
+            ),
+            (
+                "[32]",
+                "[33]",
+                10,
+                "deposits of 33 ETH, expected at most 32 ETH each",
+            ),
             ("[32]", "[]", 10, "at least one"),
             ("[32]", "[18446744073709551615]", 10, ""),
             ("[32]", "32", 10, "sequence"),

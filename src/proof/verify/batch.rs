@@ -4,7 +4,8 @@ use std::collections::HashMap;
 
 use rayon::prelude::*;
 
-use charon_files::cluster::{Gwei, ValidatorIndex};
+use charon_files::cluster::ValidatorIndex;
+use charon_files::cluster::token::Amount;
 use charon_files::keys::bls::{self, PublicKey, Signature, Signed};
 
 use super::ledger::Ledger;
@@ -16,7 +17,7 @@ pub(super) enum SignedWhat {
     /// The builder registration of a validator.
     Registration(ValidatorIndex),
     /// A deposit in the lock.
-    LockDeposit(ValidatorIndex, Gwei),
+    LockDeposit(ValidatorIndex, Amount),
     /// An entry of a deposit data file.
     FileDeposit(ValidatorIndex, String),
 }
@@ -42,7 +43,7 @@ impl SignedWhat {
         match self {
             SignedWhat::Registration(validator) => format!("validator {validator}"),
             SignedWhat::LockDeposit(validator, amount) => {
-                format!("validator {validator}, deposit of {amount} ETH")
+                format!("validator {validator}, deposit of {amount}")
             }
             SignedWhat::FileDeposit(validator, file) => format!("{file}, validator {validator}"),
         }

@@ -6,7 +6,7 @@ use charon_files::cluster::deposit_data::{deposit_file_name, sorted_unique_amoun
 use charon_files::cluster::version::LockDeposits;
 use charon_files::cluster::{
     Address, CharonVersion, ClusterLock, DefinitionVersion, DepositFile, DepositFileEntry, Gwei,
-    ValidatorIndex,
+    StakingToken, ValidatorIndex,
 };
 
 use super::batch::{Batch, SignedWhat};
@@ -90,11 +90,6 @@ fn acceptable_amounts(context: &Context<'_>) -> Vec<Vec<Gwei>> {
     acceptable
 }
 
-fn describe_amounts(amounts: &[Gwei]) -> String {
-    let texts: Vec<String> = amounts.iter().map(Gwei::to_string).collect();
-    format!("{} ETH", texts.join(", "))
-}
-
 /// Checks the deposits in the lock field by field, and leaves their signatures to the batch.
 pub(super) fn check_lock_deposits(
     context: &Context<'_>,
@@ -125,7 +120,8 @@ pub(super) fn check_lock_deposits(
         );
         return;
     }
-    check_stated_roots(lock, ledger);
+    check_stated_roots(lock, context.token(), ledger);
+    let token = context.token();
     let acceptable = acceptable_amounts(context);
     let first: Option<Vec<Gwei>> = lock.validators.first().map(amounts_of);
     for ((index, validator), keys) in lock.validators().zip(keys) {
@@ -143,17 +139,17 @@ pub(super) fn check_lock_deposits(
         if !acceptable.contains(&amounts) || Some(&amounts) != first.as_ref() {
             let expected: Vec<String> = acceptable
                 .iter()
-                .map(|amounts| describe_amounts(amounts))
+                .map(|amounts| token.amounts(amounts, ", "))
                 .collect();
             ledger.fail(
                 Check::LockDepositAmounts,
                 &subject,
-                format!("deposits of {}", describe_amounts(&amounts)),
+                format!("deposits of {}", token.amounts(&amounts, ", ")),
                 format!("{}, the same for all validators", expected.join(" or ")),
             );
         }
         for deposit in &validator.deposits {
-            let what = SignedWhat::LockDeposit(index, deposit.amount);
+            let what = SignedWhat::LockDeposit(index, token.amount(deposit.amount));
             let subject = what.subject();
             if deposit.pubkey != validator.public_key {
                 ledger.fail(
@@ -180,7 +176,7 @@ pub(super) fn check_lock_deposits(
 }
 
 /// Roots that charon does not write prove nothing that the signatures do not, but whoever reads them must not be misled.
-fn check_stated_roots(lock: &ClusterLock, ledger: &mut Ledger) {
+fn check_stated_roots(lock: &ClusterLock, token: StakingToken, ledger: &mut Ledger) {
     let mut right = 0;
     for (index, validator) in lock.validators() {
         for stated in &validator.stated_deposit_roots {
@@ -195,7 +191,7 @@ fn check_stated_roots(lock: &ClusterLock, ledger: &mut Ledger) {
             }
             ledger.fail(
                 Check::LockDepositRoot,
-                SignedWhat::LockDeposit(index, deposit.amount).subject(),
+                SignedWhat::LockDeposit(index, token.amount(deposit.amount)).subject(),
                 stated.root.map_or_else(
                     || "a deposit_data_root that is no 32 bytes in hexadecimal".to_owned(),
                     |root| format!("deposit_data_root {}", hex::encode(root)),
@@ -257,12 +253,7 @@ pub(super) fn check_files(
         .collect();
     let mut amounts = Vec::new();
     for (file, content) in files {
-        amounts.extend(check_file_shape(
-            context.options.scope,
-            file,
-            content,
-            ledger,
-        ));
+        amounts.extend(check_file_shape(context, file, content, ledger));
         check_file_validators(file, content, lock, &validators, ledger);
         for entry in &content.entries {
             let Some(index) = validators.get(&entry.data.pubkey).copied() else {
@@ -271,7 +262,7 @@ pub(super) fn check_files(
             let subject = format!("{}, validator {index}", file.path);
             check_entry(context, index, entry, &subject, ledger);
             if lock_has_deposits {
-                check_entry_against_lock(lock, index, entry, &subject, ledger);
+                check_entry_against_lock(context, lock, index, entry, &subject, ledger);
             }
             if let Some(group) = keys.get(index.position()).and_then(|keys| keys.group) {
                 let root = entry.data.signing_root(context.definition.fork_version);
@@ -285,11 +276,12 @@ pub(super) fn check_files(
 
 /// Name, order and amounts. Returns the amount that the file is for.
 fn check_file_shape(
-    scope: Scope,
+    context: &Context<'_>,
     file: &NamedFile,
     content: &DepositFile,
     ledger: &mut Ledger,
 ) -> Option<Gwei> {
+    let token = context.token();
     let amount = content.entries.first()?.data.amount;
     if let Some(other) = content
         .entries
@@ -299,13 +291,20 @@ fn check_file_shape(
         ledger.fail(
             Check::DepositFileAmounts,
             &file.path,
-            format!("deposits of {amount} ETH and of {} ETH", other.data.amount),
+            format!(
+                "deposits of {} and of {}",
+                token.amount(amount),
+                token.amount(other.data.amount)
+            ),
             "one amount",
         );
     }
     let expected = deposit_file_name(amount);
     if file.name() != expected {
-        let expected = format!("{expected}, since its deposits are of {amount} ETH");
+        let expected = format!(
+            "{expected}, since its deposits are of {}",
+            token.amount(amount)
+        );
         if has_time_in_name(file.name()) {
             ledger.could_not_tell(
                 Check::DepositFileName,
@@ -314,7 +313,7 @@ fn check_file_shape(
                 expected,
                 "validators that were added so are not in the lock, and this program cannot verify them",
             );
-        } else if scope == Scope::DepositsAgainstLock {
+        } else if context.options.scope == Scope::DepositsAgainstLock {
             // Whoever was sent a file may have given it any name.
             ledger.note(
                 Check::DepositFileName,
@@ -452,6 +451,7 @@ fn check_entry(
 }
 
 fn check_entry_against_lock(
+    context: &Context<'_>,
     lock: &ClusterLock,
     index: ValidatorIndex,
     entry: &DepositFileEntry,
@@ -470,7 +470,7 @@ fn check_entry_against_lock(
         .iter()
         .find(|deposit| deposit.amount == entry.data.amount);
     let seen = match of_this_amount {
-        None => format!("a deposit of {} ETH", entry.data.amount),
+        None => format!("a deposit of {}", context.token().amount(entry.data.amount)),
         Some(deposit) if deposit.withdrawal_credentials != entry.data.withdrawal_credentials => {
             "other withdrawal credentials than in the lock".to_owned()
         }
@@ -488,6 +488,7 @@ fn check_entry_against_lock(
 fn check_file_set(context: &Context<'_>, lock: &ClusterLock, found: &[Gwei], ledger: &mut Ledger) {
     // Files that could not be read are there nevertheless, and have been reported.
     let files = &context.material.deposit_data;
+    let token = context.token();
     let expected = match lock.validators.first().map(amounts_of) {
         Some(amounts) if !amounts.is_empty() => sorted_unique_amounts(&amounts),
         Some(_) | None => acceptable_amounts(context)
@@ -500,8 +501,8 @@ fn check_file_set(context: &Context<'_>, lock: &ClusterLock, found: &[Gwei], led
             ledger.fail(
                 Check::DepositFileSet,
                 deposit_file_name(*amount),
-                format!("deposits of {amount} ETH"),
-                format!("files for {} only", describe_amounts(&expected)),
+                format!("deposits of {}", token.amount(*amount)),
+                format!("files for {} only", token.amounts(&expected, ", ")),
             );
         }
     }
@@ -524,7 +525,7 @@ fn check_file_set(context: &Context<'_>, lock: &ClusterLock, found: &[Gwei], led
             Check::DepositFileSet,
             "deposit data",
             "no deposit data file",
-            format!("files for {}", describe_amounts(&expected)),
+            format!("files for {}", token.amounts(&expected, ", ")),
             "a cluster that was edited with `charon edit` has none; the deposits in the lock were verified",
         );
         return;
@@ -537,14 +538,17 @@ fn check_file_set(context: &Context<'_>, lock: &ClusterLock, found: &[Gwei], led
                 Check::DepositFileSet,
                 &name,
                 "missing",
-                format!("a file for the deposits of {amount} ETH"),
+                format!("a file for the deposits of {}", token.amount(*amount)),
                 "copy it from another operator: the file is the same for all",
             ),
             1 => {}
             count => ledger.fail(
                 Check::DepositFileSet,
                 &name,
-                format!("{count} files for the deposits of {amount} ETH"),
+                format!(
+                    "{count} files for the deposits of {}",
+                    token.amount(*amount)
+                ),
                 "one file",
             ),
         }

@@ -42,6 +42,7 @@ use charon_files::cluster::names::{FileDigest, Name, classify};
 use charon_files::cluster::{
     Address, CharonVersion, ClusterLock, ConfigHash, Definition, DefinitionHash, DefinitionVersion,
     DepositFile, LockHash, Network, NodeIndex, ParseError, Parsed, Payouts, RemarkKind,
+    StakingToken,
 };
 use charon_files::keys::k1::EnrPublicKey;
 
@@ -414,6 +415,11 @@ struct Context<'a> {
 }
 
 impl Context<'_> {
+    /// What is deposited.
+    fn token(&self) -> StakingToken {
+        Network::token_of(self.definition.fork_version)
+    }
+
     /// `operator 2 of 4 (0x…)`.
     fn operator(&self, node: NodeIndex) -> String {
         let count = self.definition.operators.len();

@@ -11,7 +11,7 @@ use charon_files::cluster::deposit_data::check_chosen_amounts;
 use charon_files::cluster::version::CharonVersion;
 use charon_files::cluster::{
     Address, AddressPair, Creator, Definition, DefinitionVersion, Gwei, Network, Operator,
-    ValidatorAddresses,
+    StakingToken, ValidatorAddresses,
 };
 use charon_files::finding::{Finding, Weight};
 use charon_files::rehearsal::REHEARSAL_PREFIX;
@@ -319,8 +319,11 @@ fn check_amounts(terms: &Terms) -> Result<(), (String, String)> {
             format!("at most {MAX_DEPOSIT_AMOUNTS}"),
         ));
     }
-    check_chosen_amounts(&terms.deposit_amounts, terms.compounding)
-        .map_err(|error| (error.seen(), error.expected()))
+    check_chosen_amounts(&terms.deposit_amounts, terms.compounding).map_err(|error| {
+        let network = Network::by_name(&terms.network);
+        let token = network.map_or(StakingToken::ETH, |network| network.token());
+        (error.seen(token), error.expected(token))
+    })
 }
 
 /// charon takes a withdrawal address in exactly its EIP-55 spelling (`cmd/createdkg.go`); we ask the same of both,

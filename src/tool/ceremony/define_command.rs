@@ -243,7 +243,7 @@ fn terms(context: &Context, args: DefineArgs, given: &Given) -> Result<Terms, Fa
         deposit_amounts: amounts.ok_or_else(|| {
             Failure::new(
                 Kind::Usage,
-                "--deposit-amounts is larger than all there is; it is in whole ETH",
+                "--deposit-amounts is larger than all there is; it is in whole ETH, on gnosis and chiado in 32nds of one GNO",
             )
         })?,
         compounding: args.compounding,

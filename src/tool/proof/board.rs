@@ -17,8 +17,8 @@ use crate::proof::pasted::Wanted;
 use crate::proof::receipt;
 use crate::proof::two_kinds::{Given, both_kinds};
 use crate::report;
-use charon_files::cluster::DepositFile;
 use charon_files::cluster::names::{CLUSTER_LOCK_FILE, FileDigest};
+use charon_files::cluster::{DepositFile, Gwei};
 use charon_files::wrong_file::Expected;
 use charon_proof::board::{Board, Drawing, draw};
 use charon_proof::cluster::Operators;
@@ -157,11 +157,10 @@ fn check(
 fn text(board: &Board) -> String {
     let terms = &board.terms;
     let mut text = format!("{}: {}\n\n", board.verdict.text(), board.summary);
-    let amounts = if terms.deposit_amounts.is_empty() {
-        "charon's default".to_owned()
-    } else {
-        format!("{} ETH each", terms.deposit_amounts.join(", "))
-    };
+    let amounts = terms.amounts().map_or_else(
+        || "charon's default".to_owned(),
+        |amounts| format!("{amounts} each"),
+    );
     let rows = [
         ("cluster", terms.name.clone()),
         (
@@ -191,11 +190,13 @@ fn text(board: &Board) -> String {
     }
     if let Some(deposits) = &board.deposits {
         let amounts = deposits.amounts.iter();
-        let amounts = amounts.map(|it| format!("{} of {} ETH", it.count, it.amount));
+        let token = terms.token;
+        let amounts =
+            amounts.map(|it| format!("{} of {}", it.count, token.amount(Gwei(it.amount_gwei))));
         text.push_str(&format!(
-            "deposits    {}; {} ETH in all files together\n",
+            "deposits    {}; {} in all files together\n",
             amounts.collect::<Vec<_>>().join(", "),
-            deposits.total
+            token.amount(Gwei(deposits.total_gwei))
         ));
     }
     text.push_str(&format!("\n{:<9} {:<17} receipt\n", "operator", "ready"));

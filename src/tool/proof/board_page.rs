@@ -3,6 +3,7 @@
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
+use charon_files::cluster::{Gwei, StakingToken};
 use charon_proof::board::{Board, Cell, Deposits, Mark, OperatorRow, Terms, Verdict};
 
 /// How a page of ours begins, so that no other file is ever replaced by one.
@@ -75,7 +76,7 @@ pub(crate) fn page(board: &Board) -> String {
                 }
                 (operators(&board.operators))
                 (terms(&board.terms))
-                @if let Some(found) = &board.deposits { (deposits(found)) }
+                @if let Some(found) = &board.deposits { (deposits(found, board.terms.token)) }
             }
             footer {
                 "Drawn " time datetime=(board.drawn) { (board.drawn) }
@@ -151,11 +152,9 @@ fn with_code(text: &str) -> Markup {
 }
 
 fn terms(terms: &Terms) -> Markup {
-    let amounts = if terms.deposit_amounts.is_empty() {
-        "charon's default".to_owned()
-    } else {
-        format!("{} ETH", terms.deposit_amounts.join(", "))
-    };
+    let amounts = terms
+        .amounts()
+        .unwrap_or_else(|| "charon's default".to_owned());
     let rows = [
         ("Network", terms.network.clone()),
         (
@@ -190,16 +189,17 @@ fn terms(terms: &Terms) -> Markup {
     }
 }
 
-fn deposits(deposits: &Deposits) -> Markup {
+fn deposits(deposits: &Deposits, token: StakingToken) -> Markup {
+    let amount = |gwei: u64| token.amount(Gwei(gwei)).to_string();
     html! {
         h2 id="deposits" { "Deposits, proved against the lock" }
         table aria-labelledby="deposits" {
             thead { tr { th scope="col" { "Amount" } th scope="col" { "How many" } th scope="col" { "Together" } } }
             tbody {
                 @for row in &deposits.amounts {
-                    tr { th scope="row" { (row.amount) " ETH" } td { (row.count) } td { (row.total) " ETH" } }
+                    tr { th scope="row" { (amount(row.amount_gwei)) } td { (row.count) } td { (amount(row.total_gwei)) } }
                 }
-                tr { th scope="row" { "All files" } td { (deposits.count) } td { (deposits.total) " ETH" } }
+                tr { th scope="row" { "All files" } td { (deposits.count) } td { (amount(deposits.total_gwei)) } }
             }
         }
     }

@@ -5,7 +5,7 @@ use crate::error::Failure;
 use crate::proof::beacon::BeaconRpc;
 use crate::proof::find_rpc::NamedNode;
 use crate::report;
-use charon_files::cluster::{Gwei, Network};
+use charon_files::cluster::{Gwei, Network, StakingToken};
 use charon_proof::chain::{Chain, Key, NewCeremony, Pubkey, Standings};
 
 impl Context {
@@ -100,16 +100,17 @@ impl Context {
 }
 
 /// What the chain knows of the validators of a directory, for people.
-pub(crate) fn standings_text(standings: &Standings) -> String {
+pub(crate) fn standings_text(standings: &Standings, token: StakingToken) -> String {
     let mut text = String::new();
     for line in &standings.validators {
         let detail = match (line.index, &line.status) {
             (Some(index), Some(status)) => format!(
-                " ({status}, number {index}, {} ETH)",
-                Gwei(line.balance_gwei.unwrap_or_default())
+                " ({status}, number {index}, {})",
+                token.amount(Gwei(line.balance_gwei.unwrap_or_default()))
             ),
             (None, _) | (_, None) if line.pending_gwei > 0 => {
-                format!(" ({} ETH on their way)", Gwei(line.pending_gwei))
+                let pending = token.amount(Gwei(line.pending_gwei));
+                format!(" ({pending} on their way)")
             }
             (None, _) | (_, None) => String::new(),
         };

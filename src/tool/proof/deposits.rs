@@ -6,7 +6,7 @@ use crate::error::{Failure, Kind};
 use crate::proof::checked;
 use crate::proof::confirm::Given;
 use crate::report;
-use charon_files::cluster::{Gwei, Network};
+use charon_files::cluster::{Gwei, Network, StakingToken};
 use charon_files::wrong_file::Expected;
 use charon_proof::deposits::{
     AddressLine, ClusterLine, Document, Examined, Verdict, Wanted, assign, judge,
@@ -85,10 +85,11 @@ fn text(document: &Document) -> String {
     for cluster in &document.clusters {
         cluster_text(cluster, document.profile.as_deref(), &mut text);
     }
-    if document.clusters.len() > 1 {
+    // Clusters of two networks are never safe, so that all are paid in one token.
+    if let [first, _, ..] = document.clusters.as_slice() {
         text.push_str(&format!(
-            "{} ETH in all, for {}\n",
-            Gwei(document.total_gwei),
+            "{} in all, for {}\n",
+            first.token.amount(Gwei(document.total_gwei)),
             report::count(pieces(document.clusters.len()), "cluster")
         ));
     }
@@ -134,19 +135,32 @@ fn cluster_text(cluster: &ClusterLine, profile: Option<&str>, text: &mut String)
     line(
         "pay",
         &format!(
-            "{} ETH for each of {}, {} ETH in all",
-            Gwei(cluster.per_validator_gwei),
+            "{} for each of {}, {} in all",
+            cluster.token.amount(Gwei(cluster.per_validator_gwei)),
             report::count(pieces(cluster.validators), "validator"),
-            Gwei(cluster.total_gwei)
+            cluster.token.amount(Gwei(cluster.total_gwei))
         ),
     );
+    if cluster.token != StakingToken::ETH {
+        let token = cluster.token;
+        line(
+            "in the files",
+            &format!(
+                "{} is {} Gwei; 1eth in a name is {}",
+                token.amount(Gwei(token.gwei)),
+                token.gwei,
+                token.amount(Gwei::ONE_ETH),
+            ),
+        );
+    }
     for file in &cluster.files {
         let amount = Gwei(file.amount_gwei.unwrap_or_default());
+        let amount = cluster.token.amount(amount);
         let name = if file.pay { "upload" } else { "do not upload" };
         line(
             name,
             &format!(
-                "{} ({} of {amount} ETH)",
+                "{} ({} of {amount})",
                 file.file,
                 report::count(pieces(file.deposits), "deposit")
             ),

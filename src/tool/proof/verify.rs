@@ -13,7 +13,7 @@ use crate::promote::{held, journal};
 use crate::proof::chain::standings_text;
 use crate::proof::checked;
 use crate::report;
-use charon_files::cluster::{ClusterLock, Network, Payouts};
+use charon_files::cluster::{ClusterLock, Network, Payouts, StakingToken};
 use charon_files::wrong_file::Expected;
 use charon_proof::deposits::keys_of_lock;
 use charon_proof::edit::EditKind;
@@ -261,7 +261,10 @@ pub(crate) fn text(report: &Report, what: &str) -> String {
     }
     line("checks", &report.counts.checks_run.to_string());
     if let Some(chain) = &report.chain {
-        text.push_str(&standings_text(&chain.standings));
+        // Whoever has validators to ask about has read the terms too.
+        let token = report.payouts.as_ref().map(|it| it.token);
+        let token = token.unwrap_or(StakingToken::ETH);
+        text.push_str(&standings_text(&chain.standings, token));
     }
     text.push_str(&report::findings_text(&report.all_findings()));
     text

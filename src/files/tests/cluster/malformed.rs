@@ -184,6 +184,18 @@ fn wrong_values_are_refused_with_their_place() {
 }
 
 #[test]
+fn amounts_on_gnosis_chain_are_told_in_gno() {
+    let text = edited(
+        r#""deposit_amounts": null"#,
+        r#""deposit_amounts": ["31000000000"]"#,
+    )
+    .replacen("0x10000910", "0x00000064", 1);
+    let error = error_of(&text);
+    let expected = "deposit_amounts is 0.96875 GNO in all, expected at least 1 GNO in all";
+    assert!(error.contains(expected), "{error}");
+}
+
+#[test]
 fn a_stranger_cannot_fill_the_screen() {
     let long = "x".repeat(1_000_000) + "\x1b[2J";
     let error = error_of(&edited(

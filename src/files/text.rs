@@ -3,6 +3,8 @@
 //! What is shown may come from files and logs of strangers: [`clean`] takes out of it what could
 //! move a terminal's cursor or forge a line. It is the only function that does so.
 
+use std::borrow::Cow;
+
 use serde::Serialize;
 
 /// The text of UTF-16 with a byte order mark, which PowerShell's `>` writes; nothing for other bytes.
@@ -15,6 +17,21 @@ pub fn from_utf16(bytes: &[u8]) -> Option<String> {
     let (units, _) = bytes.as_chunks::<2>();
     let units: Vec<u16> = units.iter().skip(1).map(|unit| read(*unit)).collect();
     Some(String::from_utf16_lossy(&units))
+}
+
+/// The text of a small file that somebody wrote, without the byte order mark that Windows puts before it: UTF-8, or UTF-16
+/// with such a mark. Nothing for other bytes.
+pub fn written(bytes: &[u8]) -> Option<Cow<'_, str>> {
+    if let Some(text) = from_utf16(bytes) {
+        return Some(text.into());
+    }
+    written_as_utf8(bytes).map(Cow::Borrowed)
+}
+
+/// The same of a file with a secret, of which no other copy is made: UTF-8 alone.
+pub fn written_as_utf8(bytes: &[u8]) -> Option<&str> {
+    let text = std::str::from_utf8(bytes).ok()?;
+    Some(text.strip_prefix('\u{feff}').unwrap_or(text))
 }
 
 /// The text as one line without anything that could steer a terminal or mislead a reader: escape
@@ -115,6 +132,22 @@ mod tests {
         assert_eq!(clean("ends in \u{1b}"), "ends in ");
         assert_eq!(clean("ends in \u{1b}["), "ends in ");
         assert_eq!(clean("\tJörg & Søn 🎉"), "\tJörg & Søn 🎉");
+    }
+
+    #[test]
+    fn what_windows_puts_before_a_text_is_no_part_of_it() {
+        let mut utf16 = vec![0xff, 0xfe];
+        utf16.extend("wörd\r\n".encode_utf16().flat_map(u16::to_le_bytes));
+        assert_eq!(written(&utf16).as_deref(), Some("wörd\r\n"));
+        assert_eq!(written_as_utf8(&utf16), None);
+        for (bytes, expected) in [
+            ("\u{feff}wörd".as_bytes(), Some("wörd")),
+            ("w\u{feff}rd".as_bytes(), Some("w\u{feff}rd")),
+            (b"caf\xe9", None),
+        ] {
+            assert_eq!(written(bytes).as_deref(), expected);
+            assert_eq!(written_as_utf8(bytes), expected);
+        }
     }
 
     #[test]

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::http_server::{Answer, Server, answer as raw, json as answer, unfinished};
 use crate::receipts::receipts;
 use crate::schema;
-use crate::support::{CEREMONY, DEFINITION, KEY, LOCK, TestEnv, Tree, fixture};
+use crate::support::{BINARY, CEREMONY, DEFINITION, KEY, LOCK, TestEnv, Tree, fixture};
 
 /// Something in a URL that nobody may see.
 const SECRET: &str = "s3cr3t-api-key-0123456789";
@@ -291,6 +291,15 @@ fn the_chain_is_asked_who_deposited_first() {
         "{outcome}"
     );
     env.run(&with(&["--beacon-rpc", "ftp://x"])).exits(2);
+    // A node on this machine is asked past a proxy, by a file as Windows writes it.
+    let server = beacon("hoodi", json!([]), Some(json!([])), false);
+    fs::write(env.path("rpc"), format!("\u{feff}{}\r\n", url(&server))).unwrap();
+    let mut command = env.command(Path::new(BINARY));
+    command
+        .args(with(&["--beacon-rpc-file", &rpc]))
+        .env("http_proxy", "http://127.0.0.1:1");
+    let outcome = env.outcome(command).exits(0);
+    assert!(outcome.stdout.contains("2 unknown"), "{outcome}");
     env.run(&with(&["--beacon-rpc", "x"])).exits(2);
 }
 

@@ -11,6 +11,7 @@ use zeroize::Zeroizing;
 
 use crate::custody::contents::MAX_ARCHIVE_BYTES;
 use crate::machine::read::{self, Limit, ReadError};
+use charon_files::text::{from_utf16, written_as_utf8};
 
 /// Work factor of a passphrase, as of the `age` program: 2^18, about a second and 256 MiB.
 const WORK_FACTOR: u8 = 18;
@@ -62,15 +63,21 @@ impl Passphrase {
         Self(SecretString::from(text.as_str()))
     }
 
-    /// Reads it from a file: all that is in it, but for one line end.
+    /// Reads it from a file: its one line, with blanks at both ends, as it would be typed.
     ///
     /// # Errors
-    /// When there is no such file, or nothing or anything but text in it.
+    /// When there is no such file, or nothing or anything but text in it, or more than can be typed at once.
     pub fn read(path: &Path) -> Result<Self, SealError> {
         let bytes = read::read_secret_file(path, PASSPHRASE)?;
-        let text = text_of(&bytes, path)?;
-        let text = text.strip_suffix('\n').unwrap_or(text);
-        let text = text.strip_suffix('\r').unwrap_or(text);
+        let text = text_of(&bytes, path)?.trim_end_matches(['\r', '\n']);
+        let lines = text.lines().count();
+        if lines > 1 {
+            return Err(SealError::NotAKey {
+                path: path.display().to_string(),
+                seen: format!("{lines} lines"),
+                expected: "a passphrase of one line, which can also be typed",
+            });
+        }
         Ok(Self(SecretString::from(text)))
     }
 
@@ -175,9 +182,12 @@ pub enum OpenError {
 }
 
 fn text_of<'a>(bytes: &'a [u8], path: &Path) -> Result<&'a str, SealError> {
-    std::str::from_utf8(bytes).map_err(|_| SealError::NotAKey {
+    written_as_utf8(bytes).ok_or_else(|| SealError::NotAKey {
         path: path.display().to_string(),
-        seen: "bytes that are no text".to_owned(),
+        seen: match from_utf16(bytes) {
+            Some(_) => "UTF-16 text, as PowerShell's > writes it".to_owned(),
+            None => "bytes that are no text".to_owned(),
+        },
         expected: "UTF-8",
     })
 }
@@ -491,7 +501,9 @@ mod tests {
             ("word", 4),
             ("word\n", 4),
             ("word\r\n", 4),
-            (" wörd \n\n", 7),
+            (" wörd \n\n", 6),
+            // As Windows writes it: whoever types the passphrase types no mark.
+            ("\u{feff}wörd\r\n", 4),
         ] {
             fs::write(&path, content).unwrap();
             assert_eq!(
@@ -500,10 +512,21 @@ mod tests {
                 "{content:?}"
             );
         }
+        fs::write(&path, "word\nother\n").unwrap();
+        let error = Passphrase::read(&path).unwrap_err().to_string();
+        assert!(
+            error.contains("has 2 lines, expected a passphrase of one line"),
+            "{error}"
+        );
+        fs::write(&path, b"\xff\xfew\0o\0").unwrap();
+        let error = Passphrase::read(&path).unwrap_err().to_string();
+        assert!(error.contains("UTF-16 text"), "{error}");
         let identity = throw_away_identity();
         let secret = identity.to_string();
         let secret = age::secrecy::ExposeSecret::expose_secret(&secret);
         fs::write(&path, format!("# created: now\n\n{secret}\n")).unwrap();
+        assert_eq!(read_identities(&path).unwrap().len(), 1);
+        fs::write(&path, format!("\u{feff}# created: now\r\n{secret}\r\n")).unwrap();
         assert_eq!(read_identities(&path).unwrap().len(), 1);
         // In the place of a recipient, it is refused without being shown.
         let error = read_recipients(&path).unwrap_err().to_string();

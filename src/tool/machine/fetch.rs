@@ -131,7 +131,7 @@ pub enum FetchError {
 
 /// Fetches a file, bounded in size, time and redirects.
 ///
-/// Trusts the machine's certificate authorities and Mozilla's; uses the machine's proxy settings.
+/// Trusts the machine's certificate authorities and Mozilla's; uses the machine's proxy settings, but for this machine itself.
 ///
 /// # Errors
 /// One variant for each thing that can stand in the way; nothing is returned in part.
@@ -152,10 +152,21 @@ pub(crate) fn client_builder() -> ClientBuilder {
     Client::builder()
 }
 
+/// The same for what begins at this URL: past the machine's proxy where that is this machine itself, which to a proxy is
+/// another. Go's programs, charon and docker among them, do likewise.
+pub(crate) fn client_builder_for(url: &Url) -> ClientBuilder {
+    let builder = client_builder();
+    if is_this_machine(url) {
+        builder.no_proxy()
+    } else {
+        builder
+    }
+}
+
 async fn fetch_in_time(url: &str, plain_http: PlainHttp) -> Result<Fetched, FetchError> {
     let mut at = check_url(url, plain_http)?;
     // Redirects are followed below, where each step can be checked and named.
-    let client = client_builder()
+    let client = client_builder_for(&at)
         .redirect(reqwest::redirect::Policy::none())
         .connect_timeout(CONNECT_TIMEOUT)
         .read_timeout(SILENCE_TIMEOUT)

@@ -9,7 +9,7 @@ use reqwest::header::{ACCEPT, CONTENT_TYPE};
 use reqwest::{Client, Url};
 use serde_json::json;
 
-use crate::proof::rpc_url::{CallFault, RpcUrl, client};
+use crate::proof::rpc_url::{CallFault, RpcUrl};
 use charon_files::cluster::Network;
 use charon_proof::chain::{
     Chain, Pubkey, parse_genesis, parse_pending, parse_syncing, parse_validators,
@@ -101,7 +101,7 @@ impl BeaconRpc {
         keys: &[Pubkey],
         chain: &mut Chain,
     ) -> Result<(), BeaconError> {
-        let client = client().map_err(BeaconError::NoClient)?;
+        let client = self.0.client().map_err(BeaconError::NoClient)?;
         let genesis = self.get(&client, GENESIS, SMALL_BYTES).await?;
         let genesis = parse_genesis(&genesis).ok_or_else(|| self.nonsense(GENESIS, &genesis))?;
         if let Some((seen, expected)) = genesis.differs_from(network) {

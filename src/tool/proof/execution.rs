@@ -8,7 +8,7 @@ use reqwest::Client;
 use reqwest::header::CONTENT_TYPE;
 use serde_json::{Value, json};
 
-use crate::proof::rpc_url::{CallFault, RpcUrl, client};
+use crate::proof::rpc_url::{CallFault, RpcUrl};
 use charon_files::cluster::{Address, DepositData, Network, eip1271};
 use charon_proof::chain::{DEPOSIT_EVENT, Pubkey, parse_event};
 use charon_proof::verify::ContractQuestion;
@@ -90,7 +90,7 @@ impl ExecutionRpc {
         let mut answers = Vec::with_capacity(questions.len());
         let mut problem = None;
         let asking = async {
-            let client = client().map_err(ExecutionError::NoClient)?;
+            let client = self.0.client().map_err(ExecutionError::NoClient)?;
             for question in questions {
                 // Each time: a pool of nodes may have a stranger among them.
                 self.check_chain(&client, question.chain_id).await?;
@@ -184,7 +184,7 @@ impl ExecutionRpc {
         network: Network,
         keys: &[Pubkey],
     ) -> Result<Vec<DepositData>, ExecutionError> {
-        let client = client().map_err(ExecutionError::NoClient)?;
+        let client = self.0.client().map_err(ExecutionError::NoClient)?;
         let contract = network
             .deposit_contract()
             .ok_or_else(|| ExecutionError::Refused("no deposit contract is known".to_owned()))?;

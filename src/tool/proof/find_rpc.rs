@@ -6,6 +6,7 @@ use crate::context::Context;
 use crate::error::{Failure, Kind};
 use crate::machine::read::{self, Limit};
 use crate::proof::rpc_url::{MAX_URL_BYTES, RpcUrl, UrlFault};
+use charon_files::text::written;
 
 /// A node as the command line may name it.
 pub(super) struct NamedNode<'a> {
@@ -42,9 +43,9 @@ impl Context {
                 };
                 let bytes = read::read_secret_file(path, limit)
                     .map_err(|error| Failure::new(Kind::Usage, error.to_string()))?;
-                std::str::from_utf8(&bytes)
-                    .map_err(|_| UrlFault::NoUrl)
-                    .and_then(RpcUrl::parse)
+                written(&bytes)
+                    .ok_or(UrlFault::NoUrl)
+                    .and_then(|text| RpcUrl::parse(&text))
             }
             (None, None) => return Ok(None),
         };

@@ -3,6 +3,7 @@
 use crate::context::Context;
 use crate::error::{Failure, Kind};
 use crate::machine::read::{self, Limit};
+use charon_files::text::written;
 use charon_proof::profile::{MAX_PROFILE_BYTES, Profile};
 use charon_proof::verify::Expectations;
 
@@ -29,9 +30,9 @@ impl Context {
                 };
                 let bytes = read::read_file(path, PROFILE_FILE)
                     .map_err(|error| usage(error.to_string()))?;
-                let text = std::str::from_utf8(&bytes)
-                    .map_err(|_| usage(format!("{} is not UTF-8 text", path.display())))?;
-                Profile::parse(text)
+                let text = written(&bytes)
+                    .ok_or_else(|| usage(format!("{} is not UTF-8 text", path.display())))?;
+                Profile::parse(&text)
                     .map_err(|error| usage(format!("{}, {error}", path.display())))?
             }
             (None, None) => return Ok(()),

@@ -7,7 +7,7 @@ use std::time::Duration;
 use reqwest::{Client, Response, Url};
 
 use crate::machine::causes::causes;
-use crate::machine::fetch::{client_builder, excerpt, is_this_machine, mozilla_roots};
+use crate::machine::fetch::{client_builder_for, excerpt, is_this_machine, mozilla_roots};
 use charon_log::url_keys::UrlKeys;
 
 /// Longest URL that is taken, in bytes.
@@ -97,6 +97,21 @@ impl RpcUrl {
         }
     }
 
+    /// A client that follows no redirects: an answer from elsewhere is not the one that was asked for.
+    ///
+    /// # Errors
+    /// What keeps https from being set up.
+    pub(crate) fn client(&self) -> Result<Client, String> {
+        client_builder_for(&self.0)
+            .redirect(reqwest::redirect::Policy::none())
+            .connect_timeout(CONNECT_TIMEOUT)
+            .timeout(CALL_TIMEOUT)
+            .user_agent(concat!("charon-dkg/", env!("CARGO_PKG_VERSION")))
+            .tls_certs_merge(mozilla_roots())
+            .build()
+            .map_err(|error| causes(&error))
+    }
+
     /// The content of an answer, of at most so many bytes.
     ///
     /// # Errors
@@ -119,21 +134,6 @@ impl RpcUrl {
         }
         Ok(bytes)
     }
-}
-
-/// A client that follows no redirects: an answer from elsewhere is not the one that was asked for.
-///
-/// # Errors
-/// What keeps https from being set up.
-pub(crate) fn client() -> Result<Client, String> {
-    client_builder()
-        .redirect(reqwest::redirect::Policy::none())
-        .connect_timeout(CONNECT_TIMEOUT)
-        .timeout(CALL_TIMEOUT)
-        .user_agent(concat!("charon-dkg/", env!("CARGO_PKG_VERSION")))
-        .tls_certs_merge(mozilla_roots())
-        .build()
-        .map_err(|error| causes(&error))
 }
 
 #[cfg(test)]

@@ -33,7 +33,7 @@
 //! |---|---|
 //! | pure | `ceremony/appointment.rs` `ceremony/plan.rs` `ceremony/pins.rs` `ceremony/define.rs` `ceremony/edit.rs` `ceremony/settings.rs` |
 //! | pure | `gate/mod.rs` `gate/coverage.rs` `gate/decision.rs` `gate/dotenv.rs` `gate/file.rs` `gate/project.rs` `gate/provider.rs` `gate/status.rs` |
-//! | pure | `proof/board_page.rs` |
+//! | pure | `proof/board_page.rs` `proof/markup.rs` |
 //! | pure | `custody/contents.rs` `custody/record.rs` `custody/repair.rs` |
 //!
 //! Two ways through the house. `run` takes a definition: `ceremony::definition_source` reads or fetches it,

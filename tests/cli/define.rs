@@ -146,6 +146,51 @@ fn a_definition_is_never_replaced() {
     assert_eq!(env.tree(), before);
 }
 
+/// A web page breaks a record into pieces that look whole, and a recorded terminal colours it.
+#[test]
+fn a_saved_page_is_read_as_it_was_shown() {
+    let env = TestEnv::new();
+    let middle = |enr: String, between: &str| {
+        let (start, end) = enr.split_at(70);
+        format!("{start}{between}{end}")
+    };
+    let page = format!(
+        "<div class=\"text\">{}</div>\n<p><a href=\"{}\">mine</a></p><p>{}</p>\n<p>{}</p>\n{}\n",
+        middle(enr(1), "<wbr>"),
+        enr(2),
+        middle(enr(3), "<br>\n&gt; "),
+        middle(enr(4).replace('-', "&#45;"), "&#8203;"),
+        middle(enr(5), "\u{1b}[0;32m"),
+    );
+    fs::write(env.path("page.html"), page).unwrap();
+    let page = env.path("page.html").display().to_string();
+    let shown = env
+        .run(&with(&["--operators=5", "--format=json", &page]))
+        .exits(0)
+        .json();
+    let operators = shown["operators"].as_array().unwrap();
+    let lines = [1, 2, 2, 4, 5];
+    for ((operator, seed), line) in operators.iter().zip(1..).zip(lines) {
+        assert_eq!(operator["enr"], enr(seed));
+        let source = operator["source"].as_str().unwrap();
+        assert!(
+            source.ends_with(&format!("page.html, line {line}")),
+            "{source}"
+        );
+    }
+}
+
+#[test]
+fn a_pipe_is_asked_for_through_standard_input() {
+    let env = TestEnv::new();
+    let pipe = env.path("pipe");
+    let made = std::process::Command::new("mkfifo").arg(&pipe).status();
+    assert!(made.unwrap().success());
+    let pipe = pipe.display().to_string();
+    let refused = env.run(&with(&[&pipe])).exits(2);
+    assert!(refused.stderr.contains("give - for it"), "{refused}");
+}
+
 #[test]
 fn everything_wrong_is_said_at_once_and_nothing_written() {
     let env = TestEnv::new();

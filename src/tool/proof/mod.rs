@@ -11,6 +11,7 @@ pub(crate) mod contracts;
 pub(crate) mod deposits;
 pub(crate) mod execution;
 mod find_rpc;
+pub(crate) mod markup;
 pub(crate) mod named;
 pub(crate) mod old_keys;
 pub(crate) mod pasted;

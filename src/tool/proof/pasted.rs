@@ -8,7 +8,9 @@ use std::path::Path;
 
 use crate::context::Context;
 use crate::error::{Failure, Kind};
-use crate::machine::read::{self, Limit};
+use crate::machine::files::EntryKind;
+use crate::machine::read::{self, Limit, ReadError};
+use crate::proof::markup::without_markup;
 use crate::report;
 use charon_files::enr_texts::is_secret;
 use charon_files::finding::{Finding, Weight};
@@ -83,9 +85,8 @@ pub(crate) fn read<T: PartialEq, F: Fn(&str) -> Result<Vec<T>, String>>(
                 bytes: u64::try_from(wanted.limit).unwrap_or(u64::MAX),
                 what: "a pasted text",
             };
-            let bytes = read::read_file(Path::new(arg), limit)
-                .map_err(|error| Failure::new(Kind::Usage, error.to_string()))?;
-            let text = text_of(&bytes);
+            let bytes = read::read_file(Path::new(arg), limit).map_err(unreadable)?;
+            let text = text_of(&bytes, wanted.beginning);
             if is_secret(&text) {
                 return Err(secret(&word));
             }
@@ -105,6 +106,23 @@ pub(crate) fn read<T: PartialEq, F: Fn(&str) -> Result<Vec<T>, String>>(
         Ok(texts)
     } else {
         Err(refused(&strays, wanted))
+    }
+}
+
+/// A pipe has a name too, as of bash's `<(…)`; who waits for it might wait for ever.
+fn unreadable(error: ReadError) -> Failure {
+    let is_pipe = matches!(
+        error,
+        ReadError::NotRegular {
+            seen: EntryKind::Fifo,
+            ..
+        }
+    );
+    let failure = Failure::new(Kind::Usage, error.to_string());
+    if is_pipe {
+        failure.hint("give - for it, and the text through standard input: `… | charon-dkg … -`")
+    } else {
+        failure
     }
 }
 
@@ -192,9 +210,10 @@ pub(crate) fn secret_finding(source: &str, line: usize) -> Finding {
 pub(crate) const SECRET_ADVICE: &str = "never send an ENR private key: if it is one and was sent, \
     its operator must make a new key with `charon-dkg enr` in an empty directory and send that ENR";
 
-/// As text, with UTF-16 as PowerShell writes it.
-fn text_of(bytes: &[u8]) -> String {
-    from_utf16(bytes).unwrap_or_else(|| String::from_utf8_lossy(bytes).into_owned())
+/// As text, with UTF-16 as PowerShell writes it, and without the markup of pages and terminals.
+fn text_of(bytes: &[u8], beginning: &str) -> String {
+    let text = from_utf16(bytes).unwrap_or_else(|| String::from_utf8_lossy(bytes).into_owned());
+    without_markup(&text, beginning).into_owned()
 }
 
 /// Standard input to its end, but no more than `most` bytes of it.
@@ -234,7 +253,7 @@ fn standard_input<F>(context: &Context, wanted: &Wanted<F>) -> Result<String, Fa
             format!("standard input has more than {} bytes", wanted.limit),
         ));
     }
-    let text = text_of(&bytes);
+    let text = text_of(&bytes, wanted.beginning);
     if is_secret(&text) {
         return Err(secret("standard input"));
     }

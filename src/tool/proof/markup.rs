@@ -1,0 +1,159 @@
+//! A text without what programs put into it to show it: tags and character references of a saved web page or mail, and
+//! colours of a recorded terminal. A page breaks long words with `<wbr>`, so what is looked for may have tags inside.
+
+use std::borrow::Cow;
+
+/// Tags that stand in running text; anything else between angle brackets may be what somebody wrote.
+const TAGS: [&str; 28] = [
+    "a",
+    "b",
+    "big",
+    "blockquote",
+    "br",
+    "code",
+    "dd",
+    "div",
+    "dt",
+    "em",
+    "font",
+    "i",
+    "kbd",
+    "li",
+    "mark",
+    "p",
+    "pre",
+    "s",
+    "samp",
+    "small",
+    "span",
+    "strong",
+    "td",
+    "tr",
+    "tt",
+    "u",
+    "wbr",
+    "img",
+];
+
+/// Longest tag and longest character reference that is looked for, in characters.
+const MAX_TAG: usize = 4096;
+const MAX_REFERENCE: usize = 16;
+
+/// What begins markup.
+const BEGINNINGS: [char; 3] = ['<', '&', '\u{1b}'];
+
+/// The text without markup, with all its line ends. A tag stays that holds what is looked for, such as a link to it.
+pub(super) fn without_markup<'a>(text: &'a str, wanted: &str) -> Cow<'a, str> {
+    if !text.contains(BEGINNINGS) {
+        return text.into();
+    }
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, markup)) = rest
+        .find(BEGINNINGS)
+        .and_then(|at| rest.split_at_checked(at))
+    {
+        out.push_str(before);
+        let mut after = markup.chars();
+        let first = after.next();
+        rest = after.as_str();
+        if let Some((inside, after)) = tag(markup, wanted) {
+            out.extend(inside.matches('\n'));
+            rest = after;
+        } else if let Some((letter, after)) = reference(markup) {
+            out.push(letter);
+            rest = after;
+        } else if let Some(after) = colour(markup) {
+            rest = after;
+        } else {
+            out.extend(first);
+        }
+    }
+    out.push_str(rest);
+    out.into()
+}
+
+/// What is inside of the tag that begins here, and what follows it.
+fn tag<'a>(text: &'a str, wanted: &str) -> Option<(&'a str, &'a str)> {
+    let (inside, after) = up_to(text.strip_prefix('<')?, '>', MAX_TAG)?;
+    let name = inside.strip_prefix('/').unwrap_or(inside);
+    let name = name
+        .split(|letter: char| !letter.is_ascii_alphanumeric())
+        .next()?;
+    let name = name.to_ascii_lowercase();
+    let is_tag = TAGS.contains(&name.as_str()) && !inside.contains('<');
+    (is_tag && !inside.to_ascii_lowercase().contains(wanted)).then_some((inside, after))
+}
+
+/// The character that is written by number or name here, and what follows it.
+fn reference(text: &str) -> Option<(char, &str)> {
+    let (name, after) = up_to(text.strip_prefix('&')?, ';', MAX_REFERENCE)?;
+    let letter = match name {
+        "amp" => '&',
+        "lt" => '<',
+        "gt" => '>',
+        "quot" => '"',
+        "nbsp" => '\u{a0}',
+        "shy" => '\u{ad}',
+        "ZeroWidthSpace" => '\u{200b}',
+        _ => {
+            let number = name.strip_prefix('#')?;
+            let number = match number.strip_prefix(['x', 'X']) {
+                Some(digits) => u32::from_str_radix(digits, 16),
+                None => number.parse(),
+            };
+            char::from_u32(number.ok()?)?
+        }
+    };
+    Some((letter, after))
+}
+
+/// What follows the control sequence that begins here (ECMA-48 §5.4), which sets a colour or moves the cursor.
+fn colour(text: &str) -> Option<&str> {
+    let parameters = text.strip_prefix("\u{1b}[")?;
+    let last = parameters.trim_start_matches(|letter| (' '..='?').contains(&letter));
+    Some(
+        last.strip_prefix(|letter| ('@'..='~').contains(&letter))
+            .unwrap_or(last),
+    )
+}
+
+/// What stands before and after the first such letter among so many.
+fn up_to(text: &str, end: char, most: usize) -> Option<(&str, &str)> {
+    let (at, _) = text
+        .char_indices()
+        .take(most)
+        .find(|(_, letter)| *letter == end)?;
+    let (inside, after) = text.split_at_checked(at)?;
+    Some((inside, after.strip_prefix(end)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_shows_a_text_is_left_out() {
+        for (text, expected) in [
+            ("ab<wbr>cd<br/>\ne<p\nclass=\"x\">f", "abcd\ne\nf"),
+            ("<SPAN style='a'>ab</SPAN>", "ab"),
+            (
+                "ab&#8203;cd&#x5F;&shy;e&amp;lt;",
+                "ab\u{200b}cd_\u{ad}e&lt;",
+            ),
+            ("\u{1b}[1;32mab\u{1b}[0mcd\u{1b}", "abcd\u{1b}"),
+            // What somebody wrote stays.
+            ("<enr:-HW4> <op1> a<b & c", "<enr:-HW4> <op1> a<b & c"),
+            (
+                "1 < 2 & 3 > 2; &unknown; &#xd800;",
+                "1 < 2 & 3 > 2; &unknown; &#xd800;",
+            ),
+            ("<a href=\"ENR:-HW4\">this</a>", "<a href=\"ENR:-HW4\">this"),
+            ("<b", "<b"),
+        ] {
+            assert_eq!(without_markup(text, "enr:"), expected);
+        }
+        let unclosed = "<b ".repeat(100_000);
+        assert_eq!(without_markup(&unclosed, "enr:"), unclosed);
+    }
+}

@@ -1,6 +1,7 @@
 //! The advice that belongs to what the host modules report. They state facts; what to type next
 //! is decided here.
 
+use std::io;
 use std::path::Path;
 
 use crate::ceremony::attempt::AttemptError;
@@ -14,7 +15,7 @@ use crate::machine::guard::GuardError;
 use crate::machine::read::ReadError;
 use crate::machine::signals::InterruptError;
 use crate::promote::journal::JournalError;
-use crate::report::quoted;
+use crate::report::{quoted, read_only_advice};
 use charon_files::finding::Finding;
 
 /// What neither the user nor an operator can do anything about.
@@ -23,7 +24,34 @@ pub(crate) fn unexpected(error: impl ToString) -> Failure {
 }
 
 pub(crate) fn file(error: FileError) -> Failure {
-    unexpected(error)
+    let advice = out_of_reach(&error.cause, &error.path);
+    let failure = unexpected(error);
+    match advice {
+        Some(advice) => failure.hint(advice),
+        None => failure,
+    }
+}
+
+/// What to do where no right would let anybody write: the file system is full or mounted read-only.
+pub(crate) fn out_of_reach(cause: &io::Error, path: &Path) -> Option<String> {
+    let kind = cause.kind();
+    if matches!(
+        kind,
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+    ) {
+        let path = quoted(existing(path));
+        return Some(format!(
+            "make room on that file system, which `df -h {path}` shows, and give the command again"
+        ));
+    }
+    (kind == io::ErrorKind::ReadOnlyFilesystem).then(|| read_only_advice(existing(path)))
+}
+
+/// The nearest directory that there is on a path.
+fn existing(path: &Path) -> &Path {
+    path.ancestors()
+        .find(|path| path.is_dir())
+        .unwrap_or(Path::new("."))
 }
 
 pub(crate) fn layout(error: LayoutError) -> Failure {
@@ -39,9 +67,11 @@ pub(crate) fn state_dir(error: StateDirError) -> Failure {
             expected.gid,
             quoted(path)
         ),
-        StateDirError::File(_) => {
-            "let the owner of the data directory write in the project directory, or run this as root"
-                .to_owned()
+        StateDirError::File(FileError { cause, path, .. }) => {
+            out_of_reach(cause, path).unwrap_or_else(|| {
+                "let the owner of the data directory write in the project directory, or run this as root"
+                    .to_owned()
+            })
         }
     };
     Failure::new(Kind::Refused, error.to_string()).hint(hint)
@@ -147,4 +177,30 @@ fn advised(finding: Finding) -> Finding {
 
 pub(crate) fn signals(error: InterruptError) -> Failure {
     Failure::new(Kind::Unexpected, error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_right_is_asked_for_where_none_would_help() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("none/file");
+        let said = |kind: io::ErrorKind| {
+            let error = FileError::new("make directory", &path, io::Error::from(kind));
+            let failure = state_dir(error.into());
+            failure.hints.join("; ")
+        };
+        let shown = dir.path().display().to_string();
+        let full = said(io::ErrorKind::StorageFull);
+        assert!(full.contains(&format!("`df -h {shown}`")), "{full}");
+        let read_only = said(io::ErrorKind::ReadOnlyFilesystem);
+        assert!(
+            read_only.contains(&format!("`findmnt --target {shown}`")),
+            "{read_only}"
+        );
+        let denied = said(io::ErrorKind::PermissionDenied);
+        assert!(denied.contains("run this as root"), "{denied}");
+    }
 }

@@ -4,6 +4,7 @@
 
 use std::borrow::Cow;
 use std::ffi::OsStr;
+use std::path::Path;
 
 use serde::Serialize;
 
@@ -20,6 +21,30 @@ pub(crate) fn quoted(word: impl AsRef<OsStr>) -> String {
     let word = word.as_ref().to_string_lossy();
     // A NUL is the only thing that no shell can be given, and no path has one.
     shlex::try_quote(&word).map_or_else(|_| word.to_string(), Cow::into_owned)
+}
+
+/// Words with commas between them, each once, with how often it comes.
+fn each_once(words: &[&str]) -> String {
+    let mut counted: Vec<(&str, usize)> = Vec::new();
+    for word in words {
+        match counted.iter_mut().find(|(known, _)| known == word) {
+            Some((_, count)) => *count += 1,
+            None => counted.push((word, 1)),
+        }
+    }
+    let words = counted.into_iter().map(|(word, count)| match count {
+        1 => word.to_owned(),
+        _ => format!("{word} ({count} times)"),
+    });
+    words.collect::<Vec<_>>().join(", ")
+}
+
+/// What to do where a file system is mounted read-only, after which no right helps.
+pub(crate) fn read_only_advice(path: &Path) -> String {
+    format!(
+        "mount that file system writable: `findmnt --target {}` shows it",
+        quoted(path)
+    )
 }
 
 /// Findings as a text for people, worst first, each with what was seen, expected and to be done. A note that holds for
@@ -51,7 +76,7 @@ pub(crate) fn findings_text(findings: &[Finding]) -> String {
         text.push_str(&format!(
             "{word} [{}] {}\n",
             finding.check,
-            clean(&subjects.join(", "))
+            clean(&each_once(&subjects))
         ));
         for (label, value) in [
             ("seen:    ", &finding.seen),
@@ -220,6 +245,11 @@ mod tests {
             expected: "something else".to_owned(),
             advice: String::new(),
         }
+    }
+
+    #[test]
+    fn what_is_repeated_is_counted() {
+        assert_eq!(each_once(&["a", "b", "a", "a"]), "a (3 times), b");
     }
 
     #[test]

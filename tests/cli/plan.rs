@@ -66,6 +66,7 @@ fn good() -> (Request, Facts) {
                 entry(DEFINITION, EntryKind::Regular),
             ],
             writable: true,
+            read_only: false,
             same_file_system: true,
             free_bytes: 1 << 30,
         },

@@ -351,7 +351,7 @@ checks! {
         "do not start this node: put its own keystores back from a backup that was made after the ceremony";
     FileKind = "file-kind", Node, V1_0, "§4.2",
         "everything is a regular file, no link or device",
-        "replace it by a copy of the file that it points to";
+        "replace a link by a copy of the file that it points to, and move anything else away";
     FileOwner = "file-owner", Node, V1_0, "§4.2",
         "everything belongs to the owner of the data directory",
         REPAIR;

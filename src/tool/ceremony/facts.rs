@@ -248,7 +248,13 @@ fn state_dir_problem(layout: &Layout, owner: u32) -> Option<StateDirProblem> {
     };
     match os::check_writable(path) {
         Ok(()) => None,
-        Err(error) => problem(format!("{what}: {error}"), let_in),
+        Err(error) => {
+            let advice = failures::out_of_reach(&error, path);
+            problem(
+                format!("{what}: {error}"),
+                advice.as_deref().unwrap_or(let_in),
+            )
+        }
     }
 }
 
@@ -363,6 +369,7 @@ fn data_dir_fact(on_disk: &DataDirFacts) -> DataDirFact {
                 modes: on_disk.modes(),
                 untold_modes: on_disk.untold_modes.len(),
                 writable: on_disk.writable,
+                read_only: on_disk.read_only,
                 same_file_system: on_disk.same_filesystem,
                 free_bytes: on_disk.free_bytes,
             },

@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use crate::ceremony::edit::{EditCommand, Places, Role};
 use crate::ceremony::pins;
-use crate::report::quoted;
+use crate::report::{quoted, read_only_advice};
 use charon_files::cluster::access::{self, EntryKind, FileMode};
 use charon_files::cluster::definition::Definition;
 use charon_files::cluster::hash::DefinitionHash;
@@ -335,6 +335,8 @@ pub enum DataDirFact {
         untold_modes: usize,
         /// Whether this user may put files there.
         writable: bool,
+        /// Whether nobody can, since the file system is mounted read-only.
+        read_only: bool,
         /// Whether our state directory is, or would be, on the same file system.
         same_file_system: bool,
         /// Bytes that an unprivileged user may still write there.
@@ -1065,6 +1067,7 @@ fn check_data_dir(
             modes,
             untold_modes,
             writable,
+            read_only,
             same_file_system,
             free_bytes: _,
         } => {
@@ -1075,6 +1078,14 @@ fn check_data_dir(
                     &format!("it belongs to uid {uid}; you are uid {}", facts.my_uid),
                     "its owner, or root",
                     "run this as its owner, or as root: `sudo charon-dkg status`",
+                ));
+            } else if *read_only {
+                findings.push(fail(
+                    "data-directory-not-writable",
+                    &subject,
+                    "its file system is mounted read-only",
+                    "a directory that its owner may write in",
+                    &read_only_advice(&request.data_dir),
                 ));
             } else if !writable {
                 findings.push(fail(

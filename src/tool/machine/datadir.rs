@@ -184,6 +184,8 @@ pub struct DataDirFacts {
     pub free_bytes: u64,
     /// Whether this user may create files in the data directory, or make it if it is missing.
     pub writable: bool,
+    /// Whether nobody can, since the file system is mounted read-only.
+    pub read_only: bool,
 }
 
 impl DataDirFacts {
@@ -251,7 +253,9 @@ pub fn observe(layout: &Layout) -> Result<DataDirFacts, FileError> {
     };
     let same_filesystem = os::same_mount(target, state_room).map_err(look("look at"))?;
     let free_bytes = os::free_bytes(state_room).map_err(look("measure free space of"))?;
-    let writable = (is_dir || status.is_none()) && os::check_writable(target).is_ok();
+    let may_write = os::check_writable(target);
+    let writable = (is_dir || status.is_none()) && may_write.is_ok();
+    let read_only = may_write.is_err_and(|cause| cause.kind() == io::ErrorKind::ReadOnlyFilesystem);
     let owner = match status {
         Some(status) => status.owner,
         None => layout.owner()?,
@@ -267,6 +271,7 @@ pub fn observe(layout: &Layout) -> Result<DataDirFacts, FileError> {
         same_filesystem,
         free_bytes,
         writable,
+        read_only,
     })
 }
 

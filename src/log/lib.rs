@@ -7,6 +7,7 @@
 //! Phrases are those of charon v0.13 to v1.11 (sources in `dkg/`, `p2p/`, `app/privkeylock/` and `main.go` of each
 //! release). The output holds text chosen by strangers: see [`line`] for what is removed from it.
 
+mod collected;
 pub mod diagnosis;
 pub mod event;
 pub mod explain;

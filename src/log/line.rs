@@ -3,8 +3,7 @@
 //! charon writes one of three formats (`app/log/config.go`): console (the default), json and logfmt. Before its
 //! flags are parsed it always writes coloured console lines, so one stream may hold two formats. What it prints
 //! contains text chosen by peers and relays, so nothing of it is trusted: lines are bounded, and everything that
-//! could steer a terminal is removed before anything else looks at it. What a log collector put around a line is taken
-//! off: see [`unwrapped`].
+//! could steer a terminal is removed before anything else looks at it.
 
 use std::fmt;
 
@@ -30,9 +29,6 @@ const BEFORE_DIALLED: [&str; 2] = [":", "all dials failed"];
 
 /// Most reasons that are kept of such a list; there are as many addresses as a relay likes to have.
 const MAX_REASONS: usize = 4;
-
-/// A collector may hand over what another one collected.
-const MAX_WRAPPINGS: usize = 3;
 
 /// Cuts a stream of bytes into clean lines, holding at most two of [`MAX_LINE_BYTES`] each.
 ///
@@ -67,7 +63,7 @@ impl LineBuffer {
         Self::default()
     }
 
-    /// Takes the next bytes of the stream and gives the lines that they complete, [cleaned](clean) and [`unwrapped`].
+    /// Takes the next bytes of the stream and gives the lines that they complete, [cleaned](clean).
     pub fn push(&mut self, chunk: &[u8]) -> Vec<String> {
         let mut lines = Vec::new();
         let mut rest = chunk;
@@ -104,7 +100,8 @@ impl LineBuffer {
             return;
         };
         let Some((_, listed)) = line
-            .strip_prefix(DIALLED)
+            .trim_start()
+            .strip_prefix(DIALLED.trim_start())
             .and_then(|rest| rest.split_once("] "))
         else {
             lines.push(held.whole(""));
@@ -130,74 +127,10 @@ impl LineBuffer {
     }
 
     fn take(&mut self) -> String {
-        let line = unwrapped(clean(&String::from_utf8_lossy(&self.pending)));
+        let line = clean(&String::from_utf8_lossy(&self.pending));
         self.pending.clear();
         line
     }
-}
-
-/// A clean line without what a log collector put around it: docker's JSON files and journald's JSON, `docker logs
-/// --timestamps` and Kubernetes, journald, and Compose.
-pub(crate) fn unwrapped(mut line: String) -> String {
-    for _ in 0..MAX_WRAPPINGS {
-        if parse_console(&line).is_some() {
-            break;
-        }
-        let inner = collected(&line)
-            .or_else(|| stamped(&line).map(str::to_owned))
-            .or_else(|| journald(&line).map(str::to_owned))
-            .or_else(|| composed(&line).map(str::to_owned));
-        let Some(inner) = inner else { break };
-        line = inner;
-    }
-    line
-}
-
-/// `{"log":"…\n","stream":"stderr","time":"…"}` (docker's json-file), `{…,"MESSAGE":"…",…}` (`journalctl -o json`).
-fn collected(line: &str) -> Option<String> {
-    let object = line.strip_prefix('{').and_then(|_| parse_object(line))?;
-    let has = |name: &str| object.iter().any(|(key, _)| key == name);
-    let name = match (has("stream"), has("__CURSOR")) {
-        (true, _) => "log",
-        (_, true) => "MESSAGE",
-        (false, false) => return None,
-    };
-    let (_, text) = object.into_iter().find(|(key, _)| key == name)?;
-    Some(text.strip_suffix(' ').unwrap_or(&text).to_owned())
-}
-
-/// `2026-11-27T22:35:43.123Z …`, with `stderr F ` or `stdout F ` behind it in Kubernetes' files.
-fn stamped(line: &str) -> Option<&str> {
-    let (stamp, rest) = line.split_once(' ')?;
-    stamp.parse::<jiff::Timestamp>().ok()?;
-    let files = ["stderr F ", "stdout F "];
-    Some(
-        files
-            .iter()
-            .find_map(|mark| rest.strip_prefix(mark))
-            .unwrap_or(rest),
-    )
-}
-
-/// `Nov 27 22:35:43 host charon[123]: …`, with any form of time or none.
-fn journald(line: &str) -> Option<&str> {
-    let (head, rest) = line
-        .split_once("]: ")
-        .or_else(|| Some((line.strip_suffix("]:")?, "")))?;
-    let (head, pid) = head.rsplit_once('[')?;
-    let words = head.split_whitespace().count();
-    let is_source = (2..=6).contains(&words) && !head.ends_with(' ');
-    (is_source && pid.parse::<u32>().is_ok()).then_some(rest)
-}
-
-/// `charon-1  | …`.
-fn composed(line: &str) -> Option<&str> {
-    let (name, rest) = line
-        .split_once(" | ")
-        .or_else(|| Some((line.strip_suffix(" |")?, "")))?;
-    let name = name.trim_end();
-    let is_name = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
-    (!name.is_empty() && name.chars().all(is_name)).then_some(rest)
 }
 
 /// How much a line of charon weighs, in its own words.
@@ -478,59 +411,6 @@ mod tests {
                 assert_eq!(entry.field("peer"), peer);
                 assert_eq!(Line::parse(&lines[1]), Line::Stack);
             }
-        }
-    }
-
-    #[test]
-    fn what_a_collector_put_around_a_line_is_taken_off() {
-        let bare = [
-            r#"18:23:54.518 INFO dkg        Connected to peer 3 of 3                 {"peer": "a"}"#,
-            r#"{"level":"info","ts":"2026-11-22T18:23:54.518820076Z","msg":"Connected to peer 3 of 3"}"#,
-            r#"ts=2026-11-22T18:23:54.518820076Z level=info msg="Connected to peer 3 of 3" topic=dkg"#,
-            "\tdkg/dkg.go:226 .Run",
-            "  * [/ip4/1.2.3.4/tcp/1] dial backoff",
-            "Error: unknown flag: --x",
-            "panic: runtime error: index out of range [4] with length 4",
-            "",
-        ];
-        let json = |line: &str| serde_json::Value::from(line).to_string();
-        for line in bare {
-            let wrapped = [
-                line.to_owned(),
-                format!("charon-1  | {line}"),
-                format!("\u{1b}[36mmy_charon_1    |\u{1b}[0m {line}\r"),
-                format!("host charon[123]: {line}"),
-                format!("Nov 27 22:35:43 host charon[123]: {line}"),
-                format!("2026-11-27T22:35:43+0000 host dockerd[9]: {line}"),
-                format!("2026-11-27T22:35:43.123456789Z {line}"),
-                format!("2026-11-27T22:35:43.123456789Z stderr F {line}"),
-                format!(
-                    r#"{{"log":{},"stream":"stderr","time":"2026-11-27T22:35:43.1Z"}}"#,
-                    json(&format!("{line}\n"))
-                ),
-                format!(
-                    r#"{{"__CURSOR":"s=1","MESSAGE":{},"_PID":"1"}}"#,
-                    json(line)
-                ),
-                format!("host compose[7]: charon-1  | {line}"),
-            ];
-            for text in wrapped {
-                let mut buffer = LineBuffer::new();
-                let mut lines = buffer.push(format!("{text}\n").as_bytes());
-                lines.extend(buffer.finish());
-                assert_eq!(lines, [line], "{text}");
-            }
-        }
-    }
-
-    #[test]
-    fn no_line_of_charon_is_taken_for_a_collectors() {
-        for line in [
-            "18:00:00.000 INFO dkg        a[1]: b",
-            "18:00:00.000 INFO dkg        charon | b",
-            r#"{"level":"info","msg":"log","stream":"x"}"#,
-        ] {
-            assert_eq!(unwrapped(line.to_owned()), line);
         }
     }
 

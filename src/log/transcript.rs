@@ -51,6 +51,11 @@ impl Transcript {
         diagnosis::diagnose(&self.evidence, &self.progress, end, now)
     }
 
+    /// Whether the reason is in charon's words, and not only in what it did not say.
+    pub(crate) fn names_cause(&self) -> bool {
+        self.evidence.names_cause()
+    }
+
     /// A run from its lines, and the time from the first to the last of them.
     pub(crate) fn replay(
         lines: &[Line],

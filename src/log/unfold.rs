@@ -2,7 +2,8 @@
 
 use charon_files::text::clean;
 
-use crate::line::{DIALLED, Line, unwrapped};
+use crate::collected::Heads;
+use crate::line::{DIALLED, Line};
 
 /// Narrowest window that is believed in, in characters.
 const MIN_WIDTH: usize = 40;
@@ -35,7 +36,8 @@ pub(crate) fn unfolded(log: &str) -> Option<String> {
     if width < MIN_WIDTH {
         return None;
     }
-    let goes_on: Vec<bool> = rows.iter().map(|row| !begins(row)).collect();
+    let heads = Heads::learn(&rows);
+    let goes_on: Vec<bool> = rows.iter().map(|row| !begins(heads.off(row).0)).collect();
     let full = lengths.iter().zip(goes_on.iter().skip(1));
     let full: Vec<bool> = full
         .filter(|(length, _)| **length == width)
@@ -62,9 +64,9 @@ pub(crate) fn unfolded(log: &str) -> Option<String> {
     Some(whole)
 }
 
-/// Whether a line of charon, or a collector's, begins here.
+/// Whether a line of charon, or a collector's, begins here. It has no head any more.
 fn begins(row: &str) -> bool {
-    match Line::parse(&unwrapped(row.to_owned())) {
+    match Line::parse(row) {
         Line::Entry(_) | Line::Stack => true,
         // The fields of a console line may begin a row too.
         Line::Text(text) => text.is_empty() || STARTS.iter().any(|start| text.starts_with(start)),

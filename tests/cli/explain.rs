@@ -87,6 +87,25 @@ fn a_log_from_standard_input() {
     );
 }
 
+/// `journalctl -o verbose` without `--all` leaves out the coloured lines.
+#[test]
+fn lines_that_are_missing_from_a_log_are_said() {
+    let env = TestEnv::new();
+    let collected = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/collected");
+    let project = env.project();
+    fs::copy(collected.join("left-out.verbose"), project.join("a.log")).unwrap();
+    let known = "host charon[1]: [98B blob data]\nhost charon[1]: Error: unknown flag: --x\n";
+    fs::write(project.join("b.log"), known).unwrap();
+    snapshot!(
+        "explain-left-out",
+        env.run(&["explain", "a.log", "b.log"]).exits(0)
+    );
+    let json = ["explain", "--format", "json", "a.log", "b.log"];
+    let document = env.run(&json).exits(0).json();
+    let left_out = [0, 1].map(|log| document["logs"][log]["left_out"].as_u64());
+    assert_eq!(left_out, [Some(2), Some(1)]);
+}
+
 #[test]
 fn what_is_no_log_of_charon_is_refused() {
     let env = TestEnv::new();

@@ -1,6 +1,7 @@
 //! What a diagnosis tells, and of what end.
 
 use charon_files::cluster::NodeIndex;
+use charon_files::text;
 
 /// How the process ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -73,6 +74,38 @@ pub struct Diagnosis {
     pub outputs_may_be_complete: bool,
     /// charon's own words, shortened.
     pub evidence: Option<String>,
+}
+
+impl Diagnosis {
+    /// With lines missing nothing follows from what the log does not say.
+    pub(crate) fn without_lines(self, count: usize) -> Self {
+        let lines = text::count(u64::try_from(count).unwrap_or(u64::MAX), "line");
+        let missing = format!("the export left out {lines} of the log");
+        self.incomplete(
+            &missing,
+            "Export it again with all of them: add `--all` to `journalctl`.",
+        )
+    }
+
+    /// Nor does anything where most of the log was not understood.
+    pub(crate) fn with_strange_lines(self, count: usize) -> Self {
+        self.incomplete(
+            &format!("most of the log, {count} lines, could not be read"),
+            "Give what charon itself printed, such as the output of `docker logs CONTAINER` or `journalctl --all -o cat`.",
+        )
+    }
+
+    fn incomplete(self, why: &str, next_step: &str) -> Self {
+        Self {
+            outputs_may_be_complete: self.outputs_may_be_complete,
+            ..said(
+                "log-incomplete",
+                Whose::Unknown,
+                format!("{why}; the rest says no more than: {}", self.cause),
+                next_step,
+            )
+        }
+    }
 }
 
 /// A diagnosis without evidence.

@@ -38,6 +38,12 @@ impl Evidence {
         }
     }
 
+    /// Whether charon said why it failed, and not only that it was told to stop.
+    pub(crate) fn names_cause(&self) -> bool {
+        let best = self.best.as_ref();
+        best.is_some_and(|(cause, _)| *cause != Cause::Network(Network::Stopped))
+    }
+
     pub(crate) fn observe(&mut self, event: &Event) {
         match event {
             Event::Fatal { chain, fields } => {

@@ -486,7 +486,7 @@ fn a_failure_is_the_same_behind_every_collectors_prefix() {
         let recorded = recorded(&path);
         let text = String::from_utf8(recorded.output).unwrap();
         let diagnosed = |text: &str| {
-            let found = diagnose(text.as_bytes(), SIZE, None, recorded.end, Duration::ZERO);
+            let found = explain(text.as_bytes()).unwrap().diagnosis;
             found.map(|found| (found.id, found.cause, found.evidence))
         };
         let bare = diagnosed(&text);
@@ -505,6 +505,79 @@ fn a_failure_is_the_same_behind_every_collectors_prefix() {
             assert_eq!(diagnosed(&wrapped), bare, "{}", path.display());
         }
     }
+}
+
+/// What each collector wrote of one failure, and journald in each of its modes; see `README.md` of the failures.
+#[test]
+fn a_log_says_the_same_from_every_collector() {
+    let said = |output: &[u8]| explain(output).map(|told| (told.diagnosis, told.left_out));
+    let root = fixtures("collected");
+    let plain = said(&fs::read(root.join("peer-lost.plain")).unwrap());
+    let found = plain.clone().unwrap().0.unwrap();
+    assert_eq!(found.id, "peer-lost");
+    assert!(found.cause.contains("jolly-farmer"), "{}", found.cause);
+    let mut seen = 0;
+    for path in files_below(&root) {
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        // It leaves out what has colours; see the test below.
+        if !name.starts_with("peer-lost.") || name == "peer-lost.verbose" {
+            continue;
+        }
+        assert_eq!(said(&fs::read(&path).unwrap()), plain, "{name}");
+        seen += 1;
+    }
+    assert!(seen > 24, "only {seen}");
+}
+
+/// `journalctl` leaves out lines with colours from `verbose`, and long ones from JSON, unless it is told `--all`.
+#[test]
+fn lines_that_were_left_out_are_said_and_nothing_follows_from_them() {
+    let told = |name: &str| {
+        let path = fixtures("collected").join(name);
+        explain(&fs::read(path).unwrap()).unwrap()
+    };
+    for (name, left_out) in [("left-out.verbose", 2), ("left-out.json", 1)] {
+        let told = told(name);
+        assert_eq!(told.left_out, left_out, "{name}");
+        let found = told.diagnosis.unwrap();
+        assert_eq!(
+            (found.id, &found.whose),
+            ("log-incomplete", &Whose::Unknown)
+        );
+        assert!(found.next_step.contains("`--all`"), "{found:?}");
+    }
+    let whole = told("left-out.json-all");
+    assert_eq!(whole.left_out, 0);
+    assert_eq!(whole.diagnosis.unwrap().id, "enr-key-unreadable");
+    let partly = told("peer-lost.verbose");
+    assert_eq!(
+        (partly.left_out, partly.diagnosis.unwrap().id),
+        (6, "log-incomplete")
+    );
+    // What is there counts.
+    let text = "host charon[1]: [98B blob data]\nhost charon[1]: Error: unknown flag: --x\n";
+    let partly = explain(text.as_bytes()).unwrap();
+    assert_eq!(
+        (partly.left_out, partly.diagnosis.unwrap().id),
+        (1, "flags-wrong")
+    );
+}
+
+#[test]
+fn a_log_that_is_mostly_not_understood_has_no_certain_end() {
+    let start = "18:00:00.000 INFO dkg        All peers connected, starting DKG ceremony\n";
+    let found = |more: &str| {
+        let told = explain(format!("{start}{}", more.repeat(9)).as_bytes()).unwrap();
+        told.diagnosis.unwrap()
+    };
+    assert_eq!(found("").id, "interrupted");
+    assert_eq!(found("\tdkg/dkg.go:226 .Run\n").id, "interrupted");
+    assert_eq!(found("18h00 dkg something\n").id, "log-incomplete");
+    // Other services of a project have their names before their lines.
+    let composed = format!("charon-1 | {start}");
+    let others = "lighthouse-1 | Nov 27 22:35:43.001 INFO Synced\n".repeat(9);
+    let told = explain(format!("{composed}{others}{composed}").as_bytes()).unwrap();
+    assert_eq!(told.diagnosis.unwrap().id, "interrupted");
 }
 
 /// A log says less than a run of ours knows: not how charon ended, nor how many validators there are.

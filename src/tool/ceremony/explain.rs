@@ -12,6 +12,7 @@ use crate::machine::read::{self, Limit};
 use crate::proof::pasted::read_standard_input;
 use crate::report;
 use charon_files::finding::{Finding, Weight};
+use charon_files::text::count;
 use charon_log::{Diagnosis, Phase, Told, Who, Whose};
 
 /// Longest log, in bytes: a day of charon's output at level debug fits.
@@ -33,6 +34,8 @@ struct Log {
     /// 0 if the log does not say.
     operators: usize,
     succeeded: bool,
+    /// Lines that the log's collector left out.
+    left_out: usize,
     cause: Option<Cause>,
 }
 
@@ -110,7 +113,20 @@ fn shown(source: &str, told: &Told) -> String {
     let finding = finding(diagnosis, "this node's operator", seen, |who| {
         name(who, None, operators)
     });
-    format!("{source}{known}:\n{}", report::findings_text(&[finding]))
+    let findings = report::findings_text(&[finding]);
+    format!("{source}{known}:\n{findings}{}", left_out(told))
+}
+
+/// That lines are missing, where the diagnosis does not say so itself.
+fn left_out(told: &Told) -> String {
+    let is_said = told.diagnosis.iter().any(|it| it.id == "log-incomplete");
+    if told.left_out == 0 || is_said {
+        return String::new();
+    }
+    let lines = count(u64::try_from(told.left_out).unwrap_or(u64::MAX), "line");
+    format!(
+        "    note:     the export left out {lines} of the log; `journalctl --all` leaves out none\n"
+    )
 }
 
 fn document(source: String, told: &Told) -> Log {
@@ -125,6 +141,7 @@ fn document(source: String, told: &Told) -> Log {
             .and_then(|peer| peer.index)
             .map(|index| index.position() + 1),
         operators: progress.size().operators,
+        left_out: told.left_out,
         succeeded: progress.phase() == Phase::Done && told.diagnosis.is_none(),
         cause: told.diagnosis.clone().map(|diagnosis| Cause {
             id: diagnosis.id,

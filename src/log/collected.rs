@@ -5,12 +5,13 @@
 //! the name of a container. A head is not looked up in a list: it is what stands before charon's own lines, in the same shape,
 //! again and again. So a line of another program that repeats one of charon's is not taken for charon's.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 use charon_files::text::clean;
 use serde_json::{Deserializer, Map, Value};
 
-use crate::line::Line;
+use crate::line::{ClockTime, DAY_MILLIS, Line};
 
 /// How journald says that it left a line out: its text modes because of control characters, `-o json` (as null) because of
 /// its length. `--all` makes both write it.
@@ -65,28 +66,62 @@ impl Collected {
             records,
             ..Self::default()
         };
+        let mut inner = Vec::with_capacity(lines.len());
+        let mut clocks = Vec::new();
         for line in &lines {
             let (line, is_others) = heads.off(line);
-            collected.count(line, is_others);
+            collected.count(line, is_others, &mut clocks);
+            inner.push(line);
+        }
+        let starts_with_a_stack = || {
+            let first = inner.iter().find(|line| is_entry(line) || is_stack(line));
+            first.is_some_and(|line| is_stack(line))
+        };
+        let order = order(&clocks);
+        if order.is_gt() || order.is_eq() && starts_with_a_stack() {
+            inner.reverse();
+        }
+        for line in inner {
             collected.text.push_str(line);
             collected.text.push('\n');
         }
         collected
     }
 
-    fn count(&mut self, line: &str, is_others: bool) {
+    fn count(&mut self, line: &str, is_others: bool, clocks: &mut Vec<ClockTime>) {
         if line.starts_with('[') && line.trim_end().ends_with(LEFT_OUT) {
             self.left_out += 1;
             return;
         }
         match Line::parse(line) {
-            Line::Entry(_) => self.entries += 1,
+            Line::Entry(entry) => {
+                self.entries += 1;
+                clocks.extend(entry.clock);
+            }
             Line::Stack => {}
             // A tab, as journald shows it, and what is indented anyway.
             Line::Text(text) if is_others || text.is_empty() || text.starts_with("  ") => {}
             Line::Text(_) => self.strange += 1,
         }
     }
+}
+
+/// Whether there are more steps back in time than forward, as in what `journalctl --reverse`, Loki and Grafana give. Midnight is no step back.
+fn order(clocks: &[ClockTime]) -> Ordering {
+    let (mut back, mut forward) = (0_usize, 0_usize);
+    for (earlier, later) in clocks.iter().zip(clocks.iter().skip(1)) {
+        match (later.millis() + DAY_MILLIS - earlier.millis()) % DAY_MILLIS {
+            0 => {}
+            step if step > DAY_MILLIS / 2 => back += 1,
+            _ => forward += 1,
+        }
+    }
+    back.cmp(&forward)
+}
+
+/// Whether a line is part of the stack that follows an error.
+fn is_stack(line: &str) -> bool {
+    line.starts_with(['\t', ' ']) && line.contains(".go:")
 }
 
 /// A clean line, without escapes that were made visible.
@@ -265,8 +300,21 @@ impl Heads {
                 *shapes.entry((shape, blanks)).or_default() += 1;
             }
         }
-        let often = |count: &usize| *count >= MIN_LINES && count * MIN_SHARE >= all;
-        let heads = shapes.into_iter().filter(|(_, count)| often(count));
+        // A head of a log with a single such line has to be before most of the others too.
+        let of_most = |shape: &str, blanks: &str| {
+            let head = Self(BTreeMap::from([(shape.to_owned(), blanks.to_owned())]));
+            let lines = lines.iter().filter(|line| !line.trim().is_empty());
+            let (with, without): (Vec<_>, Vec<_>) =
+                lines.partition(|line| head.rest(line).is_some());
+            with.len() >= without.len()
+        };
+        let heads = shapes.into_iter().filter(|((shape, blanks), count)| {
+            if all == 1 {
+                of_most(shape, blanks)
+            } else {
+                *count >= MIN_LINES && count * MIN_SHARE >= all
+            }
+        });
         Self(
             heads
                 .map(|((shape, blanks), _)| (shape, blanks.to_owned()))
@@ -274,20 +322,25 @@ impl Heads {
         )
     }
 
-    /// A line without its head, and whether it is plainly another program's.
-    pub(crate) fn off<'a>(&self, line: &'a str) -> (&'a str, bool) {
-        if is_entry(line) {
-            return (line, false);
-        }
-        let longest = self.0.keys().map(String::len).max().unwrap_or(0);
+    /// What stands behind one of the heads.
+    fn rest<'a>(&self, line: &'a str) -> Option<&'a str> {
+        let longest = self.0.keys().map(String::len).max()?;
         let shapes = shapes_of(line).take_while(|(_, shape)| shape.len() <= longest);
-        let learned = shapes.filter_map(|(end, shape)| {
+        let rests = shapes.filter_map(|(end, shape)| {
             let blanks = self.0.get(&shape)?;
             let (_, rest) = line.split_at(end);
             rest.strip_prefix(blanks.as_str())
                 .or_else(|| rest.trim().is_empty().then_some(""))
         });
-        if let Some(rest) = learned.last() {
+        rests.last()
+    }
+
+    /// A line without its head, and whether it is plainly another program's.
+    pub(crate) fn off<'a>(&self, line: &'a str) -> (&'a str, bool) {
+        if is_entry(line) {
+            return (line, false);
+        }
+        if let Some(rest) = self.rest(line) {
             return (rest, false);
         }
         let mut inner = line;

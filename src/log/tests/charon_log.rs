@@ -479,6 +479,17 @@ fn relays_that_change_all_the_time_are_not_taken_for_somebody_who_stops_charon()
     );
 }
 
+/// A line as charon colours it on a terminal, or with `--log-color force`.
+fn coloured(line: &str) -> String {
+    let line = clean(line);
+    let parts = line.get(..12).zip(line.get(13..17)).zip(line.get(18..28));
+    let Some(((clock, level), topic)) = parts.filter(|_| line.as_bytes()[2] == b':') else {
+        return line;
+    };
+    let rest = &line[28..];
+    format!("{clock} \u{1b}[34m{level}\u{1b}[0m \u{1b}[32m{topic}\u{1b}[0m{rest}")
+}
+
 #[test]
 fn a_failure_is_the_same_behind_every_collectors_prefix() {
     let root = fixtures("failures/v1.10.3");
@@ -495,6 +506,18 @@ fn a_failure_is_the_same_behind_every_collectors_prefix() {
             each(&|line| format!("{line}\r\n")),
             each(&|line| format!("\u{1b}[32mcharon-1  |\u{1b}[0m {line}\n")),
             each(&|line| format!("Nov 27 22:35:43 host charon[123]: {line}\n")),
+            each(&|line| {
+                let bytes = coloured(line).into_bytes();
+                format!(
+                    "{{\"MESSAGE\":{bytes:?},\"_PID\":\"1\",\"SYSLOG_IDENTIFIER\":\"charon\"}}\n"
+                )
+            }),
+            each(&|line| {
+                let line = coloured(line)
+                    .replace('\u{1b}', "#033")
+                    .replace('\t', "#011");
+                format!("Nov 27 22:35:43 host charon[123] {line}\n")
+            }),
             each(&|line| {
                 let log = serde_json::Value::from(format!("{line}\n"));
                 format!(
@@ -526,7 +549,23 @@ fn a_log_says_the_same_from_every_collector() {
         assert_eq!(said(&fs::read(&path).unwrap()), plain, "{name}");
         seen += 1;
     }
-    assert!(seen > 24, "only {seen}");
+    assert!(seen > 28, "only {seen}");
+}
+
+/// `journalctl --reverse`, Loki and Grafana give the newest line first.
+#[test]
+fn the_order_of_the_lines_does_not_matter() {
+    for path in files_below(&fixtures("failures")) {
+        let text = String::from_utf8(recorded(&path).output).unwrap();
+        let head = "Nov 27 22:35:43 host charon[123]: ";
+        let lines: Vec<String> = text
+            .lines()
+            .map(|line| format!("{head}{}\n", line.replace('\t', "        ")))
+            .collect();
+        let reversed: String = lines.iter().rev().map(String::as_str).collect();
+        let said = |text: String| explain(text.as_bytes()).map(|told| told.diagnosis);
+        assert_eq!(said(reversed), said(lines.concat()), "{}", path.display());
+    }
 }
 
 /// `journalctl` leaves out lines with colours from `verbose`, and long ones from JSON, unless it is told `--all`.
@@ -1143,6 +1182,17 @@ fn phrases() -> impl Strategy<Value = Vec<u8>> {
         "permission denied",
         "(will try again)",
         "00:00:00.000 ",
+        "charon-1 | ",
+        "{\"MESSAGE\":",
+        "null}",
+        "__CURSOR=",
+        "MESSAGE\n\u{3}\0\0\0\0\0\0\0",
+        "MESSAGE=",
+        " [s=",
+        "\n    ",
+        "\0\0\0\u{5}\u{1a}\u{3}",
+        "[9B blob data]",
+        "#033[",
     ]);
     let piece = prop_oneof![
         8 => pieces.prop_map(|piece| piece.as_bytes().to_vec()),
@@ -1169,7 +1219,8 @@ proptest! {
         transcript.progress().waiting(now);
         let end = End { exit_code, oom_killed: false, stopped };
         let whole = diagnose(&output, SIZE, Some(&CharonVersion::release(1, 10, 3)), end, now);
-        for found in transcript.diagnose(end, now).into_iter().chain(whole) {
+        let alone = explain(&output).and_then(|told| told.diagnosis);
+        for found in transcript.diagnose(end, now).into_iter().chain(whole).chain(alone) {
             let shown = format!("{}{}{:?}", found.cause, found.next_step, found.evidence);
             prop_assert!(!shown.contains(|c: char| c.is_control() && c != '\t'), "{:?}", shown);
         }

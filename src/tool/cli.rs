@@ -896,7 +896,7 @@ pub struct BoardArgs {
     /// input; those that are kept in the project count too
     #[arg(value_name = "FILE|LINE|-")]
     pub lines: Vec<OsString>,
-    /// Cluster definition: a file or an https URL [default: that of the project]
+    /// Cluster definition: a file or an https URL [default: that of the project, or else of --lock]
     #[arg(long, value_name = "FILE|URL", value_hint = ValueHint::FilePath)]
     pub definition: Option<String>,
     /// Cluster lock to check receipts against [default: that of the project, unless a definition is given]

@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
-use crate::ceremony::definition_source;
+use crate::ceremony::definition_source::{self, FoundDefinition, NoDefinition};
 use crate::ceremony::ready_lines;
 use crate::cli::BoardArgs;
 use crate::context::Context;
@@ -18,7 +18,7 @@ use crate::proof::receipt;
 use crate::proof::two_kinds::{Given, both_kinds};
 use crate::report;
 use charon_files::cluster::names::{CLUSTER_LOCK_FILE, FileDigest};
-use charon_files::cluster::{DepositFile, Gwei};
+use charon_files::cluster::{ClusterLock, DepositFile, Gwei};
 use charon_files::wrong_file::Expected;
 use charon_proof::board::{Board, Drawing, draw};
 use charon_proof::cluster::Operators;
@@ -27,7 +27,7 @@ use charon_proof::line::MAX_TEXT_BYTES;
 use charon_proof::readiness::weigh;
 use charon_proof::ready::Statement as ReadyStatement;
 use charon_proof::receipt::Statement as ReceiptStatement;
-use charon_proof::verify::{Material, Modes, NamedFile, Scope};
+use charon_proof::verify::{Check, Material, Modes, NamedFile, Scope};
 
 pub(crate) async fn board(context: &Context, args: &BoardArgs) -> Result<(), Failure> {
     let wanted = Wanted {
@@ -45,7 +45,11 @@ pub(crate) async fn board(context: &Context, args: &BoardArgs) -> Result<(), Fai
     } = Given::<ReadyStatement, ReceiptStatement>::read(context, &args.lines, &wanted)?;
     let layout = context.layout()?;
     let found = definition_source::find(context, &layout, args.definition.as_deref()).await;
-    let found = ready_lines::found_definition(found)?;
+    let found = match (found, &args.lock) {
+        // A lock has its definition in it, and is proved below.
+        (Err(NoDefinition::Missing(_)), Some(lock)) => of_lock(lock)?,
+        (found, _) => ready_lines::found_definition(found)?,
+    };
     let operators = ready_lines::operators(&found)?;
     ready.extend(ready_lines::kept(&layout, &operators)?);
 
@@ -93,6 +97,29 @@ pub(crate) async fn board(context: &Context, args: &BoardArgs) -> Result<(), Fai
         context.say(&format!("wrote {}", path.display()));
     }
     Ok(())
+}
+
+/// The definition that a lock was made from.
+fn of_lock(path: &Path) -> Result<FoundDefinition, Failure> {
+    let file = checked::read_single(path, Expected::ClusterLock)?;
+    let source = path.display().to_string();
+    let unusable = |error: String| {
+        Failure::new(Kind::VerificationFailed, format!("{source}: {error}"))
+            .hint(Check::FileFormat.advice())
+    };
+    let parsed = ClusterLock::parse(&file.bytes).map_err(|error| unusable(error.to_string()))?;
+    let definition = parsed.value.definition;
+    let definition_hash = definition
+        .definition_hash()
+        .map_err(|error| unusable(error.to_string()))?;
+    Ok(FoundDefinition {
+        bytes: definition.to_json().into_bytes(),
+        source,
+        definition,
+        definition_hash,
+        findings: Vec::new(),
+        has_contract_wallets: false,
+    })
 }
 
 /// A lock of this definition that passed, and deposit data that belongs to it.

@@ -16,11 +16,39 @@ use charon_files::finding::{Finding, Weight};
 
 /// A path or name as a shell reads it back; every command that people are told to type has its words from here.
 ///
-/// What is not UTF-8 is replaced, as wherever paths are shown.
+/// What cannot be shown, a line end or what is not UTF-8, is written by its number.
 pub(crate) fn quoted(word: impl AsRef<OsStr>) -> String {
-    let word = word.as_ref().to_string_lossy();
-    // A NUL is the only thing that no shell can be given, and no path has one.
-    shlex::try_quote(&word).map_or_else(|_| word.to_string(), Cow::into_owned)
+    let bytes = word.as_ref().as_encoded_bytes();
+    match std::str::from_utf8(bytes) {
+        Ok(word) if !word.contains(char::is_control) => {
+            // A NUL is the only thing that no shell can be given, and no path has one.
+            shlex::try_quote(word).map_or_else(|_| word.to_owned(), Cow::into_owned)
+        }
+        Ok(_) | Err(_) => {
+            let format: String = bytes
+                .utf8_chunks()
+                .flat_map(|chunk| {
+                    let shown = chunk.valid().chars().map(|letter| match letter {
+                        '%' => "%%".to_owned(),
+                        // These mean something to a format or end the quotes around it.
+                        '\\' | '\'' => format!("\\{:03o}", u32::from(letter)),
+                        _ if letter.is_control() => {
+                            let mut bytes = [0; 4];
+                            by_number(letter.encode_utf8(&mut bytes).as_bytes())
+                        }
+                        _ => letter.to_string(),
+                    });
+                    shown.chain([by_number(chunk.invalid())])
+                })
+                .collect();
+            format!("\"$(printf '{format}')\"")
+        }
+    }
+}
+
+/// Bytes as a format of `printf` has them.
+fn by_number(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("\\{byte:03o}")).collect()
 }
 
 /// Words with commas between them, each once, with how often it comes.
@@ -252,6 +280,22 @@ mod tests {
         assert_eq!(each_once(&["a", "b", "a", "a"]), "a (3 times), b");
     }
 
+    fn read_by_shell(word: &OsStr) -> Vec<u8> {
+        let shell = std::process::Command::new("sh")
+            .args(["-c", &format!("printf %s {}", quoted(word))])
+            .output();
+        shell.unwrap().stdout
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_shell_reads_back_what_cannot_be_shown() {
+        use std::os::unix::ffi::OsStrExt as _;
+        for word in [&b"/caf\xe9 \xff/%s\\$x"[..], b"\x1b[2J\xc2\x9b\t1", b"\n1"] {
+            assert_eq!(read_by_shell(OsStr::from_bytes(word)), word);
+        }
+    }
+
     #[test]
     fn a_shell_reads_quoted_words_back() {
         assert_eq!(quoted("/srv/my-cluster_1.2"), "/srv/my-cluster_1.2");
@@ -266,12 +310,10 @@ mod tests {
             "~",
             "é",
         ] {
-            let read = std::process::Command::new("sh")
-                .args(["-c", &format!("printf %s {}", quoted(word))])
-                .output()
-                .unwrap();
-            assert_eq!(read.stdout, word.as_bytes());
+            assert_eq!(read_by_shell(OsStr::new(word)), word.as_bytes());
         }
+        // One line, so that nothing of it is lost where it is shown.
+        assert_eq!(quoted("a\n'b"), "\"$(printf 'a\\012\\047b')\"");
     }
 
     #[test]

@@ -514,3 +514,17 @@ fn whoever_may_not_open_the_engine_socket_is_told_what_to_type() {
         assert!(!outcome.stderr.contains("install.sh"), "{outcome}");
     }
 }
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_name_that_charon_cannot_be_given_is_refused() {
+    use std::os::unix::ffi::OsStrExt as _;
+    let env = TestEnv::new();
+    let name = std::ffi::OsStr::from_bytes(b"caf\xe9");
+    let project = env.project().join(name);
+    std::fs::create_dir(&project).unwrap();
+    let mut command = env.command(std::path::Path::new(crate::support::BINARY));
+    command.args(["plan", "--dir"]).arg(&project);
+    let refused = env.outcome(command).exits(3);
+    assert!(refused.stderr.contains("is not UTF-8"), "{refused}");
+}

@@ -25,6 +25,7 @@ use crate::machine::files::{self, EntryKind, Status};
 use crate::machine::read::{self, Limit};
 use crate::machine::{os, users};
 use crate::promote::{held, journal};
+use crate::report::quoted;
 use charon_files::cluster::Definition;
 use charon_files::cluster::index::NodeIndex;
 use charon_files::cluster::names::ENR_KEY_FILE;
@@ -104,6 +105,7 @@ pub(crate) async fn observe(
     typed: &Typed<'_>,
     purpose: Purpose,
 ) -> Result<Observed, Failure> {
+    check_names(layout)?;
     let mut request = request(layout, typed, purpose)?;
     let on_disk = datadir::observe(layout).map_err(failures::file)?;
     let key = enr_key(layout);
@@ -217,6 +219,22 @@ pub(crate) fn settings_findings(project: &Path, definition: &Definition) -> Vec<
             advice: "compare NETWORK and LIDO_EXECUTION_LAYER_REWARDS_ADDRESS yourself".to_owned(),
         }],
     }
+}
+
+/// Engine and charon are told paths as text.
+fn check_names(layout: &Layout) -> Result<(), Failure> {
+    let data_dir = layout.data_dir();
+    if data_dir.to_str().is_some() {
+        return Ok(());
+    }
+    Err(Failure::new(
+        Kind::Refused,
+        format!(
+            "the name of {} is not UTF-8, and charon cannot be given it",
+            quoted(data_dir)
+        ),
+    )
+    .hint("rename that directory, or move the project to another one"))
 }
 
 /// Why our directory beside the data directory cannot be made or written in, if so.

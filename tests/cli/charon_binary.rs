@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
-use charon_files::cluster::DefinitionVersion;
+use charon_files::cluster::{Creator, Definition, DefinitionVersion, Gwei, Operator};
 use charon_files::rehearsal::{RehearsalTerms, rehearsal_definition};
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -217,4 +217,26 @@ fn what_is_no_charon_of_this_release_is_refused() {
     refused("/no/such/charon", "image-unavailable");
     env.run(&["plan", "--charon-binary=/bin/true", "--network=host"])
         .exits(2);
+}
+
+/// charon would run it, and nobody could pay for what comes of it.
+#[test]
+fn amounts_that_only_add_up_repeated_are_noted() {
+    let group = Group::new(3);
+    let path = group.env.path(&format!("node0/.charon/{DEFINITION}"));
+    let mut definition = Definition::parse(&fs::read(&path).unwrap()).unwrap().value;
+    definition.deposit_amounts = Some(vec![Gwei::from_eth(16); 2]);
+    // Nobody signs it: with other amounts no signature holds.
+    definition.creator = Creator::default();
+    for operator in &mut definition.operators {
+        *operator = Operator {
+            enr: operator.enr.clone(),
+            ..Operator::default()
+        };
+    }
+    let definition = definition.with_hashes().unwrap();
+    fs::write(&path, definition.to_json()).unwrap();
+    let planned = group.env.outcome(group.command(0, "plan")).exits(0);
+    let said = planned.to_string();
+    assert!(said.contains("deposit-amounts-repeated"), "{said}");
 }

@@ -138,6 +138,16 @@ pub fn sorted_unique_amounts(amounts: &[Gwei]) -> Vec<Gwei> {
     amounts
 }
 
+/// What the deposits of a validator come to where that is too little: of repeated amounts charon makes one deposit, although
+/// its own rule counts each (`VerifyDepositAmounts`).
+pub fn repeated_to_too_little(amounts: &[Gwei]) -> Option<Gwei> {
+    let different = sorted_unique_amounts(amounts);
+    let sum = different
+        .iter()
+        .fold(0_u64, |sum, amount| sum.saturating_add(amount.0));
+    (different.len() < amounts.len() && sum < Gwei::FULL.0).then_some(Gwei(sum))
+}
+
 /// The name of the file for deposits of this amount (charon `GetDepositFilePath`, from v1.0.0). It counts in ETH on every
 /// network: `deposit-data-8eth.json` on Gnosis Chain is for deposits of 0.25 GNO.
 pub fn deposit_file_name(amount: Gwei) -> String {

@@ -7,7 +7,7 @@ use crate::ceremony::pins;
 use charon_files::cluster::definition::{
     MAX_DEPOSIT_AMOUNTS, MAX_OPERATORS, MAX_VALIDATORS, MIN_OPERATORS, default_threshold,
 };
-use charon_files::cluster::deposit_data::check_chosen_amounts;
+use charon_files::cluster::deposit_data::{check_chosen_amounts, repeated_to_too_little};
 use charon_files::cluster::version::CharonVersion;
 use charon_files::cluster::{
     Address, AddressPair, Creator, Definition, DefinitionVersion, Gwei, Network, Operator,
@@ -324,10 +324,45 @@ fn check_amounts(terms: &Terms) -> Result<(), (String, String)> {
             format!("at most {MAX_DEPOSIT_AMOUNTS}"),
         ));
     }
-    check_chosen_amounts(&terms.deposit_amounts, terms.compounding).map_err(|error| {
-        let network = Network::by_name(&terms.network);
-        let token = network.map_or(StakingToken::ETH, |network| network.token());
-        (error.seen(token), error.expected(token))
+    let network = Network::by_name(&terms.network);
+    let token = network.map_or(StakingToken::ETH, |network| network.token());
+    check_chosen_amounts(&terms.deposit_amounts, terms.compounding)
+        .map_err(|error| (error.seen(token), error.expected(token)))?;
+    match repeated_amounts(&terms.deposit_amounts, token) {
+        Some(told) => Err(told),
+        None => Ok(()),
+    }
+}
+
+/// What was seen and expected, where charon takes the amounts and makes too few deposits of them.
+fn repeated_amounts(amounts: &[Gwei], token: StakingToken) -> Option<(String, String)> {
+    let sum = repeated_to_too_little(amounts)?;
+    Some((
+        format!(
+            "{}, of which charon makes one deposit for each different amount, {} for each validator",
+            token.amounts(amounts, ", "),
+            token.amount(sum)
+        ),
+        format!(
+            "different amounts of at least {} in all",
+            token.amount(Gwei::FULL)
+        ),
+    ))
+}
+
+/// The same of a definition that somebody else made, which charon runs.
+pub(crate) fn repeated_amounts_finding(definition: &Definition) -> Option<Finding> {
+    let amounts = definition.deposit_amounts.as_deref().unwrap_or_default();
+    let token = Network::token_of(definition.fork_version);
+    let (seen, expected) = repeated_amounts(amounts, token)?;
+    Some(Finding {
+        check: "deposit-amounts-repeated",
+        weight: Weight::Note,
+        subject: "deposit amounts".to_owned(),
+        seen,
+        expected,
+        advice: "no validator becomes active with that: ask the coordinator for another definition before anybody runs this one"
+            .to_owned(),
     })
 }
 
@@ -502,6 +537,29 @@ mod tests {
         );
     }
 
+    /// charon's own rule counts a repeated amount each time, and charon then makes one deposit of it.
+    #[test]
+    fn amounts_that_only_add_up_repeated_are_told() {
+        let with = |amounts: &[u64]| Definition {
+            deposit_amounts: Some(amounts.iter().map(|eth| Gwei::from_eth(*eth)).collect()),
+            ..define(&terms(), &birth()).unwrap().definition
+        };
+        for (amounts, sum) in [
+            (&[16, 16][..], Some("16 ETH for each validator")),
+            (&[1; 32], Some("1 ETH for each validator")),
+            (&[8, 16, 8], Some("24 ETH for each validator")),
+            (&[1, 32, 1], None),
+            (&[8, 24], None),
+            (&[], None),
+        ] {
+            let found = repeated_amounts_finding(&with(amounts));
+            assert_eq!(found.is_some(), sum.is_some(), "{amounts:?}");
+            if let (Some(found), Some(sum)) = (found, sum) {
+                assert!(found.seen.ends_with(sum), "{found:?}");
+            }
+        }
+    }
+
     #[test]
     fn each_mistake_is_named() {
         let cases: Vec<(Terms, &str)> = vec![
@@ -599,6 +657,13 @@ mod tests {
             (
                 Terms {
                     deposit_amounts: vec![Gwei::from_eth(64)],
+                    ..terms()
+                },
+                "define-deposit-amounts",
+            ),
+            (
+                Terms {
+                    deposit_amounts: vec![Gwei::from_eth(16); 2],
                     ..terms()
                 },
                 "define-deposit-amounts",

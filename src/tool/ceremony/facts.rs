@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::ceremony::attempt::{Attempt, PREVIOUS_LOCK_FILE};
+use crate::ceremony::define;
 use crate::ceremony::definition_source::{self, FoundDefinition, NoDefinition};
 use crate::ceremony::edit::{EditCommand, Role};
 use crate::ceremony::edited;
@@ -125,6 +126,11 @@ pub(crate) async fn observe(
         found
             .findings
             .extend(settings_findings(&context.common.dir, &found.definition));
+        if matches!(typed.what, What::Dkg(_)) {
+            found
+                .findings
+                .extend(define::repeated_amounts_finding(&found.definition));
+        }
     }
     request.agreed = definition
         .as_ref()

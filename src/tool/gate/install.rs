@@ -292,10 +292,8 @@ pub(crate) async fn remove_images(context: &Context, site: &Site, engine: &Engin
 /// The project's settings as its files have them, variables and all: the gate's file hands them to the gate with the values of
 /// each start. What Compose comes to in another way is left out.
 fn settings(site: &Site, dotenv: Option<&[u8]>, files: &[String], project: &Project) -> Settings {
-    let document = |file: &String| -> Option<Value> {
-        let file = ProjectFile::read(site.dir(), file).ok()?;
-        serde_yaml::from_slice(file.bytes()?).ok()
-    };
+    let document =
+        |file: &String| -> Option<Value> { ProjectFile::read(site.dir(), file).ok()?.document() };
     let documents: Vec<Value> = files.iter().rev().filter_map(document).collect();
     let value = |name: &str| installed::variable(dotenv, name);
     // Of each charon, the last text for it, if that is what Compose came to.

@@ -80,7 +80,7 @@ pub(crate) fn gone(layout: &Layout) -> Vec<String> {
         let mut there = BTreeSet::from([GATE_SERVICE.to_owned()]);
         for name in &files.others? {
             let file = ProjectFile::read(layout.project_dir(), name).ok()?;
-            let document: Value = serde_yaml::from_slice(file.bytes()?).ok()?;
+            let document = file.document()?;
             if document.get("include").is_some() {
                 return None;
             }
@@ -97,4 +97,26 @@ pub(crate) fn gone(layout: &Layout) -> Vec<String> {
 /// Whether nothing may start here before all operators have confirmed.
 pub(crate) fn wants_confirmation(layout: &Layout) -> bool {
     installed(layout).is_some_and(|gate| gate.require == Require::Confirmed)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn a_service_is_gone_only_where_no_file_has_it_or_merges_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| fs::write(dir.path().join(name), text).unwrap();
+        write(".env", &format!("COMPOSE_FILE=compose.yaml:{GATE_FILE}\n"));
+        let waiting = "charon: {}, vc: {}, renamed: {}";
+        let gate = format!("services: {{{GATE_SERVICE}: {{image: example}}, {waiting}}}\n");
+        write(GATE_FILE, &gate);
+        let charon = "x-charon: &charon {charon: {image: example}}\n";
+        let services = "services: {<<: *charon, vc: {image: example}}\n";
+        write("compose.yaml", &format!("{charon}{services}"));
+        let layout = Layout::resolve(dir.path(), None).unwrap();
+        assert_eq!(gone(&layout), ["renamed"]);
+    }
 }

@@ -13,23 +13,7 @@ if [ "$(id -u)" != 0 ]; then
   exit 1
 fi
 
-say "packages"
-packages=(
-  docker.io iptables iproute2 uidmap slirp4netns rootlesskit util-linux passwd procps # engines
-  zsh fish sudo strace ca-certificates docker-registry                               # what is tested with
-  chromium fonts-dejavu-core                                                         # what looks at the board's page
-)
-# Since Debian 13 docker's client is a package of its own.
-if ! command -v docker >/dev/null && [ -n "$(apt-cache search --names-only '^docker-cli$')" ]; then packages+=(docker-cli); fi
-missing=()
-for package in "${packages[@]}"; do
-  dpkg-query -W -f '${Status}\n' "$package" 2>/dev/null | grep -q 'install ok installed' || missing+=("$package")
-done
-if [ "${#missing[@]}" -gt 0 ]; then
-  echo "installing ${missing[*]}"
-  apt-get -qq update
-  DEBIAN_FRONTEND=noninteractive apt-get -qq -y --no-install-recommends install "${missing[@]}" >/dev/null
-fi
+say "what building needs"
 ./install.sh --prepare --yes
 for dir in "${CARGO_HOME:-$HOME/.cargo}/bin" /usr/lib/rust-*/bin; do PATH=$PATH:$dir; done
 
@@ -50,17 +34,38 @@ finish() {
 trap finish EXIT
 trap 'exit 130' INT TERM
 
-say "build"
-tests/composes.sh "$work/composes" >"$work/told" &
-composes=$!
+packages=(
+  docker.io iptables iproute2 uidmap slirp4netns rootlesskit util-linux passwd procps # engines
+  zsh fish sudo strace ca-certificates docker-registry                               # what is tested with
+  chromium fonts-dejavu-core                                                         # what looks at the board's page
+)
+# What the network brings, while the processors build.
+bring() {
+  set -e
+  # Since Debian 13 docker's client is a package of its own.
+  if ! command -v docker >/dev/null && [ -n "$(apt-cache search --names-only '^docker-cli$')" ]; then packages+=(docker-cli); fi
+  missing=()
+  for package in "${packages[@]}"; do
+    dpkg-query -W -f '${Status}\n' "$package" 2>/dev/null | grep -q 'install ok installed' || missing+=("$package")
+  done
+  if [ "${#missing[@]}" -gt 0 ]; then
+    echo "installing ${missing[*]}" >&2
+    apt-get -qq update
+    DEBIAN_FRONTEND=noninteractive apt-get -qq -y --no-install-recommends install "${missing[@]}" >/dev/null
+  fi
+  tests/composes.sh "$work/composes"
+}
+say "packages and Compose, and the build"
+bring >"$work/told" &
+bringing=$!
 # What is said of each program that was built as a test: where its package is, and where the program.
 cargo test --workspace --locked --no-run --message-format json-render-diagnostics >"$work/built"
 sed -n 's/.*"manifest_path":"\([^"]*\)\/Cargo.toml".*"profile":{[^}]*"test":true}.*"executable":"\([^"]*\)".*/\1 \2/p' "$work/built" >"$work/programs"
 [ -s "$work/programs" ]
 
-say "an engine, and Compose"
+say "an engine"
+wait "$bringing"
 unset DOCKER_CONTEXT DOCKER_CONFIG
-wait "$composes"
 tests/engines.sh start rootful "$work/engine" >>"$work/told"
 while IFS= read -r variable; do
   case $variable in DOCKER_*=* | CHARON_DKG_TEST_*=*) export "${variable?}" ;; esac
@@ -69,7 +74,7 @@ docker version --format 'client {{.Client.Version}}, engine {{.Server.Version}}'
 docker compose version
 
 say "tests"
-# Tests of an engine wait most of the time, so programs run side by side, and those first. Not run are the parts of tests
+# Tests of an engine wait most of the time, so programs run side by side, the longest first. Not run are the parts of tests
 # that others start as processes, a measurement, and three that need loop devices, an engine that enforces memory limits,
 # and charon's source.
 words=(--include-ignored --skip container_child --skip listening_child --skip two_thousand_validators
@@ -79,7 +84,7 @@ export MUTANTS=${MUTANTS:-5} RUST_TEST_THREADS=$at_once
 run() { # NAME DIR COMMAND...
   local name=$1 dir=$2 code=0
   shift 2
-  (cd "$dir" && CARGO_MANIFEST_DIR=$dir timeout --foreground 2400 "$@" </dev/null) >"$work/$name.log" 2>&1 || code=$?
+  (cd "$dir" && timeout --foreground 2400 "$@" </dev/null) >"$work/$name.log" 2>&1 || code=$?
   # One at a time, whole.
   {
     flock 9
@@ -88,28 +93,34 @@ run() { # NAME DIR COMMAND...
   } 9<"$work"
   return "$code"
 }
-waiting='/(ceremony|engine|engine_[a-z]+|gate|simulator)-[0-9a-f]+$'
-{ grep -E "$waiting" "$work/programs" && grep -vE "$waiting" "$work/programs"; } >"$work/order"
+longest='/(gate|ceremony|verify|cli|engine_users|engine_pull|engine)-[0-9a-f]+$'
+{
+  for name in gate ceremony verify cli engine_users engine_pull engine; do grep -E "/$name-[0-9a-f]+\$" "$work/programs"; done
+  grep -vE "$longest" "$work/programs"
+} >"$work/order"
 code=0 running=0
 # The program for Windows, built and run under Wine while the others wait for engines.
 case " $* " in "  " | *" windows "*)
-  run windows "$PWD" nice -n 10 tests/windows/run.sh &
+  run windows "$PWD" tests/windows/run.sh &
   running=1 at_once=$((at_once + 1))
   ;;
 esac
-while read -r package program; do
+start() { # NAME DIR COMMAND...
   if [ "$running" = "$at_once" ]; then
     wait -n || code=1
     running=$((running - 1))
   fi
-  run "${program##*/}" "$package" "$program" "${words[@]}" &
+  run "$@" &
   running=$((running + 1))
+}
+while read -r package program; do
+  start "${program##*/}" "$package" env CARGO_MANIFEST_DIR="$package" "$program" "${words[@]}"
 done <"$work/order"
+start examples "$PWD" cargo test --workspace --locked --doc
 while [ "$running" -gt 0 ]; do
   wait -n || code=1
   running=$((running - 1))
 done
-cargo test --workspace --locked --doc 2>&1 | tee "$work/doc.log" || code=1
 
 summary=$(awk '/^test result:/ { passed += $4; failed += $6; skipped += $8 + $12 }
   END { printf "%d passed, %d failed, %d skipped\n", passed, failed, skipped; exit !passed }' "$work"/*.log)

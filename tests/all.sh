@@ -93,11 +93,8 @@ run() { # NAME DIR COMMAND...
   } 9<"$work"
   return "$code"
 }
-longest='/(gate|ceremony|verify|cli|engine_users|engine_pull|engine)-[0-9a-f]+$'
-{
-  for name in gate ceremony verify cli engine_users engine_pull engine; do grep -E "/$name-[0-9a-f]+\$" "$work/programs"; done
-  grep -vE "$longest" "$work/programs"
-} >"$work/order"
+for name in gate ceremony verify cli engine_users engine_pull engine; do grep -E "/$name-[0-9a-f]+\$" "$work/programs"; done >"$work/longest"
+{ cat "$work/longest" && grep -vxFf "$work/longest" "$work/programs"; } >"$work/order"
 code=0 running=0
 # The program for Windows, built and run under Wine while the others wait for engines.
 case " $* " in "  " | *" windows "*)

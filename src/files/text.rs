@@ -39,35 +39,10 @@ pub fn written_as_utf8(bytes: &[u8]) -> Option<&str> {
 /// text are left out; a line end becomes a space.
 pub fn clean(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
-    let mut chars = text.chars().peekable();
+    let mut chars = text.chars();
     while let Some(c) = chars.next() {
         if c == '\u{1b}' {
-            match chars.peek() {
-                // A control sequence (ECMA-48 §5.4) ends with its first byte in `@`…`~`.
-                Some('[') => {
-                    chars.next();
-                    while chars.next_if(|c| (' '..='?').contains(c)).is_some() {}
-                    chars.next_if(|c| ('@'..='~').contains(c));
-                }
-                // An operating system command and its kin (§5.6) end with BEL or ESC \.
-                Some(']' | 'P' | 'X' | '^' | '_') => {
-                    chars.next();
-                    while let Some(inner) = chars.next() {
-                        if inner == '\u{7}' || inner == '\u{9c}' {
-                            break;
-                        }
-                        if inner == '\u{1b}' {
-                            chars.next_if_eq(&'\\');
-                            break;
-                        }
-                    }
-                }
-                // Two bytes, or more with intermediate ones (§13.2, ECMA-35).
-                Some(_) | None => {
-                    while chars.next_if(|c| (' '..='/').contains(c)).is_some() {}
-                    chars.next_if(|c| ('0'..='~').contains(c));
-                }
-            }
+            chars = after_escape(chars.as_str()).chars();
         } else if c == '\n' {
             out.push(' ');
         } else if c == '\t' || !(c.is_control() || steers_text(c)) {
@@ -75,6 +50,42 @@ pub fn clean(text: &str) -> String {
         }
     }
     out
+}
+
+/// What follows an escape sequence, of which this is what stands behind its ESC.
+fn after_escape(text: &str) -> &str {
+    if let Some(after) = after_control_sequence(text) {
+        return after;
+    }
+    // An operating system command and its kin (§5.6) end with BEL or ESC \.
+    let Some(command) = text.strip_prefix([']', 'P', 'X', '^', '_']) else {
+        // Two bytes, or more with intermediate ones (§13.2, ECMA-35).
+        let last = text.trim_start_matches(|c| (' '..='/').contains(&c));
+        return last
+            .strip_prefix(|c| ('0'..='~').contains(&c))
+            .unwrap_or(last);
+    };
+    let Some(at) = command.find(['\u{7}', '\u{9c}', '\u{1b}']) else {
+        return "";
+    };
+    let (_, end) = command.split_at(at);
+    let mut end = end.chars();
+    match end.next() {
+        Some('\u{1b}') => end.as_str().strip_prefix('\\').unwrap_or(end.as_str()),
+        Some(_) | None => end.as_str(),
+    }
+}
+
+/// What follows a control sequence (ECMA-48 §5.4), of which this is what stands behind its ESC; `None` for another sequence. It
+/// sets a colour or moves the cursor, and ends with its first byte in `@`…`~`.
+pub fn after_control_sequence(text: &str) -> Option<&str> {
+    let last = text
+        .strip_prefix('[')?
+        .trim_start_matches(|c| (' '..='?').contains(&c));
+    Some(
+        last.strip_prefix(|c| ('@'..='~').contains(&c))
+            .unwrap_or(last),
+    )
 }
 
 /// Whether a character has no shape of its own but changes how others are shown.

@@ -3,6 +3,8 @@
 
 use std::borrow::Cow;
 
+use charon_files::text::after_control_sequence;
+
 /// Tags that stand in running text; anything else between angle brackets may be what somebody wrote.
 const TAGS: [&str; 28] = [
     "a",
@@ -63,7 +65,10 @@ pub(super) fn without_markup<'a>(text: &'a str, wanted: &str) -> Cow<'a, str> {
         } else if let Some((letter, after)) = reference(markup) {
             out.push(letter);
             rest = after;
-        } else if let Some(after) = colour(markup) {
+        } else if let Some(after) = markup
+            .strip_prefix('\u{1b}')
+            .and_then(after_control_sequence)
+        {
             rest = after;
         } else {
             out.extend(first);
@@ -106,16 +111,6 @@ fn reference(text: &str) -> Option<(char, &str)> {
         }
     };
     Some((letter, after))
-}
-
-/// What follows the control sequence that begins here (ECMA-48 §5.4), which sets a colour or moves the cursor.
-fn colour(text: &str) -> Option<&str> {
-    let parameters = text.strip_prefix("\u{1b}[")?;
-    let last = parameters.trim_start_matches(|letter| (' '..='?').contains(&letter));
-    Some(
-        last.strip_prefix(|letter| ('@'..='~').contains(&letter))
-            .unwrap_or(last),
-    )
 }
 
 /// What stands before and after the first such letter among so many.

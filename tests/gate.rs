@@ -1082,6 +1082,68 @@ fn the_gate_tells_of_a_project_that_is_not_set_up_for_the_cluster() {
     }
 }
 
+/// What the project's files say, Compose is asked for: it knows services that another file has, and every form of a variable.
+#[test]
+#[ignore = "needs a docker engine and Compose"]
+fn settings_reach_the_gate_however_the_files_have_them() {
+    for age in [Age::Today, Age::Second] {
+        let name = format!("cdkgtest{}/charon", uuid::Uuid::new_v4().simple());
+        let images = ["v0.16.0", "v1.10.3"].map(|release| format!("{name}:{release}"));
+        for image in &images {
+            story::docker(&["tag", &ground().image, image]);
+        }
+        let image = format!("image: {name}:${{CHARON_VERSION:?say which}}\n    volumes");
+        let relays =
+            "    environment: ['CHARON_P2P_RELAYS=${RELAY-https://met.example}']\n    restart";
+        let text = USUAL
+            .replacen("image: IMAGE\n    volumes", &image, 1)
+            .replacen("    restart", relays, 1)
+            .replace("IMAGE", &ground().image);
+        let charon = "services: {charon: {extends: {file: base.yml, service: charon}, environment: !override ['CHARON_P2P_RELAYS=${MINE:-${RELAY-https://other.example}}']}}\n";
+        let project = Project::new(age, charon).with_outputs();
+        project.write("base.yml", &text);
+        // As an editor of Windows writes it.
+        let dotenv = |release: &str| {
+            project.write(".env", &format!("\u{feff}COMPOSE_FILE=docker-compose.yml\r\nOF_CHARON={release}\r\nCHARON_VERSION=${{OF_CHARON}}\r\n"));
+        };
+        dotenv("v0.16.0");
+        let before = fs::read(project.dir().join(".env")).unwrap();
+        project
+            .ours(&["gate", "install", "--require", "verified"])
+            .good();
+        met_at(&project, "https://met.example");
+        let old = "charon:v0.16.0, which reads formats up to v1.7.0";
+        let check = ["gate", "check", "--require", "verified"];
+        project.ours(&check).bad(3, &[old]);
+        let said = |words: &[&str]| {
+            let said = project.compose(words);
+            let log = match age {
+                Age::Today => String::new(),
+                Age::Second | Age::First => project.compose(&["logs", "charon-dkg-gate"]).out,
+            };
+            (said.code, said.err + &log)
+        };
+        let (code, says) = said(&["up", "-d"]);
+        assert!(code != 0 && says.contains(old), "{age:?}: {says}");
+        assert!(!project.runs("charon"), "{age:?}");
+        project.ours(&["gate", "remove"]).good();
+        assert_eq!(fs::read(project.dir().join(".env")).unwrap(), before);
+
+        dotenv("v1.10.3");
+        project
+            .ours(&["gate", "install", "--require", "verified"])
+            .good();
+        let (code, says) = said(&["up", "-d"]);
+        let note = "other.example, at none of which the ceremony met";
+        assert!(code == 0 && says.contains(note), "{age:?}: {says}");
+        assert!(project.runs("charon"), "{age:?}");
+        drop(project);
+        for image in &images {
+            story::docker(&["image", "rm", image]);
+        }
+    }
+}
+
 #[test]
 #[ignore = "needs a docker engine and Compose"]
 fn the_gate_keeps_working_when_the_project_is_edited_and_lets_go_of_the_edits() {

@@ -50,6 +50,11 @@ impl Setting {
         }
     }
 
+    /// How a compose file has that variable's value put in.
+    pub fn reference(self) -> String {
+        format!("${{{}:-}}", self.variable())
+    }
+
     /// The option of the gate that is told of it.
     pub const fn option(self) -> &'static str {
         match self {
@@ -64,10 +69,13 @@ impl Setting {
 /// A project's settings, with all variables in their place. One that is empty says nothing.
 pub type Settings = BTreeMap<Setting, String>;
 
-/// What `.env` alone says, without Compose. What it does not set, or only by another variable, says nothing.
+/// What `.env` alone says, without Compose and the shell. What it does not set says nothing.
 pub fn of_dotenv(dotenv: &[u8]) -> Settings {
     let value = |setting: Setting| {
-        let value = dotenv::value(dotenv, setting.variable())?;
+        let value = dotenv::value(dotenv, setting.variable(), &|_| None)?;
+        if value.trim().is_empty() {
+            return None;
+        }
         Some(match setting {
             Setting::CharonImage => (setting, format!("{}:{value}", pins::OFFICIAL_REPOSITORY)),
             Setting::Network | Setting::Rewards | Setting::Relays => (setting, value),

@@ -216,6 +216,24 @@ impl Compose {
         dir: &Path,
         reading: Reading<'_>,
     ) -> Result<Vec<u8>, ComposeError> {
+        self.printed(dir, reading, &[])
+    }
+
+    /// The project that this file in place of `.env` makes, with variables where its files have them. Not of 1.29, which puts
+    /// some in all the same.
+    ///
+    /// # Errors
+    /// What Compose says against the project.
+    pub fn uninterpolated(&self, dir: &Path, dotenv: &Path) -> Result<Vec<u8>, ComposeError> {
+        self.printed(dir, Reading::EnvFile(dotenv), &["--no-interpolate"])
+    }
+
+    fn printed(
+        &self,
+        dir: &Path,
+        reading: Reading<'_>,
+        how: &[&str],
+    ) -> Result<Vec<u8>, ComposeError> {
         let ask = |more: &[&str]| {
             let mut command = self.command(dir);
             match reading {
@@ -230,7 +248,7 @@ impl Compose {
             } else {
                 command.arg("config");
             }
-            run(command.args(more))
+            run(command.args(how).args(more))
         };
         // Two services of different profiles may well have one container's name; with all profiles that is refused.
         let told = ask(&[]).or_else(|error| match self.version.is_second() {

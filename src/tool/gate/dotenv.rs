@@ -12,6 +12,9 @@ const COMPOSE_FILE: &str = "COMPOSE_FILE";
 /// The variable that names what stands between those files.
 const SEPARATOR: &str = "COMPOSE_PATH_SEPARATOR";
 
+/// U+FEFF in UTF-8.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
 const BEGIN: &str = "# charon-dkg gate: begin";
 const END: &str = "# charon-dkg gate: end ";
 
@@ -136,16 +139,36 @@ pub fn files(dotenv: Option<&[u8]>, separator: &str) -> Result<Option<Vec<String
     Ok(Some(value.split(separator).map(str::to_owned).collect()))
 }
 
-/// The last value that a variable is set to, if it is set to anything and in a form that is read here.
-pub fn value(dotenv: &[u8], variable: &str) -> Option<String> {
+/// Variables by their names; `None` for one that is not set.
+pub type Lookup<'a> = &'a dyn Fn(&str) -> Option<String>;
+
+/// The last value that a variable is set to, if that is in a form that is read here. What it takes from other variables,
+/// of the shell or else set before it, is in its place, as with Compose 2.
+pub fn value(dotenv: &[u8], variable: &str, shell: Lookup<'_>) -> Option<String> {
     let last = assignments(dotenv, variable).ok()?.pop()?;
-    Some(text(dotenv, &last.value)).filter(|value| !value.trim().is_empty())
+    resolved(dotenv, &last, shell)
 }
 
-/// The line, counted from 1, with the last value that a variable is set to, and that value.
+/// The line, counted from 1, with the last value that a variable is set to, and that value by this file alone.
 pub fn set(dotenv: &[u8], variable: &str) -> Option<(usize, String)> {
     let last = assignments(dotenv, variable).ok()?.pop()?;
-    Some((last.line, text(dotenv, &last.value)))
+    Some((last.line, resolved(dotenv, &last, &|_| None)?))
+}
+
+/// An assigned value with the variables in it in their place; those between single quotes are text.
+fn resolved(bytes: &[u8], found: &Assignment, shell: Lookup<'_>) -> Option<String> {
+    let (head, raw) = (
+        bytes.get(..found.value.start).unwrap_or_default(),
+        text(bytes, &found.value),
+    );
+    if head.ends_with(b"'") || !raw.contains('$') {
+        return Some(raw);
+    }
+    let line = head.iter().rposition(|byte| *byte == b'\n');
+    let before = head.get(..line.unwrap_or(0)).unwrap_or_default();
+    interpolated(&raw, &|name| {
+        shell(name).or_else(|| value(before, name, shell))
+    })
 }
 
 /// Whether a compose file has this variable somewhere.
@@ -158,34 +181,73 @@ pub fn mentions(text: &str, variable: &str) -> bool {
     text.split('$').skip(1).any(named)
 }
 
-/// A text of a compose file with these variables in their place, as Compose puts them in; `None` for forms other than `$NAME`,
-/// `${NAME}` and `${NAME:-default}`.
-pub fn interpolated(text: &str, value: &dyn Fn(&str) -> Option<String>) -> Option<String> {
-    let mut parts = text.split('$');
-    let mut out = parts.next()?.to_owned();
-    for part in parts {
-        let (name, default, rest) = match part.strip_prefix('{') {
+/// A text of a compose file with these variables in their place, as Compose puts them in; `None` for what Compose would refuse,
+/// and for a dollar sign that is none of a variable's.
+pub fn interpolated(text: &str, value: Lookup<'_>) -> Option<String> {
+    let (mut out, mut rest) = (String::new(), text);
+    while let Some((before, behind)) = rest.split_once('$') {
+        out.push_str(before);
+        let (own, behind) = match behind.strip_prefix('{') {
             Some(braced) => {
-                let (inside, rest) = braced.split_once('}')?;
-                let (name, default) = inside.split_once(":-").unwrap_or((inside, ""));
-                (name, default, rest)
+                let end = closing_brace(braced)?;
+                (
+                    braced_value(braced.get(..end)?, value)?,
+                    braced.get(end + 1..)?,
+                )
             }
             None => {
-                let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
-                let end = part.find(|c| !is_name(c)).unwrap_or(part.len());
-                let (name, rest) = part.split_at(end);
-                (name, "", rest)
+                let (name, behind) = leading_name(behind)?;
+                (value(name).unwrap_or_default(), behind)
             }
         };
-        let starts_well = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
-        if !starts_well || !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
-            return None;
-        }
-        let own = value(name).filter(|own| !own.is_empty());
-        out.push_str(own.as_deref().unwrap_or(default));
-        out.push_str(rest);
+        out.push_str(&own);
+        rest = behind;
     }
+    out.push_str(rest);
     Some(out)
+}
+
+/// What stands for the inside of `${…}`: a name alone, or with what to put where it is not set (`-`), where it is (`+`), or to
+/// say then (`?`). With a colon before these, an empty value counts as none.
+fn braced_value(inside: &str, value: Lookup<'_>) -> Option<String> {
+    let (name, form) = leading_name(inside)?;
+    let own = value(name);
+    let (own, form) = match form.strip_prefix(':') {
+        Some(form) => (own.filter(|own| !own.is_empty()), form),
+        None if form.is_empty() => return Some(own.unwrap_or_default()),
+        None => (own, form),
+    };
+    if let Some(default) = form.strip_prefix('-') {
+        return own.or_else(|| interpolated(default, value));
+    }
+    if let Some(instead) = form.strip_prefix('+') {
+        return match own {
+            Some(_) => interpolated(instead, value),
+            None => Some(String::new()),
+        };
+    }
+    form.strip_prefix('?').and(own)
+}
+
+/// A variable's name, and what is behind it.
+fn leading_name(text: &str) -> Option<(&str, &str)> {
+    let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let (name, behind) = text.split_at(text.find(|c| !is_name(c)).unwrap_or(text.len()));
+    let starts_well = name.starts_with(|c: char| !c.is_ascii_digit());
+    starts_well.then_some((name, behind))
+}
+
+/// Where a brace ends that was opened before this text.
+fn closing_brace(text: &str) -> Option<usize> {
+    let mut open = 1_usize;
+    text.bytes().position(|byte| {
+        match byte {
+            b'{' => open += 1,
+            b'}' => open -= 1,
+            _ => {}
+        }
+        open == 0
+    })
 }
 
 /// Puts `entry` at the end of the list. `defaults` are the files that Compose reads where `.env` names none.
@@ -368,9 +430,11 @@ fn text(bytes: &[u8], range: &std::ops::Range<usize>) -> String {
 /// Every assignment to a variable, in the order of the file. The last one counts, in every Compose.
 fn assignments(bytes: &[u8], variable: &str) -> Result<Vec<Assignment>, DotenvError> {
     let mut found = Vec::new();
-    let mut start = 0;
+    // Some editors of Windows begin every file with a mark, which Compose of every age passes over.
+    let text = bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes);
+    let mut start = bytes.len() - text.len();
     let mut inside_until = 0;
-    for (index, line) in bytes.split_inclusive(|byte| *byte == b'\n').enumerate() {
+    for (index, line) in text.split_inclusive(|byte| *byte == b'\n').enumerate() {
         // Between the quotes of another variable, whatever it looks like.
         if start < inside_until {
             start += line.len();
@@ -554,14 +618,70 @@ mod tests {
             ("charon:${EMPTY:-v1.0.0}@x", Some("charon:v1.0.0@x")),
             ("$W/charon:$V-rc", Some("/charon:v1.10.3-rc")),
             ("${V}${V}", Some("v1.10.3v1.10.3")),
+            ("${V-x}${EMPTY-x}${W-x}", Some("v1.10.3x")),
+            ("${V:?must}${EMPTY?must}", Some("v1.10.3")),
+            ("${W:?must}", None),
+            ("${EMPTY:?must}", None),
+            ("${W?must}", None),
+            ("${V:+x}${EMPTY:+y}${W:+z}", Some("x")),
+            ("${V+x}${EMPTY+y}${W+z}", Some("xy")),
+            ("${W:-${EMPTY:-${V}}}.", Some("v1.10.3.")),
+            ("${W:-${X:?must}}", None),
+            ("${V:+${W-a}b}", Some("ab")),
             ("a$$b", None),
             ("${V", None),
-            ("${V-x}", None),
-            ("${V:?must}", None),
-            ("${W:-${V}}", None),
+            ("${W:-${V}", None),
+            ("${V:x}", None),
+            ("${V x}", None),
+            ("${1}", None),
             ("$", None),
         ] {
             assert_eq!(interpolated(text, &value).as_deref(), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn settings_may_come_from_other_variables() {
+        // As Compose 2.26 and 2.40 print them.
+        let shell = |name: &str| (name == "SHELL_HAS").then(|| "s".to_owned());
+        for (text, expected) in [
+            ("A=a\nV=${A}-$A\n", Some("a-a")),
+            ("A=a\nV=\"${A}\" # mine\n", Some("a")),
+            ("A=a\nV='${A}'\n", Some("${A}")),
+            ("V=${A}x\nA=a\n", Some("x")),
+            ("A=1\nA=2\nV=$A\nA=3\n", Some("2")),
+            ("A=a\nB=${A:-b}\nV=${B}${C:-c}", Some("ac")),
+            ("V=${V:-own}\n", Some("own")),
+            ("V=1\nV=${V}2\n", Some("12")),
+            ("SHELL_HAS=e\nV=$SHELL_HAS\n", Some("s")),
+            ("V=${A:?must}\n", None),
+            ("V=\n", Some("")),
+        ] {
+            let read = value(text.as_bytes(), "V", &shell);
+            assert_eq!(read.as_deref(), expected, "{text}");
+        }
+        let text = b"A=a\r\nV=${A}b\r\n";
+        assert_eq!(set(text, "V"), Some((2, "ab".to_owned())));
+    }
+
+    #[test]
+    fn a_byte_order_mark_is_passed_over_and_kept() {
+        // Compose 1.29, 2.26 and 2.40 read the first variable of such a file.
+        let before = "\u{feff}COMPOSE_FILE=a.yml\r\nV=1";
+        let named = Ok(Some(vec!["a.yml".to_owned()]));
+        assert_eq!(files(Some(before.as_bytes()), ":"), named);
+        let after = added(Some(before));
+        assert_eq!(
+            after,
+            "\u{feff}COMPOSE_FILE=a.yml:compose-charon-dkg.yml\r\nV=1"
+        );
+        assert_eq!(removed(&after), Ok(wrote(before)));
+        for before in ["\u{feff}", "\u{feff}V=1\n"] {
+            assert_eq!(
+                removed(&added(Some(before))),
+                Ok(wrote(before)),
+                "{before:?}"
+            );
         }
     }
 
@@ -579,7 +699,7 @@ mod tests {
             ("V=v1.10.3 \t# pinned # twice", "v1.10.3 \t# pinned"),
             ("V=\"v1.10.3\"\t# pinned", "v1.10.3"),
         ] {
-            let read = value(line.as_bytes(), "V");
+            let read = value(line.as_bytes(), "V", &|_| None);
             assert_eq!(read.as_deref(), Some(expected), "{line}");
         }
         let commented = b"COMPOSE_FILE=compose.yml # mine\t# and yours\n".as_slice();

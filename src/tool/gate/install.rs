@@ -292,27 +292,26 @@ pub(crate) async fn remove_images(context: &Context, site: &Site, engine: &Engin
 /// The project's settings as its files have them, variables and all: the gate's file hands them to the gate with the values of
 /// each start. What Compose comes to in another way is left out.
 fn settings(site: &Site, dotenv: Option<&[u8]>, files: &[String], project: &Project) -> Settings {
-    let document =
-        |file: &String| -> Option<Value> { ProjectFile::read(site.dir(), file).ok()?.document() };
-    let documents: Vec<Value> = files.iter().rev().filter_map(document).collect();
+    let documents = site.uninterpolated(dotenv, files);
     let value = |name: &str| installed::variable(dotenv, name);
-    // Of each charon, the last text for it, if that is what Compose came to.
-    let of_charons = |text: fn(&Value) -> Option<String>, of: fn(&Service) -> &Option<String>| {
+    // Of each charon, the last text for it, or else the variable alone, if that is what Compose came to.
+    let of_charons = |text: fn(&Value) -> Option<String>,
+                      of: fn(&Service) -> &Option<String>,
+                      setting: Setting| {
         let services = project.services.iter();
         let charons = services.filter(|(name, service)| coverage::is_charon(name, service));
         let texts = charons.filter_map(|(name, service)| {
             let mut bodies = documents
                 .iter()
                 .filter_map(|it| it.get("services")?.get(name));
-            let text = bodies.find_map(text)?;
+            let text = bodies.find_map(text).unwrap_or_else(|| setting.reference());
             (dotenv::interpolated(&text, &value) == *of(service)).then_some(text)
         });
         texts.collect::<BTreeSet<_>>()
     };
     let image = |body: &Value| body.get("image")?.as_str().map(str::to_owned);
-    let mut images = of_charons(image, |service| &service.image);
-    images.retain(|image| !image.contains(char::is_whitespace));
-    let relays = of_charons(project::relays, |service| &service.relays);
+    let images = of_charons(image, |service| &service.image, Setting::CharonImage);
+    let relays = of_charons(project::relays, |service| &service.relays, Setting::Relays);
     let listed = [
         (Setting::CharonImage, images, " "),
         (Setting::Relays, relays, ","),
@@ -323,7 +322,7 @@ fn settings(site: &Site, dotenv: Option<&[u8]>, files: &[String], project: &Proj
         (setting, texts.join(between))
     });
     let variables = site.variables(dotenv, files);
-    let variables = variables.map(|it| (it, format!("${{{}:-}}", it.variable())));
+    let variables = variables.map(|it| (it, it.reference()));
     listed.chain(variables).collect()
 }
 

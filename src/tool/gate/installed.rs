@@ -50,10 +50,14 @@ pub(crate) fn installed(layout: &Layout) -> Option<Installed> {
     Installed::of(&files(layout)?.gate)
 }
 
+/// A variable of the shell.
+pub(crate) fn shell(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
 /// A value as Compose finds it: the shell's before that of `.env`.
 pub(crate) fn variable(dotenv: Option<&[u8]>, name: &str) -> Option<String> {
-    let shell = std::env::var(name).ok();
-    shell.or_else(|| dotenv::value(dotenv?, name))
+    shell(name).or_else(|| dotenv::value(dotenv?, name, &shell))
 }
 
 /// The settings that the project's gate was told of, with today's variables in their place.

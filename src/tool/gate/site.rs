@@ -5,6 +5,8 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 
+use serde_json::Value;
+
 use crate::ceremony::settings::Setting;
 use crate::ceremony::surroundings;
 use crate::cli::{Format, ProgressStyle};
@@ -17,7 +19,7 @@ use crate::gate::coverage::{Readers, RunAs, Scene, Watched, assess};
 use crate::gate::dotenv::{self, DotenvError, Edit};
 use crate::gate::file::{self, Origin};
 use crate::gate::project::{Project, ProjectError};
-use crate::gate::{GATE_FILE, GATE_SERVICE, GateKind, OVERRIDE_FILE};
+use crate::gate::{GATE_FILE, GATE_SERVICE, GateKind, OVERRIDE_FILE, installed};
 use crate::machine::datadir::Layout;
 use crate::machine::files::Owner;
 
@@ -105,11 +107,20 @@ impl Site {
         base: Option<&[u8]>,
         files: &[String],
     ) -> Result<Project, Failure> {
-        let named = dotenv::files(base, &self.separator).map_err(not_editable)?;
-        if named.is_some() {
-            return self.project_with(base);
-        }
-        self.project_with(Some(&dotenv::naming(base, files, &self.separator)))
+        let bytes = self.naming(base, files).map_err(not_editable)?;
+        self.project_with(bytes.as_deref())
+    }
+
+    /// `.env` naming these files, if it does not already.
+    fn naming(
+        &self,
+        base: Option<&[u8]>,
+        files: &[String],
+    ) -> Result<Option<Vec<u8>>, DotenvError> {
+        Ok(match dotenv::files(base, &self.separator)? {
+            Some(_) => base.map(<[u8]>::to_vec),
+            None => Some(dotenv::naming(base, files, &self.separator)),
+        })
     }
 
     /// The project as Compose sees it.
@@ -136,16 +147,30 @@ impl Site {
         if dotenv == self.dotenv.bytes() {
             return self.project();
         }
-        let unexpected = |error: std::io::Error| {
+        let other = in_place_of_dotenv(dotenv).map_err(|error| {
             Failure::new(
                 Kind::Unexpected,
                 format!("cannot write a temporary file: {error}"),
             )
-        };
-        // Mode 0600: `.env` may hold secrets.
-        let other = tempfile::NamedTempFile::new().map_err(unexpected)?;
-        std::fs::write(other.path(), dotenv.unwrap_or_default()).map_err(unexpected)?;
+        })?;
         self.parse(self.compose.config(self.dir(), Some(other.path())))
+    }
+
+    /// The project without the gate with its variables as its files have them: as Compose merges these, or where it cannot,
+    /// file by file, the last one first.
+    pub(crate) fn uninterpolated(&self, base: Option<&[u8]>, files: &[String]) -> Vec<Value> {
+        let merged = || -> Option<Value> {
+            if !self.compose.version().is_second() {
+                return None;
+            }
+            let bytes = self.naming(base, files).ok()?;
+            let dotenv = in_place_of_dotenv(bytes.as_deref()).ok()?;
+            let printed = self.compose.uninterpolated(self.dir(), dotenv.path());
+            serde_json::from_slice(&printed.ok()?).ok()
+        };
+        let document = |file: &String| ProjectFile::read(self.dir(), file).ok()?.document();
+        let each = || files.iter().rev().filter_map(document).collect();
+        merged().map_or_else(each, |it| vec![it])
     }
 
     fn parse(&self, printed: Result<Vec<u8>, ComposeError>) -> Result<Project, Failure> {
@@ -189,7 +214,8 @@ impl Site {
         let settings = [Setting::Network, Setting::Rewards].into_iter();
         settings.filter(move |setting| {
             let variable = setting.variable();
-            dotenv.is_some_and(|bytes| dotenv::value(bytes, variable).is_some())
+            let set = dotenv.and_then(|bytes| dotenv::value(bytes, variable, &installed::shell));
+            set.is_some_and(|value| !value.trim().is_empty())
                 || texts.iter().any(|text| dotenv::mentions(text, variable))
         })
     }
@@ -266,6 +292,13 @@ impl Site {
     pub(crate) fn spelt(&self, words: &str) -> String {
         format!("{} {words}", self.compose)
     }
+}
+
+/// A file for Compose to read in place of `.env`, which may hold secrets: its mode is 0600.
+fn in_place_of_dotenv(bytes: Option<&[u8]>) -> std::io::Result<tempfile::NamedTempFile> {
+    let file = tempfile::NamedTempFile::new()?;
+    std::fs::write(file.path(), bytes.unwrap_or_default())?;
+    Ok(file)
 }
 
 /// The event of a line that Compose wrote.

@@ -251,6 +251,7 @@ fn faults() -> Vec<Fault> {
                     gid: OWNER,
                     mode: 0o777,
                     kind: EntryKind::Directory,
+                    list: None,
                 });
             }
         }),
@@ -262,6 +263,7 @@ fn faults() -> Vec<Fault> {
                     gid: 0,
                     mode: 0o644,
                     kind: EntryKind::Regular,
+                    list: None,
                 });
             }
         }),
@@ -784,6 +786,7 @@ fn what_no_ceremony_touches_is_named_and_left_alone() {
             gid: OWNER,
             mode: 0o700,
             kind,
+            list: None,
         });
         if !path.contains('/') {
             entries.push(entry(

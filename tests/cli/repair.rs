@@ -195,3 +195,42 @@ fn whoever_is_at_work_here_is_waited_for() {
     assert!(!env.state("").exists(), "made for nothing");
     assert_private(&env.data(""), 0);
 }
+
+/// The mode's bits for the group are the list's mask then, and say nothing of the group.
+#[test]
+fn whom_an_access_control_list_lets_read_is_named() {
+    let env = TestEnv::finished(CEREMONY, 0);
+    // What `setfacl -m u:4242:rX` writes for a private file (acl(5); Linux, `posix_acl_xattr.h`).
+    let list = |own: u16, given: u16| {
+        let mut bytes = 2_u32.to_le_bytes().to_vec();
+        for (tag, rights, id) in [
+            (0x01_u16, own, u32::MAX),
+            (0x02, given, 4242),
+            (0x04, 0, u32::MAX),
+            (0x10, given, u32::MAX),
+            (0x20, 0, u32::MAX),
+        ] {
+            bytes.extend(tag.to_le_bytes());
+            bytes.extend(rights.to_le_bytes());
+            bytes.extend(id.to_le_bytes());
+        }
+        bytes
+    };
+    for (name, list) in [("", list(7, 5)), (KEY, list(6, 4))] {
+        let path = env.data(name);
+        let flags = rustix::fs::XattrFlags::empty();
+        rustix::fs::setxattr(&path, "system.posix_acl_access", &list, flags).unwrap();
+    }
+    let said = env.run(&["verify"]).exits(4).to_string();
+    let reader = "mode 0640 with an access control list: uid 4242 can read it";
+    assert!(said.contains(reader) && !said.contains("group"), "{said}");
+    let shown = refused_without_change(&env, &["repair", "--format", "json"]).json();
+    assert_eq!(
+        shown["exposed"][0]["reader"],
+        serde_json::json!({"user": 4242})
+    );
+    let done = env.run(&["repair", "--yes"]).exits(0).to_string();
+    let words = format!("uid 4242 could read the keys: {KEY}");
+    assert!(done.contains(&words) && !done.contains("group"), "{done}");
+    env.run(&["verify"]).exits(0);
+}

@@ -1738,6 +1738,7 @@ fn owners_kinds_and_modes() {
         gid: 1000,
         mode,
         kind,
+        list: None,
     };
     let regular = EntryKind::Regular;
     let source = ceremony(TODAY);

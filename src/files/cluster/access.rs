@@ -76,6 +76,87 @@ pub struct FileMode {
     pub mode: u32,
     /// What it is.
     pub kind: EntryKind,
+    /// Its access control list, if it has one that gives somebody something.
+    pub list: Option<AccessList>,
+}
+
+impl FileMode {
+    /// What its group may do.
+    fn group_rights(&self) -> u32 {
+        self.list
+            .as_ref()
+            .map_or((self.mode >> 3) & 0o7, |list| list.group)
+    }
+
+    /// Whether this reader has a right to it, by its mode or its list.
+    fn gives(&self, reader: Reader, right: u32) -> bool {
+        let by_mode = match reader {
+            Reader::Everybody => false,
+            Reader::Group(gid) => self.gid == gid && self.group_rights() & right != 0,
+            Reader::User(uid) => self.uid == uid,
+        };
+        let by_list = |list: &AccessList| {
+            let mut named = list.named.iter();
+            named.any(|(named, rights)| *named == reader && rights & right != 0)
+        };
+        self.mode & right != 0 || by_mode || self.list.as_ref().is_some_and(by_list)
+    }
+}
+
+/// An access control list (acl(5)), as far as it counts: what its mask takes away is taken off. Where there is one, the
+/// mode's bits for the group are that mask, and not what the group may do.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct AccessList {
+    /// What the owning group may do.
+    group: u32,
+    /// What further users and groups may do.
+    named: Vec<(Reader, u32)>,
+}
+
+impl AccessList {
+    /// Reads the kernel's form of it, the extended attribute `system.posix_acl_access` (Linux,
+    /// `include/uapi/linux/posix_acl_xattr.h`): a version, then for each entry who it is about, the rights, and an id.
+    pub fn parse(bytes: &[u8]) -> Option<Self> {
+        const VERSION: u32 = 2;
+        const USER: u16 = 0x02;
+        const GROUP_OBJ: u16 = 0x04;
+        const GROUP: u16 = 0x08;
+        const MASK: u16 = 0x10;
+        let (version, entries) = bytes.split_first_chunk()?;
+        if u32::from_le_bytes(*version) != VERSION {
+            return None;
+        }
+        let entries: Vec<(u16, u32, u32)> = entries
+            .chunks_exact(8)
+            .filter_map(|entry| {
+                let (tag, rest) = entry.split_first_chunk()?;
+                let (rights, id) = rest.split_first_chunk()?;
+                let id = id.first_chunk()?;
+                let rights = u16::from_le_bytes(*rights);
+                Some((
+                    u16::from_le_bytes(*tag),
+                    rights.into(),
+                    u32::from_le_bytes(*id),
+                ))
+            })
+            .collect();
+        let of = |tag: u16| {
+            entries
+                .iter()
+                .find(|entry| entry.0 == tag)
+                .map(|entry| entry.1)
+        };
+        let mask = of(MASK).unwrap_or(0o7);
+        let named = entries.iter().filter_map(|(tag, rights, id)| match *tag {
+            USER => Some((Reader::User(*id), rights & mask)),
+            GROUP => Some((Reader::Group(*id), rights & mask)),
+            _ => None,
+        });
+        Some(Self {
+            group: of(GROUP_OBJ).unwrap_or(0) & mask,
+            named: named.collect(),
+        })
+    }
 }
 
 /// Somebody besides the owner.
@@ -86,7 +167,7 @@ pub enum Reader {
     Everybody,
     /// The members of a group.
     Group(u32),
-    /// A user who owns a file, and should not.
+    /// A user who owns a file and should not, or whom an access control list names.
     User(u32),
 }
 
@@ -115,13 +196,13 @@ pub enum Fault {
 
 /// Whether an entry belongs to another user than it should, or to another group that its mode gives anything.
 pub fn is_misowned(entry: &FileMode, uid: u32, gid: u32) -> bool {
-    entry.uid != uid || (entry.gid != gid && favours_group(entry.mode))
+    entry.uid != uid || (entry.gid != gid && favours_group(entry))
 }
 
 /// Whether the group may do what others may not. Only then it matters which group that is; a rootless engine leaves the
 /// one of the user who runs it, and no other.
-const fn favours_group(mode: u32) -> bool {
-    (mode >> 3) & 0o7 & !mode != 0
+fn favours_group(entry: &FileMode) -> bool {
+    entry.group_rights() & !entry.mode != 0
 }
 
 /// Every entry that is too open, with its worst fault. `owner` is the user id that everything should belong to, if that is
@@ -139,6 +220,11 @@ impl Fault {
     /// What is seen and expected of an entry with a fault that lets somebody else use a secret or change something; nothing
     /// for the others.
     pub fn describe(self, entry: &FileMode) -> Option<(String, &'static str)> {
+        let by_list = match entry.list {
+            Some(_) => " with an access control list",
+            None => "",
+        };
+        let mode = format!("mode {:04o}{by_list}", entry.mode);
         match self {
             Fault::Readable(reader) => {
                 let what = match secret(&entry.path) {
@@ -148,12 +234,12 @@ impl Fault {
                     Some(Secret::Whole) | None => "it",
                 };
                 Some((
-                    format!("mode {:04o}: {reader} can read {what}", entry.mode),
+                    format!("{mode}: {reader} can read {what}"),
                     "mode 0600: a secret that only its owner reads",
                 ))
             }
             Fault::Writable(reader) => Some((
-                format!("mode {:04o}: {reader} can change it", entry.mode),
+                format!("{mode}: {reader} can change it"),
                 "nothing that others may write",
             )),
             Fault::PartReadable(_) | Fault::Lax => None,
@@ -221,33 +307,35 @@ impl<'a> Tree<'a> {
         if has(Reader::Everybody) {
             return Some(Reader::Everybody);
         }
-        let groups = files
-            .iter()
-            .flat_map(|file| self.above(file).chain([*file]))
-            .map(|entry| Reader::Group(entry.gid));
+        let involved = || {
+            files
+                .iter()
+                .flat_map(|file| self.above(file).chain([*file]))
+        };
+        let groups = involved().map(|entry| Reader::Group(entry.gid));
         let users = files
             .iter()
+            .filter(|_| right == 0o4)
             .map(|file| file.uid)
-            // Root reads everything anyway, and who owns a file that others must not change is told with its owner.
-            .filter(|uid| {
-                right == 0o4 && *uid != 0 && self.owner.is_some_and(|owner| owner != *uid)
-            })
+            .filter(|uid| self.owner.is_some_and(|owner| owner != *uid))
             .map(Reader::User);
-        groups.chain(users).find(|reader| has(*reader))
+        let named = involved()
+            .flat_map(|entry| entry.list.iter().flat_map(|list| &list.named))
+            .map(|(reader, _)| *reader);
+        let candidates = groups.chain(users).chain(named);
+        let mut others = candidates.filter(|reader| match reader {
+            // Root reads everything.
+            Reader::User(uid) => *uid != 0 && self.owner != Some(*uid),
+            Reader::Everybody | Reader::Group(_) => true,
+        });
+        others.find(|reader| has(*reader))
     }
 
     fn has(&self, reader: Reader, file: &FileMode, right: u32) -> bool {
-        let by_mode = |entry: &FileMode, right: u32| match reader {
-            Reader::Everybody => entry.mode & right != 0,
-            Reader::Group(gid) => {
-                entry.mode & right != 0 || (entry.gid == gid && entry.mode & (right << 3) != 0)
-            }
-            Reader::User(uid) => entry.mode & right != 0 || entry.uid == uid,
-        };
         match reader {
             Reader::User(uid) if file.uid == uid => true,
             Reader::Everybody | Reader::Group(_) | Reader::User(_) => {
-                by_mode(file, right) && self.above(file).all(|dir| by_mode(dir, 0o1))
+                file.gives(reader, right) && self.above(file).all(|dir| dir.gives(reader, 0o1))
             }
         }
     }
@@ -279,6 +367,7 @@ mod tests {
             gid,
             mode,
             kind,
+            list: None,
         }
     }
 
@@ -370,5 +459,107 @@ mod tests {
         assert_eq!(of(Some(1000)), Some(Fault::Readable(Reader::User(7))));
         assert_eq!(of(Some(7)), None);
         assert_eq!(of(None), None);
+    }
+
+    /// A list in the kernel's form.
+    fn list(entries: &[(u16, u16, u32)]) -> AccessList {
+        let mut bytes = 2_u32.to_le_bytes().to_vec();
+        for (tag, rights, id) in entries {
+            bytes.extend(tag.to_le_bytes());
+            bytes.extend(rights.to_le_bytes());
+            bytes.extend(id.to_le_bytes());
+        }
+        AccessList::parse(&bytes).unwrap()
+    }
+
+    #[test]
+    fn who_reads_by_a_list_is_named_and_not_the_group() {
+        const NOBODY: u32 = u32::MAX;
+        let (owner, others) = ((0x01, 7, NOBODY), (0x20, 0, NOBODY));
+        let of = |named: (u16, u16, u32), group: u16, mask: u16, mode: u32| {
+            let list = list(&[
+                owner,
+                named,
+                (0x04, group, NOBODY),
+                (0x10, mask, NOBODY),
+                others,
+            ]);
+            let mut key = entry("charon-enr-private-key", EntryKind::Regular, 1000, mode);
+            key.list = Some(list);
+            let entries = [key];
+            let found = faults(&entries, None);
+            found.first().map(|(entry, fault)| {
+                let said = fault.describe(entry).map(|(seen, _)| seen);
+                (*fault, said.unwrap_or_default())
+            })
+        };
+        let (bob, group) = (Reader::User(4242), Reader::Group(77));
+        let said = "mode 0640 with an access control list: uid 4242 can read it";
+        let found = of((0x02, 4, 4242), 0, 4, 0o640);
+        assert_eq!(found, Some((Fault::Readable(bob), said.to_owned())));
+        let fault = |named, group, mask, mode| of(named, group, mask, mode).map(|(fault, _)| fault);
+        assert_eq!(
+            fault((0x08, 6, 77), 0, 4, 0o640),
+            Some(Fault::Readable(group))
+        );
+        assert_eq!(
+            fault((0x02, 7, 4242), 4, 7, 0o670),
+            Some(Fault::Readable(Reader::Group(1000)))
+        );
+        assert_eq!(
+            fault((0x02, 2, 4242), 0, 2, 0o620),
+            Some(Fault::Writable(bob))
+        );
+        // What the mask takes away, and what root and the owner have anyhow, is nothing.
+        assert_eq!(fault((0x02, 6, 4242), 6, 0, 0o600), None);
+        assert_eq!(fault((0x02, 4, 0), 0, 4, 0o640), Some(Fault::Lax));
+    }
+
+    #[test]
+    fn a_list_leads_through_directories() {
+        const NOBODY: u32 = u32::MAX;
+        let given = |rights: u16| {
+            list(&[
+                (0x02, rights, 4242),
+                (0x04, 0, NOBODY),
+                (0x10, rights, NOBODY),
+            ])
+        };
+        let judged = |above: Option<AccessList>| {
+            let mut dir = entry("validator_keys", EntryKind::Directory, 7, 0o710);
+            let mut files = [
+                "validator_keys/keystore-0.json",
+                "validator_keys/keystore-0.txt",
+            ]
+            .map(|name| entry(name, EntryKind::Regular, 1000, 0o640));
+            dir.list = above;
+            for file in &mut files {
+                file.list = Some(given(4));
+            }
+            let [json, txt] = files;
+            let entries = [dir, json, txt];
+            faults(&entries, None)
+                .into_iter()
+                .map(|(_, fault)| fault)
+                .collect::<Vec<_>>()
+        };
+        let bob = Reader::User(4242);
+        assert_eq!(
+            judged(Some(given(1))),
+            [Fault::Readable(bob), Fault::Readable(bob)]
+        );
+        assert_eq!(judged(None), [Fault::Lax, Fault::Lax]);
+    }
+
+    #[test]
+    fn a_list_in_another_form_is_none() {
+        for bytes in [
+            &b""[..],
+            b"\x02\0\0",
+            b"\x01\0\0\0",
+            b"\x03\0\0\0\x02\0\x04\0\0\0\0\0",
+        ] {
+            assert_eq!(AccessList::parse(bytes), None, "{bytes:?}");
+        }
     }
 }

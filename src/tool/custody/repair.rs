@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use charon_files::cluster::access::{self, EntryKind, Fault, FileMode, Owner, Reader};
+use charon_files::cluster::access::{self, AccessList, EntryKind, Fault, FileMode, Owner, Reader};
 use charon_files::cluster::names::{self, ENR_KEY_FILE, Name, Role};
 use charon_files::finding::Finding;
 
@@ -31,6 +31,8 @@ pub struct Seen {
     pub owner: Owner,
     /// Permission bits, setuid, setgid and sticky included.
     pub mode: u32,
+    /// Its access control list, if it has one that gives somebody something.
+    pub list: Option<AccessList>,
     /// How many names it has.
     pub names: u64,
     /// Whether it is on the same mount as the directory that is repaired.
@@ -246,6 +248,7 @@ pub fn exposures(tree: &Tree, owner: Owner) -> Exposures {
             gid: seen.owner.gid,
             mode: seen.mode & rights,
             kind: seen.kind,
+            list: seen.list.clone(),
         })
         .collect();
     let mut keys: BTreeMap<Reader, Vec<PathBuf>> = BTreeMap::new();
@@ -317,6 +320,7 @@ mod tests {
                 gid: owner.1,
             },
             mode,
+            list: None,
             names: 1,
             same_mount: true,
             identity: (1, 1),

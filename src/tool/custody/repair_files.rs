@@ -70,6 +70,9 @@ impl Named {
                 gid: stat.stx_gid,
             },
             mode: mode & 0o7777,
+            list: os::access_list(mode, |name, into| {
+                rustix::fs::getxattr(self.link(), name, into)
+            }),
             names: stat.stx_nlink.into(),
             same_mount: true,
             identity: (device, stat.stx_ino),
@@ -90,10 +93,13 @@ impl Named {
             )
             .map_err(|errno| FileError::new("change the owner of", &self.path, errno))?;
         }
-        // A descriptor that only names something cannot be given to fchmod(2); the kernel's own link to it can.
-        let link = format!("/proc/self/fd/{}", self.file.as_raw_fd());
-        rustix::fs::chmod(link, Mode::from_raw_mode(step.mode))
+        rustix::fs::chmod(self.link(), Mode::from_raw_mode(step.mode))
             .map_err(|errno| FileError::new("change the mode of", &self.path, errno))
+    }
+
+    /// The kernel's own link to it: a descriptor that only names something cannot be given to fchmod(2) and fgetxattr(2).
+    fn link(&self) -> String {
+        format!("/proc/self/fd/{}", self.file.as_raw_fd())
     }
 }
 

@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 use crate::machine::files::{self, DIR_MODE, EntryKind, FileError, Folder, Owner, Status};
 use crate::machine::os;
 use crate::machine::read::{self, ReadError};
-use charon_files::cluster::access::FileMode;
+use charon_files::cluster::access::{AccessList, FileMode};
 use charon_files::cluster::names::{ENR_KEY_FILE, GIT_IGNORE_FILE, MAX_DEPTH, VALIDATOR_KEYS_DIR};
 
 /// Keeps git from everything beside it (gitignore(5)).
@@ -149,6 +149,8 @@ pub struct Entry {
     pub owner: Owner,
     /// Permission bits, setuid, setgid and sticky included.
     pub mode: u32,
+    /// Its access control list, if it has one that gives somebody something.
+    pub list: Option<AccessList>,
     /// Length in bytes.
     pub len: u64,
 }
@@ -169,6 +171,8 @@ pub struct DataDirFacts {
     pub owner: Owner,
     /// The data directory's permission bits, if it exists.
     pub mode: Option<u32>,
+    /// Its access control list, if it has one that gives somebody something.
+    pub list: Option<AccessList>,
     /// Every entry, directories before what is in them, sorted by path.
     pub entries: Vec<Entry>,
     /// Directories inside that could not be listed, with the reason.
@@ -196,20 +200,22 @@ impl DataDirFacts {
 
     /// Owner and mode of the data directory and of everything in it.
     pub fn modes(&self) -> Vec<FileMode> {
-        let of = |path: String, owner: Owner, mode: u32, kind: EntryKind| FileMode {
-            path,
-            uid: owner.uid,
-            gid: owner.gid,
+        let entries = self.entries.iter().map(|entry| FileMode {
+            path: entry.name(),
+            uid: entry.owner.uid,
+            gid: entry.owner.gid,
+            mode: entry.mode,
+            kind: entry.kind,
+            list: entry.list.clone(),
+        });
+        let itself = self.mode.map(|mode| FileMode {
+            path: ".".to_owned(),
+            uid: self.owner.uid,
+            gid: self.owner.gid,
             mode,
-            kind,
-        };
-        let entries = self
-            .entries
-            .iter()
-            .map(|entry| of(entry.name(), entry.owner, entry.mode, entry.kind));
-        let itself = self
-            .mode
-            .map(|mode| of(".".to_owned(), self.owner, mode, EntryKind::Directory));
+            kind: EntryKind::Directory,
+            list: self.list.clone(),
+        });
         entries.chain(itself).collect()
     }
 
@@ -264,6 +270,7 @@ pub fn observe(layout: &Layout) -> Result<DataDirFacts, FileError> {
         kind: status.map(|status| status.kind),
         owner,
         mode: status.map(|status| status.mode),
+        list: status.and_then(|status| os::access_list_of(data_dir, status.mode)),
         entries: listing.entries,
         unreadable: listing.unreadable,
         truncated: listing.truncated,
@@ -303,6 +310,7 @@ impl Listing {
                 kind: status.kind,
                 owner: status.owner,
                 mode: status.mode,
+                list: os::access_list_of(&folder.path().join(&name), status.mode),
                 len: status.len,
             });
             if status.kind != EntryKind::Directory {

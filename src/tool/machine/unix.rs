@@ -17,6 +17,7 @@ use rustix::io::Errno;
 
 use crate::machine::files::{DIR_MODE, EntryKind, FILE_MODE, Owner, Status};
 use crate::machine::signals::StopSource;
+use charon_files::cluster::access::AccessList;
 
 /// What an entry is, by its mode as the system tells it, with the bits of its type.
 pub(crate) fn kind_of_mode(raw_mode: u32) -> EntryKind {
@@ -67,6 +68,28 @@ pub(crate) fn status_of_path(path: &Path) -> io::Result<Option<Status>> {
         Err(Errno::NOENT) => Ok(None),
         Err(errno) => Err(errno.into()),
     }
+}
+
+/// The access control list of what has this mode, read by the call that is handed its name and a place for it; `None` where
+/// nobody has anything by one.
+pub(crate) fn access_list(
+    mode: u32,
+    read: impl FnOnce(&str, &mut [u8]) -> rustix::io::Result<usize>,
+) -> Option<AccessList> {
+    // The longest extended attribute (Linux, `XATTR_SIZE_MAX`).
+    const LONGEST: usize = 1 << 16;
+    // The group's bits are the list's mask.
+    if mode & 0o070 == 0 {
+        return None;
+    }
+    let mut bytes = vec![0; LONGEST];
+    let length = read("system.posix_acl_access", &mut bytes).ok()?;
+    AccessList::parse(bytes.get(..length)?)
+}
+
+/// The same of what lies at a path, itself and not what it may link to.
+pub(crate) fn access_list_of(path: &Path, mode: u32) -> Option<AccessList> {
+    access_list(mode, |name, into| rustix::fs::lgetxattr(path, name, into))
 }
 
 /// What a path leads to.

@@ -21,6 +21,7 @@ use windows_permissions::{LocalBox, SecurityDescriptor, utilities};
 use crate::machine::files::{DIR_MODE, EntryKind, Owner, Status};
 use crate::machine::sddl;
 use crate::machine::signals::StopSource;
+use charon_files::cluster::access::AccessList;
 
 // winnt.h and winbase.h.
 const FILE_FLAG_BACKUP_SEMANTICS: u32 = 0x0200_0000;
@@ -61,6 +62,11 @@ fn rights_of_others(file: &File) -> Option<u32> {
     let descriptor = GetSecurityInfo(file, SeObjectType::SE_FILE_OBJECT, wanted).ok()?;
     let text = ConvertSecurityDescriptorToStringSecurityDescriptor(&descriptor, wanted).ok()?;
     sddl::rights_of_others(text.to_str()?, &own_sid()?)
+}
+
+/// Its lists are told in permission bits.
+pub(crate) const fn access_list_of(_path: &Path, _mode: u32) -> Option<AccessList> {
+    None
 }
 
 /// What lies at a path, itself and not what it may link to; `None` if nothing does.

@@ -131,6 +131,7 @@ fn owners_and_modes_are_looked_at_each_time() {
                 gid: 1000,
                 mode,
                 kind,
+                list: None,
             });
         };
         entry(".", 0o755, EntryKind::Directory);

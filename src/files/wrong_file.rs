@@ -49,6 +49,8 @@ pub enum WrongFile {
     TypographicQuotes,
     /// A definition or lock of the time before their formats had a version.
     WithoutVersion,
+    /// A file that was compressed, or an archive.
+    Compressed,
     /// Nothing at all.
     Empty,
 }
@@ -69,6 +71,7 @@ impl fmt::Display for WrongFile {
             WrongFile::WithoutVersion => {
                 f.write_str("a file without a version, from before charon's files had one")
             }
+            WrongFile::Compressed => f.write_str("a compressed file or an archive"),
             WrongFile::Empty => f.write_str("an empty file"),
         }
     }
@@ -108,6 +111,17 @@ impl WrongFile {
             [0xff, 0xfe, ..] | [0xfe, 0xff, ..] | [0, 1..=0x7f, ..] | [1..=0x7f, 0, ..]
         ) {
             return Some(WrongFile::Utf16);
+        }
+        // gzip, zip, xz, zstd and bzip2.
+        let marks: [&[u8]; 5] = [
+            b"\x1f\x8b",
+            b"PK\x03\x04",
+            b"\xfd7zXZ\0",
+            b"\x28\xb5\x2f\xfd",
+            b"BZh",
+        ];
+        if marks.iter().any(|mark| bytes.starts_with(mark)) {
+            return Some(WrongFile::Compressed);
         }
         let text = std::str::from_utf8(bytes).ok()?;
         let text = text.trim_start_matches('\u{feff}').trim();
@@ -194,6 +208,9 @@ mod tests {
                 "{“version”: “v1.10.0”}".as_bytes(),
                 WrongFile::TypographicQuotes,
             ),
+            (b"\x1f\x8b\x08\0", WrongFile::Compressed),
+            (b"PK\x03\x04\x14\0", WrongFile::Compressed),
+            (b"\x28\xb5\x2f\xfd\x24", WrongFile::Compressed),
             (b"", WrongFile::Empty),
             (b" \n", WrongFile::Empty),
         ] {

@@ -83,6 +83,9 @@ fn a_definition_that_changed_behind_its_url_is_seen() {
         }
     }
     assert_eq!(server.requests().len(), 3);
+    // As a mail has it.
+    plan(&["--definition", &format!(" <{url}> ")]);
+    assert_eq!(server.requests().len(), 4);
 
     // A server that fails is not there; one that says no has said so.
     *served.lock().unwrap() = (503, b"busy".to_vec());
@@ -99,6 +102,26 @@ fn a_definition_that_changed_behind_its_url_is_seen() {
         !outcome.stderr.contains("definition-not-fetched"),
         "{outcome}"
     );
+    // A store that sends files as they were compressed for it, whatever was asked for.
+    *served.lock().unwrap() = (200, b"\x1f\x8b\x08\0\0".to_vec());
+    let outcome = plan(&given);
+    for expected in ["is a compressed file", "unpack it"] {
+        assert!(outcome.stderr.contains(expected), "{outcome}");
+    }
+}
+
+#[test]
+fn a_url_of_another_scheme_is_no_path() {
+    let env = TestEnv::ready();
+    for url in ["ipfs://example/definition.json", "file:///definition.json"] {
+        let outcome = env.run(&["plan", "--definition", url]).exits(3);
+        for expected in [
+            format!("{url} is not https"),
+            "give the https URL".to_owned(),
+        ] {
+            assert!(outcome.stderr.contains(&expected), "{outcome}");
+        }
+    }
 }
 
 #[test]

@@ -106,13 +106,20 @@ impl NoDefinition {
     }
 }
 
-/// Whether the operator gave a URL and not a file.
+/// Whether the operator gave a URL, of whatever scheme, and not a file.
 fn is_url(text: &str) -> bool {
-    let begins = |scheme: &str| {
-        let start = text.get(..scheme.len());
-        start.is_some_and(|start| start.eq_ignore_ascii_case(scheme))
-    };
-    begins("https://") || begins("http://")
+    let in_scheme = |c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.');
+    text.split_once("://")
+        .is_some_and(|(scheme, _)| !scheme.is_empty() && scheme.chars().all(in_scheme))
+}
+
+/// What is between the brackets that mails and chats put around a URL, and without blanks.
+fn bare(text: &str) -> &str {
+    let text = text.trim();
+    let inside = text
+        .strip_prefix('<')
+        .and_then(|text| text.strip_suffix('>'));
+    inside.unwrap_or(text)
 }
 
 /// Whether the server could not be asked, rather than had another answer.
@@ -212,7 +219,8 @@ pub(crate) async fn find(
 ) -> Result<FoundDefinition, NoDefinition> {
     let mut from_url = None;
     let (bytes, source) = match asked {
-        Some(url) if is_url(url) => {
+        Some(given) if is_url(bare(given)) => {
+            let url = bare(given);
             let fetched = fetch_or_kept(context, layout, url).await?;
             from_url = fetched.finding;
             (fetched.bytes, url.to_owned())

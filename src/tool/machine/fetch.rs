@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use reqwest::header::{ACCEPT, LOCATION};
+use reqwest::header::{ACCEPT, ACCEPT_ENCODING, LOCATION};
 use reqwest::{Certificate, Client, ClientBuilder, Response, Url};
 
 use crate::machine::causes::causes;
@@ -180,11 +180,13 @@ async fn fetch_in_time(url: &str, plain_http: PlainHttp) -> Result<Fetched, Fetc
         let asked = client
             .get(at.clone())
             .header(ACCEPT, "application/json")
+            // Whoever names none may be sent any (RFC 9110, 12.5.3).
+            .header(ACCEPT_ENCODING, "identity")
             .send()
             .await;
         let response = asked.map_err(|error| failed_to_reach(&at, error))?;
         let status = response.status();
-        if status.is_redirection() {
+        if status.is_redirection() && response.headers().contains_key(LOCATION) {
             at = check_redirect(&at, &response)?;
             continue;
         }
@@ -251,7 +253,7 @@ fn check_redirect(from: &Url, response: &Response) -> Result<Url, FetchError> {
         .map(|location| String::from_utf8_lossy(location.as_bytes()).into_owned())
         .unwrap_or_default();
     match from.join(&to) {
-        Ok(url) if url.scheme() == "https" && location.is_some() => Ok(url),
+        Ok(url) if url.scheme() == "https" => Ok(url),
         Ok(_) | Err(_) => Err(FetchError::BadRedirect {
             url: from.to_string(),
             to,
@@ -353,7 +355,10 @@ mod tests {
             .unwrap();
         assert!(fetched.bytes == body);
         assert!(!fetched.is_unprotected, "this machine is no stranger");
-        assert_eq!(server.requests()[0].target, "/d?x=1");
+        let request = &server.requests()[0];
+        assert_eq!(request.target, "/d?x=1");
+        let headers = request.headers.to_lowercase();
+        assert!(headers.contains("accept-encoding: identity"), "{headers}");
     }
 
     #[tokio::test]
@@ -417,11 +422,14 @@ mod tests {
             assert!(matches!(error, FetchError::BadRedirect { .. }), "{error}");
             assert_eq!(server.requests().len(), 1);
         }
-        let server = Server::on_loopback(|_| answer(302, &[], b""));
-        let error = fetch(&url(&server, "/d"), PlainHttp::Allow)
-            .await
-            .unwrap_err();
-        assert!(matches!(error, FetchError::BadRedirect { .. }), "{error}");
+        // A choice (RFC 9110, 15.4.1) and what is not modified lead nowhere.
+        for status in [300, 302, 304] {
+            let server = Server::on_loopback(move |_| answer(status, &[], b""));
+            let error = fetch(&url(&server, "/d"), PlainHttp::Allow)
+                .await
+                .unwrap_err();
+            assert!(matches!(error, FetchError::Status { .. }), "{error}");
+        }
     }
 
     #[tokio::test]

@@ -283,6 +283,10 @@ pub(crate) fn wrong_file_advice(wrong: &WrongFile, expected: Expected, path: &st
             "the server had no such file, or not at this address: ask for the address of {expected} itself{}",
             download(expected)
         ),
+        WrongFile::Compressed => format!(
+            "unpack it and give what is in it{}",
+            download(expected)
+        ),
         WrongFile::Utf16 | WrongFile::TypographicQuotes | WrongFile::Empty => format!(
             "get the file again, as a file and not as pasted text{}",
             download(expected)

@@ -3,6 +3,7 @@
 #[cfg(unix)]
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::io::Write as _;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -125,10 +126,17 @@ const fn begin_again(
 
 /// Shows what clap has to say: help or version, which were asked for, or what is wrong.
 fn not_a_command(error: &clap::Error, json: bool) -> u8 {
-    // A closed standard output changes nothing about what was asked for.
-    error.print().ok();
+    // Behind `| head` nobody reads it any more; on a full disk it is not there, as with every result.
+    let printed = error.print().and_then(|()| std::io::stdout().flush());
     if !error.use_stderr() {
-        return 0;
+        return match printed {
+            Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+                Terminal::of_process(ProgressStyle::Quiet, false)
+                    .error(&format!("cannot write the result: {error}"));
+                Kind::Unexpected.exit_code()
+            }
+            Ok(()) | Err(_) => 0,
+        };
     }
     if json {
         let text = error.to_string();

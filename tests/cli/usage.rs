@@ -559,7 +559,13 @@ fn a_reader_that_goes_away_is_no_failure() {
 #[test]
 fn a_full_disk_under_the_result_is_one() {
     let env = TestEnv::new();
-    for args in [&["pins"][..], &["status", "--format", "json"]] {
+    for args in [
+        &["pins"][..],
+        &["status", "--format", "json"],
+        &["--help"],
+        &["run", "--help"],
+        &["--version"],
+    ] {
         let full = std::fs::File::options()
             .write(true)
             .open("/dev/full")

@@ -1082,6 +1082,75 @@ fn the_gate_tells_of_a_project_that_is_not_set_up_for_the_cluster() {
     }
 }
 
+/// Compose 1.29 sorts most lists once it reads two files, and prints some in another form.
+#[test]
+#[ignore = "needs a docker engine and Compose"]
+fn a_project_is_the_same_in_whatever_order_compose_prints_it() {
+    for age in [Age::First, Age::Second, Age::Today] {
+        let lists = "    restart: unless-stopped
+    volumes: ['.charon:/opt/charon/.charon', './z:/a', '/w', './a:/z']
+    cap_add: [SYS_NICE, NET_ADMIN]
+    security_opt: ['no-new-privileges:true', 'apparmor:unconfined']
+    expose: ['9', '3', '20']
+    extra_hosts: ['b:192.0.2.1', 'a:192.0.2.2']
+    devices: ['/dev/zero:/dev/z', '/dev/null:/dev/a']
+    networks: [two, one]
+";
+        let text = USUAL
+            .replacen("    volumes: ['.charon:/opt/charon/.charon']\n", "", 1)
+            .replacen("    restart: unless-stopped\n", lists, 1)
+            + "networks: {one: , two: }\n";
+        let project = Project::new(age, &text).with_outputs();
+        project.ours(&["gate", "install"]).good();
+        let status = project.status();
+        assert_eq!(waiting(&status), ["charon", "vc"], "{age:?}: {status:#}");
+    }
+}
+
+#[test]
+#[ignore = "needs a docker engine and Compose"]
+fn a_volume_from_elsewhere_is_followed_to_the_data_directory() {
+    for age in [Age::First, Age::Today] {
+        let name = format!("cdkgtest{}", uuid::Uuid::new_v4().simple());
+        let text = format!(
+            "{USUAL}  late:
+    image: IMAGE
+    volumes: ['keys:/keys', 'plain:/plain']
+volumes: {{keys: {{external: true, name: {name}}}, plain: }}
+"
+        );
+        let project = Project::new(age, &text).with_outputs();
+        let keys = format!("device={}/validator_keys", project.data_dir().display());
+        story::docker(&[
+            "volume",
+            "create",
+            "--opt",
+            "type=none",
+            "--opt",
+            "o=bind",
+            "--opt",
+            &keys,
+            &name,
+        ]);
+        project.ours(&["gate", "install"]).good();
+        let status = project.status();
+        assert_eq!(
+            waiting(&status),
+            ["charon", "late", "vc"],
+            "{age:?}: {status:#}"
+        );
+        drop(project);
+        story::docker(&["volume", "rm", &name]);
+    }
+}
+
+/// The services that wait for the gate.
+fn waiting(status: &Value) -> Vec<&str> {
+    let services = status["services"].as_array().unwrap().iter();
+    let waits = services.filter(|it| it["edge"] == "waits");
+    waits.map(|it| it["service"].as_str().unwrap()).collect()
+}
+
 /// What the project's files say, Compose is asked for: it knows services that another file has, and every form of a variable.
 #[test]
 #[ignore = "needs a docker engine and Compose"]

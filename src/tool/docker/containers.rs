@@ -638,14 +638,26 @@ impl Engine {
         let Some(volume) = &mount.volume else {
             return Ok(mount.source.clone());
         };
-        let asked = self.docker.inspect_volume(volume);
+        let found = self.volume_path(volume).await?;
+        Ok(found.unwrap_or_else(|| mount.source.clone()))
+    }
+
+    /// Where the files of a volume really are: at the path that it is bound to, or where the engine keeps it; `None` if there is
+    /// no such volume.
+    ///
+    /// # Errors
+    /// What every call may answer.
+    pub async fn volume_path(&self, name: &str) -> Result<Option<PathBuf>, EngineError> {
+        let asked = self.docker.inspect_volume(name);
         match self.call("inspect a volume", asked).await {
-            Ok(volume) => Ok(volume
-                .options
-                .get("device")
-                .filter(|device| device.starts_with('/'))
-                .map_or_else(|| mount.source.clone(), PathBuf::from)),
-            Err(EngineError::Failed { status: 404, .. }) => Ok(mount.source.clone()),
+            Ok(volume) => {
+                let bound = volume
+                    .options
+                    .get("device")
+                    .filter(|it| it.starts_with('/'));
+                Ok(Some(bound.unwrap_or(&volume.mountpoint).into()))
+            }
+            Err(EngineError::Failed { status: 404, .. }) => Ok(None),
             Err(error) => Err(error),
         }
     }

@@ -135,7 +135,8 @@ fn watch(name: &str, service: &Service, scene: &Scene<'_>) -> Option<Watched> {
             .map_or(given, PathBuf::as_path);
         if let Some(seen) = see(real, scene.data_dir) {
             sight = sight.max(Some(seen));
-            paths.push(format!("{} {}", mount.source, mount.via));
+            let what = if given.is_absolute() { "" } else { "volume " };
+            paths.push(format!("{what}{} {}", mount.source, mount.via));
         }
     }
     let restarts = |policy: &&String| policy.as_str() != "no";

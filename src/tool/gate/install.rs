@@ -84,7 +84,7 @@ pub(crate) async fn install(context: &Context, args: &GateInstallArgs) -> Result
         Gate::Provider { .. } => String::new(),
         Gate::OneShot { image, .. } => image.clone(),
     };
-    let text = file::render(&GateFile {
+    let gate_file = GateFile {
         gate,
         require: args.require,
         rehearsal: args.rehearsal,
@@ -93,8 +93,9 @@ pub(crate) async fn install(context: &Context, args: &GateInstallArgs) -> Result
             .iter()
             .map(|service| waiting(service, &seen))
             .collect(),
-    });
-    let handed = rehearse(&site, &before, &seen, kind, base.as_deref(), &files, &text)?;
+    };
+    let handed = rehearse(&site, &gate_file, &seen, kind, base.as_deref(), &files)?;
+    let text = file::render(&gate_file);
     let new = match place {
         Place::Override => base,
         Place::Named => {
@@ -336,14 +337,16 @@ fn waiting(service: &Watched, seen: &Seen) -> Waiting {
 }
 
 /// Lets Compose read copies of both files, and looks at what becomes of the project. Gives what is handed the list of files.
+///
+/// The project is compared with itself beside a gate that nobody waits for: Compose 1.29 prints what it merged of several files
+/// in another order than what is in one.
 fn rehearse(
     site: &Site,
-    before: &Project,
+    gate_file: &GateFile,
     seen: &Seen,
     kind: GateKind,
     base: Option<&[u8]>,
     files: &[String],
-    text: &str,
 ) -> Result<Vec<String>, Failure> {
     let unexpected = |error: std::io::Error| {
         Failure::new(
@@ -353,7 +356,6 @@ fn rehearse(
     };
     let dir = tempfile::tempdir().map_err(unexpected)?;
     let copy = dir.path().join(GATE_FILE);
-    std::fs::write(&copy, text).map_err(unexpected)?;
     let entry = copy.display().to_string();
     let edit = dotenv::add(base, files, &site.separator, &entry).map_err(not_editable)?;
     let Edit::Write(bytes) = edit else {
@@ -362,13 +364,21 @@ fn rehearse(
             format!("{entry} is in {DOTENV} already"),
         ));
     };
-    let after = site.project_with(Some(&bytes))?;
-    let named = format!("{}{entry}", site.separator);
-    let handed = before
-        .check_only_gate_added(&after, GATE_SERVICE, &named)
+    let project_with = |file: &GateFile| {
+        std::fs::write(&copy, file::render(file)).map_err(unexpected)?;
+        site.project_with(Some(&bytes))
+    };
+    let nobody_waits = GateFile {
+        services: Vec::new(),
+        ..gate_file.clone()
+    };
+    let before = project_with(&nobody_waits)?;
+    let after = project_with(gate_file)?;
+    before
+        .check_only_waits_added(&after)
         .map_err(not_understood)?;
     check_effect(site, &after, seen, kind)?;
-    Ok(handed)
+    Ok(after.handed(&format!("{}{entry}", site.separator)))
 }
 
 /// Whether the gate is there, sees the right directory, and everybody waits for it.

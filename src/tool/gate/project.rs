@@ -78,7 +78,7 @@ pub struct Provider {
 /// A path of the machine that a service sees.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Mount {
-    /// The path on the machine.
+    /// The path on the machine; or, without a slash before it, the engine's name of a volume, which knows where that lies.
     pub source: String,
     /// How the service comes by it.
     pub via: Via,
@@ -146,7 +146,7 @@ impl Project {
         Ok(Self { services, document })
     }
 
-    /// Every path of the machine that some service sees.
+    /// Every path of the machine and every volume that some service sees.
     pub fn sources(&self) -> BTreeSet<&str> {
         self.services
             .values()
@@ -168,39 +168,24 @@ impl Project {
         hollow.next().map(|(name, _)| name.as_str())
     }
 
-    /// Checks that a second project is this one with a gate and what waits for it, and nothing else; gives what else is
-    /// handed the list of files.
-    ///
-    /// A project may hand `COMPOSE_FILE` into its containers (eth-docker does); there it has one more entry, `named`: what
-    /// separates it and the gate's file. Such fields are the same without that.
+    /// Checks that a second project is this one with services that wait for the gate, and nothing else.
     ///
     /// # Errors
     /// [`ProjectError::OtherChange`] with the first field that is another one.
-    pub fn check_only_gate_added(
-        &self,
-        with_gate: &Self,
-        gate: &str,
-        named: &str,
-    ) -> Result<Vec<String>, ProjectError> {
-        let (before, mut after) = (self.comparable(), with_gate.comparable());
-        after.retain(|what, _| !what.starts_with(&format!("service {gate}:")));
-        let mut handed = Vec::new();
-        let names: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
-        for what in names {
-            let (before, after) = (before.get(what).copied(), after.get(what).copied());
-            if before == after {
-                continue;
-            }
-            let same = match (before, after) {
-                (Some(before), Some(after)) => *before == without(after, named),
-                (Some(_) | None, None) | (None, Some(_)) => false,
-            };
-            if !same {
-                return Err(ProjectError::OtherChange { what: what.clone() });
-            }
-            handed.push(what.clone());
-        }
-        Ok(handed)
+    pub fn check_only_waits_added(&self, waiting: &Self) -> Result<(), ProjectError> {
+        let (before, after) = (self.comparable(), waiting.comparable());
+        let mut names = before.keys().chain(after.keys());
+        let other = names.find(|what| before.get(*what) != after.get(*what));
+        other.map_or(Ok(()), |what| {
+            Err(ProjectError::OtherChange { what: what.clone() })
+        })
+    }
+
+    /// What is handed this text: a project may hand `COMPOSE_FILE` into its containers (eth-docker does).
+    pub fn handed(&self, text: &str) -> Vec<String> {
+        let parts = self.comparable().into_iter();
+        let handed = parts.filter(|(_, value)| contains(value, text));
+        handed.map(|(what, _)| what).collect()
     }
 
     /// Everything that the gate must leave alone, by name.
@@ -233,16 +218,13 @@ impl Project {
     }
 }
 
-/// A value without this text in any of its texts.
-fn without(value: &Value, text: &str) -> Value {
+/// Whether this text is in any of a value's texts.
+fn contains(value: &Value, text: &str) -> bool {
     match value {
-        Value::String(own) => Value::String(own.replace(text, "")),
-        Value::Array(items) => items.iter().map(|item| without(item, text)).collect(),
-        Value::Object(fields) => fields
-            .iter()
-            .map(|(name, value)| (name.clone(), without(value, text)))
-            .collect(),
-        Value::Null | Value::Bool(_) | Value::Number(_) => value.clone(),
+        Value::String(own) => own.contains(text),
+        Value::Array(items) => items.iter().any(|item| contains(item, text)),
+        Value::Object(fields) => fields.values().any(|value| contains(value, text)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => false,
     }
 }
 
@@ -358,7 +340,7 @@ fn mounts(body: &Value, document: &Value) -> Vec<Mount> {
         let source = if source.starts_with('/') {
             source
         } else {
-            bound_volume(document, &source)?
+            named_volume(document, &source)?
         };
         Some(Mount {
             source,
@@ -383,10 +365,17 @@ fn mounts(body: &Value, document: &Value) -> Vec<Mount> {
         .collect()
 }
 
-/// The path that a named volume is bound to, if it is (docker's `local` driver with `o: bind`).
-fn bound_volume(document: &Value, name: &str) -> Option<String> {
-    let options = document.get("volumes")?.get(name)?.get("driver_opts")?;
-    scalar(options.get("device")?).filter(|device| device.starts_with('/'))
+/// The path that a named volume is bound to by the project (docker's `local` driver with `o: bind`), or what the engine calls it.
+/// 1.29 says that of external ones alone.
+fn named_volume(document: &Value, name: &str) -> Option<String> {
+    let volume = document.get("volumes")?.get(name)?;
+    let text = |from: Option<&Value>, field: &str| scalar(from?.get(field)?);
+    let external = volume.get("external");
+    text(volume.get("driver_opts"), "device")
+        .filter(|device| device.starts_with('/'))
+        .or_else(|| text(Some(volume), "name"))
+        .or_else(|| text(external, "name"))
+        .or_else(|| (external == Some(&Value::Bool(true))).then(|| name.to_owned()))
 }
 
 /// Gives every service the mounts of those that it names in `volumes_from`, however far that goes.
@@ -475,7 +464,7 @@ mod tests {
             "second-hand": {"volumes_from": ["lodestar", "container:other:ro"]},
             "secretive": {"secrets": [{"source": "key"}], "configs": [{"source": "lock"}]},
             "named": {"volumes": [{"type": "volume", "source": "data", "target": "/x"},
-                {"type": "volume", "source": "plain", "target": "/y"}]},
+                {"type": "volume", "source": "plain", "target": "/y"}, {"type": "image", "source": "i", "target": "/z"}]},
             "gate": {"provider": {"type": "charondkg", "options": {"data-dir": [".charon"], "require": "verified"}}}
         },
         "secrets": {"key": {"name": "p_key", "file": "/p/.charon/charon-enr-private-key"}},
@@ -492,6 +481,9 @@ services:
     volumes:
     - /p/.charon:/opt/charon/.charon:ro
     - data:/x:rw
+    - own:/y:rw
+    - theirs:/z:rw
+    - old:/o:rw
   vc:
     depends_on:
       charon:
@@ -502,6 +494,12 @@ version: '3.9'
 volumes:
   data:
     driver_opts: {device: /p/.charon, o: bind, type: none}
+  old:
+    external: {name: of-old}
+  own: {}
+  theirs:
+    external: true
+    name: of-theirs
 ";
 
     fn sources(project: &Project, service: &str) -> Vec<String> {
@@ -535,7 +533,10 @@ volumes:
                 "/p/.charon/cluster-lock.json as config lock"
             ]
         );
-        assert_eq!(sources(&project, "named"), ["/p/$a/.charon at /x"]);
+        assert_eq!(
+            sources(&project, "named"),
+            ["/p/$a/.charon at /x", "p_plain at /y"]
+        );
         assert_eq!(project.services["charon"].user.as_deref(), Some(":"));
         assert_eq!(project.services["lodestar"].command, ["/run.sh"]);
         assert_eq!(project.services["lodestar"].profiles, [""]);
@@ -550,12 +551,15 @@ volumes:
         let project = Project::parse(FIRST.as_bytes()).unwrap();
         assert_eq!(
             sources(&project, "charon"),
-            ["/p/.charon at /opt/charon/.charon", "/p/.charon at /x"]
+            [
+                "/p/.charon at /opt/charon/.charon",
+                "/p/.charon at /x",
+                "of-theirs at /z",
+                "of-old at /o"
+            ]
         );
-        assert_eq!(
-            sources(&project, "vc"),
-            ["/p/.charon with the volumes of charon"]
-        );
+        let vc = sources(&project, "vc");
+        assert!(vc.contains(&"/p/.charon with the volumes of charon".to_owned()));
         assert_eq!(
             project.services["charon"].user.as_deref(),
             Some("1000:1000")
@@ -583,54 +587,33 @@ volumes:
     }
 
     #[test]
-    fn only_the_gate_may_be_new() {
+    fn only_what_waits_may_be_new() {
         let before = Project::parse(FIRST.as_bytes()).unwrap();
-        let with_gate = FIRST
-            .replace("1000:1000", "1001:1001")
-            .replace("  vc:\n", "  gate: {image: x}\n  vc:\n")
-            .replace(
-                "condition: service_started\n",
-                "condition: service_started\n      gate: {condition: service_completed_successfully}\n",
-            );
+        let with_gate = FIRST.replace("1000:1000", "1001:1001").replace(
+            "condition: service_started\n",
+            "condition: service_started\n      gate: {condition: service_completed_successfully}\n",
+        );
         let after = |text: &str| Project::parse(text.as_bytes()).unwrap();
-        before
-            .check_only_gate_added(&after(&with_gate), "gate", ":gate.yml")
-            .unwrap();
+        before.check_only_waits_added(&after(&with_gate)).unwrap();
         for (old, new) in [
             ("sleep 1", "sleep 2"),
             ("device: /p", "device: /q"),
-            (
-                "  gate: {image: x}",
-                "  gate: {image: x}\n  more: {image: x}",
-            ),
+            ("  vc:\n", "  more: {image: x}\n  vc:\n"),
             ("    command: sleep 1\n", ""),
         ] {
             let other = with_gate.replace(old, new);
             assert_ne!(other, with_gate);
-            let error = before
-                .check_only_gate_added(&after(&other), "gate", ":gate.yml")
-                .unwrap_err();
+            let error = before.check_only_waits_added(&after(&other)).unwrap_err();
             assert!(matches!(error, ProjectError::OtherChange { .. }), "{error}");
         }
     }
 
     #[test]
-    fn the_list_of_files_may_be_handed_to_a_container() {
-        let project = |handed: &str| {
-            let text =
-                format!("services: {{a: {{image: x, environment: {{FILES: \"{handed}\"}}}}}}");
-            Project::parse(text.as_bytes()).unwrap()
-        };
-        let before = project("a.yml:b.yml");
-        let compare =
-            |after: &str| before.check_only_gate_added(&project(after), "gate", ":/tmp/x/gate.yml");
-        assert_eq!(
-            compare("a.yml:b.yml:/tmp/x/gate.yml").unwrap(),
-            ["service a: environment"]
-        );
-        assert!(compare("a.yml:b.yml").unwrap().is_empty());
-        assert!(compare("a.yml:c.yml:/tmp/x/gate.yml").is_err());
-        assert!(compare("a.yml:b.yml:gate.yml").is_err());
+    fn what_is_handed_the_list_of_files_is_told() {
+        let text = "services: {a: {image: x, environment: {FILES: 'a.yml:/t/gate.yml'}}, b: {image: a.yml}}";
+        let project = Project::parse(text.as_bytes()).unwrap();
+        assert_eq!(project.handed(":/t/gate.yml"), ["service a: environment"]);
+        assert!(project.handed(":/t/other.yml").is_empty());
     }
 
     #[test]

@@ -41,6 +41,8 @@ pub(crate) struct Site {
 pub(crate) struct Seen {
     pub(crate) run_as: RunAs,
     image_users: BTreeMap<String, String>,
+    /// Where volumes lie, by the engine's names.
+    volumes: BTreeMap<String, PathBuf>,
 }
 
 impl Site {
@@ -235,9 +237,20 @@ impl Site {
                 image_users.insert(image.clone(), found.user);
             }
         }
+        let mut volumes = BTreeMap::new();
+        for name in project
+            .sources()
+            .into_iter()
+            .filter(|it| !it.starts_with('/'))
+        {
+            // One that is not there yet is made empty.
+            let path = engine.volume_path(name).await.map_err(failures::engine)?;
+            volumes.extend(path.map(|path| (name.to_owned(), path)));
+        }
         Ok(Seen {
             run_as,
             image_users,
+            volumes,
         })
     }
 
@@ -251,7 +264,11 @@ impl Site {
         let real_paths: BTreeMap<String, PathBuf> = project
             .sources()
             .into_iter()
-            .map(|source| (source.to_owned(), compose::real_path(Path::new(source))))
+            .filter_map(|source| {
+                let volume = seen.volumes.get(source).map(PathBuf::as_path);
+                let path = source.starts_with('/').then_some(Path::new(source));
+                Some((source.to_owned(), compose::real_path(volume.or(path)?)))
+            })
             .collect();
         assess(
             project,

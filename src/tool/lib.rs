@@ -32,7 +32,7 @@
 //! | pure | `cli.rs` `completion.rs` `metadata.rs` `error.rs` `report.rs` |
 //! |---|---|
 //! | pure | `ceremony/appointment.rs` `ceremony/plan.rs` `ceremony/pins.rs` `ceremony/define.rs` `ceremony/edit.rs` `ceremony/settings.rs` |
-//! | pure | `gate/mod.rs` `gate/coverage.rs` `gate/decision.rs` `gate/dotenv.rs` `gate/file.rs` `gate/project.rs` `gate/provider.rs` `gate/status.rs` |
+//! | pure | `gate/mod.rs` `gate/coverage.rs` `gate/decision.rs` `gate/dotenv.rs` `gate/file.rs` `gate/project.rs` `gate/provider.rs` `gate/status.rs` `gate/yaml.rs` |
 //! | pure | `proof/board_page.rs` `proof/markup.rs` |
 //! | pure | `custody/contents.rs` `custody/record.rs` `custody/repair.rs` |
 //!

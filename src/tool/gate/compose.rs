@@ -8,9 +8,9 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Output, Stdio};
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
-use crate::gate::{ComposeVersion, dotenv};
+use crate::gate::{ComposeVersion, dotenv, yaml};
 use crate::machine::files::{self, FileError, Owner};
 use crate::machine::read::{self, Limit, ReadError};
 
@@ -446,34 +446,6 @@ pub fn real_path(path: &Path) -> PathBuf {
     }
 }
 
-/// A document with every `<<` resolved: what stands in a mapping counts before what it merges, and of several the earlier one.
-fn merged(value: Value) -> Value {
-    match value {
-        Value::Object(mut fields) => {
-            let merge = fields.remove("<<").map(merged);
-            let mut fields: Map<String, Value> = fields
-                .into_iter()
-                .map(|(name, value)| (name, merged(value)))
-                .collect();
-            for (name, value) in merge.into_iter().flat_map(mappings).flatten() {
-                fields.entry(name).or_insert(value);
-            }
-            Value::Object(fields)
-        }
-        Value::Array(items) => Value::Array(items.into_iter().map(merged).collect()),
-        scalar @ (Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_)) => scalar,
-    }
-}
-
-/// The mappings that a `<<` names: one, or a list.
-fn mappings(merge: Value) -> Vec<Map<String, Value>> {
-    match merge {
-        Value::Object(fields) => vec![fields],
-        Value::Array(items) => items.into_iter().flat_map(mappings).collect(),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => Vec::new(),
-    }
-}
-
 /// A file of a project, as it was when it was read.
 #[derive(Debug, Clone)]
 pub struct ProjectFile {
@@ -507,9 +479,9 @@ impl ProjectFile {
         self.bytes.as_deref()
     }
 
-    /// What it says as YAML, with merged mappings (`<<`) in their places as Compose has them; `None` if it is not there or no YAML.
-    pub(crate) fn document(&self) -> Option<Value> {
-        serde_yaml::from_slice(self.bytes()?).ok().map(merged)
+    /// What it says as YAML, document by document; `None` if it is not there or no YAML.
+    pub(crate) fn documents(&self) -> Option<Vec<Value>> {
+        yaml::documents(self.bytes()?)
     }
 
     /// Where it is.
@@ -875,29 +847,6 @@ mod tests {
         assert_eq!(fs::read(&path).unwrap(), b"A=2\n");
         assert_eq!(fs::metadata(&path).unwrap().mode() & 0o7777, 0o640);
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 2);
-    }
-
-    #[test]
-    fn merged_mappings_are_in_their_places() {
-        let dir = tempfile::tempdir().unwrap();
-        let text = "\
-x-every: &every {image: every, user: '1000'}
-x-log: &log {restart: always, image: log}
-x-charon: &charon {<<: *every, restart: 'no'}
-services:
-  <<: {vc: {<<: [*log, *charon]}}
-  charon: {<<: *charon, user: '7', environment: [{<<: *log}]}
-";
-        fs::write(dir.path().join("compose.yaml"), text).unwrap();
-        let file = ProjectFile::read(dir.path(), "compose.yaml").unwrap();
-        let log = serde_json::json!({"restart": "always", "image": "log"});
-        assert_eq!(
-            file.document().unwrap()["services"],
-            serde_json::json!({
-                "vc": {"restart": "always", "image": "log", "user": "1000"},
-                "charon": {"image": "every", "user": "7", "restart": "no", "environment": [log]},
-            })
-        );
     }
 
     #[test]

@@ -9,7 +9,7 @@ use crate::gate::compose::{self, ProjectFile};
 use crate::gate::decision::Require;
 use crate::gate::project::Project;
 use crate::gate::status::Installed;
-use crate::gate::{GATE_FILE, GATE_SERVICE, OVERRIDE_FILE, dotenv};
+use crate::gate::{GATE_FILE, GATE_SERVICE, OVERRIDE_FILE, dotenv, yaml};
 use crate::machine::datadir::Layout;
 
 /// What Compose reads of a project that has a gate.
@@ -84,12 +84,20 @@ pub(crate) fn gone(layout: &Layout) -> Vec<String> {
         let mut there = BTreeSet::from([GATE_SERVICE.to_owned()]);
         for name in &files.others? {
             let file = ProjectFile::read(layout.project_dir(), name).ok()?;
-            let document = file.document()?;
-            if document.get("include").is_some() {
-                return None;
-            }
-            if let Some(Value::Object(services)) = document.get("services") {
-                there.extend(services.keys().cloned());
+            for document in file.documents()? {
+                if document.get("include").is_some() {
+                    return None;
+                }
+                let Some(Value::Object(services)) = document.get("services") else {
+                    continue;
+                };
+                for (service, body) in services {
+                    if body == yaml::RESET {
+                        there.remove(service);
+                    } else {
+                        there.insert(service.clone());
+                    }
+                }
             }
         }
         let waiting = files.gate.services.into_keys();
@@ -122,5 +130,12 @@ mod tests {
         write("compose.yaml", &format!("{charon}{services}"));
         let layout = Layout::resolve(dir.path(), None).unwrap();
         assert_eq!(gone(&layout), ["renamed"]);
+
+        // Files with Compose's tags and with an amount in wei are read like others.
+        let files = format!("COMPOSE_FILE=compose.yaml:own.yaml:{GATE_FILE}\n");
+        write(".env", &files);
+        let tags = "vc: !reset null, charon: {ports: !override [], environment: {AMOUNT: 32000000000000000000}}";
+        write("own.yaml", &format!("services: {{{tags}}}\n"));
+        assert_eq!(gone(&layout), ["renamed", "vc"]);
     }
 }

@@ -8,6 +8,7 @@
 //! | [`dotenv`] | the one entry that is added to `COMPOSE_FILE` in `.env` where files are named there, and taken out again |
 //! | [`decision`] | open, or closed with the reason and the next command |
 //! | [`status`] | all of it for people and for programs |
+//! | `yaml` | compose files as they are written |
 //!
 //! All of it is pure: values in, values out.
 
@@ -44,6 +45,8 @@ pub mod status;
 pub mod up;
 #[cfg(target_os = "linux")]
 pub mod words;
+#[cfg(target_os = "linux")]
+pub mod yaml;
 
 /// The service that all others wait for.
 pub const GATE_SERVICE: &str = "charon-dkg-gate";

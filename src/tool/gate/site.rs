@@ -159,7 +159,7 @@ impl Site {
     }
 
     /// The project without the gate with its variables as its files have them: as Compose merges these, or where it cannot,
-    /// file by file, the last one first.
+    /// document by document, the last one first.
     pub(crate) fn uninterpolated(&self, base: Option<&[u8]>, files: &[String]) -> Vec<Value> {
         let merged = || -> Option<Value> {
             if !self.compose.version().is_second() {
@@ -170,8 +170,11 @@ impl Site {
             let printed = self.compose.uninterpolated(self.dir(), dotenv.path());
             serde_json::from_slice(&printed.ok()?).ok()
         };
-        let document = |file: &String| ProjectFile::read(self.dir(), file).ok()?.document();
-        let each = || files.iter().rev().filter_map(document).collect();
+        let documents = |file: &String| ProjectFile::read(self.dir(), file).ok()?.documents();
+        let each = || {
+            let in_order: Vec<Value> = files.iter().filter_map(documents).flatten().collect();
+            in_order.into_iter().rev().collect()
+        };
         merged().map_or_else(each, |it| vec![it])
     }
 

@@ -549,5 +549,11 @@ pub(crate) fn seal(error: SealError) -> Failure {
         SealError::NotAKey { .. } | SealError::Read(_) => Kind::Refused,
         SealError::Encrypt(_) => Kind::Unexpected,
     };
-    Failure::new(kind, error.to_string())
+    let failure = Failure::new(kind, error.to_string());
+    match error {
+        SealError::Recipient { .. } => failure.hint(
+            "`age-keygen -o backup-identity.txt` makes an identity and prints its recipient; `age-keygen -y` tells that of one there is",
+        ),
+        SealError::NotAKey { .. } | SealError::Read(_) | SealError::Encrypt(_) => failure,
+    }
 }

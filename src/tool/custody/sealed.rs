@@ -142,11 +142,13 @@ pub enum SealError {
         /// What should be there.
         expected: &'static str,
     },
-    /// Not an age recipient.
-    #[error("{seen:?} is no age recipient, expected age1 and 58 more characters")]
+    /// Not an age recipient, or one of another kind.
+    #[error("{seen:?}… is {what}, expected an age recipient: age1 and 58 more characters")]
     Recipient {
-        /// As given.
+        /// How what was given begins.
         seen: String,
+        /// What that is.
+        what: &'static str,
     },
     /// The file could not be read.
     #[error(transparent)]
@@ -207,7 +209,38 @@ pub fn parse_recipient(text: &str) -> Result<x25519::Recipient, SealError> {
     // A secret key in the wrong place must not be shown.
     text.parse().map_err(|_| SealError::Recipient {
         seen: text.chars().take(8).collect(),
+        what: key_kind(text),
     })
+}
+
+/// What a key is that the `age` program may take and this one does not, by how it begins.
+fn key_kind(text: &str) -> &'static str {
+    let text = text.to_ascii_lowercase();
+    let begins = |start: &str| text.starts_with(start);
+    // Bech32 has its data behind the last 1, so that a plugin's name is in front of a second one.
+    let of_plugin = |prefix: &str| {
+        text.strip_prefix(prefix)
+            .is_some_and(|rest| rest.contains('1'))
+    };
+    if begins("age1pq1") {
+        "a post-quantum recipient, to which this program does not encrypt"
+    } else if of_plugin("age1") {
+        "the recipient of a plugin, to which this program does not encrypt"
+    } else if begins("age1") {
+        "a recipient that is mistyped or cut off"
+    } else if begins("ssh-") || begins("-----begin openssh") {
+        "an SSH key, which this program does not use"
+    } else if begins("age-secret-key-pq-") {
+        "a post-quantum identity, which this program does not use"
+    } else if begins("age-plugin-") {
+        "the identity of a plugin, which this program does not use"
+    } else if begins("age-secret-key-") {
+        "an identity, which is secret"
+    } else if begins("-----begin age") || begins("age-encryption.org") {
+        "an encrypted file, which `age --decrypt` opens"
+    } else {
+        "something else"
+    }
 }
 
 /// The recipients in a file, one a line.
@@ -229,14 +262,16 @@ pub fn read_recipients(path: &Path) -> Result<Vec<x25519::Recipient>, SealError>
 pub fn read_identities(path: &Path) -> Result<Vec<x25519::Identity>, SealError> {
     let bytes = read::read_secret_file(path, AGE_KEYS)?;
     let expected = "AGE-SECRET-KEY-1…, as age-keygen writes it";
-    let identities = lines(text_of(&bytes, path)?)
-        .map(str::parse)
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(|_: &str| SealError::NotAKey {
+    let identity = |line: &str| {
+        line.parse().map_err(|_: &str| SealError::NotAKey {
             path: path.display().to_string(),
-            seen: "something else than such identities".to_owned(),
+            seen: key_kind(line).to_owned(),
             expected,
-        })?;
+        })
+    };
+    let identities = lines(text_of(&bytes, path)?)
+        .map(identity)
+        .collect::<Result<Vec<_>, _>>()?;
     some(identities, path, expected)
 }
 
@@ -534,6 +569,42 @@ mod tests {
         fs::write(&path, format!("{}\n", identity.to_public())).unwrap();
         assert_eq!(read_recipients(&path).unwrap().len(), 1);
         assert!(read_identities(&path).is_err());
+        // What the age program takes besides, of releases up to 1.3.2: public test keys and how others begin.
+        for (key, kind) in [
+            (
+                "age1pq1lg6v9ghfvekwzpk0cst82trqtmnt36z89wr7shcp3ztnkmqpnrd2l",
+                "a post-quantum recipient",
+            ),
+            (
+                "age1yubikey1qwt50d05nh5vutpdzmlg5wn80xq5negm4uj9ghv0snvdd3yysf5yw3rhl3t",
+                "the recipient of a plugin",
+            ),
+            (
+                "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIHsKLqeplhpW+uObz5dvMgjz1OxfM/XXUB+VHtZ6isGN a@b",
+                "an SSH key",
+            ),
+            (
+                "age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8",
+                "mistyped or cut off",
+            ),
+            ("AGE-SECRET-KEY-PQ-1…", "a post-quantum identity"),
+            ("AGE-PLUGIN-YUBIKEY-1…", "the identity of a plugin"),
+            (secret, "an identity, which is secret"),
+            ("-----BEGIN OPENSSH PRIVATE KEY-----", "an SSH key"),
+            (
+                "-----BEGIN AGE ENCRYPTED FILE-----",
+                "`age --decrypt` opens",
+            ),
+            ("nobody", "something else"),
+        ] {
+            let error = parse_recipient(key).unwrap_err().to_string();
+            assert!(error.contains(kind), "{error}");
+            if key != secret {
+                fs::write(&path, format!("# mine\n{key}\n")).unwrap();
+                let error = read_identities(&path).err().unwrap().to_string();
+                assert!(error.contains(kind), "{error}");
+            }
+        }
         for content in [&b""[..], b"# nothing\n", b"\xff\xfe"] {
             fs::write(&path, content).unwrap();
             assert!(read_identities(&path).is_err());

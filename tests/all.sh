@@ -77,7 +77,7 @@ say "tests"
 # Tests of an engine wait most of the time, so programs run side by side, the longest first. Not run are the parts of tests
 # that others start as processes, a measurement, and three that need loop devices, an engine that enforces memory limits,
 # and charon's source.
-words=(--include-ignored --skip container_child --skip listening_child --skip two_thousand_validators
+words=(--include-ignored --skip container_child --skip listening_child --skip panicking_child --skip two_thousand_validators
   --skip a_power_cut_at_any_step --skip killed_for_want_of_memory --skip goldens_of_charon "$@")
 at_once=$(($(nproc) * 2))
 export MUTANTS=${MUTANTS:-5} RUST_TEST_THREADS=$at_once

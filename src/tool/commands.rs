@@ -23,7 +23,7 @@ use crate::custody::{backup, restore_command};
 use crate::edit::command;
 use crate::error::{Failure, Kind};
 use crate::gate::provider;
-use crate::machine::terminal::Terminal;
+use crate::machine::{panics, terminal::Terminal};
 use crate::proof::{board, confirm, deposits, receipt, verify};
 use crate::{completion, report};
 #[cfg(target_os = "linux")]
@@ -40,6 +40,8 @@ use crate::{
 
 /// Runs a command line and gives the process exit code.
 pub fn main(argv: Vec<OsString>) -> ExitCode {
+    let json = cli::asks_for_json(&argv);
+    panics::end_at_panic(json, Vec::new());
     // Compose wants to be answered in its own way, mistakes in its own options included.
     if let Some(words) = provider::words_of_compose(&argv) {
         return answer_compose(words);
@@ -51,7 +53,6 @@ pub fn main(argv: Vec<OsString>) -> ExitCode {
             .into();
     }
     let typed = std::env::var("CHARON_DKG_SPELLING").ok();
-    let json = cli::asks_for_json(&argv);
     let Invocation {
         cli,
         spelling,
@@ -61,6 +62,8 @@ pub fn main(argv: Vec<OsString>) -> ExitCode {
         Err(error) => return not_a_command(&error, json).into(),
     };
     let context = Arc::new(Context::new(&cli, spelling));
+    let next = "where this directory stands, and what to do next: `charon-dkg status`";
+    panics::end_at_panic(json, vec![context.spelled(next)]);
     match begin_again(&argv, &docker_variables).and_then(|()| dispatch(&context, cli.verb)) {
         Ok(code) => code,
         Err(failure) => {

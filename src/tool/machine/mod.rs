@@ -9,6 +9,7 @@ pub mod files;
 pub mod git;
 pub mod guard;
 pub mod heartbeat;
+pub(crate) mod panics;
 #[cfg(target_os = "linux")]
 pub mod processes;
 #[cfg(target_os = "linux")]

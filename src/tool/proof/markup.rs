@@ -1,8 +1,11 @@
-//! A text without what programs put into it to show it: tags and character references of a saved web page or mail, and
-//! colours of a recorded terminal. A page breaks long words with `<wbr>`, so what is looked for may have tags inside.
+//! A text without what programs put into it to send or show it: the base64 of a saved mail, tags and character references of
+//! a web page, and colours of a recorded terminal. A page breaks long words with `<wbr>`, so what is looked for may have tags
+//! inside.
 
 use std::borrow::Cow;
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use charon_files::text::after_control_sequence;
 
 /// Tags that stand in running text; anything else between angle brackets may be what somebody wrote.
@@ -78,6 +81,55 @@ pub(super) fn without_markup<'a>(text: &'a str, wanted: &str) -> Cow<'a, str> {
     out.into()
 }
 
+/// A saved mail with those parts readable that hold what is looked for and were sent in base64 (RFC 2045, 6.8), as programs send
+/// a text with letters beyond ASCII.
+pub(super) fn with_mail_readable<'a>(text: &'a str, wanted: &str) -> Cow<'a, str> {
+    let says_base64 = |line: &str| {
+        let header = line
+            .split_once(':')
+            .map(|(name, value)| (name, value.trim()));
+        header.is_some_and(|(name, value)| {
+            name.eq_ignore_ascii_case("content-transfer-encoding")
+                && value.eq_ignore_ascii_case("base64")
+        })
+    };
+    if !text.lines().any(says_base64) {
+        return text.into();
+    }
+    let is_encoded = |line: &&str| {
+        let line = line.trim();
+        let of_base64 = |byte: u8| byte.is_ascii_alphanumeric() || b"+/=".contains(&byte);
+        !line.is_empty() && line.bytes().all(of_base64)
+    };
+    let mut out = String::with_capacity(text.len());
+    let mut lines = text.split_inclusive('\n').peekable();
+    while let Some(line) = lines.next() {
+        out.push_str(line);
+        if !says_base64(line) {
+            continue;
+        }
+        // Up to the blank line between the headers and what they are about.
+        while let Some(header) = lines.next_if(|line| !line.trim().is_empty()) {
+            out.push_str(header);
+        }
+        out.extend(lines.next());
+        let mut body = String::new();
+        while let Some(line) = lines.next_if(is_encoded) {
+            body.push_str(line);
+        }
+        let joined: String = body.split_whitespace().collect();
+        let bytes = BASE64_STANDARD.decode(joined).unwrap_or_default();
+        let readable = String::from_utf8_lossy(&bytes);
+        if readable.to_ascii_lowercase().contains(wanted) {
+            out.push_str(&readable);
+            out.push('\n');
+        } else {
+            out.push_str(&body);
+        }
+    }
+    out.into()
+}
+
 /// What is inside of the tag that begins here, and what follows it.
 fn tag<'a>(text: &'a str, wanted: &str) -> Option<(&'a str, &'a str)> {
     let (inside, after) = up_to(text.strip_prefix('<')?, '>', MAX_TAG)?;
@@ -150,5 +202,44 @@ mod tests {
         }
         let unclosed = "<b ".repeat(100_000);
         assert_eq!(without_markup(&unclosed, "enr:"), unclosed);
+    }
+
+    #[test]
+    fn parts_of_a_mail_are_read_as_what_they_say() {
+        let encoded = |text: &str| {
+            let encoded = BASE64_STANDARD.encode(text);
+            let lines: Vec<&str> = encoded
+                .as_bytes()
+                .chunks(76)
+                .filter_map(|line| std::str::from_utf8(line).ok())
+                .collect();
+            lines.join("\r\n")
+        };
+        let head =
+            "Content-Transfer-Encoding: Base64\r\nContent-Type: text/plain; charset=utf-8\r\n\r\n";
+        let said = format!("Grüße\r\nENR:-{}\r\n", "HW4".repeat(50));
+        let mail = |text: &str| {
+            format!(
+                "From: a@example.org\r\n{head}{}\r\n--part--\r\n",
+                encoded(text)
+            )
+        };
+        let read = with_mail_readable(&mail(&said), "enr:").into_owned();
+        assert_eq!(
+            read,
+            format!("From: a@example.org\r\n{head}{said}\n--part--\r\n")
+        );
+        // Another part, what is no base64, and a text that only speaks of it.
+        let several = format!("{}{}", mail("a picture"), mail(&said));
+        let read = with_mail_readable(&several, "enr:").into_owned();
+        assert!(read.contains(&said) && read.contains(&encoded("a picture")));
+        for text in [
+            format!("{head}@@\r\n"),
+            "base64: enr:-HW4\n".to_owned(),
+            head.to_owned(),
+        ] {
+            let read = with_mail_readable(&text, "enr:");
+            assert_eq!(read.trim_end(), text.trim_end());
+        }
     }
 }

@@ -10,7 +10,7 @@ use crate::context::Context;
 use crate::error::{Failure, Kind};
 use crate::machine::files::EntryKind;
 use crate::machine::read::{self, Limit, ReadError};
-use crate::proof::markup::without_markup;
+use crate::proof::markup::{with_mail_readable, without_markup};
 use crate::report;
 use charon_files::enr_texts::is_secret;
 use charon_files::finding::{Finding, Weight};
@@ -210,10 +210,10 @@ pub(crate) fn secret_finding(source: &str, line: usize) -> Finding {
 pub(crate) const SECRET_ADVICE: &str = "never send an ENR private key: if it is one and was sent, \
     its operator must make a new key with `charon-dkg enr` in an empty directory and send that ENR";
 
-/// As text, with UTF-16 as PowerShell writes it, and without the markup of pages and terminals.
+/// As text, with UTF-16 as PowerShell writes it and mails as they were encoded, and without the markup of pages and terminals.
 fn text_of(bytes: &[u8], beginning: &str) -> String {
     let text = from_utf16(bytes).unwrap_or_else(|| String::from_utf8_lossy(bytes).into_owned());
-    without_markup(&text, beginning).into_owned()
+    without_markup(&with_mail_readable(&text, beginning), beginning).into_owned()
 }
 
 /// Standard input to its end, but no more than `most` bytes of it.

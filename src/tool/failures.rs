@@ -12,6 +12,7 @@ use crate::error::{Failure, Kind};
 use crate::machine::datadir::{KeyFileError, LayoutError, StateDirError};
 use crate::machine::files::FileError;
 use crate::machine::guard::GuardError;
+use crate::machine::os;
 use crate::machine::read::ReadError;
 use crate::machine::signals::InterruptError;
 use crate::promote::journal::JournalError;
@@ -32,7 +33,7 @@ pub(crate) fn file(error: FileError) -> Failure {
     }
 }
 
-/// What to do where no right would let anybody write: the file system is full or mounted read-only.
+/// What to do where no right would let anybody write: the file system is full or mounted read-only, or an attribute forbids it.
 pub(crate) fn out_of_reach(cause: &io::Error, path: &Path) -> Option<String> {
     let kind = cause.kind();
     if matches!(
@@ -42,6 +43,13 @@ pub(crate) fn out_of_reach(cause: &io::Error, path: &Path) -> Option<String> {
         let path = quoted(existing(path));
         return Some(format!(
             "make room on that file system, which `df -h {path}` shows, and give the command again"
+        ));
+    }
+    if kind == io::ErrorKind::PermissionDenied {
+        let frozen = path.ancestors().take(2).find(|path| os::is_frozen(path))?;
+        let frozen = quoted(frozen);
+        return Some(format!(
+            "`lsattr -d {frozen}` shows an attribute that lets nobody change it: `sudo chattr -ia {frozen}` takes it away; then give the command again"
         ));
     }
     (kind == io::ErrorKind::ReadOnlyFilesystem).then(|| read_only_advice(existing(path)))
@@ -155,7 +163,27 @@ pub(crate) fn journal(error: JournalError) -> Failure {
         | JournalError::Journal { .. }
         | JournalError::Attempt(_)
         | JournalError::Read(_)
-        | JournalError::File(_) => Failure::new(Kind::Unexpected, error.to_string()),
+        | JournalError::File(_) => {
+            let advice = file_at_fault(&error).and_then(|it| out_of_reach(&it.cause, &it.path));
+            let failure = Failure::new(Kind::Unexpected, error.to_string());
+            match advice {
+                Some(advice) => failure.hint(advice),
+                None => failure,
+            }
+        }
+    }
+}
+
+/// What could not be moved or written.
+fn file_at_fault(error: &JournalError) -> Option<&FileError> {
+    match error {
+        JournalError::File(error) => Some(error),
+        JournalError::Undone { cause } | JournalError::Stuck { cause, .. } => file_at_fault(cause),
+        JournalError::Refused(_)
+        | JournalError::Pending { .. }
+        | JournalError::Journal { .. }
+        | JournalError::Attempt(_)
+        | JournalError::Read(_) => None,
     }
 }
 

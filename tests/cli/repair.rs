@@ -234,3 +234,29 @@ fn whom_an_access_control_list_lets_read_is_named() {
     assert!(done.contains(&words) && !done.contains("group"), "{done}");
     env.run(&["verify"]).exits(0);
 }
+
+#[test]
+#[ignore = "needs root"]
+fn an_attribute_that_forbids_changes_is_named() {
+    use rustix::fs::{IFlags, ioctl_setflags};
+    let env = TestEnv::finished(CEREMONY, 0);
+    let lock = env.data("cluster-lock.json");
+    let file = fs::File::open(&lock).unwrap();
+    fs::set_permissions(&lock, fs::Permissions::from_mode(0o644)).unwrap();
+    // Not every file system has attributes.
+    if ioctl_setflags(&file, IFlags::IMMUTABLE).is_err() {
+        return;
+    }
+    for args in [["repair", "--yes"], ["archive", "--yes"]] {
+        let said = env.run(&args).exits(1).to_string();
+        let words = [
+            "cluster-lock.json: Operation not permitted",
+            "sudo chattr -ia",
+        ];
+        assert!(words.iter().all(|word| said.contains(word)), "{said}");
+    }
+    assert!(env.data("validator_keys").exists(), "all is back");
+    ioctl_setflags(&file, IFlags::empty()).unwrap();
+    env.run(&["repair", "--yes"]).exits(0);
+    env.run(&["archive", "--yes"]).exits(0);
+}

@@ -139,11 +139,14 @@ pub(crate) fn repair(context: &Context, args: &RepairArgs) -> Result<(), Failure
                 Some(step.clone())
             };
             repair_files::walk(dir, &mut step).map_err(|error| {
+                let advice = failures::out_of_reach(&error.cause, &error.path);
                 Failure::new(
                     Kind::Unexpected,
                     format!("{error}; what was changed before stays changed"),
                 )
-                .hint("see who changes these files meanwhile, and give the command again")
+                .hint(advice.unwrap_or_else(|| {
+                    "see who changes these files meanwhile, and give the command again".to_owned()
+                }))
             })?;
         }
         done.exposed.extend(plan.exposed.keys);

@@ -282,7 +282,22 @@ impl Folder {
             Err(cause) if cause.kind() == io::ErrorKind::Unsupported => {
                 self.move_looking_first(name, to, new_name)
             }
-            Err(cause) => Err(to.error("rename into", new_name, cause)),
+            Err(cause) => Err(self.not_moved(name, to, new_name, cause)),
+        }
+    }
+
+    /// Who sees that something may not be moved has to know what.
+    fn not_moved(&self, name: &str, to: &Self, new_name: &str, cause: io::Error) -> FileError {
+        let entry = self.path.join(name);
+        let mut ways = [
+            ("move", &entry),
+            ("move anything out of", &self.path),
+            ("move anything into", &to.path),
+        ]
+        .into_iter();
+        match ways.find(|(_, path)| os::is_frozen(path)) {
+            Some((what, frozen)) => FileError::new(what, frozen, cause),
+            None => to.error("rename into", new_name, cause),
         }
     }
 
@@ -295,7 +310,7 @@ impl Folder {
         }
         self.dir
             .move_over(Path::new(name), &to.dir, Path::new(new_name))
-            .map_err(|cause| to.error("rename into", new_name, cause))
+            .map_err(|cause| self.not_moved(name, to, new_name, cause))
     }
 
     /// Removes a file or a symbolic link; nothing there is fine.

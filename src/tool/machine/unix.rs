@@ -70,6 +70,21 @@ pub(crate) fn status_of_path(path: &Path) -> io::Result<Option<Status>> {
     }
 }
 
+/// Whether an attribute (chattr(1)) keeps everybody, root too, from changing what lies there or from taking it away.
+#[cfg(target_os = "linux")]
+pub(crate) fn is_frozen(path: &Path) -> bool {
+    use rustix::fs::{StatxAttributes, StatxFlags};
+    let frozen = StatxAttributes::IMMUTABLE | StatxAttributes::APPEND;
+    rustix::fs::statx(CWD, path, AtFlags::SYMLINK_NOFOLLOW, StatxFlags::empty())
+        .is_ok_and(|stat| stat.stx_attributes.intersects(frozen))
+}
+
+/// Not looked for there.
+#[cfg(not(target_os = "linux"))]
+pub(crate) const fn is_frozen(_path: &Path) -> bool {
+    false
+}
+
 /// The access control list of what has this mode, read by the call that is handed its name and a place for it; `None` where
 /// nobody has anything by one.
 pub(crate) fn access_list(

@@ -64,6 +64,11 @@ fn rights_of_others(file: &File) -> Option<u32> {
     sddl::rights_of_others(text.to_str()?, &own_sid()?)
 }
 
+/// There are no such attributes.
+pub(crate) const fn is_frozen(_path: &Path) -> bool {
+    false
+}
+
 /// Its lists are told in permission bits.
 pub(crate) const fn access_list_of(_path: &Path, _mode: u32) -> Option<AccessList> {
     None

@@ -1144,6 +1144,38 @@ volumes: {{keys: {{external: true, name: {name}}}, plain: }}
     }
 }
 
+#[test]
+#[ignore = "needs a docker engine and Compose"]
+fn a_second_node_does_not_take_the_gate_from_the_first() {
+    for age in [Age::Today, Age::Second] {
+        let text = format!("{USUAL}  other: {{image: IMAGE, volumes: ['./b/.charon:/x']}}\n");
+        let project = Project::new(age, &text).with_outputs();
+        copy(&fixture(1), &project.dir().join("b/.charon"));
+        project.ours(&["gate", "install"]).good();
+        let files = || {
+            let text = |name| fs::read(project.dir().join(name)).ok();
+            [".env", "compose.override.yml", "compose-charon-dkg.yml"].map(text)
+        };
+        let before = files();
+        let second = ["gate", "install", "--data-dir", "b/.charon"];
+        project.ours(&second).bad(
+            3,
+            &["charon, vc would start without being asked", "gate remove"],
+        );
+        assert_eq!(files(), before);
+        project.ours(&["gate", "install"]).good();
+        project.ours(&["gate", "remove"]).good();
+        project.ours(&second).good();
+        // What nothing sees any more keeps nobody from another gate.
+        project.write(
+            "docker-compose.yml",
+            &USUAL.replace("IMAGE", &ground().image),
+        );
+        project.ours(&["gate", "install"]).good();
+        assert_eq!(waiting(&project.status()), ["charon", "vc"]);
+    }
+}
+
 /// The services that wait for the gate.
 fn waiting(status: &Value) -> Vec<&str> {
     let services = status["services"].as_array().unwrap().iter();

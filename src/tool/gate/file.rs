@@ -15,6 +15,9 @@ const ONE_SHOT: &str = include_str!("../../../compose-templates/one-shot.yml");
 /// Where the templates' service begins.
 const SERVICE: &str = "\n  charon:\n";
 
+/// Where the container of the one-shot template sees the data directory.
+pub(crate) const DATA_DIR_INSIDE: &str = "/project/.charon";
+
 /// How a file of ours begins; the digest of all that follows comes behind it.
 const MARK: &str = "# charon-dkg gate file, sha256 ";
 
@@ -308,6 +311,7 @@ mod tests {
         assert_eq!(gate["user"], "1001:1002");
         assert_eq!(gate["userns_mode"], "host");
         assert_eq!(gate["volumes"][0]["source"], "./node0");
+        assert_eq!(gate["volumes"][0]["target"], DATA_DIR_INSIDE);
         assert_eq!(gate["volumes"][1]["source"], "./node0-dkg");
         assert!(
             gate["volumes"]

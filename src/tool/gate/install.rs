@@ -73,6 +73,7 @@ pub(crate) async fn install(context: &Context, args: &GateInstallArgs) -> Result
         )
         .hint("name the data directory that its services mount with --data-dir"));
     }
+    check_nobody_loses_a_gate(&site, &before, &seen, kind, &watched)?;
     let root = compose_root(&site, &files)?;
     let gate = match kind {
         GateKind::Provider => provider(&site, &root),
@@ -334,6 +335,36 @@ fn waiting(service: &Watched, seen: &Seen) -> Waiting {
         service: service.service.clone(),
         run_as: needs_user.then(|| seen.run_as.clone()),
     }
+}
+
+/// A project has one gate. One that another node's data directory has is not taken away from it in passing.
+fn check_nobody_loses_a_gate(
+    site: &Site,
+    project: &Project,
+    seen: &Seen,
+    kind: GateKind,
+    watched: &[Watched],
+) -> Result<(), Failure> {
+    let Some(other) = site.gated_dir() else {
+        return Ok(());
+    };
+    let waits = |name: &str| watched.iter().any(|service| service.service == name);
+    let mut lost = Site::assess_of(&other, project, seen, kind);
+    lost.retain(|service| !waits(&service.service));
+    if lost.is_empty() {
+        return Ok(());
+    }
+    let names: Vec<String> = lost.into_iter().map(|service| service.service).collect();
+    let other = report::quoted(&other);
+    Err(Failure::new(
+        Kind::Refused,
+        format!(
+            "the gate of this project is for {other}, and a project has one gate: {} would start without being asked",
+            names.join(", ")
+        ),
+    )
+    .hint("give each node a compose project of its own, in a directory of its own, with a gate there")
+    .hint(format!("if {other} needs no gate any more: `charon-dkg gate remove`, then this again")))
 }
 
 /// Lets Compose read copies of both files, and looks at what becomes of the project. Gives what is handed the list of files.

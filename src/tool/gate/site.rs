@@ -18,7 +18,7 @@ use crate::gate::compose::{self, Compose, ComposeError, EngineChoice, ProjectFil
 use crate::gate::coverage::{Readers, RunAs, Scene, Watched, assess};
 use crate::gate::dotenv::{self, DotenvError, Edit};
 use crate::gate::file::{self, Origin};
-use crate::gate::project::{Project, ProjectError};
+use crate::gate::project::{Project, ProjectError, Via};
 use crate::gate::{GATE_FILE, GATE_SERVICE, GateKind, OVERRIDE_FILE, installed};
 use crate::machine::datadir::Layout;
 use crate::machine::files::Owner;
@@ -199,6 +199,22 @@ impl Site {
         self.own_file().filter(|_| of_another && is_hollow)
     }
 
+    /// The data directory that the gate which is here was installed for, as far as Compose reads the project.
+    pub(crate) fn gated_dir(&self) -> Option<PathBuf> {
+        self.own_file()?;
+        let project = self.project().ok()?;
+        let gate = project.services.get(GATE_SERVICE)?;
+        let dir = match &gate.provider {
+            Some(_) => Path::new(gate.option("project-dir")?).join(gate.option("data-dir")?),
+            None => {
+                let there = Via::Volume(file::DATA_DIR_INSIDE.to_owned());
+                let mount = gate.mounts.iter().find(|mount| mount.via == there)?;
+                PathBuf::from(&mount.source)
+            }
+        };
+        Some(compose::real_path(&dir))
+    }
+
     /// The gate's file that is here.
     fn own_file(&self) -> Option<&'static str> {
         let named = is_ours(&self.gate_file).then_some(GATE_FILE);
@@ -264,6 +280,16 @@ impl Site {
 
     /// Who sees the data directory.
     pub(crate) fn assess(&self, project: &Project, seen: &Seen, kind: GateKind) -> Vec<Watched> {
+        Self::assess_of(self.layout.data_dir(), project, seen, kind)
+    }
+
+    /// Who sees this data directory.
+    pub(crate) fn assess_of(
+        data_dir: &Path,
+        project: &Project,
+        seen: &Seen,
+        kind: GateKind,
+    ) -> Vec<Watched> {
         let real_paths: BTreeMap<String, PathBuf> = project
             .sources()
             .into_iter()
@@ -276,7 +302,7 @@ impl Site {
         assess(
             project,
             &Scene {
-                data_dir: self.layout.data_dir(),
+                data_dir,
                 real_paths: &real_paths,
                 image_users: &seen.image_users,
                 run_as: &seen.run_as,

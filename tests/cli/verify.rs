@@ -303,6 +303,17 @@ fn files_that_are_links_do_not_pass() {
     std::os::unix::fs::symlink(&elsewhere, env.data(LOCK)).unwrap();
     let outcome = env.run(&["verify"]).exits(4);
     assert!(outcome.failed().contains(&"data-directory"), "{outcome}");
+
+    let env = TestEnv::finished(CEREMONY, 0);
+    let elsewhere = env.project().join("keys");
+    fs::rename(env.data("validator_keys"), &elsewhere).unwrap();
+    std::os::unix::fs::symlink(&elsewhere, env.data("validator_keys")).unwrap();
+    let said = env.run(&["verify"]).exits(4).to_string();
+    let words = "a link to one, which is not followed";
+    assert!(
+        said.contains(words) && !said.contains("key manager"),
+        "{said}"
+    );
 }
 
 /// A directory that cannot be listed is not an empty one.

@@ -210,12 +210,29 @@ fn report_missing(
 ) {
     // A ceremony of ours never sends keys to a key manager, so after one they must be there.
     if pairs.is_empty() && count > 0 && context.expectations.definition_hash.is_none() {
+        let is_elsewhere = context
+            .material
+            .other_names
+            .iter()
+            .any(|name| name == VALIDATOR_KEYS_DIR);
+        let (seen, advice) = if is_elsewhere {
+            (
+                "no directory, such as a link to one, which is not followed",
+                "put the directory itself in its place",
+            )
+        } else {
+            (
+                "no keystore",
+                "they are in a key manager (`charon dkg --keymanager-address`), which this program cannot look into, or lost",
+            )
+        };
+        let expected = format!("{count} keystores");
         ledger.could_not_tell(
             Check::KeystoreSet,
             VALIDATOR_KEYS_DIR,
-            "no keystore",
-            format!("{count} keystores"),
-            "they are in a key manager (`charon dkg --keymanager-address`), which this program cannot look into, or lost",
+            seen,
+            expected,
+            advice,
         );
         return;
     }

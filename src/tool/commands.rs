@@ -3,7 +3,6 @@
 #[cfg(unix)]
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::io::Write as _;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -23,7 +22,8 @@ use crate::custody::{backup, restore_command};
 use crate::edit::command;
 use crate::error::{Failure, Kind};
 use crate::gate::provider;
-use crate::machine::{panics, terminal::Terminal};
+use crate::machine::panics;
+use crate::machine::terminal::{self, Terminal};
 use crate::proof::{board, confirm, deposits, receipt, verify};
 use crate::{completion, report};
 #[cfg(target_os = "linux")]
@@ -130,7 +130,7 @@ const fn begin_again(
 /// Shows what clap has to say: help or version, which were asked for, or what is wrong.
 fn not_a_command(error: &clap::Error, json: bool) -> u8 {
     // Behind `| head` nobody reads it any more; on a full disk it is not there, as with every result.
-    let printed = error.print().and_then(|()| std::io::stdout().flush());
+    let printed = error.print().and_then(|()| terminal::flush_output());
     if !error.use_stderr() {
         return match printed {
             Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {

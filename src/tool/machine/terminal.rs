@@ -98,6 +98,11 @@ enum Shown {
 
 type Output = Mutex<Box<dyn Write + Send>>;
 
+/// Writes out what somebody else printed to stdout, as clap prints help.
+pub fn flush_output() -> io::Result<()> {
+    io::stdout().flush()
+}
+
 /// The three streams of a command. It may be shared between threads.
 pub struct Terminal {
     out: Output,

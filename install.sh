@@ -33,14 +33,14 @@ Builds charon-dkg from this checkout, or takes a release, and installs it so tha
   --yes             install what is missing (packages, Rust) without asking
   --prepare         install only what building needs, and stop
   --from RELEASE    install a release instead of building: its directory, its https URL, or its .tar.gz
-                    beside SHA256SUMS. Needs no compiler; its sum is checked before anything is placed
+                    beside SHA256SUMS. Needs no compiler; its checksum is verified first
   --binary FILE     install this charon-dkg instead of building one
-  --uninstall       take back exactly what was put there (give the same --prefix or --user)
+  --uninstall       remove exactly what was installed (give the same --prefix or --user)
   --print WHAT      print what would be placed: forwarder, sh or fish
   --help            print this
 
 Exit codes: 0 done; 1 a step failed; 2 wrong usage; 3 refused. Files are placed only once everything
-is ready, so after 1, 2 or 3 nothing of charon-dkg was placed, replaced or taken away.
+is ready, so after 1, 2 or 3 nothing of charon-dkg was placed, replaced or removed.
 EOF
 }
 
@@ -190,7 +190,7 @@ apt_update() {
   [ -z "$apt_updated" ] || return 0
   apt_updated=1
   say "Reading the package lists (apt-get update)"
-  as_root apt-get -qq -o DPkg::Lock::Timeout=120 update >&2 || say "apt-get update failed; going on with the lists that are here"
+  as_root apt-get -qq -o DPkg::Lock::Timeout=120 update >&2 || say "apt-get update failed; continuing with the existing lists"
 }
 
 apt_install() {
@@ -284,7 +284,7 @@ prepare_build() {
     elif [ -n "$(candidate rustup)" ]; then
       rust_found=rustup
     else
-      die 3 "building needs Rust $rust_needed or newer, and there is no package of it here" \
+      die 3 "building needs Rust $rust_needed or newer, which is not packaged here" \
         "Install it with rustup (https://rustup.rs), and then again:" "./install.sh${rerun_words:+ $rerun_words}"
     fi
     build_packages="$build_packages $rust_found"
@@ -432,7 +432,7 @@ with_docker() {
   [ -z "$compose_package" ] || apt_install "$compose_package" || die 1 "Compose could not be installed"
   [ -n "$engine" ] || start_engine || die 1 "the engine does not answer" "Look at: journalctl -u docker, or /var/log/docker.log"
   say "Docker engine $(engine_version) answers"
-  compose=$(compose_version) || die 1 "Compose was installed and does not answer"
+  compose=$(compose_version) || die 1 "Compose was installed but does not answer"
   say "Docker Compose $compose answers"
   version_ge "$compose" "$COMPOSE_PROVIDERS" ||
     say "It is older than $COMPOSE_PROVIDERS, so gates will be one-shot services instead of providers; they refuse the same."
@@ -608,7 +608,7 @@ check_plan() {
 # alone: no other install.sh places or takes back anything there until this one is done.
 alone() {
   exec 9<"$share"
-  flock -w 60 9 || die 3 "another install.sh is at work on $prefix"
+  flock -w 60 9 || die 3 "another install.sh is using $prefix"
 }
 
 # make_dir DIR: with all that is missing above it; remembers what it made.
@@ -920,7 +920,7 @@ choose_places() {
     scope=user
     [ -d "${HOME-}" ] || die 2 "--user needs a HOME that exists"
     if is_root && [ "$(stat -c %u "$HOME")" != 0 ]; then
-      die 3 "--user as root would leave files of root's in $HOME" "Run it as the user, without sudo."
+      die 3 "--user as root would leave root-owned files in $HOME" "Run it as the user, without sudo."
     fi
     prefix=${prefix:-$HOME/.local}
     plugin_dir=${plugin_dir:-${DOCKER_CONFIG:-$HOME/.docker}/cli-plugins}
@@ -1032,7 +1032,7 @@ main() {
 # become_root OPTION...: the rest as root, by sudo.
 become_root() {
   can_be_root && ! is_root || die 3 "$prefix cannot be written to"
-  say "Going on as root, by sudo, to write below $prefix"
+  say "Continuing as root with sudo, to write below $prefix"
   rm -rf -- "$work"
   work=''
   exec sudo -- sh "$here/$self" "$@" --prefix "$prefix"

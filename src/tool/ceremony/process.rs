@@ -48,8 +48,8 @@ const EXIT_FILE: &str = "exit.json";
 const STEP: Duration = Duration::from_millis(100);
 /// `charon version` answers at once; a cold disk may need a while to read the program.
 const VERSION_DEADLINE: Duration = Duration::from_secs(60);
-/// A probe asks each relay for some seconds, all at once.
-const PROBE_DEADLINE: Duration = Duration::from_secs(30);
+/// A probe asks each relay for some seconds, all at once. A busy machine takes minutes.
+const PROBE_DEADLINE: Duration = Duration::from_secs(180);
 
 /// How charon ended, as it is written down.
 #[derive(Serialize, Deserialize)]

@@ -33,8 +33,8 @@ const ENR_KEY: &str = "/enr-key";
 /// Before the path of an ENR key among the arguments. Relays are URLs or multiaddresses, and the latter look like paths.
 pub(crate) const KEY_ARGUMENT: &str = "enr-key=";
 
-/// How long the container may take, with starting and removing it.
-const CONTAINER_DEADLINE: Duration = Duration::from_secs(30);
+/// How long the container may take, with starting and removing it: minutes, where a node syncs beside it.
+const CONTAINER_DEADLINE: Duration = Duration::from_secs(180);
 
 /// What a container saw of the ENR key that it was given.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

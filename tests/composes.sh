@@ -57,7 +57,7 @@ APT::Install-Recommends "false";
 Acquire::Check-Valid-Until "false";
 END
   (cd "$apt/cache/archives" && export APT_CONFIG="$apt/apt.conf" && apt-get -qq update && apt-get -qq -y "$@") >&2 ||
-    fail "docker-compose of Debian $from cannot be had from this machine's mirror"
+    fail "docker-compose of Debian $from is not available from this machine's mirror"
   for package in "$apt"/cache/archives/*.deb; do dpkg-deb -x "$package" "$dir/$from"; done
   rm -rf "$apt"
 }

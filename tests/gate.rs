@@ -910,11 +910,11 @@ fn a_service_that_has_gone_is_named_as_the_cause() {
             let text = fs::read_to_string(&file).unwrap();
             fs::write(&file, text.replace("  vc:", "  vc-renamed:")).unwrap();
             for verb in [&["gate", "status"][..], &["up"]] {
-                let words = ["no longer a service", "gate install"];
+                let words = ["no longer has a service", "gate install"];
                 project.ours(verb).bad(3, &words);
             }
             let said = project.ours(&["status"]).good().out;
-            let words = "the project has no longer vc, which the gate's file makes wait";
+            let words = "the project no longer has vc, which the gate's file makes wait";
             assert!(
                 said.contains(words) && said.contains("gate install"),
                 "{said}"
@@ -952,7 +952,7 @@ fn a_charon_that_cannot_read_the_lock_is_named_with_its_line_and_not_started() {
             Some("CHARON_VERSION=v0.16.0\n"),
             "v0.16.0, which reads formats up to v1.7.0",
         ),
-        (Some("CHARON_VERSION=latest\n"), "cannot be told"),
+        (Some("CHARON_VERSION=latest\n"), "may or may not read"),
         (Some("CHARON_VERSION=v1.10.3\n"), ""),
     ] {
         if let Some(dotenv) = dotenv {
@@ -969,7 +969,7 @@ fn a_charon_that_cannot_read_the_lock_is_named_with_its_line_and_not_started() {
         if words.contains("which reads") {
             project
                 .ours(&["up"])
-                .bad(3, &["would restart for ever", "project-charon-release"]);
+                .bad(3, &["would restart forever", "project-charon-release"]);
         }
         if let [problem] = said.as_slice()
             && dotenv.is_some_and(|it| it.contains("v0.16"))
@@ -1072,7 +1072,7 @@ fn the_gate_tells_of_a_project_that_is_not_set_up_for_the_cluster() {
             Age::Today => said.err,
             Age::Second | Age::First => project.compose(&["logs", "charon-dkg-gate"]).good().out,
         };
-        let note = "other.example, at none of which the ceremony met";
+        let note = "other.example, none of which the ceremony used";
         assert!(says.contains(note), "{age:?}: {says}");
         assert!(project.runs("charon") && project.runs("vc"), "{age:?}");
         drop(project);
@@ -1235,7 +1235,7 @@ fn settings_reach_the_gate_however_the_files_have_them() {
             .ours(&["gate", "install", "--require", "verified"])
             .good();
         let (code, says) = said(&["up", "-d"]);
-        let note = "other.example, at none of which the ceremony met";
+        let note = "other.example, none of which the ceremony used";
         assert!(code == 0 && says.contains(note), "{age:?}: {says}");
         assert!(project.runs("charon"), "{age:?}");
         drop(project);
@@ -1352,7 +1352,7 @@ fn install_refuses_what_would_not_work_and_changes_nothing() {
     refuses(
         &project,
         &[],
-        &[".charon is not there", "--dir", "enr"],
+        &[".charon does not exist", "--dir", "enr"],
         None,
     );
     let project = project.with_outputs();
@@ -1652,7 +1652,7 @@ fn a_lock_that_replaced_a_confirmed_one_is_told_apart_from_missing_receipts() {
     project.ours(&["gate", "check"]).bad(
         3,
         &[
-            "another one than that of the receipts",
+            "not the one of the receipts",
             "edited",
             "do not start the cluster",
         ],

@@ -200,7 +200,7 @@ impl Chain {
             who,
             reason,
             "an answer about these validators",
-            "ask again later, or name another one; until then nobody knows whether somebody deposited already",
+            "ask again later, or name another one; until then it is unknown whether someone has already deposited",
         ));
     }
 
@@ -412,7 +412,7 @@ impl Chain {
                     token.amount(payment)
                 ),
                 format!("at most {} in all", token.amount(most)),
-                "do not deposit: somebody paid already; pay what is missing, if anything is",
+                "do not deposit: someone has already paid; pay only what is missing, if anything",
             ));
         }
     }
@@ -429,7 +429,7 @@ fn foreign(key: &Key, subject: &str, seen: &str) -> Finding {
         subject,
         seen,
         expected,
-        "DO NOT DEPOSIT: SOMEBODY DEPOSITED FIRST, AND EVERY FURTHER DEPOSIT FOR THIS KEY GOES TO THEM. Tell all operators and run a new ceremony",
+        "DO NOT DEPOSIT: SOMEONE ELSE DEPOSITED FIRST, AND EVERY FURTHER DEPOSIT FOR THIS KEY GOES TO THEM. Tell all operators and run a new ceremony",
     )
 }
 

@@ -263,7 +263,7 @@ impl<'a> Judge<'a> {
                     differences(one, other).join(", ")
                 ),
                 "receipts that agree",
-                "ask which one holds, and leave the other out",
+                "ask which one is right, and leave the other out",
             );
         }
         if let Some(latest) = said.moved_on() {
@@ -276,7 +276,7 @@ impl<'a> Judge<'a> {
                     latest.lock_hash
                 ),
                 format!("lock {}", self.cluster.lock_hash()),
-                "they hold the files of another ceremony: compare the lock hashes before anybody starts",
+                "they hold the files of another ceremony: compare the lock hashes before anyone starts",
             );
         } else if !said.elsewhere.is_empty() {
             line.note(
@@ -701,7 +701,7 @@ pub fn broken_finding(source: &str, broken: &Broken) -> Finding {
             | LineError::TooLong { .. }
             | LineError::Stray { .. }
             | LineError::Altered
-            | LineError::Malformed(_) => "copy the whole line once more from where it was printed",
+            | LineError::Malformed(_) => "copy the whole line again from where it was printed",
         }
         .to_owned(),
     }
@@ -715,8 +715,7 @@ pub fn without_lines(source: &str, kind: LineKind) -> Finding {
         subject: source.to_owned(),
         seen: format!("no {} in it", kind.name()),
         expected: format!("{}s, which begin with {}", kind.name(), kind.beginning()),
-        advice: "look whether this is the right file and whether the chat was copied as text"
-            .to_owned(),
+        advice: "check that this is the right file and that the chat was copied as text".to_owned(),
     }
 }
 

@@ -381,7 +381,7 @@ impl<'a> Judge<'a> {
             Readiness::OtherFlags,
             |it| Some(&it.flags),
             |it| format!("flags of charon: {}", it.flags.shown()),
-            "give the same flags behind `--`, and print a new line with `charon-dkg ready`",
+            "give the same flags after `--`, and print a new line with `charon-dkg ready`",
         );
         if !statement.is_backed_up {
             line.note_about(
@@ -411,7 +411,7 @@ impl<'a> Judge<'a> {
         if statement.engine.is_none() {
             line.problem(
                 Readiness::EngineUnknown,
-                "signed where neither engine nor image were looked at, as on Windows and macOS",
+                "signed where neither engine nor image was checked, as on Windows and macOS",
                 "a line from where the ceremony will run",
                 "ask them for the line that `docker charon-dkg ready` prints where the ceremony will run: in WSL 2, or on Linux",
             );
@@ -453,9 +453,9 @@ impl<'a> Judge<'a> {
             .map(|(_, statement, nodes)| format!("{} of {}", shown(statement), numbers(nodes)))
             .collect();
         let expected = if others.is_empty() {
-            "the same for everybody".to_owned()
+            "the same for every operator".to_owned()
         } else {
-            format!("the same for everybody; {}", others.join("; "))
+            format!("the same for every operator; {}", others.join("; "))
         };
         line.problem(status, shown(mine), expected, advice);
     }
@@ -597,7 +597,7 @@ impl Group {
                 u64::try_from(self.strangers).unwrap_or(u64::MAX),
                 "ready line",
             ),
-            seen: "signed by nobody of this definition".to_owned(),
+            seen: "signed by no operator of this definition".to_owned(),
             expected: "ready lines of this definition's operators".to_owned(),
             advice: String::new(),
         });

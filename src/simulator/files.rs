@@ -62,7 +62,7 @@ fn shown(path: &Path) -> String {
     path.display().to_string()
 }
 
-/// charon's sign of life beside the ENR key.
+/// charon's heartbeat beside the ENR key.
 #[derive(Debug, Serialize, Deserialize)]
 struct HeartbeatFile {
     command: String,

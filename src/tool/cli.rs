@@ -115,12 +115,12 @@ pub enum Verb {
     /// Create the ENR key if there is none, and print the ENR to give to the coordinator
     #[command(after_help = "Examples:\n  docker charon-dkg enr\n  docker charon-dkg enr show")]
     Enr(EnrArgs),
-    /// Keep the ENR key and all else of this node in one encrypted file, read back and restored once
+    /// Write everything this node holds to one encrypted file, and test it by restoring it
     #[command(
         after_help = "Examples:\n  docker charon-dkg backup /mnt/usb/\n  docker charon-dkg backup restore charon-backup.tar.age"
     )]
     Backup(BackupCommand),
-    /// Make the cluster definition that every operator runs; for the coordinator
+    /// Create the cluster definition that every operator runs; for the coordinator
     #[command(
         after_help = "Example:\n  docker charon-dkg define --operators 4 --network hoodi --num-validators 2 \\\n    --withdrawal-addresses 0x52908400098527886E0F7030069857D2E4169EE7 \\\n    --fee-recipient-addresses 0xfB6916095ca1df60bB79Ce92cE3Ea74c37c5d359 chat.txt"
     )]
@@ -135,12 +135,12 @@ pub enum Verb {
         after_help = "Examples:\n  docker charon-dkg ready --definition cluster-definition.json\n  docker charon-dkg ready --definition cluster-definition.json chat.txt"
     )]
     Ready(ReadyArgs),
-    /// Run the ceremony: guards, preflight, pin, container, proof, promotion
+    /// Run the ceremony, verify its outputs, and move them into the data directory
     #[command(
         after_help = "Example:\n  docker charon-dkg run --definition cluster-definition.json"
     )]
     Run(RunArgs),
-    /// Prove what is in the data directory, a bare cluster lock, a definition or a deposit file
+    /// Verify the data directory or, without secrets, a cluster lock, a definition or deposit data
     #[command(
         after_help = "Examples:\n  docker charon-dkg verify\n  docker charon-dkg verify --lock cluster-lock.json --deposit deposit-data.json"
     )]
@@ -150,7 +150,7 @@ pub enum Verb {
         after_help = "Example:\n  docker charon-dkg deposits --lock cluster-lock.json --deposit deposit-data.json \\\n    --receipts chat.txt"
     )]
     Deposits(DepositsArgs),
-    /// Print this node's receipt: one line that tells the others, signed, what this node holds
+    /// Print this node's receipt: one signed line that tells the others what this node holds
     #[command(after_help = "Example:\n  docker charon-dkg receipt")]
     Receipt(ReceiptArgs),
     /// Collect the receipts of all operators, and say who is missing or differs
@@ -166,21 +166,21 @@ pub enum Verb {
         after_help = "Examples:\n  docker charon-dkg gate install\n  docker charon-dkg gate status"
     )]
     Gate(GateArgs),
-    /// Ask the gate, say why not in full, and start the project with Compose's `up -d`
+    /// Ask the gate, explain a refusal in full, or start the project with Compose's `up -d`
     #[command(after_help = "Example:\n  docker charon-dkg up")]
     Up(UpArgs),
-    /// Say where this directory stands and the one safe next command
+    /// Show the state of this directory and the one safe next command
     #[command(after_help = "Example:\n  docker charon-dkg status --dir my-cluster")]
     Status,
     /// Move the outputs of an old or failed ceremony aside; never the ENR key
     #[command(after_help = "Example:\n  docker charon-dkg archive")]
     Archive(ArchiveArgs),
-    /// Change a running cluster with charon, and change over to the new shares once the old ones cannot sign any more
+    /// Change a running cluster with charon, and switch to the new shares once the old ones can no longer sign
     #[command(
         after_help = "Examples:\n  docker charon-dkg edit replace-operator --old-operator-enr enr:… --new-operator-enr enr:…\n  docker charon-dkg edit status chat.txt\n  docker charon-dkg edit stopped\n  docker charon-dkg edit switch"
     )]
     Edit(EditArgs),
-    /// Give a damaged data directory its owner and private modes back, after showing what would change
+    /// Restore the owner and private modes of a data directory, after showing what would change
     #[command(after_help = "Example:\n  docker charon-dkg repair --dry-run")]
     Repair(RepairArgs),
     /// Run a whole ceremony on this machine with throw-away keys
@@ -188,7 +188,7 @@ pub enum Verb {
         after_help = "Examples:\n  docker charon-dkg rehearse\n  docker charon-dkg rehearse --scenario late-peer"
     )]
     Rehearse(RehearseArgs),
-    /// Say why charon failed and who must fix it, from anybody's log of it
+    /// Say why charon failed and who must fix it, from anyone's log
     #[command(after_help = "Example:\n  docker charon-dkg explain ann.log bob.log")]
     Explain(ExplainArgs),
     /// Show which charon release runs which cluster definition version, and why
@@ -286,10 +286,10 @@ pub struct Outside {
 /// Who is asked about validators.
 #[derive(Debug, Clone, Default, Args)]
 pub struct BeaconArgs {
-    /// Beacon node of the cluster's network, asked whether anybody deposited for these validators
+    /// Beacon node on the cluster's network, asked whether anyone has deposited for these validators
     #[arg(long, value_name = "URL", conflicts_with = "beacon_rpc_file", help_heading = BEACON)]
     pub beacon_rpc: Option<String>,
-    /// File with that URL, for one with a key in it
+    /// File that contains this URL, for a URL with a key in it
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = BEACON)]
     pub beacon_rpc_file: Option<PathBuf>,
 }
@@ -301,14 +301,14 @@ pub struct DepositsArgs {
     #[arg(long, value_name = "FILE", required = true, num_args = 1..,
         value_hint = ValueHint::FilePath)]
     pub lock: Vec<PathBuf>,
-    /// Deposit data files, of whichever of these clusters
+    /// Deposit data files of any of these clusters
     #[arg(long, value_name = "FILE", required = true, num_args = 1..,
         value_hint = ValueHint::FilePath)]
     pub deposit: Vec<PathBuf>,
     /// Receipts of all operators, files with receipts in them such as a whole chat log, or - for standard input
     #[arg(long, value_name = "RECEIPT|FILE|-", required = true, num_args = 1..)]
     pub receipts: Vec<OsString>,
-    /// Network that is to be paid on
+    /// Network to pay on
     #[arg(long, value_name = "NETWORK")]
     pub network: Option<String>,
     /// The world outside.
@@ -323,7 +323,7 @@ pub struct ProfileArgs {
     #[arg(long, value_name = "NAME", value_parser = profile::NAMES, hide_possible_values = true,
         conflicts_with = "profile_file", help_heading = PROTOCOL)]
     pub profile: Option<String>,
-    /// The same of another protocol, from a file
+    /// Another protocol's terms, from a file
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = PROTOCOL)]
     pub profile_file: Option<PathBuf>,
 }
@@ -368,7 +368,7 @@ pub struct ExecutionArgs {
     /// also asks it about the newest deposits
     #[arg(long, value_name = "URL", conflicts_with = "execution_rpc_file", help_heading = EXECUTION)]
     pub execution_rpc: Option<String>,
-    /// File with that URL, for one with a key in it: everybody on this machine can read a command line
+    /// File that contains this URL, for a URL with a key in it: everyone on this machine can read a command line
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = EXECUTION)]
     pub execution_rpc_file: Option<PathBuf>,
 }
@@ -402,14 +402,14 @@ pub struct BackupCommand {
 /// What else to do with a backup.
 #[derive(Debug, Subcommand)]
 pub enum BackupAction {
-    /// Bring a backup into an empty data directory; never overwrites
+    /// Restore a backup into an empty data directory; never overwrites
     Restore(RestoreArgs),
 }
 
 /// `backup`: where to, and who can open it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
 pub struct BackupArgs {
-    /// File to make, or a directory to make it in; never overwritten
+    /// File to write, or a directory to write it in; never overwritten
     /// [default: charon-backup-<time>-<ENR id>.tar.age in the project directory]
     #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub file: Option<PathBuf>,
@@ -419,7 +419,7 @@ pub struct BackupArgs {
     /// Encrypt to this age recipient instead of a passphrase; repeat for several
     #[arg(long, value_name = "age1…", conflicts_with = "passphrase_file")]
     pub recipient: Vec<String>,
-    /// Encrypt to the age recipients in this file, one a line; repeat for several
+    /// Encrypt to the age recipients in this file, one per line; repeat for several
     #[arg(long, value_name = "FILE", conflicts_with = "passphrase_file",
         value_hint = ValueHint::FilePath)]
     pub recipients_file: Vec<PathBuf>,
@@ -435,10 +435,10 @@ pub struct RestoreArgs {
     /// The backup
     #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub file: PathBuf,
-    /// Its passphrase is in this file [default: asked on the terminal]
+    /// Read the passphrase from this file [default: asked on the terminal]
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub passphrase_file: Option<PathBuf>,
-    /// Bring it back even if what is in it does not pass verification, as it was when it was made
+    /// Restore it even if its files fail verification, as they were when it was made
     #[arg(long)]
     pub unproved: bool,
     /// Open it with the age identities in this file; repeat for several
@@ -461,21 +461,21 @@ pub struct EditArgs {
 /// What to do about an edit of the cluster.
 #[derive(Debug, Subcommand)]
 pub enum EditAction {
-    /// More validators for the cluster; all operators run this at the same time
+    /// Add validators; all operators run this at the same time
     AddValidators(AddValidatorsArgs),
-    /// More operators; the old ones and the new ones run this at the same time
+    /// Add operators; the old ones and the new ones run this at the same time
     AddOperators(AddOperatorsArgs),
-    /// Fewer operators; those who stay run this at the same time
+    /// Remove operators; those who stay run this at the same time
     RemoveOperators(RemoveOperatorsArgs),
-    /// Another operator in the place of one; the others and the new one run this at the same time
+    /// Replace one operator; the others and the new one run this at the same time
     ReplaceOperator(ReplaceOperatorArgs),
-    /// New shares for the same operators, who all run this at the same time
+    /// Make new shares for the same operators, who all run this at the same time
     RecreatePrivateKeys(EditCeremonyArgs),
-    /// Prove what `charon alpha edit` wrote, and hold it beside the old cluster, which goes on
+    /// Verify the output of `charon alpha edit`, and hold it beside the old cluster, which keeps running
     Hold(EditHoldArgs),
     /// Show what is missing for the switch; takes the receipts and stopped lines of the others
     Status(EditStatusArgs),
-    /// See that the old cluster does not run here, keep it from starting, and print the line that says so
+    /// Check that the old cluster does not run here, keep it from starting, and print the line that says so
     Stopped(EditStoppedArgs),
     /// Move the old files to the archive and the new ones into the data directory
     Switch(EditStoppedArgs),
@@ -550,10 +550,10 @@ pub struct EditCeremonyArgs {
     /// The cluster lock before the edit, for a new operator [default: the one in the data directory]
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub lock_file: Option<PathBuf>,
-    /// Accept this threshold after the edit though it is below two thirds of the operators
+    /// Accept this threshold after the edit even though it is below two thirds of the operators
     #[arg(long, value_name = "COUNT")]
     pub accept_threshold: Option<u64>,
-    /// Look and pull now, wait, look again and start at this time: 2027-01-15T20:00Z, or 20:00 in local time
+    /// Check and pull now, wait, check again and start at this time: 2027-01-15T20:00Z, or 20:00 in local time
     #[arg(long, value_name = "TIME")]
     pub at: Option<String>,
     /// Print this node's signed ready line instead; or with the lines of the others, a whole chat log, or - for standard
@@ -609,7 +609,7 @@ pub struct RetireArgs {
 /// `repair`.
 #[derive(Debug, Args)]
 pub struct RepairArgs {
-    /// Whom all of it shall belong to, by name or number [default: the owner of the data directory]
+    /// Who gets all of it, by name or number [default: the owner of the data directory]
     #[arg(long, value_name = "USER[:GROUP]")]
     pub owner: Option<String>,
     /// Show what would change, and change nothing
@@ -707,16 +707,16 @@ pub struct StartArgs {
     /// Docker network of the ceremony's container
     #[arg(long, value_name = "NAME")]
     pub network: Option<String>,
-    /// Another charon release than the pinned one; every operator must use the same line
+    /// A charon release other than the pinned one; every operator must use the same line
     #[arg(long, value_name = "VERSION")]
     pub charon_version: Option<String>,
-    /// Another image repository than obolnetwork/charon, such as a mirror; the tag stays the pin's
+    /// An image repository other than obolnetwork/charon, such as a mirror; the tag stays the pin's
     #[arg(long, value_name = "REPOSITORY")]
     pub image: Option<String>,
-    /// Run this program of charon without an engine, as the owner of the data directory
+    /// Run this charon binary without an engine, as the owner of the data directory
     #[arg(long, value_name = "PATH", value_hint = ValueHint::FilePath, conflicts_with_all = ["image", "network"])]
     pub charon_binary: Option<PathBuf>,
-    /// Accept a pre-release of charon where a definition version has no stable release yet
+    /// Accept a pre-release of charon if a definition version has no stable release yet
     #[arg(long)]
     pub allow_prerelease: bool,
     /// Run with an ENR key that was never backed up by this program
@@ -730,7 +730,7 @@ pub struct StartArgs {
 /// `run`.
 #[derive(Debug, Clone, Args)]
 pub struct RunArgs {
-    /// Look and pull now, wait, look again and start at this time: 2027-01-15T20:00Z, or 20:00 in local time
+    /// Check and pull now, wait, check again and start at this time: 2027-01-15T20:00Z, or 20:00 in local time
     #[arg(long, value_name = "TIME")]
     pub at: Option<String>,
     /// Refuse to start unless the ready lines of all operators are kept here and agree
@@ -773,7 +773,7 @@ pub struct ReadyArgs {
     /// [default: print this node's own]
     #[arg(value_name = "READY|FILE|-")]
     pub lines: Vec<OsString>,
-    /// Print the lines of all operators, one a line, instead of the table, to pass them on
+    /// Print the lines of all operators, one per line, instead of the table, to pass them on
     #[arg(long)]
     pub bundle: bool,
     /// What is about to be run, as for `run`.
@@ -823,7 +823,7 @@ impl CeremonyArgs {
 /// `verify`.
 #[derive(Debug, Args)]
 pub struct VerifyArgs {
-    /// A directory to prove instead of the data directory
+    /// A directory to verify instead of the data directory
     #[arg(value_name = "DIR", conflicts_with = "data_dir", value_hint = ValueHint::DirPath)]
     pub target: Option<PathBuf>,
     /// A bare cluster lock; needs no secrets
@@ -836,10 +836,10 @@ pub struct VerifyArgs {
     /// A deposit data file to check against --lock; repeat for several
     #[arg(long, value_name = "FILE", requires = "lock", value_hint = ValueHint::FilePath)]
     pub deposit: Vec<PathBuf>,
-    /// The cluster lock before an edit (`charon alpha edit`), to prove the lock against it too
+    /// The cluster lock before an edit (`charon alpha edit`), to verify the lock against it too
     #[arg(long, value_name = "FILE", conflicts_with = "definition", value_hint = ValueHint::FilePath)]
     pub previous_lock: Option<PathBuf>,
-    /// Print nothing; the exit code tells
+    /// Print nothing; the exit code is the answer
     #[arg(long, short)]
     pub quiet: bool,
     /// The world outside.
@@ -875,13 +875,13 @@ pub struct ConfirmArgs {
     /// A deposit data file to compare with, beside --lock; repeat for several
     #[arg(long, value_name = "FILE", requires = "lock")]
     pub deposit: Vec<PathBuf>,
-    /// Print the receipts of all operators, one a line, instead of the table, to pass them on
+    /// Print the receipts of all operators, one per line, instead of the table, to pass them on
     #[arg(long)]
     pub bundle: bool,
     /// Leave out the receipts that this operator, counted from 1, gave before
     #[arg(long, value_name = "N", conflicts_with = "lock")]
     pub forget: Vec<usize>,
-    /// Move held keys to the data directory although receipts are missing, after typing so
+    /// Move held keys to the data directory even though receipts are missing, once you type your consent
     #[arg(long, conflicts_with = "lock")]
     pub promote_anyway: bool,
     /// Where contract wallets are asked.
@@ -905,7 +905,7 @@ pub struct BoardArgs {
     /// A deposit data file to check against the lock and to add up; repeat for several
     #[arg(long, value_name = "FILE", requires = "lock", value_hint = ValueHint::FilePath)]
     pub deposit: Vec<PathBuf>,
-    /// Write a page that needs nothing else, to post in the group or to keep as the record of the ceremony
+    /// Write a self-contained page, to post in the group or to keep as the record of the ceremony
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub html: Option<PathBuf>,
     /// Whose protocol the cluster is for.
@@ -927,24 +927,23 @@ pub struct GateArgs {
 /// What to do with the gate.
 #[derive(Debug, Subcommand)]
 pub enum GateAction {
-    /// Put the gate into the compose project: one file, and its name in COMPOSE_FILE of .env
+    /// Install the gate in the compose project: one file, and its name in COMPOSE_FILE in .env
     Install(GateInstallArgs),
     /// Say what the gate covers, what it does not, and what it would answer now
     Status(ComposeArgs),
-    /// Take the gate out again, byte for byte
+    /// Remove the gate, byte for byte
     Remove(ComposeArgs),
-    /// Ask the gate; the exit code tells
+    /// Ask the gate; the exit code is the answer
     Check(GateCheckArgs),
 }
 
 /// `gate install`.
 #[derive(Debug, Args)]
 pub struct GateInstallArgs {
-    /// What must be so before anything starts
+    /// What must hold before anything starts
     #[arg(long, value_name = "POLICY", default_value = "confirmed")]
     pub require: Require,
-    /// Put in a container of this program, which every Compose from 1.29 knows, also where Compose could ask
-    /// the plugin
+    /// Use a container of this program as the gate, which works with every Compose from 1.29, even where Compose could ask the plugin
     #[arg(long)]
     pub one_shot: bool,
     /// Accept the keys of a rehearsal, and no others
@@ -1014,7 +1013,7 @@ pub struct RehearseArgs {
     /// Number of validators [default: 2]
     #[arg(long, value_name = "N")]
     pub validators: Option<u16>,
-    /// What plays charon: its image, our simulator, or the image where it can be had
+    /// What plays charon: its image, our simulator, or the image if it is available
     #[arg(
         long,
         value_name = "charon|simulated|auto",
@@ -1022,10 +1021,10 @@ pub struct RehearseArgs {
         hide_possible_values = true
     )]
     pub engine: RehearsalEngine,
-    /// Something that goes wrong or otherwise than usual, in place of the whole story; repeat for several, or `all`
+    /// A scenario to play instead of the whole process; repeat for several, or `all`
     #[arg(long, value_name = "NAME")]
     pub scenario: Vec<ScenarioChoice>,
-    /// An edit of a cluster, from running nodes to switched ones, in place of the whole story; repeat for several
+    /// An edit to play instead of the whole process, from running nodes to switched ones; repeat for several
     #[arg(long, value_name = "COMMAND", value_parser = edit_kind, conflicts_with = "scenario")]
     pub edit: Vec<EditKind>,
     /// Leave out the compose projects and their gates
@@ -1034,7 +1033,7 @@ pub struct RehearseArgs {
     /// Keep the operators' directories instead of removing them
     #[arg(long)]
     pub keep: bool,
-    /// Seconds between operators who come one after another
+    /// Seconds between operators who join one after another
     #[arg(long, value_name = "SECONDS", default_value_t = 60, hide = true,
         value_parser = clap::value_parser!(u64).range(0..=3600))]
     pub pace: u64,
@@ -1046,13 +1045,13 @@ pub struct RehearseArgs {
 /// A scenario of `rehearse`: something that goes wrong or otherwise than usual.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Scenario {
-    /// The last operator comes when all others have been waiting.
+    /// The last operator joins after all others have been waiting.
     LatePeer,
-    /// Operators come one after the other.
+    /// Operators join one after the other.
     OnePerMinute,
-    /// Keystores of an earlier ceremony lie in a data directory.
+    /// A data directory holds keystores of an earlier ceremony.
     ExistingKeys,
-    /// A cluster lock of an earlier ceremony lies in a data directory.
+    /// A data directory holds a cluster lock of an earlier ceremony.
     ExistingLock,
     /// Ten operators and many validators.
     Large,
@@ -1062,9 +1061,9 @@ pub enum Scenario {
     MissingKeystore,
     /// `run` is killed in the middle of the ceremony.
     Killed,
-    /// An operator's disk is full in the middle of the keystores.
+    /// An operator's disk fills up while the keystores are written.
     FullDisk,
-    /// An operator's ENR key belongs to somebody else.
+    /// An operator's ENR key belongs to another user.
     WrongOwner,
 }
 

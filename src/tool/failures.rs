@@ -42,14 +42,14 @@ pub(crate) fn out_of_reach(cause: &io::Error, path: &Path) -> Option<String> {
     ) {
         let path = quoted(existing(path));
         return Some(format!(
-            "make room on that file system, which `df -h {path}` shows, and give the command again"
+            "make room on that file system, which `df -h {path}` shows, and run the command again"
         ));
     }
     if kind == io::ErrorKind::PermissionDenied {
         let frozen = path.ancestors().take(2).find(|path| os::is_frozen(path))?;
         let frozen = quoted(frozen);
         return Some(format!(
-            "`lsattr -d {frozen}` shows an attribute that lets nobody change it: `sudo chattr -ia {frozen}` takes it away; then give the command again"
+            "`lsattr -d {frozen}` shows an attribute that lets nobody change it: `sudo chattr -ia {frozen}` takes it away; then run the command again"
         ));
     }
     (kind == io::ErrorKind::ReadOnlyFilesystem).then(|| read_only_advice(existing(path)))
@@ -193,7 +193,7 @@ fn advised(finding: Finding) -> Finding {
         "data-directory-occupied" => "move it out of the data directory; never overwrite keys",
         "input-changed" => "put back the file with which the ceremony was started",
         "stage-unverified-entry" | "stage-file-changed" => {
-            "somebody changed the stage: find out who and why before you trust this machine with keys"
+            "someone changed the stage: find out who and why before you trust this machine with keys"
         }
         _ => "",
     };

@@ -100,7 +100,7 @@ pub(crate) fn unread(error: &ReadError, facts: &DataDirFacts) -> Vec<String> {
     let advice = match error {
         ReadError::TooLong { .. } => "charon writes no such file of that length: find out what did",
         ReadError::Missing { .. } | ReadError::NotRegular { .. } | ReadError::Changed { .. } => {
-            "something else works in this directory: let it end, and give the command again"
+            "something else is using this directory: let it finish, and run the command again"
         }
         ReadError::Outside { .. } => "move what charon did not write out of the directory",
         ReadError::File(error) if error.cause.kind() == ErrorKind::PermissionDenied => {
@@ -108,7 +108,7 @@ pub(crate) fn unread(error: &ReadError, facts: &DataDirFacts) -> Vec<String> {
             let owner = owner.map_or(facts.owner, |status| status.owner);
             return not_for_this_user(owner.uid, facts);
         }
-        ReadError::File(_) => "look at the disk before you trust it with keys",
+        ReadError::File(_) => "check the disk before you trust it with keys",
     };
     vec![advice.to_owned()]
 }

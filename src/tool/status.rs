@@ -287,7 +287,7 @@ impl Look<'_> {
         }
         let install = self.words.command("gate install");
         let says = format!(
-            "{}; the project has no longer {}, which the gate's file makes wait, as after an update: Compose refuses everything until `{install}`",
+            "{}; the project no longer has {}, which the gate's file makes wait, as after an update: Compose refuses everything until `{install}`",
             standing.says,
             gone.join(", ")
         );

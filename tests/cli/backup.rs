@@ -435,7 +435,9 @@ fn a_directory_that_is_not_right_is_kept_and_not_restored() {
         .run(&["backup", &text, "--recipient", &owner.recipient])
         .exits(4);
     assert!(
-        outcome.stderr.contains("the backup was made and is whole"),
+        outcome
+            .stderr
+            .contains("the backup was written and is complete"),
         "{outcome}"
     );
     assert!(!outcome.failed().is_empty(), "{outcome}");
@@ -543,7 +545,7 @@ fn what_is_no_backup_or_damaged_changes_nothing() {
         let file = forged(&other, &owner, &tar.stdout);
         let refused = restore(&other, &file, &owner).exits(4);
         assert!(
-            refused.stderr.contains("no backup of this program"),
+            refused.stderr.contains("not a backup of this program"),
             "{refused}"
         );
     }

@@ -227,7 +227,7 @@ fn the_chain_is_asked_who_deposited_first() {
             ),
             4,
             vec!["chain-credentials"],
-            "SOMEBODY DEPOSITED FIRST",
+            "SOMEONE ELSE DEPOSITED FIRST",
         ),
         (
             beacon(
@@ -238,7 +238,7 @@ fn the_chain_is_asked_who_deposited_first() {
             ),
             4,
             vec!["chain-paid"],
-            "somebody paid already",
+            "someone has already paid",
         ),
         (
             beacon("mainnet", json!([]), Some(json!([])), false),
@@ -473,7 +473,7 @@ fn the_execution_client_knows_the_newest_deposits() {
             "0x60",
             events.clone(),
             4,
-            "somebody paid already",
+            "someone has already paid",
         ),
         (
             "0x88bb0",

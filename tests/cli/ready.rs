@@ -100,7 +100,9 @@ fn a_line_without_an_engine_is_shown_as_such_and_completes_nothing() {
     fs::write(env.project().join("chat.txt"), &chat).unwrap();
     let said = env.run(&["ready", "chat.txt"]).exits(4);
     assert!(
-        said.stdout.contains("3 of 4    unsigned ENGINE UNKNOWN    signed where neither engine nor image were looked at"),
+        said.stdout.contains(
+            "3 of 4    unsigned ENGINE UNKNOWN    signed where neither engine nor image was checked"
+        ),
         "{said}"
     );
     let said = env.run(&["ready", "--bundle", "--format", "json"]).exits(4);

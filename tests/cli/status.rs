@@ -381,7 +381,7 @@ fn proved_outputs_wait_for_the_receipts_of_all_and_then_for_the_gate() {
     assert_eq!(check("").0, [""; 0]);
     let (findings, warned, stated) = check("\nCHARON_P2P_RELAYS=https://other.example\n");
     assert_eq!(findings[0]["check"], "project-relays");
-    let note = "at none of which the ceremony met, expected one that the nodes of all operators have, such as https://met.example";
+    let note = "none of which the ceremony used, expected one that all operators' nodes share, such as https://met.example";
     for text in [warned, stated] {
         assert!(text.contains(note), "{text}");
         assert!(text.contains("change line 2 of .env"), "{text}");
@@ -615,7 +615,7 @@ fn a_repeated_ceremony_asks_for_new_receipts_and_not_for_the_old_files() {
     replace(&env);
     // Nobody knows where that came from.
     let outcome = status(&env, "unconfirmed");
-    assert!(outcome.stdout.contains("another one than"), "{outcome}");
+    assert!(outcome.stdout.contains("not the one of"), "{outcome}");
     assert!(!outcome.stdout.contains("restore"), "{outcome}");
     let done = [
         State::Running,
@@ -634,7 +634,7 @@ fn a_repeated_ceremony_asks_for_new_receipts_and_not_for_the_old_files() {
     // An attempt before those receipts did not make it.
     begun(&env, "2020-01-01T00:00:00Z");
     let outcome = status(&env, "unconfirmed");
-    assert!(outcome.stdout.contains("another one than"), "{outcome}");
+    assert!(outcome.stdout.contains("not the one of"), "{outcome}");
     begun(&env, "2100-01-01T00:00:00Z");
     let outcome = status(&env, "unconfirmed");
     assert!(outcome.stdout.contains("1 of 4 operators"), "{outcome}");

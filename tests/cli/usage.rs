@@ -520,7 +520,10 @@ fn completion_and_help_reach_us_by_way_of_docker() {
         .and_then(|rest| rest.split('.').next());
     if major.unwrap().parse::<u32>().unwrap() >= 23 {
         let words = docker(&["__complete", "charondkg", "sta"]);
-        assert!(words.stdout.starts_with("status\tSay where"), "{words}");
+        assert!(
+            words.stdout.starts_with("status\tShow the state"),
+            "{words}"
+        );
     }
 }
 

@@ -10,7 +10,7 @@ use super::ValidatorIndex;
 
 /// The node's ENR key (charon `p2p/k1.go`).
 pub const ENR_KEY_FILE: &str = "charon-enr-private-key";
-/// charon's sign of life beside the ENR key (charon `app/privkeylock`); charon from v1.9 on leaves it behind.
+/// charon's heartbeat beside the ENR key (charon `app/privkeylock`); charon from v1.9 on leaves it behind.
 pub const HEARTBEAT_FILE: &str = "charon-enr-private-key.lock";
 /// The cluster definition (charon `cmd/dkg.go`).
 pub const DEFINITION_FILE: &str = "cluster-definition.json";
@@ -37,7 +37,7 @@ pub const MAX_DEPTH: usize = 8;
 pub enum Name {
     /// The ENR key.
     EnrKey,
-    /// charon's sign of life.
+    /// charon's heartbeat.
     Heartbeat,
     /// The cluster definition.
     Definition,

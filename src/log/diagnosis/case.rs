@@ -167,7 +167,9 @@ impl Case<'_> {
             "charon-versions-differ",
             whose,
             format!("this node runs charon {ours}, but {}", theirs.join(" and ")),
-            format!("Everybody runs {wanted} or another patch of the same line. {RETRY_TOGETHER}"),
+            format!(
+                "All operators run {wanted} or another patch of the same line. {RETRY_TOGETHER}"
+            ),
         )
     }
 
@@ -456,7 +458,7 @@ impl Case<'_> {
                 Whose::Machine,
                 "charon was killed (exit code 137)",
                 format!(
-                    "Somebody killed the container, or the machine ran out of memory: its kernel log says which. \
+                    "Someone killed the container, or the machine ran out of memory: its kernel log says which. \
                      {RETRY_TOGETHER}"
                 ),
             ),
@@ -560,7 +562,7 @@ fn unknown(cause: String) -> Diagnosis {
         "unknown",
         Whose::Unknown,
         cause,
-        "Show charon's log to the coordinator before anybody tries again.",
+        "Show charon's log to the coordinator before anyone tries again.",
     )
 }
 

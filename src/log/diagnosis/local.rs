@@ -150,7 +150,7 @@ impl Local {
                 "enr-key-lock-unreadable",
                 Whose::You,
                 format!(
-                    "charon cannot read its own sign of life, {}",
+                    "charon cannot read its own heartbeat, {}",
                     or(path, "charon-enr-private-key.lock")
                 ),
                 "Make sure that no charon uses this ENR key on any machine, then delete that one file and run again.",
@@ -203,8 +203,8 @@ impl Local {
                     "charon may not read or write {}",
                     or(path, "its data directory")
                 ),
-                "Give the data directory and the directory it lies in back to their owner (`chown -R`). Rights for everybody \
-                 (`chmod 777`) are never needed. Where SELinux enforces (`getenforce`), containers also need a label on the \
+                "Give the data directory and the directory it lies in back to their owner (`chown -R`). Permissions \
+                 for everyone (`chmod 777`) are never needed. Where SELinux enforces (`getenforce`), containers also need a label on the \
                  data directory and on its working directory beside it: `chcon -R -t container_file_t .charon .charon-dkg`.",
             ),
             Self::InputOutput => said(

@@ -546,7 +546,7 @@ pub(crate) fn vault_problems(definition: &Definition, is_profile_named: bool) ->
                     role.vault(),
                     on.network
                 ),
-                None => "an address of somebody on this network".to_owned(),
+                None => "an address that someone controls on this network".to_owned(),
             };
             problems.push(Problem::fail(
                 Term::Vault,

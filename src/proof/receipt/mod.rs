@@ -64,7 +64,7 @@ pub struct DepositFiles {
 /// The image or the program that ran charon.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum CharonImage {
-    /// SHA-256 of the manifest in a registry: the same for everybody who pulled it.
+    /// SHA-256 of the manifest in a registry: the same for every operator who pulled it.
     Manifest([u8; 32]),
     /// SHA-256 id of an image that was built or loaded locally; differs between kinds of processors.
     Local([u8; 32]),

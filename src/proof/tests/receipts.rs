@@ -660,7 +660,7 @@ fn the_document_for_programs_has_its_stable_form() {
           "subject": "chat.txt, line 1",
           "seen": "a clipped receipt: only 15 characters are here",
           "expected": "a complete receipt",
-          "advice": "copy the whole line once more from where it was printed"
+          "advice": "copy the whole line again from where it was printed"
         }
       ],
       "bundle": null

@@ -256,7 +256,7 @@ checks! {
         "the operators are those that one of charon's five edits makes of the previous ones",
         "find out which lock was edited: this one does not come from the previous lock by one edit";
     EditExpected = "edit-expected", Edit, V1_0, "§10",
-        "command, operators, new validators and threshold are those that were asked for, if this program ran the edit",
+        "command, operators, new validators and threshold are the requested ones, if this program ran the edit",
         NO_SWITCH;
     EditTerms = "edit-terms", Edit, V1_0, "§10",
         "name, uuid, network, deposit amounts and all other terms that no edit changes are those of the previous lock",
@@ -351,7 +351,7 @@ checks! {
         "do not start this node: put its own keystores back from a backup that was made after the ceremony";
     FileKind = "file-kind", Node, V1_0, "§4.2",
         "everything is a regular file, no link or device",
-        "replace a link by a copy of the file that it points to, and move anything else away";
+        "replace a link with a copy of the file that it points to, and move anything else away";
     FileOwner = "file-owner", Node, V1_0, "§4.2",
         "everything belongs to the owner of the data directory",
         REPAIR;

@@ -241,13 +241,13 @@ fn check_validator_addresses(context: &Context<'_>, ledger: &mut Ledger) {
                 Check::FeeRecipientAddress,
                 &subject,
                 describe_address(&pair.fee_recipient_address),
-                "an address of somebody",
+                "an address that someone controls",
                 Check::FeeRecipientAddress.advice(),
             );
         }
         if is_zero(&pair.withdrawal_address) {
             let seen = describe_address(&pair.withdrawal_address);
-            let expected = "an address of somebody";
+            let expected = "an address that someone controls";
             if has_value {
                 ledger.fail(Check::WithdrawalAddress, &subject, seen, expected);
             } else {

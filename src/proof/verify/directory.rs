@@ -69,7 +69,7 @@ pub(super) fn check_presence(material: &Material, scope: Scope, ledger: &mut Led
                 name,
                 "a name or kind that charon does not give to deposit data",
                 "one file for each amount, and no other",
-                "move it away: it was not verified, and somebody may deposit with it",
+                "move it away: it was not verified, and someone may deposit with it",
             ),
             Name::Bundle if needs_lock && archive == Some(name) => {}
             Name::EnrKey

@@ -422,7 +422,7 @@ impl Attempt {
     }
 
     /// Removes what the container leaves in the stage that is no output: the two mount points, if
-    /// they are still empty, and charon's sign of life. A mount point with content is an error and
+    /// they are still empty, and charon's heartbeat. A mount point with content is an error and
     /// stays: whatever was written there, it is somebody's.
     pub fn clear_placeholders(&self, layout: &Layout) -> Result<(), AttemptError> {
         let stage = self.open_stage(layout)?;

@@ -106,10 +106,10 @@ impl Charon {
             .hint("nothing was promoted; the data directory is as before");
         match self {
             Charon::Container { .. } => failure.hint(
-                "start docker again, then `charon-dkg run`: it finds out what became of the ceremony",
+                "start docker again, then `charon-dkg run`: it finds out what happened to the ceremony",
             ),
             Charon::Process(_) => {
-                failure.hint("`charon-dkg run` finds out what became of the ceremony")
+                failure.hint("`charon-dkg run` finds out what happened to the ceremony")
             }
         }
     }

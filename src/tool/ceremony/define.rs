@@ -361,7 +361,7 @@ pub(crate) fn repeated_amounts_finding(definition: &Definition) -> Option<Findin
         subject: "deposit amounts".to_owned(),
         seen,
         expected,
-        advice: "no validator becomes active with that: ask the coordinator for another definition before anybody runs this one"
+        advice: "no validator becomes active with that: ask the coordinator for another definition before anyone runs this one"
             .to_owned(),
     })
 }

@@ -91,9 +91,9 @@ pub(crate) fn define(context: &Context, args: DefineArgs) -> Result<(), Failure>
         notes: &made.notes,
     };
     context.result(&text(&made, &document), &document)?;
-    context.say("nobody signs this definition: give every operator the file, and its definition_hash by another way, to compare");
+    context.say("nobody signs this definition: send every operator the file and, over a different channel, its definition_hash to compare");
     context.say(&format!(
-        "then every operator types, all at the same time: `charon-dkg run --definition {}`",
+        "then all operators run at the same time: `charon-dkg run --definition {}`",
         report::quoted(path.file_name().unwrap_or_default())
     ));
     Ok(())
@@ -111,7 +111,7 @@ fn exists(path: &Path) -> Failure {
     Failure::new(
         Kind::Refused,
         format!(
-            "{} exists already; a definition is never replaced, since somebody may have it",
+            "{} exists already; a definition is never replaced, because someone may already have it",
             path.display()
         ),
     )
@@ -143,7 +143,7 @@ impl Given {
                     text.source,
                     "no ENR in it".to_owned(),
                     "at least one ENR, which begins with enr:",
-                    "look whether this is the right file; `charon-dkg enr show` prints an operator's ENR",
+                    "check that this is the right file; `charon-dkg enr show` prints an operator's ENR",
                 );
                 continue;
             }

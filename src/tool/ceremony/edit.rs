@@ -288,7 +288,7 @@ impl EditCommand {
                 )
             } else {
                 (
-                    "the key of none who take part",
+                    "the key of no participant",
                     "compare `charon-dkg enr show` with the ENRs of the command",
                 )
             };
@@ -297,7 +297,7 @@ impl EditCommand {
                     "edit-participants",
                     "this node",
                     seen,
-                    "the key of one who takes part",
+                    "the key of a participant",
                 )
                 .advise(advice),
             );
@@ -327,7 +327,7 @@ impl EditCommand {
                         asked.to_string(),
                         format!("from {least} to {}, which is what charon takes", count.saturating_sub(1)),
                     )
-                    .advise("leave it out, or choose with all operators; charon notices only once all have come"),
+                    .advise("leave it out, or choose with all operators; charon notices only once all are connected"),
                 );
                 return;
             }

@@ -169,7 +169,7 @@ fn closed_finding(layout: &Layout, lock: &ClusterLock) -> Option<Finding> {
                     error.to_string(),
                     "a record that can be read",
                 )
-                .advise("see what keeps you from reading it"),
+                .advise("find out why you cannot read it"),
             );
         }
     };
@@ -180,7 +180,7 @@ fn closed_finding(layout: &Layout, lock: &ClusterLock) -> Option<Finding> {
             seen,
             "the lock with which the cluster runs",
         )
-        .advise("`charon-dkg edit status` and `charon-dkg status` say where this node stands"),
+        .advise("`charon-dkg edit status` and `charon-dkg status` show the state of this node"),
     )
 }
 

@@ -66,7 +66,7 @@ pub(crate) fn enr(context: &Context, args: &EnrArgs) -> Result<(), Failure> {
         let status = Status::of_path(&layout.enr_key_path()).map_err(failures::file)?;
         if status.is_none_or(|status| status.mode_untold || status.mode & 0o077 != 0) {
             context.warn(&format!(
-                "whether nobody else can read {key_path} could not be told, or others can: keep it below your own profile"
+                "others can read {key_path}, or that could not be ruled out: keep it inside your own profile"
             ));
         }
     }

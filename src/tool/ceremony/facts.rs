@@ -165,7 +165,7 @@ pub(crate) async fn observe(
             state_dir_problem = state_dir_problem.or_else(|| {
                 Some(StateDirProblem {
                     seen: error.to_string(),
-                    advice: "see what keeps you from reading it".to_owned(),
+                    advice: "find out why you cannot read it".to_owned(),
                 })
             });
             1

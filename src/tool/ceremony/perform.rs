@@ -310,7 +310,7 @@ impl Ceremony<'_> {
             Ok(Ok((verified, report))) => {
                 if !succeeded {
                     self.context.say(
-                        "charon did not end well, but only after it had written everything; every file is proved",
+                        "charon failed, but only after it had written everything; every file passed verification",
                     );
                 }
                 let proved = verified.clone();
@@ -344,7 +344,7 @@ impl Ceremony<'_> {
         (!changed.is_empty()).then(|| {
             Failure::new(
                 Kind::Refused,
-                "charon has finished, but what it was given has changed meanwhile in the data directory",
+                "charon has finished, but its input in the data directory has changed meanwhile",
             )
             .with_findings(changed)
         })
@@ -387,7 +387,7 @@ impl Ceremony<'_> {
         };
         if !ending.succeeded() {
             self.context.say(
-                "charon did not end well, but only after it had written everything; every file is proved",
+                "charon failed, but only after it had written everything; every file passed verification",
             );
         }
         let ran_with = RanWith {

@@ -1670,7 +1670,7 @@ fn not_looked_at(request: &Request, facts: &Facts) -> Vec<Finding> {
         could_not_tell(
             "others-not-looked-at",
             &request.data_dir.display().to_string(),
-            "charon's sign of life was looked for; containers and processes were not",
+            "charon's heartbeat was looked for; containers and processes were not",
             "no other charon with this key or directory",
             "",
         ),
@@ -1832,8 +1832,8 @@ fn check_mounts(request: &Request, facts: &Facts, findings: &mut Vec<Finding>) {
                 );
                 &selinux_advice
             } else {
-                "find out what keeps containers from it: `dmesg` tells of AppArmor, and a network file system has rules of \
-                 its own"
+                "find out what keeps containers from it: `dmesg` shows AppArmor denials, and a \
+                 network file system has its own rules"
             };
             findings.push(fail(
                 "mount-unreadable",
@@ -1855,14 +1855,15 @@ fn check_mounts(request: &Request, facts: &Facts, findings: &mut Vec<Finding>) {
             &engine,
             reason,
             &format!("a container with {} mounted", key.display()),
-            "this machine or its engine is busy: give the command again when `docker ps` answers at once",
+            "this machine or its engine is busy: run the command again when `docker ps` answers at once",
         )),
     }
 }
 
 /// What to do about an engine that has other files than this machine.
-pub const ELSEWHERE_ADVICE: &str = "an engine in another mount namespace or container sees its own files. Docker from snap \
-    sees only your home directory, and there nothing whose first name begins with a dot: move the project to a plain \
+pub const ELSEWHERE_ADVICE: &str = "an engine in another mount namespace or container sees its own files. Docker \
+    from snap sees only your home directory, and nothing in it whose top-level name begins with \
+    a dot: move the project to a plain \
     directory in your home, or use an engine that is not from snap (`snap list docker` tells); another engine of this \
     machine is named with --host or --context";
 

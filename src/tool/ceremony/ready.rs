@@ -116,7 +116,7 @@ async fn say_ready(context: &Context, typed: &Typed<'_>) -> Result<(), Failure> 
     }
     Err(Failure::new(
         Kind::VerificationFailed,
-        "whether charon can start here could not be told, and the line says so; the rest is in order",
+        "the line says that it could not be determined whether charon can start here; everything else is in order",
     ))
 }
 
@@ -269,7 +269,9 @@ async fn collect(
             ready = typed.ready_command()
         ));
     }
-    Err(failure.hint("start when everybody is ready: what differs ends the ceremony for all"))
+    Err(failure.hint(
+        "start when all operators are ready: any difference ends the ceremony for all of them",
+    ))
 }
 
 /// How the group stands, by the lines that are kept and what this node is about to start; `None` where none are kept and

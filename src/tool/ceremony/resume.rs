@@ -285,7 +285,7 @@ fn check_nobody_at_work(layout: &Layout) -> Result<(), Failure> {
     }
     Err(Failure::new(
         Kind::Refused,
-        "the engine does not know the container any more, but somebody is at work with this key",
+        "the engine no longer knows the container, but another process is using this key",
     )
     .with_findings(
         others

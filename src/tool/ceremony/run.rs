@@ -245,8 +245,8 @@ async fn hold_to_group(
         return Ok(());
     }
     let question = match moment {
-        Moment::BeforeTheWait => "not everybody is ready; wait, and start then all the same?",
-        Moment::BeforeTheStart => "not everybody is ready; start all the same?",
+        Moment::BeforeTheWait => "not all operators are ready; wait, and then start anyway?",
+        Moment::BeforeTheStart => "not all operators are ready; start anyway?",
     };
     if context.agree(question)? {
         return Ok(());
@@ -590,7 +590,7 @@ pub(crate) fn show(
         context.result_for_programs(&document)?;
         return Err(Failure::new(
             Kind::VerificationFailed,
-            "every file of the ceremony is proved and in its place, but others have a way to them",
+            "every file of the ceremony is verified and in place, but others can access some of them",
         )
         .with_findings(done.open.clone())
         .hint("`charon-dkg repair`, then `charon-dkg verify` and `charon-dkg receipt`"));

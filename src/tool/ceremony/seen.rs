@@ -104,7 +104,7 @@ pub(crate) fn sign_of_life(layout: &Layout) -> Option<OtherUser> {
         }
     };
     Some(OtherUser {
-        who: format!("{HEARTBEAT_FILE}, charon's sign of life"),
+        who: format!("{HEARTBEAT_FILE}, charon's heartbeat"),
         how: sign,
         advice,
         is_ceremony: false,

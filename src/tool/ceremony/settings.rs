@@ -193,14 +193,12 @@ fn charon_release(
         Some((_, newest)) => (
             Weight::Fail,
             format!(
-                "{image}, which reads formats up to {newest} and would restart for ever; this cluster's is {version}"
+                "{image}, which reads formats up to {newest} and would restart forever; this cluster's is {version}"
             ),
         ),
         None => (
             Weight::CouldNotTell,
-            format!(
-                "{image}, of which it cannot be told whether it reads this cluster's format {version}"
-            ),
+            format!("{image}, which may or may not read this cluster's format {version}"),
         ),
     };
     Some(Finding {
@@ -231,13 +229,13 @@ fn relays(project: &str, dotenv: Option<&[u8]>, ceremony: &[String]) -> Option<F
         check: "project-relays",
         weight: Weight::Note,
         subject: "charon's relays".to_owned(),
-        seen: format!("{project}, at none of which the ceremony met"),
+        seen: format!("{project}, none of which the ceremony used"),
         expected: format!(
-            "one that the nodes of all operators have, such as {}",
+            "one that all operators' nodes share, such as {}",
             ceremony.join(",")
         ),
         advice: format!(
-            "nodes meet only at a relay that they have in common: unless all operators agreed on this, {advice}"
+            "nodes meet only at a relay that they share: unless all operators agreed on this, {advice}"
         ),
     })
 }

@@ -211,7 +211,7 @@ pub(crate) fn engine_advice(error: &EngineError) -> String {
                 group = access.group
             ),
             Some(access) if access.mode & 0o060 == 0o060 => format!(
-                "`sudo usermod -aG {} {}`, then log out and in again: a session that is open keeps its groups. Members of this group can do all that root can",
+                "`sudo usermod -aG {} {}`, then log out and in again: an open session keeps its groups. Members of this group can do everything that root can",
                 report::quoted(&access.group),
                 report::quoted(user)
             ),
@@ -288,7 +288,7 @@ fn unavailable(error: &EngineError) -> ImageFact {
     }
 }
 
-/// What helps where an image cannot be had.
+/// What helps where an image is not available.
 pub(crate) fn image_advice(error: &EngineError) -> String {
     if let EngineError::PullFailed {
         reference, reason, ..
@@ -579,7 +579,7 @@ pub(crate) fn name_holder(container: &ContainerFacts) -> OtherUser {
         (
             format!("runs a ceremony with the same ENR key, for {whose}"),
             format!(
-                "one ENR key is never in two ceremonies: go on with that one, {run}, or end it there"
+                "one ENR key must never be in two ceremonies: continue that one, {run}, or end it there"
             ),
         )
     } else if attempt.is_some_and(Path::is_dir) {

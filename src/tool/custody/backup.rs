@@ -202,7 +202,7 @@ fn make(
     )?;
     if keys.read_back_with == THROW_AWAY {
         context.say(
-            "it was read back with a key that is gone now; whether you still have the recipients' identities only you can tell: --identity FILE tries one",
+            "it was read back with a temporary key; only you know whether you still have the recipients' identities: --identity FILE tests one",
         );
     }
     if verdict == Some(Verdict::Pass)
@@ -211,7 +211,7 @@ fn make(
         context.say(&notice);
     }
     context.say(
-        "now store it on another machine, and keep what opens it elsewhere: `charon-dkg backup restore` brings it back",
+        "now store it on another machine, and keep what opens it elsewhere; `charon-dkg backup restore` restores it",
     );
     judge(verdict, findings)
 }
@@ -226,11 +226,11 @@ fn judge(verdict: Option<Verdict>, findings: Vec<Finding>) -> Result<(), Failure
     }
     Err(Failure::new(
         Kind::VerificationFailed,
-        "the backup was made and is whole, but what is in it did not pass verification",
+        "the backup was written and is complete, but its files failed verification",
     )
     .with_findings(findings)
     .hint("fix the original, as `charon-dkg verify` says, and back up again")
-    .hint("`charon-dkg backup restore` brings this one back with --unproved only"))
+    .hint("`charon-dkg backup restore` restores this one only with --unproved"))
 }
 
 /// Where the backup goes.
@@ -454,10 +454,10 @@ fn drill(
     let differ = sources::differences(layout, &files).map_err(|error| gather(layout, error))?;
     if !differ.is_empty() {
         return Err(wrong(format!(
-            "other than what lies here now: {}",
+            "different from what is here now: {}",
             differ.join(", ")
         ))
-        .hint("somebody writes here while it is backed up: see who, and try again"));
+        .hint("something changed here during the backup: find out what, and try again"));
     }
     let name = format!("drill-{}", uuid::Uuid::new_v4().simple());
     note(litter, |litter| litter.stage = Some(name.clone()));
@@ -537,7 +537,7 @@ fn gather(layout: &Layout, error: GatherError) -> Failure {
             facts.map_or_else(|_| Vec::new(), |facts| place::unread(&error, &facts))
         }
         GatherError::Foreign { .. } | GatherError::Archive(_) => {
-            vec!["move out of the data directory what is no file of charon's".to_owned()]
+            vec!["move files that are not charon's out of the data directory".to_owned()]
         }
     };
     hints.into_iter().fold(failure, Failure::hint)

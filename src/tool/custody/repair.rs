@@ -181,7 +181,7 @@ fn refusal(tree: &Tree, seen: &Seen) -> Option<Finding> {
         EntryKind::Regular if seen.names != 1 => (
             format!("a file with {} names", seen.names),
             "one name: its other names may belong to another user",
-            "replace it by a copy of itself",
+            "replace it with a copy of itself",
         ),
         EntryKind::Regular | EntryKind::Directory => return None,
     };

@@ -145,7 +145,7 @@ pub(crate) fn repair(context: &Context, args: &RepairArgs) -> Result<(), Failure
                     format!("{error}; what was changed before stays changed"),
                 )
                 .hint(advice.unwrap_or_else(|| {
-                    "see who changes these files meanwhile, and give the command again".to_owned()
+                    "find out who is changing these files, and run the command again".to_owned()
                 }))
             })?;
         }
@@ -155,7 +155,7 @@ pub(crate) fn repair(context: &Context, args: &RepairArgs) -> Result<(), Failure
     }
     Err(Failure::new(
         Kind::Unexpected,
-        "there is always more to repair: somebody changes these files meanwhile",
+        "there is always more to repair: another process keeps changing these files",
     ))
 }
 

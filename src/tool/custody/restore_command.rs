@@ -27,8 +27,8 @@ use charon_proof::verify::Verdict;
 /// charon keeps its protection against slashing in the beacon node's duties and in the validator client, not in its data
 /// directory, and a second copy of a node doubles what it signs.
 const ONE_PLACE: &str = "one key must never run in two places. Make sure that the machine this backup comes from is off for good, or its \
-     files are gone, before you start anything here: two copies of one node sign twice, and the history that protects against \
-     slashing is the validator client's and not in a backup";
+     files are gone, before you start anything here: two copies of one node sign twice, and the \
+     slashing protection history is in the validator client, not in a backup";
 
 #[derive(Serialize)]
 struct Document {
@@ -56,7 +56,7 @@ pub(crate) fn restore(context: &Context, args: &RestoreArgs) -> Result<(), Failu
     let (manifest, files) = contents::unpack(&packed).map_err(|error: ArchiveError| {
         Failure::new(
             Kind::VerificationFailed,
-            format!("it opens, and is no backup of this program: {error}; nothing was changed"),
+            format!("it opens, but is not a backup of this program: {error}; nothing was changed"),
         )
         .hint("`age -d` and `tar -tv` show what is in it")
     })?;
@@ -93,10 +93,10 @@ pub(crate) fn restore(context: &Context, args: &RestoreArgs) -> Result<(), Failu
                 unmake(&layout, made);
                 return Err(Failure::new(
                     Kind::VerificationFailed,
-                    "what is in the backup does not pass verification; nothing was restored",
+                    "the files in the backup fail verification; nothing was restored",
                 )
                 .with_findings(findings)
-                .hint("--unproved brings it back as it was, wrong as it is; `charon-dkg verify` and the gate go on saying so"));
+                .hint("--unproved restores it as it was, errors included; `charon-dkg verify` and the gate keep reporting them"));
             }
             let open: Vec<Finding> = findings
                 .into_iter()
@@ -166,7 +166,7 @@ pub(crate) fn restore(context: &Context, args: &RestoreArgs) -> Result<(), Failu
 impl Document {
     fn text<'a>(&self, data_dir: &str, waiting: impl Iterator<Item = &'a String>) -> String {
         let what = if self.restored.is_empty() {
-            "everything of the backup was there already".to_owned()
+            "everything in the backup was already there".to_owned()
         } else {
             format!("restored {}", report::clean(&self.restored.join(", ")))
         };

@@ -73,7 +73,7 @@ impl From<FileError> for GatherError {
     }
 }
 
-/// Reads every file that belongs into a backup: all of the data directory but charon's sign of life, and what of the state
+/// Reads every file that belongs into a backup: all of the data directory but charon's heartbeat, and what of the state
 /// directory is worth it, what is held above all. Other attempts are not: their stages were promoted, or are evidence of what went wrong here.
 ///
 /// # Errors
@@ -108,7 +108,7 @@ struct Gathered {
 }
 
 impl Gathered {
-    /// All below a directory but charon's sign of life.
+    /// All below a directory but charon's heartbeat.
     fn add_all(&mut self, dir: &Path, place: Place, prefix: &str) -> Result<(), GatherError> {
         for (path, kind) in listing(&Folder::open(dir)?)? {
             let foreign = |seen: String, expected| GatherError::Foreign {

@@ -39,7 +39,7 @@ pub struct UserMapping {
 pub enum UserMappingError {
     /// An engine without root's rights can be no other user than the one who runs it.
     #[error(
-        "the directory belongs to uid {owner_uid}, but the engine is run by uid {engine_uid} and cannot act as anybody else"
+        "the directory belongs to uid {owner_uid}, but the engine is run by uid {engine_uid} and cannot act as anyone else"
     )]
     NotTheEnginesUser {
         /// The owner of the directory.

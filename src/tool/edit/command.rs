@@ -431,7 +431,7 @@ async fn stopped(
         return Err(Failure::new(
             Kind::Refused,
             format!(
-                "not every new operator has shown to have everything, so the old cluster must go on: {}",
+                "not every new operator has shown that they have everything, so the old cluster must keep running: {}",
                 stand.confirmation.summary()
             ),
         )

@@ -301,7 +301,7 @@ impl Stand {
             ),
             Standing::ClockAhead(node) => (
                 format!(
-                    "{} says to have stopped at {}, and it is {} here: one of the two clocks is wrong",
+                    "{} claims to have stopped at {}, and it is {} here: one of the two clocks is wrong",
                     name(node),
                     self.stopped
                         .since(*node)

@@ -66,8 +66,8 @@ fn is_of_later_ceremony(layout: &Layout, verified: &Verified, others: &[LockHash
 fn another_lock(here: &LockHash, others: &[LockHash], words: Words<'_>) -> Confirmation {
     let others: Vec<String> = others.iter().map(ToString::to_string).collect();
     Confirmation::Incomplete {
-        reason: "the cluster lock is another one than that of the receipts that are kept here; \
-                 every operator must send a new receipt if the cluster was edited on purpose, and none if not"
+        reason: "the cluster lock is not the one of the receipts kept here; every operator must \
+                 send a new receipt if the cluster was edited on purpose, and none if not"
             .to_owned(),
         findings: vec![Finding {
             check: "gate-other-lock",

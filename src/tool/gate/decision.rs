@@ -8,7 +8,7 @@ use charon_files::finding::{Finding, Weight};
 use charon_files::rehearsal::REHEARSAL_PREFIX;
 use charon_proof::verify::{Report, Verdict};
 
-/// What must be so before anything starts.
+/// What must hold before anything starts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum Require {

@@ -26,7 +26,7 @@ const MARK: &str = "# charon-dkg gate file, sha256 ";
 pub struct GateFile {
     /// How the gate stands there.
     pub gate: Gate,
-    /// What must be so before anything starts.
+    /// What must hold before anything starts.
     pub require: Require,
     /// Whether this is a rehearsal, whose clusters are refused everywhere else.
     pub rehearsal: bool,

@@ -38,7 +38,7 @@ pub(crate) async fn install(context: &Context, args: &GateInstallArgs) -> Result
         let mut failure = Failure::new(
             Kind::Refused,
             format!(
-                "{} is not there, and its owner decides as whom charon runs",
+                "{} does not exist, and its owner determines the user that charon runs as",
                 site.layout.data_dir().display()
             ),
         );
@@ -112,7 +112,7 @@ pub(crate) async fn install(context: &Context, args: &GateInstallArgs) -> Result
     context.keep_from_git(&site.layout.project_dir().join(place.file()));
     if place == Place::Named && !handed.is_empty() {
         context.say(&format!(
-            "these are handed COMPOSE_FILE, which names one file more now, so that Compose makes their containers anew: {}",
+            "these services receive COMPOSE_FILE, which now names one more file, so Compose will recreate their containers: {}",
             handed.join(", ")
         ));
     }
@@ -180,7 +180,9 @@ fn check_written(context: &Context, file: &ProjectFile) -> Result<(), Failure> {
     match file.bytes().map(file::origin) {
         None | Some(Origin::Ours | Origin::Foreign) => Ok(()),
         Some(Origin::Edited) => {
-            if context.agree(&format!("{path} was edited; write it anew and lose that?"))? {
+            if context.agree(&format!(
+                "{path} was edited; overwrite it and lose the edits?"
+            ))? {
                 Ok(())
             } else {
                 Err(Failure::new(Kind::Refused, format!("{path} was edited"))

@@ -74,7 +74,7 @@ fn may_go(context: &Context, file: &ProjectFile) -> Result<bool, Failure> {
         None | Some(Origin::Foreign) => Ok(false),
         Some(Origin::Ours) => Ok(true),
         Some(Origin::Edited) => {
-            if context.agree(&format!("{path} was edited; remove it all the same?"))? {
+            if context.agree(&format!("{path} was edited; remove it anyway?"))? {
                 return Ok(true);
             }
             Err(Failure::new(Kind::Refused, format!("{path} was edited"))

@@ -385,7 +385,7 @@ pub(crate) async fn engine(context: &Context) -> Result<Engine, Failure> {
 fn gone(failure: Failure, file: &str) -> Failure {
     failure
         .hint(format!(
-            "this project has no longer a service that {file} makes wait, as after an update: Compose refuses everything until the gate is written anew"
+            "this project no longer has a service that {file} makes wait, as after an update: Compose refuses everything until the gate is written again"
         ))
         .hint("`charon-dkg gate install`")
 }

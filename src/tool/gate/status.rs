@@ -411,7 +411,7 @@ fn ways_around(seen: &Seen<'_>, gate: Installed) -> Vec<String> {
     let mut ways = Vec::new();
     if !seen.open_ways.is_empty() {
         ways.push(format!(
-            "tried now, and Compose asked no gate: {}",
+            "tested now, and Compose did not ask the gate: {}",
             seen.open_ways.join(", ")
         ));
     }
@@ -523,7 +523,7 @@ mod tests {
         problem: vc-y takes over the volumes of container z, whatever they are
             next: name a service instead
         what no gate can cover:
-            tried now, and Compose asked no gate: COMPOSE_FILE in the shell, `docker compose -f a.yml`
+            tested now, and Compose did not ask the gate: COMPOSE_FILE in the shell, `docker compose -f a.yml`
             `docker compose up --no-deps` and `docker compose run --no-deps` ask none either, which could not be tried: no image
             `docker compose start`, `docker compose restart` and `docker start` ask none, and start these, which were created and see the data directory: p-charon-1 (exited)
             what ran once is started again by the engine, by its restart policy: charon (always)

@@ -1,4 +1,4 @@
-//! charon's sign of life beside the ENR key.
+//! charon's heartbeat beside the ENR key.
 
 use std::path::Path;
 
@@ -14,7 +14,7 @@ const STALE_AFTER: SignedDuration = SignedDuration::from_secs(5);
 /// After an edit of the cluster, charon waits for two epochs (charon app/privkeylock,
 /// `gracePeriod`).
 const GRACE: SignedDuration = SignedDuration::from_secs(768);
-/// charon's sign of life beside the ENR key. Releases from v0.16 write it every second; those from
+/// charon's heartbeat beside the ENR key. Releases from v0.16 write it every second; those from
 /// v1.9 leave it behind when they end.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Heartbeat {
@@ -70,7 +70,7 @@ struct HeartbeatFile {
     cluster_lock_hash: String,
 }
 
-/// Reads charon's sign of life; `None` if there is none. The error says why one that is there
+/// Reads charon's heartbeat; `None` if there is none. The error says why one that is there
 /// cannot be used, and charon would fail on it too.
 pub fn read_heartbeat(data_dir: &Path) -> Result<Option<Heartbeat>, String> {
     let bytes = match read::read_in(data_dir, Path::new(HEARTBEAT_FILE), read::HEARTBEAT) {

@@ -66,7 +66,7 @@ pub const KEYSTORE_PASSWORD: Limit = Limit {
     what: "a keystore password",
 };
 
-/// charon's sign of life is a JSON object of about 150 bytes (charon app/privkeylock).
+/// charon's heartbeat is a JSON object of about 150 bytes (charon app/privkeylock).
 pub const HEARTBEAT: Limit = Limit {
     bytes: 4 << 10,
     what: "charon's key lock",

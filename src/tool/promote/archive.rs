@@ -88,7 +88,7 @@ pub(crate) fn outputs(layout: &Layout, scope: ArchiveScope) -> Result<Vec<String
     }
 }
 
-/// The names that leave when another cluster comes into the directory, `cluster-lock.json` first. charon's sign of life
+/// The names that leave when another cluster comes into the directory, `cluster-lock.json` first. charon's heartbeat
 /// stays: by it charon itself refuses another lock for a while.
 pub(crate) fn replaced_names(data: &Folder) -> Result<Vec<String>, FileError> {
     let (mut names, _) = split_names(data, ArchiveScope::OutputsAndDefinition)?;
@@ -114,7 +114,7 @@ fn split_names(
             left.push(name);
         }
     }
-    // charon's sign of life tells of the cluster that goes, and does not go alone.
+    // charon's heartbeat tells of the cluster that goes, and does not go alone.
     if !moved.is_empty() {
         moved.extend(left.extract_if(.., |name| name == HEARTBEAT_FILE));
     }

@@ -156,7 +156,7 @@ fn refuse_on_chain(context: &Context, layout: &Layout) -> Result<(), Failure> {
     }
     Err(Failure::new(
         Kind::Refused,
-        "the chain speaks against putting these keys aside; nothing was changed",
+        "these keys are in use on the chain, or that could not be ruled out; nothing was changed",
     )
     .with_findings(findings))
 }
@@ -191,7 +191,7 @@ fn refuse_in_use(layout: &Layout) -> Result<(), Failure> {
         && heartbeat.sign(jiff::Timestamp::now(), None) == Sign::Alive
     {
         findings.push(in_use(
-            format!("{}, charon's sign of life", HEARTBEAT_FILE),
+            format!("{}, charon's heartbeat", HEARTBEAT_FILE),
             format!(
                 "`{}` wrote it at {}",
                 heartbeat.command, heartbeat.timestamp

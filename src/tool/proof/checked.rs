@@ -276,7 +276,7 @@ pub(crate) fn wrong_file_advice(wrong: &WrongFile, expected: Expected, path: &st
             "deposit data is checked against a lock: `charon-dkg verify --lock cluster-lock.json --deposit {path}`; here, give {expected}"
         ),
         WrongFile::Keystore => {
-            "keystores are proved with their data directory: `charon-dkg verify`; never send one to anybody"
+            "keystores are proved with their data directory: `charon-dkg verify`; never send one to anyone"
                 .to_owned()
         }
         WrongFile::Message(_) | WrongFile::WebPage => format!(
@@ -423,7 +423,7 @@ pub(crate) fn stage(
         Scope::WholeDataDirectory,
         Modes::AsCharonLeavesThem,
     );
-    // The answers were there before the ceremony; that they cannot be had now is not its failure.
+    // The answers were there before the ceremony; that they are not available now is not its failure.
     if report.verdict == Verdict::CouldNotTell && !contract_questions.is_empty() {
         return Err(Failure::new(
             Kind::VerificationFailed,

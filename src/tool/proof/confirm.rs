@@ -195,7 +195,7 @@ fn promote_anyway(
         confirmation.summary(),
     ));
     let question = format!(
-        "To move the keys to {} all the same, type: {ANYWAY}",
+        "To move the keys to {} anyway, type: {ANYWAY}",
         layout.data_dir().display()
     );
     if context.typed(&question)? == ANYWAY {
@@ -294,7 +294,7 @@ fn show(
     }
     if this.is_some() && (has(Status::Conflicting) || has(Status::OtherLock)) {
         failure = failure.hint(
-            "once it is clear which receipt holds, `charon-dkg confirm --forget N` with that receipt leaves out what operator N said before",
+            "once it is clear which receipt is right, `charon-dkg confirm --forget N` with that receipt leaves out what operator N said before",
         );
     }
     Err(failure)

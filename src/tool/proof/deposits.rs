@@ -176,7 +176,7 @@ fn cluster_text(cluster: &ClusterLine, profile: Option<&str>, text: &mut String)
         Some(chain) => line("chain", &chain.summary()),
         None => line(
             "chain",
-            "not asked: --beacon-rpc tells whether somebody deposited already",
+            "not asked: --beacon-rpc tells whether someone has already deposited",
         ),
     }
     for (name, hash) in [

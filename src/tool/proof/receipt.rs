@@ -122,7 +122,7 @@ pub(crate) fn issue(
     let receipt = Receipt::sign(statement, key).map_err(statement_failure)?;
     if let Some(before) = before {
         context.warn(&format!(
-            "this receipt differs from the one of {}; tell everybody who has that one",
+            "this receipt differs from the one of {}; tell everyone who has that one",
             time_text(before.statement().time)
         ));
     }

@@ -33,7 +33,7 @@ impl CharonImage {
     /// Decides who plays charon.
     ///
     /// # Errors
-    /// [`Kind::Refused`] where charon itself was asked for and cannot be had.
+    /// [`Kind::Refused`] where charon itself was asked for and is not available.
     pub(crate) async fn choose(
         context: &Context,
         engine: &Engine,
@@ -61,13 +61,13 @@ impl CharonImage {
         if let (RehearsalEngine::Charon, Some(reason)) = (wanted, &unavailable) {
             return Err(Failure::new(
                 Kind::Refused,
-                format!("{reference} cannot be had: {reason}"),
+                format!("{reference} is not available: {reason}"),
             )
             .hint("rehearse with the simulator: --engine simulated"));
         }
         if let Some(reason) = unavailable {
             context.warn(&format!(
-                "{reference} cannot be had ({reason}), so the built-in SIMULATOR plays charon. It deals all shares from \
+                "{reference} is not available ({reason}), so the built-in SIMULATOR plays charon. It deals all shares from \
                  one place and is no DKG; everything else is real."
             ));
         }
@@ -83,7 +83,7 @@ impl CharonImage {
     /// Has another release at hand, for whoever comes with the wrong one.
     ///
     /// # Errors
-    /// Why it cannot be had.
+    /// Why it is not available.
     pub(crate) async fn other_release(
         &self,
         context: &Context,
@@ -98,7 +98,7 @@ impl CharonImage {
         let found = find_image(context, engine, &reference).await;
         found
             .map(|_| ())
-            .map_err(|reason| format!("{reference} cannot be had: {reason}"))
+            .map_err(|reason| format!("{reference} is not available: {reason}"))
     }
 }
 

@@ -77,7 +77,7 @@ pub(crate) async fn play(
     edit.take(all_but_one).await?;
     if kind != EditKind::AddValidators {
         let early = edit.ours(edit.stayer(0)?, &["stopped"]).await?;
-        steps.ended(edit.stayer(0)?, &early, 3, &["must go on"]);
+        steps.ended(edit.stayer(0)?, &early, 3, &["must keep running"]);
     }
     edit.take(&receipts).await?;
     if kind == EditKind::AddValidators {

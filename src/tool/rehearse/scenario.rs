@@ -244,7 +244,7 @@ async fn mixed_versions(ceremony: &Ceremony<'_>, steps: &mut Steps) -> Result<()
         let ended = odd.end().await?;
         let message = ended.text("message").unwrap_or_default();
         return Err(Stopped::NotShown(format!(
-            "operator {}'s run with charon {release} ended before anybody met it: exit code {}, {message}",
+            "operator {}'s run with charon {release} ended before it met any other node: exit code {}, {message}",
             victim.number, ended.code
         )));
     }

@@ -216,7 +216,10 @@ async fn get_ready(ceremony: &Ceremony<'_>) -> Result<(), Failure> {
         None => Ok(()),
         Some((_, operator)) => Err(Failure::new(
             Kind::VerificationFailed,
-            format!("operator {} does not see everybody ready", operator.number),
+            format!(
+                "operator {} does not see all operators ready",
+                operator.number
+            ),
         )),
     }
 }

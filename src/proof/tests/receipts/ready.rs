@@ -230,7 +230,7 @@ fn who_differs_is_named_and_what_the_others_have_is_said() {
     assert_eq!(finding.seen, "relays: http://other");
     assert_eq!(
         finding.expected,
-        "the same for everybody; relays: https://0.relay.obol.tech of operators 1, 2 and 4"
+        "the same for every operator; relays: https://0.relay.obol.tech of operators 1, 2 and 4"
     );
     // Two against two: nobody is the measure.
     let mut halves = with(2, |it| it.relays = List::of(["http://other"]));

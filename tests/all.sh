@@ -84,6 +84,11 @@ export MUTANTS=${MUTANTS:-5} RUST_TEST_THREADS=$at_once
 run() { # NAME DIR COMMAND...
   local name=$1 dir=$2 code=0
   shift 2
+  # What needs no engine leaves the processors to it: an engine that cannot answer in a minute is a failure.
+  case $name in
+    gate-* | ceremony-* | engine*) ;;
+    *) set -- nice -n 5 "$@" ;;
+  esac
   (cd "$dir" && timeout --foreground 2400 "$@" </dev/null) >"$work/$name.log" 2>&1 || code=$?
   # One at a time, whole.
   {

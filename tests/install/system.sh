@@ -75,7 +75,7 @@ sh /usr/local/share/charon-dkg/install.sh --uninstall >/dev/null 2>&1 || fail "u
 
 echo "== an ordinary user: sudo does what needs root, and only that"
 report=$(sudo -u alice ./install.sh --binary recorder 2>&1) || fail "$report"
-has 'Going on as root, by sudo'
+has 'Continuing as root with sudo'
 as 'docker charon-dkg' docker charon-dkg --version
 report=$(sudo -u alice ./install.sh --uninstall 2>&1) || fail "$report"
 [ "$(snapshot)" = "$before" ] || fail "not as before, after sudo"

@@ -129,16 +129,15 @@ const fn begin_again(
 
 /// Shows what clap has to say: help or version, which were asked for, or what is wrong.
 fn not_a_command(error: &clap::Error, json: bool) -> u8 {
-    // Behind `| head` nobody reads it any more; on a full disk it is not there, as with every result.
-    let printed = error.print().and_then(|()| terminal::flush_output());
+    let printed = terminal::flush_output(error.print());
     if !error.use_stderr() {
         return match printed {
-            Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Ok(()) => 0,
+            Err(error) => {
                 Terminal::of_process(ProgressStyle::Quiet, false)
                     .error(&format!("cannot write the result: {error}"));
                 Kind::Unexpected.exit_code()
             }
-            Ok(()) | Err(_) => 0,
         };
     }
     if json {

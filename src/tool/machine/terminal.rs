@@ -98,9 +98,16 @@ enum Shown {
 
 type Output = Mutex<Box<dyn Write + Send>>;
 
-/// Writes out what somebody else printed to stdout, as clap prints help.
-pub fn flush_output() -> io::Result<()> {
-    io::stdout().flush()
+/// Sees to it that what clap printed to stdout is there; as with [`Terminal::result`], nobody has to read it.
+pub(crate) fn flush_output(printed: io::Result<()>) -> io::Result<()> {
+    unless_unread(printed.and_then(|()| io::stdout().flush()))
+}
+
+fn unless_unread(written: io::Result<()>) -> io::Result<()> {
+    match written {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        other => other,
+    }
 }
 
 /// The three streams of a command. It may be shared between threads.
@@ -165,10 +172,7 @@ impl Terminal {
             Shown::Bars(bars) => bars.suspend(write),
             Shown::Plain | Shown::Json | Shown::Quiet => write(),
         };
-        match written {
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-            other => other,
-        }
+        unless_unread(written)
     }
 
     /// Says what is going on; silent with `--progress quiet`.

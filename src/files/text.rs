@@ -7,6 +7,9 @@ use std::borrow::Cow;
 
 use serde::Serialize;
 
+/// U+FEFF in UTF-8, which some editors put in front of every file.
+pub const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
 /// The text of UTF-16 with a byte order mark, which PowerShell's `>` writes; nothing for other bytes.
 pub fn from_utf16(bytes: &[u8]) -> Option<String> {
     let read: fn([u8; 2]) -> u16 = match bytes {

@@ -15,12 +15,10 @@ use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
 
 use crate::finding::Weight;
+use crate::text::BYTE_ORDER_MARK;
 
 /// Most JSON values in one file. A lock of 3000 validators and 30 nodes has 200 000; a value costs up to 100 bytes here.
 const MAX_VALUES: usize = 1_000_000;
-
-/// U+FEFF in UTF-8, which some editors put in front of every file.
-const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// Most remarks kept for one file, missing keys apart; a file full of unknown keys must not cost more memory than it has
 /// bytes.

@@ -6,14 +6,13 @@
 
 use sha2::{Digest as _, Sha256};
 
+use charon_files::text::BYTE_ORDER_MARK;
+
 /// The variable that names a project's files (docker/compose, compose-go `consts`).
 const COMPOSE_FILE: &str = "COMPOSE_FILE";
 
 /// The variable that names what stands between those files.
 const SEPARATOR: &str = "COMPOSE_PATH_SEPARATOR";
-
-/// U+FEFF in UTF-8.
-const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 const BEGIN: &str = "# charon-dkg gate: begin";
 const END: &str = "# charon-dkg gate: end ";

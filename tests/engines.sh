@@ -27,8 +27,17 @@ fail() {
 # need PROGRAM PACKAGE: Debian's name of it in the advice.
 need() { command -v "$1" >/dev/null || fail "$1 is missing" "apt-get install -y $2"; }
 
-# alive PID: it runs, and is ours; a dead one that nobody has reaped has no command line.
-alive() { [ -n "$1" ] && [ -e "/proc/$1" ] && tr '\0' ' ' <"/proc/$1/cmdline" | grep -qF -e "$dir"; }
+# alive PID: it runs, and is ours. While a process becomes another program it has no command line, as a dead one has none
+# that nobody has reaped.
+alive() {
+  [ -n "$1" ] || return 1
+  line=$({ tr '\0' ' ' <"/proc/$1/cmdline"; } 2>/dev/null) || return 1
+  case $line in
+    *"$dir"*) ;;
+    '') { sed 's/.*) //' "/proc/$1/stat" | grep -q '^[^ZX]'; } 2>/dev/null ;;
+    *) return 1 ;;
+  esac
+}
 
 answers() { docker -H "unix://$socket" version >/dev/null 2>&1; }
 

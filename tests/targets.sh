@@ -21,7 +21,7 @@ END
 chmod +x "$stub/cc" "$stub/ar"
 [ $# -gt 0 ] || set -- x86_64-pc-windows-gnu aarch64-apple-darwin x86_64-apple-darwin aarch64-unknown-linux-gnu
 for target; do
-  if rustup target list --installed | grep -qx "$target" || timeout 60 rustup target add "$target" >/dev/null 2>&1; then
+  if rustup target list --installed | grep -qx "$target" || timeout 300 rustup target add "$target" >/dev/null 2>&1; then
     case $target in
       *-linux-*) what=(clippy --workspace --all-targets) lints=(-- -D warnings) ;;
       *) what=(check --package charon-dkg) lints=() ;;

@@ -34,7 +34,7 @@ pub struct Found {
 pub enum What {
     /// A record whose own signature holds.
     Enr(Enr),
-    /// What begins like a record or holds a piece of one, and is none.
+    /// Begins like a record or holds a piece of one, but is not a record.
     Broken(BrokenEnr),
     /// What looks like an ENR private key. It is not repeated anywhere.
     Secret,

@@ -58,7 +58,7 @@ impl Finding {
     }
 }
 
-/// What the first of the findings saw, for one place in a table; nothing if there is none.
+/// What the first of the findings saw, for a cell of a table; empty if there are no findings.
 pub fn first_seen(findings: &[Finding]) -> String {
     findings
         .first()

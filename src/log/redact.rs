@@ -24,8 +24,8 @@ const FORMS: [(&str, &str); 5] = [
 /// As charon itself redacts tokens.
 const REDACTED: &str = "xxxxx";
 
-/// Takes the lines of one run, from the first one on. What it gives depends on them alone, so whoever reads the output again
-/// finds the same bytes.
+/// Takes the lines of one run, from the first one on. Its result depends on them alone, so reading the output again
+/// gives the same bytes.
 #[derive(Debug, Default)]
 pub struct Redactor {
     /// Known once charon has told its flags; a later line that looks like that one is somebody else's.

@@ -63,7 +63,7 @@ impl UrlKeys {
         self
     }
 
-    /// Whether there is none.
+    /// Whether it is empty.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

@@ -1,4 +1,4 @@
-//! Where a ceremony stands, for whoever brings it to its end: the terms, every operator's ready line and receipt, what is
+//! The state of a ceremony, for the person who coordinates it: the terms, every operator's ready line and receipt, what is
 //! missing, and the one sentence to send to each.
 
 use std::collections::BTreeMap;

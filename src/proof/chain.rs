@@ -489,7 +489,7 @@ impl Genesis {
     }
 }
 
-/// Reads an answer of `/eth/v1/beacon/genesis`; `None` if it is none.
+/// Reads an answer of `/eth/v1/beacon/genesis`; `None` if it is something else.
 pub fn parse_genesis(bytes: &[u8]) -> Option<Genesis> {
     #[derive(Deserialize)]
     struct Answer {
@@ -504,7 +504,7 @@ pub fn parse_genesis(bytes: &[u8]) -> Option<Genesis> {
 }
 
 /// Reads an answer of `/eth/v1/node/syncing`: why the node does not know the head of the chain, or that it does; `None` if
-/// it is none.
+/// it is something else.
 pub fn parse_syncing(bytes: &[u8]) -> Option<Result<(), String>> {
     #[derive(Deserialize)]
     struct Answer {
@@ -528,7 +528,7 @@ pub fn parse_syncing(bytes: &[u8]) -> Option<Result<(), String>> {
     })
 }
 
-/// Reads an answer about validators. `None` if it is none, or if it is not about those that were asked for.
+/// Reads an answer about validators. `None` if it is something else, or not about those that were asked for.
 pub fn parse_validators(bytes: &[u8], asked: &HashSet<Pubkey>) -> Option<Vec<(Pubkey, OnChain)>> {
     #[derive(Deserialize)]
     struct Answer {
@@ -567,7 +567,7 @@ pub fn parse_validators(bytes: &[u8], asked: &HashSet<Pubkey>) -> Option<Vec<(Pu
         .collect()
 }
 
-/// Reads an answer about all pending deposits, and keeps those of the validators that were asked for. `None` if it is none.
+/// Reads an answer about all pending deposits, and keeps those of the validators that were asked for. `None` if it is something else.
 pub fn parse_pending(bytes: &[u8], asked: &HashSet<Pubkey>) -> Option<Vec<DepositData>> {
     #[derive(Deserialize)]
     struct Answer<'a> {
@@ -597,7 +597,7 @@ pub fn parse_pending(bytes: &[u8], asked: &HashSet<Pubkey>) -> Option<Vec<Deposi
 }
 
 /// Reads the data of a `DepositEvent`: public key, credentials, amount in Gwei, signature and index, each as bytes in the
-/// ABI's encoding, with integers in little-endian order. `None` if it is none.
+/// ABI's encoding, with integers in little-endian order. `None` if it is something else.
 pub fn parse_event(data: &[u8]) -> Option<DepositData> {
     let word = |at: usize| -> Option<usize> {
         let word: [u8; 32] = data.get(at..at.checked_add(32)?)?.try_into().ok()?;

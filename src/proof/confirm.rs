@@ -682,7 +682,7 @@ impl Confirmation {
     }
 }
 
-/// What to say of a text that looks like a line and is none. It changes no verdict: either the operator's line is
+/// What to say about a text that looks like a line but is not one. It changes no verdict: either the operator's line is
 /// there in full too, or it is missing. `source` is where the text came from.
 pub fn broken_finding(source: &str, broken: &Broken) -> Finding {
     let claim = broken.claim.map_or_else(String::new, |(node, operators)| {

@@ -335,8 +335,8 @@ pub struct Document {
     pub findings: Vec<Finding>,
 }
 
-/// Weighs everything. `chains` has what the chain said of each cluster, in their order, where anybody was asked; `broken`
-/// is what looked like receipts and is none.
+/// Weighs everything. `chains` has what the chain said about each cluster, in their order, if a node was asked; `broken`
+/// is what looked like receipts but is not.
 pub fn judge(
     clusters: &[Examined],
     receipts: &[Receipt],
@@ -435,7 +435,7 @@ fn confirmed(
     verified: &crate::cluster::Cluster,
     receipts: &[Receipt],
 ) -> (Confirmation, Option<Finding>) {
-    // By the name that charon gives them: whoever was sent a file may have given it any other.
+    // By the name that charon gives them: a recipient may have renamed the file.
     let files: Vec<FileDigest> = cluster
         .files
         .deposits

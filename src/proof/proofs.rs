@@ -1,7 +1,7 @@
 //! A node's own record of what it proved before, so that the next verification of the same files need only hash them.
 //!
-//! The record is worth nothing to anybody else: it is authenticated with a secret that follows from the ENR key, over all
-//! that it says, the data directory, and the checks that proved it. Whoever can write the file but does not have the key
+//! The record is of no use to anyone else: it is authenticated with a secret derived from the ENR key, over all
+//! its contents, the data directory, and the checks that proved it. Someone who can write the file but does not have the key
 //! cannot add a digest, and a record that is carried into another directory or beside another key, or that another program
 //! with other checks made, is refused. What is let through is what was proved: see [`Proved::recognise`]. Where anything
 //! has changed, everything is checked anew but two questions: whether a password opens a keystore, for exactly these bytes

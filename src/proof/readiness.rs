@@ -418,8 +418,8 @@ impl<'a> Judge<'a> {
         }
     }
 
-    /// Holds a difference against those who are not with the majority, or against everybody where there is none. Whoever
-    /// says nothing of it is not compared.
+    /// Blames a difference on the operators outside the majority, or on all of them if there is no majority. An operator
+    /// whose line does not mention it is not compared.
     fn compare<T: PartialEq>(
         &self,
         line: &mut Line,

@@ -1,8 +1,8 @@
 //! A ready line: one line of text in which a node states, signed with its ENR key, that its preflight passed and with what
 //! it is about to start the ceremony.
 //!
-//! Operators paste ready lines into a chat before a ceremony, as they paste [receipts](crate::receipt) after it. Whoever
-//! holds the definition can check them offline (see [`crate::readiness`]); nothing in them is secret. The format is
+//! Operators paste ready lines into a chat before a ceremony, as they paste [receipts](crate::receipt) after it. Anyone who
+//! has the definition can check them offline (see [`crate::readiness`]); nothing in them is secret. The format is
 //! described in `docs/ready.md`.
 
 use sha2::{Digest, Sha256};
@@ -65,7 +65,7 @@ pub struct SeenEngine {
 /// a line of a node whose engine was looked at.
 const WITHOUT_ENGINE: u8 = FORMAT + 1;
 
-/// A ready line: the statement and the signature of whoever made it.
+/// A ready line: the statement and its signature.
 pub type ReadyLine = Signed<Statement>;
 
 /// Every ready line in a text, and what only looks like one; see [`line::find`].

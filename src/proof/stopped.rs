@@ -32,7 +32,7 @@ pub struct Statement {
     pub program_version: String,
 }
 
-/// A stopped line: the statement and the signature of whoever made it.
+/// A stopped line: the statement and its signature.
 pub type StoppedLine = Signed<Statement>;
 
 /// Every stopped line in a text, and what only looks like one; see [`line::find`].

@@ -83,7 +83,7 @@ impl Change {
             .position(|signer| *signer == participant)
     }
 
-    /// Deals the new shares from the old ones of each participant, which are none for those who are new.
+    /// Deals the new shares from each participant's old ones; a new participant has none.
     pub(crate) fn deal(
         &self,
         old: &[&[ShareSecret]],

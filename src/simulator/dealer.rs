@@ -193,7 +193,7 @@ impl Terms {
     /// Deals all validators. `entropy` fills a buffer with secret random bytes.
     ///
     /// # Errors
-    /// If there is no randomness, or if the definition's addresses are none.
+    /// If there is no randomness, or if the definition's addresses are invalid.
     pub(crate) fn deal(
         &self,
         entropy: &(dyn Fn(&mut [u8]) -> Result<(), Failure> + Sync),

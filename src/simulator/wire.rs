@@ -380,7 +380,7 @@ fn serve_one(mut stream: TcpStream, answer: &impl Fn(&Request) -> (u16, String))
     stream.flush()
 }
 
-/// A request; `None` if it is none, or too long.
+/// A request; `None` if it is something else, or too long.
 fn read_request(stream: &TcpStream) -> io::Result<Option<Request>> {
     let mut reader = BufReader::new(stream.try_clone()?.take(MAX_HEAD));
     let mut line = String::new();

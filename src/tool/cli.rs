@@ -203,7 +203,7 @@ pub enum Verb {
 }
 
 impl Verb {
-    /// What the verb was told of a protocol and of whom it may ask.
+    /// The verb's options for a protocol and for the nodes that it may ask.
     pub fn outside(&self) -> Outside {
         match self {
             Verb::Plan(args) => args.outside.clone(),
@@ -269,7 +269,7 @@ impl Verb {
     }
 }
 
-/// What a verb was told of the world outside this machine; nothing where it takes no such flags.
+/// A verb's options for the world outside this machine; empty if it takes no such flags.
 #[derive(Debug, Clone, Default, Args)]
 pub struct Outside {
     /// Whose protocol the validators are for.

@@ -388,7 +388,7 @@ pub(crate) fn block_on<T>(future: impl Future<Output = Result<T, Failure>>) -> R
         .build()
         .map_err(|error| Failure::new(Kind::Unexpected, format!("cannot start: {error}")))?;
     let result = runtime.block_on(future);
-    // Whoever was told to stop does not wait for a verification or a name to be resolved.
+    // When told to stop, do not wait for a verification or for a name to be resolved.
     runtime.shutdown_background();
     result
 }

@@ -71,7 +71,7 @@ pub(crate) fn look(layout: &Layout) -> Result<DataDirFacts, Failure> {
     Ok(facts)
 }
 
-/// Takes the guard of the directory, and makes our own directory first if there is none.
+/// Takes the guard of the directory, after creating our own directory if necessary.
 ///
 /// # Errors
 /// Where another command has it, or it cannot be made.

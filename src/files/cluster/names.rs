@@ -69,7 +69,7 @@ pub enum Role {
     Input,
     /// A ceremony wrote it, so it is in the way of the next, and is moved aside by `archive`.
     Output,
-    /// It is none of either, and `archive` does not touch it; an archive of everything may hold the only ENR key.
+    /// Neither of the two. `archive` does not touch it: an archive of everything may hold the only ENR key.
     Stranger,
 }
 
@@ -92,7 +92,7 @@ pub fn classify(path: &str) -> Name {
         CLUSTER_MANIFEST_FILE => Name::ClusterManifest,
         VALIDATOR_KEYS_DIR => Name::ValidatorKeys,
         other if BUNDLES.contains(&other) => Name::Bundle,
-        // In a directory of its own it is none of this ceremony.
+        // In a directory of its own it does not belong to this ceremony.
         other if other.contains('/') => Name::Other,
         other if other.starts_with(DEPOSIT_DATA) && other.ends_with(".json") => Name::DepositData,
         other if other.to_ascii_lowercase().starts_with(DEPOSIT_DATA) => Name::OddDepositData,
@@ -156,7 +156,7 @@ pub fn role(name: &str) -> Role {
 }
 
 /// Whether what lies beside a ceremony's files, or below that, may be a key, a cluster lock, deposit data or a secret, by the
-/// last name of its path. What is none of them is nothing that a ceremony could mix up.
+/// last name of its path. A ceremony cannot confuse anything else.
 pub fn may_be_of_a_ceremony(path: &str) -> bool {
     let name = path.rsplit('/').next().unwrap_or(path);
     match classify(name) {

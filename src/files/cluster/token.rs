@@ -1,7 +1,7 @@
 //! What is staked on a network, and how amounts of it are written for people.
 //!
 //! Every consensus chain counts in its own Gwei: 32 * 10^9 of them activate a validator, on Gnosis Chain too. There they are
-//! Gwei of mGNO, of which 32 are one GNO, and whoever deposits pays GNO: the contract takes a token, multiplies what it got by
+//! Gwei of mGNO, of which 32 are one GNO, and the depositor pays GNO: the contract takes a token, multiplies what it got by
 //! 32 before it writes the event and checks the `deposit_data_root`, and divides withdrawals by 32 (gnosischain/deposit-contract
 //! fa9f3a4, `contracts/SBCDepositContract.sol`). So do `MULTIPLIER=32`, `MIN_ACTIVATION_AMOUNT=1` and
 //! `MIN_DEPOSIT_AMOUNT=0.03125` of ethstaker-deposit-cli (`settings.py`), for gnosis and chiado; docs.gnosischain.com says

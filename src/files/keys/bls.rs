@@ -127,7 +127,7 @@ impl Signature {
     }
 }
 
-/// Adds signatures: the plain aggregate of the scheme. `None` if there is none to add or if they
+/// Adds signatures: the plain aggregate of the scheme. `None` if there are no signatures or if they
 /// cancel out.
 pub fn aggregate(signatures: &[Signature]) -> Option<Signature> {
     let raw: Vec<&min_pk::Signature> = signatures.iter().map(|signature| &signature.0).collect();

@@ -16,7 +16,7 @@ const KEY_FILE_DIGITS: usize = 64;
 /// Longest key file read, in bytes: the digits, and some white space around them.
 pub const MAX_KEY_FILE_BYTES: usize = 1024;
 
-/// The secret of a node: whoever has it is that node. Wiped on drop; never shown.
+/// The secret of a node: anyone who has it can act as that node. Wiped on drop; never shown.
 pub struct EnrKey(SigningKey);
 
 /// Why the content of a key file is no ENR key. Never repeats what was read.
@@ -131,7 +131,7 @@ impl fmt::Debug for EnrKey {
 }
 
 impl EnrPublicKey {
-    /// Reads 33 bytes of a compressed point; `None` if they are none.
+    /// Reads the 33 bytes of a compressed point; `None` if they are not a point.
     pub fn parse(bytes: &[u8]) -> Option<Self> {
         let bytes: [u8; 33] = bytes.try_into().ok()?;
         VerifyingKey::from_sec1_bytes(&bytes).ok()?;

@@ -176,7 +176,7 @@ impl KeystorePassword {
         Some(encode(kept.map(|(_, c)| c)))
     }
 
-    /// The password as text, each byte that is none as U+FFFD, which is how Go reads it.
+    /// The password as text, with U+FFFD for each byte that is not UTF-8, as Go reads it.
     fn text(&self) -> Zeroizing<String> {
         // Room enough, so that no copy is left behind.
         let room = self

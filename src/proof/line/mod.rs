@@ -198,7 +198,7 @@ pub fn check_version(text: &str) -> Result<(), StatementError> {
 /// What is wrong with a text that should be a line.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum LineError {
-    /// There is none in it, or more than one.
+    /// The text has no line, or more than one.
     NotALine,
     /// Characters are missing, mostly at the end.
     Clipped {
@@ -269,7 +269,7 @@ impl LineError {
     }
 }
 
-/// Something in a text that begins like a line and is none.
+/// Something in a text that begins like a line but is not one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Broken {
     /// What it begins like.
@@ -293,7 +293,7 @@ pub enum TooMuch {
     Lines(LineKind),
 }
 
-/// A statement and the signature of whoever made it. The signature is well formed; whose it is can only be told with the
+/// A statement and its signature. The signature is well formed; who made it can only be told with the
 /// operators' keys at hand, see [`Signed::is_signed_by`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Signed<S> {

@@ -298,7 +298,7 @@ fn read<S: Stated>(chars: &[u8]) -> Result<(Signed<S>, usize), Fault> {
     Err(why_not(begin, chars, in_alphabet, expected))
 }
 
-/// Why a body that should have so many characters is none.
+/// What is wrong with a body that should have this many characters.
 fn why_not(begin: usize, chars: &[u8], in_alphabet: usize, expected: usize) -> Fault {
     let whole = |body: usize| begin + body + 1;
     if chars.get(expected) == Some(&END) {

@@ -23,7 +23,7 @@ const CHECKSUM_BYTES: usize = 4;
 /// Bytes around what a kind writes of itself.
 pub const OVERHEAD_BYTES: usize = CLAIM_BYTES + SIGNATURE_BYTES + CHECKSUM_BYTES;
 
-/// What is wrong with bytes whose checksum is right: whoever wrote them follows other rules.
+/// What is wrong with bytes whose checksum is right: their writer follows other rules.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Malformed(pub &'static str);
 

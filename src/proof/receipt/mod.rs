@@ -1,6 +1,6 @@
 //! A receipt: one line of text in which a node states, signed with its ENR key, what it holds after a ceremony.
 //!
-//! Operators paste receipts into a chat. Whoever holds the cluster lock can check them offline (see
+//! Operators paste receipts into a chat. Anyone who has the cluster lock can check them offline (see
 //! [`crate::confirm`]); nothing in them is secret. The format is described in `docs/receipts.md`, together with a
 //! test vector.
 //!
@@ -84,7 +84,7 @@ pub struct RanWith {
     pub version: CharonVersion,
 }
 
-/// A statement and the signature of whoever made it. The signature is well formed; whose it is can only be told with the
+/// A statement and its signature. The signature is well formed; who made it can only be told with the
 /// cluster lock at hand, see [`Signed::is_signed_by`].
 pub type Receipt = Signed<Statement>;
 

@@ -175,7 +175,7 @@ pub(super) fn check_lock_deposits(
     }
 }
 
-/// Roots that charon does not write prove nothing that the signatures do not, but whoever reads them must not be misled.
+/// Roots that charon does not write prove nothing that the signatures do not, but they must not mislead a reader.
 fn check_stated_roots(lock: &ClusterLock, token: StakingToken, ledger: &mut Ledger) {
     let mut right = 0;
     for (index, validator) in lock.validators() {
@@ -314,7 +314,7 @@ fn check_file_shape(
                 "validators that were added so are not in the lock, and this program cannot verify them",
             );
         } else if context.options.scope == Scope::DepositsAgainstLock {
-            // Whoever was sent a file may have given it any name.
+            // A recipient may have renamed the file.
             ledger.note(
                 Check::DepositFileName,
                 &file.path,

@@ -465,7 +465,7 @@ fn check_keystores(
     let old = places(previous);
     let operators = previous.definition.operators.len();
     for file in &context.material.keystores {
-        // What is no keystore has findings of its own, and passwords are none.
+        // Files that are not keystores have findings of their own; passwords are not keystores.
         let Ok(keystore) = Keystore::parse(&file.bytes) else {
             continue;
         };

@@ -159,8 +159,8 @@ pub struct Record {
     pub charon_version: String,
     /// The container's name.
     pub container: String,
-    /// The address of the engine that has the container, as docker writes it: `unix:///…`. Whoever
-    /// goes on with the attempt must ask this one, whichever is docker's choice by then. [`PROCESS`] where there is none.
+    /// The address of the engine that has the container, as docker writes it: `unix:///…`. To continue
+    /// the attempt, ask this one, even if docker uses another by then. [`PROCESS`] if charon runs without an engine.
     pub engine: String,
     /// When the attempt was made, RFC 3339.
     pub started: String,
@@ -415,7 +415,7 @@ impl Attempt {
         Ok(record)
     }
 
-    /// Opens charon's log for appending; it is made, mode 0600, if there is none. Its present
+    /// Opens charon's log for appending, and creates it with mode 0600 if necessary. Its present
     /// length tells what an earlier command already wrote.
     pub fn open_log(&self, layout: &Layout) -> Result<File, AttemptError> {
         Ok(self.open(layout)?.append_to(LOG_FILE, layout.owner()?)?)

@@ -32,7 +32,7 @@ pub(crate) struct FoundDefinition {
 /// Why there is no definition.
 #[derive(Debug, Clone)]
 pub(crate) enum NoDefinition {
-    /// There is none; where it was looked for.
+    /// No definition was found; where it was looked for.
     Missing(String),
     /// It could not be read, fetched or parsed.
     Unusable {
@@ -211,7 +211,7 @@ fn hash_of(bytes: &[u8]) -> String {
 /// Finds, reads and checks the definition.
 ///
 /// # Errors
-/// The fact that says why there is none.
+/// The fact that says why it cannot be used.
 pub(crate) async fn find(
     context: &Context,
     layout: &Layout,

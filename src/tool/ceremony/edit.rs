@@ -458,7 +458,7 @@ fn has<'a>(enrs: impl IntoIterator<Item = &'a String>, key: &EnrPublicKey) -> bo
         .any(|enr| key_of(enr).as_ref() == Some(key))
 }
 
-/// What is wrong with ENRs by themselves: one that is none, and one that is there twice.
+/// What is wrong with ENRs by themselves: one that is invalid, and one that appears twice.
 fn check_own_enrs(flag: &str, named: &[String], findings: &mut Vec<Finding>) {
     let mut seen = HashSet::new();
     for enr in named {

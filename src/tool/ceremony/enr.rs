@@ -1,4 +1,4 @@
-//! `enr`: creates the ENR key if there is none, and prints the ENR to give to the coordinator.
+//! `enr`: creates the ENR key if it does not exist, and prints the ENR to give to the coordinator.
 
 use std::path::Path;
 
@@ -89,7 +89,7 @@ pub(crate) fn enr(context: &Context, args: &EnrArgs) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Somebody who stands in a subdirectory of a project means its key. Whoever names a directory means that one.
+/// In a subdirectory of a project, the project's key is meant. A directory that is named is the one that is meant.
 fn refuse_below_another_project(context: &Context, layout: &Layout) -> Result<(), Failure> {
     let common = &context.common;
     let is_named = common.dir != Path::new(".") || common.data_dir.is_some();

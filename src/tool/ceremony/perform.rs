@@ -657,7 +657,7 @@ impl Ceremony<'_> {
 
     fn with_evidence(&self, failure: Failure) -> Failure {
         let log = self.attempt.log_path();
-        // On a full disk there is none, and the container stays.
+        // On a full disk there is no log, and the container stays.
         let place = match std::fs::metadata(&log) {
             Ok(meta) if meta.len() > 0 => log.display().to_string(),
             Ok(_) | Err(_) if self.record.is_process() => {
@@ -676,7 +676,7 @@ impl Ceremony<'_> {
     }
 }
 
-/// Whether this is none of what is known to be wrong.
+/// Whether this finding is not a known fault.
 fn could_not_tell(finding: &Finding) -> bool {
     finding.weight != Weight::Fail
 }

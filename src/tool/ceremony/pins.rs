@@ -167,7 +167,7 @@ pub enum PinError {
 /// The release that must run this definition, or the one asked for if it may.
 ///
 /// # Errors
-/// [`PinError`] says why there is none.
+/// [`PinError`] says why no release can be chosen.
 pub fn choose(
     definition: DefinitionVersion,
     asked: Option<&CharonVersion>,
@@ -268,7 +268,7 @@ const fn oldest_edited(kind: EditKind) -> DefinitionVersion {
 /// locks that are older than every release with edits do not know them; the row after theirs counts then.
 ///
 /// # Errors
-/// [`PinError`] says why there is none.
+/// [`PinError`] says why no release can be chosen.
 pub fn choose_for_edit(
     lock: DefinitionVersion,
     kind: EditKind,
@@ -416,7 +416,7 @@ mod tests {
             choose("v1.11.0", None, Some("v1.11.0-rc3"), false),
             chosen("v1.11.0-rc3")
         );
-        // Whoever asks for something else asks for that.
+        // Another release that was asked for takes precedence.
         assert_eq!(
             choose("v1.10.0", Some("v1.9.0"), Some("v1.12.0"), false),
             chosen("v1.9.0")

@@ -221,7 +221,7 @@ impl Request {
     /// The release that must run a definition of this version, or the one asked for or agreed on if it may.
     ///
     /// # Errors
-    /// [`pins::PinError`] says why there is none.
+    /// [`pins::PinError`] says why no release can be chosen.
     pub fn release_for(&self, version: DefinitionVersion) -> Result<CharonVersion, pins::PinError> {
         let agreed = self.agreed.as_ref().map(|agreed| &agreed.charon_version);
         let asked = self.charon_version.as_ref();
@@ -367,7 +367,7 @@ pub enum EnrKeyFact {
 /// The cluster definition as found.
 #[derive(Debug, Clone)]
 pub enum DefinitionFact {
-    /// There is none; where it was looked for.
+    /// No definition was found; where it was looked for.
     Missing(String),
     /// It could not be read, fetched or parsed.
     Unusable {
@@ -617,7 +617,7 @@ pub struct Plan {
     pub definition_source: String,
     /// Kind of engine.
     pub engine_mode: String,
-    /// Where the engine listens, as docker writes it: `unix:///…`; `process` where there is none.
+    /// Where the engine listens, as docker writes it: `unix:///…`; `process` if charon runs without an engine.
     pub engine_address: String,
     /// charon's program, where it runs without an engine. What is said of a container is true of its process then.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -242,7 +242,7 @@ async fn collect(
     let all = group.bundle();
     let text = match (&all, bundle) {
         (Some(all), true) => all.clone(),
-        // Whoever wants the bundle in a file wants no table there.
+        // With the bundle in a file, the table is not wanted on standard output.
         (None, true) => String::new(),
         (_, false) => table(&group, this, hash),
     };

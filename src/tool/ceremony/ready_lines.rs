@@ -15,7 +15,7 @@ use charon_proof::ready::ReadyLine;
 /// A definition that may be used.
 ///
 /// # Errors
-/// [`Kind::Usage`] where there is none, [`Kind::VerificationFailed`] where it is not one to rely on.
+/// [`Kind::Usage`] if no definition was found, [`Kind::VerificationFailed`] if it cannot be relied on.
 pub(crate) fn found_definition(
     found: Result<FoundDefinition, NoDefinition>,
 ) -> Result<FoundDefinition, Failure> {

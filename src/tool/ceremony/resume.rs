@@ -201,7 +201,7 @@ async fn withdraw(
     Ok(None)
 }
 
-/// Whoever names a definition or an edit means this one and no other. `run` goes on with whatever is under way.
+/// A definition or an edit that is named must be the one in progress. Plain `run` continues whatever is in progress.
 async fn check_same_ceremony(
     context: &Context,
     layout: &Layout,

@@ -110,7 +110,7 @@ pub(crate) async fn run(
 }
 
 /// Takes the guards of the key and of the directory. A directory that does not exist yet is not
-/// guarded; the preflight will refuse it. No state directory is made where there is none: if the
+/// guarded; the preflight will refuse it. No state directory is created: if the
 /// preflight refuses, nothing was changed.
 fn claim(layout: &Layout) -> Result<Vec<Guard>, Failure> {
     let mut guards = Vec::new();
@@ -390,8 +390,8 @@ async fn begin(
     ceremony.follow(&charon, interrupt).await
 }
 
-/// Looks at everything. Whoever asks to stop meanwhile is heard at once, and obeyed when the
-/// short-lived containers of the look are gone again; the second time at once.
+/// Looks at everything. A request to stop is acknowledged at once and obeyed when the
+/// short-lived containers are gone again; a second request is obeyed at once.
 async fn look(
     context: &Context,
     layout: &Layout,

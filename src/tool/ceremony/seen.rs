@@ -11,7 +11,7 @@ use crate::report::quoted;
 use charon_files::cluster::names::HEARTBEAT_FILE;
 use charon_files::cluster::version::CharonVersion;
 
-/// The engine and what only it could tell, and whoever else is at work.
+/// The engine and what only it could tell, and who else is working with the key or the directory.
 pub(crate) struct Seen {
     pub(crate) fact: EngineFact,
     pub(crate) image: ImageFact,
@@ -65,7 +65,7 @@ pub(crate) fn relay_urls(request: &Request, release: Option<&CharonVersion>) -> 
     }
 }
 
-/// What is told of a relay that was asked.
+/// What is reported about a relay that was asked.
 pub(crate) fn relay_fact(answer: relays::RelayAnswer) -> RelayFact {
     RelayFact {
         answer: if answer.outcome.is_good() {

@@ -55,7 +55,7 @@ impl Setting {
         format!("${{{}:-}}", self.variable())
     }
 
-    /// The option of the gate that is told of it.
+    /// The gate's option for it.
     pub const fn option(self) -> &'static str {
         match self {
             Self::Network => "network",

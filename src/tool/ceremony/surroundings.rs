@@ -1,4 +1,4 @@
-//! What is around the data directory: the engine, the image, relays as they answer there, and whoever else is at work. Reads
+//! What is around the data directory: the engine, the image, relays as they answer there, and who else is working with the key or the directory. Reads
 //! only, but for short-lived containers: one asks the image for its version, one the relays for an answer, and what it sees
 //! of the ENR key that is mounted in it.
 
@@ -35,7 +35,7 @@ pub(crate) use crate::docker::Engine;
 
 /// `charon version` answers at once; a cold disk may need a while to read the image.
 const VERSION_DEADLINE: Duration = Duration::from_secs(60);
-/// The engine that docker itself would use and where it listens, or why there is none to use.
+/// The engine that docker itself would use and where it listens, or why it cannot be used.
 pub(crate) type Connection = Result<(Engine, Endpoint), EngineFact>;
 
 /// Connects to the engine, if one is needed.
@@ -738,8 +738,8 @@ mod tests {
         }
     }
 
-    /// Whoever makes keys with this directory is in the way of every ceremony; a node and its validator client are only in the way
-    /// of a first one.
+    /// Something that makes keys in this directory blocks every ceremony; a node and its validator client block only
+    /// the first one.
     #[test]
     fn a_ceremony_by_hand_in_a_container_is_no_node() {
         const CHARON: &str = "/usr/local/bin/charon";

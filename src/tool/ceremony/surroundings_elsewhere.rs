@@ -12,7 +12,7 @@ use crate::machine::datadir::{DataDirFacts, Layout};
 use crate::machine::relays;
 use charon_files::cluster::version::CharonVersion;
 
-/// There is none.
+/// There is no engine.
 pub(crate) type Engine = Infallible;
 
 pub(crate) type Connection = Result<(Engine, Engine), EngineFact>;

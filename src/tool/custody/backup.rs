@@ -45,7 +45,7 @@ struct Document {
     verdict: Option<Verdict>,
 }
 
-/// Makes a backup. Whoever asks to stop meanwhile finds nothing left of it.
+/// Makes a backup. If it is stopped, nothing is left of it.
 pub(crate) async fn backup(context: &Arc<Context>, args: BackupArgs) -> Result<(), Failure> {
     let layout = context.layout()?;
     place::look(&layout)?;
@@ -65,7 +65,7 @@ pub(crate) async fn backup(context: &Arc<Context>, args: BackupArgs) -> Result<(
     }
 }
 
-/// What lies about while a backup is made, and must not stay when that is stopped.
+/// What exists while a backup is made and must not stay if that is stopped.
 #[derive(Debug, Default)]
 struct Litter {
     file: Option<PathBuf>,
@@ -358,8 +358,8 @@ impl Keys {
         })
     }
 
-    /// Whoever encrypts for a key in a safe does not have it at hand. One more recipient, of which nobody keeps the identity,
-    /// lets the backup be read back all the same, and gives nobody else anything.
+    /// The identity may be in a safe and not at hand. One more recipient, whose identity nobody keeps, makes it possible to
+    /// read the backup back anyway and lets nobody else open it.
     fn of_recipients(
         mut recipients: Vec<x25519::Recipient>,
         identities: Vec<x25519::Identity>,

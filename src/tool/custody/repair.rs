@@ -119,8 +119,8 @@ impl Exposure {
 /// What must change in a directory, the directory itself first.
 ///
 /// # Errors
-/// Everything that cannot be repaired: what is no file or directory, has several names, or lies on another mount. Whoever
-/// changes owners there may give away what is not theirs.
+/// Everything that cannot be repaired: what is no file or directory, has several names, or lies on another mount. Changing
+/// owners there could give away files that belong to someone else.
 pub fn plan(tree: &Tree, owner: Owner) -> Result<Vec<Step>, Vec<Finding>> {
     let mut findings = Vec::new();
     let mut steps = Vec::new();

@@ -378,7 +378,7 @@ fn claim(context: &Context, layout: &Layout, args: &RepairArgs) -> Result<Vec<Gu
     if let Ok(Some(key)) = facts::enr_key(layout) {
         guards.push(backup::guard_key(layout, &key.id().to_string()).map_err(with_sudo)?);
     }
-    // Whoever locked themselves out can be locked out by nobody else but root.
+    // If the owner is locked out, only root can help.
     let locked_out = |error: &GuardError| error.is_denied() && !geteuid().is_root();
     if layout.state_dir().is_dir() {
         let guard = match guard::claim_directory(layout) {

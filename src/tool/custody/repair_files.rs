@@ -106,7 +106,7 @@ impl Named {
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Mount(u64, u64);
 
-/// Looks at a directory and all that is in it; `None` if there is none. `step` says what is to be changed of an entry as it
+/// Looks at a directory and all that is in it; `None` if it does not exist. `step` says what is to be changed of an entry as it
 /// was seen, before what is in it is looked at. What cannot be listed yet is looked at again once its mode is right.
 ///
 /// # Errors

@@ -35,7 +35,7 @@ pub const SEALED: Limit = Limit {
     what: "an encrypted backup",
 };
 
-/// A passphrase that nobody could type is none.
+/// A passphrase that cannot be typed is refused.
 const PASSPHRASE: Limit = Limit {
     bytes: 4 << 10,
     what: "a passphrase",
@@ -97,7 +97,7 @@ impl Passphrase {
 
 /// What a backup is encrypted to.
 pub enum SealTo {
-    /// Whoever knows it can open it.
+    /// Anyone who knows it can open the backup.
     Passphrase(Passphrase),
     /// Each of them can open it.
     Recipients(Vec<x25519::Recipient>),
@@ -204,7 +204,7 @@ fn lines(text: &str) -> impl Iterator<Item = &str> {
 /// An age recipient, `age1…`.
 ///
 /// # Errors
-/// When it is none.
+/// If it is not one.
 pub fn parse_recipient(text: &str) -> Result<x25519::Recipient, SealError> {
     // A secret key in the wrong place must not be shown.
     text.parse().map_err(|_| SealError::Recipient {
@@ -246,7 +246,7 @@ fn key_kind(text: &str) -> &'static str {
 /// The recipients in a file, one a line.
 ///
 /// # Errors
-/// When there is none, or something else.
+/// If the file has none, or something else.
 pub fn read_recipients(path: &Path) -> Result<Vec<x25519::Recipient>, SealError> {
     let bytes = read::read_file(path, AGE_KEYS)?;
     let recipients = lines(text_of(&bytes, path)?)
@@ -258,7 +258,7 @@ pub fn read_recipients(path: &Path) -> Result<Vec<x25519::Recipient>, SealError>
 /// The identities in a file as `age-keygen` writes it.
 ///
 /// # Errors
-/// When there is none, or something else.
+/// If the file has none, or something else.
 pub fn read_identities(path: &Path) -> Result<Vec<x25519::Identity>, SealError> {
     let bytes = read::read_secret_file(path, AGE_KEYS)?;
     let expected = "AGE-SECRET-KEY-1…, as age-keygen writes it";
@@ -537,7 +537,7 @@ mod tests {
             ("word\n", 4),
             ("word\r\n", 4),
             (" wörd \n\n", 6),
-            // As Windows writes it: whoever types the passphrase types no mark.
+            // As Windows writes it. A typed passphrase has no mark.
             ("\u{feff}wörd\r\n", 4),
         ] {
             fs::write(&path, content).unwrap();

@@ -233,7 +233,7 @@ impl Unnamed {
     }
 }
 
-/// The record of backups; empty if there is none.
+/// The record of backups; empty if it does not exist.
 ///
 /// # Errors
 /// If there is something else in its place, or it cannot be read.

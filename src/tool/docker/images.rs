@@ -659,7 +659,7 @@ mod tests {
         };
         let mirrored = pulled("mirror.example/obolnetwork/charon");
         assert_eq!(mirrored.run_image(tag), by_digest);
-        // Its name there is its content: whoever asks for this very digest gets it, wherever it comes from.
+        // Its name there is its content: a request for this digest returns it, wherever it came from.
         assert_eq!(loaded.run_image(&reference), by_digest);
     }
 

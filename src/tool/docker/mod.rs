@@ -59,7 +59,7 @@ impl Default for Deadlines {
     }
 }
 
-/// The socket file's owner and mode, for whoever was refused.
+/// The socket file's owner and mode, for the message to a user who was refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SocketAccess {
     /// Name of the owning user, or its number.

@@ -14,7 +14,7 @@ pub enum Mode {
     /// Docker run by root with `userns-remap`: every id in a container is shifted.
     UsernsRemap,
     /// Docker Desktop: the engine is in a virtual machine, which shows each file as owned by
-    /// whoever asks.
+    /// the process that asks.
     DockerDesktop,
     /// Podman's API socket, run by root: a container's ids are the machine's.
     PodmanRootful,

@@ -23,8 +23,8 @@ use charon_files::keys::k1::EnrKey;
 /// The hidden verb that puts the question inside the container.
 pub const VERB: &str = "internal-probe";
 
-/// Label with the network that the question is put in, by which whoever made that network finds the container if this
-/// program is killed before it removes it.
+/// Label with the network in which the question is asked. The network's maker finds the container by it if this
+/// program is killed before it removes the container.
 pub const LABEL_NETWORK: &str = "charon-dkg.probe-network";
 
 /// Where the ENR key is mounted.

@@ -216,10 +216,10 @@ pub async fn load_in_passing(
 }
 
 /// Removes the images that were made for this use, but for `kept`, those that are younger, those that a container uses,
-/// running or not, and those with another name of somebody's; gives how many.
+/// running or not, and those that a user has tagged; returns how many.
 ///
 /// # Errors
-/// What every call may answer. That the engine keeps an image is none.
+/// As every call. It is no error if the engine keeps an image.
 pub async fn remove_earlier(
     engine: &Engine,
     purpose: Use<'_>,

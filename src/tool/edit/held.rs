@@ -148,7 +148,7 @@ pub(crate) fn find(layout: &Layout) -> Result<Option<Record>, HeldError> {
         })
 }
 
-/// Copies files into a directory of ours, complete or not at all. Nothing may be held yet. `done` is told of each file.
+/// Copies files into a directory of ours, complete or not at all. Nothing may be held yet. `done` is called for each file.
 ///
 /// # Errors
 /// If the operating system refuses or fails; then nothing is held.

@@ -56,7 +56,7 @@ pub(crate) fn refuse_held(layout: &Layout) -> Result<(), Failure> {
     }
 }
 
-/// The lock in the data directory is the one that was edited, or there is none.
+/// The lock in the data directory is the one that was edited, or there is no lock.
 ///
 /// # Errors
 /// [`Kind::Refused`] if it is another one.
@@ -103,7 +103,7 @@ pub(crate) fn refuse_closed(layout: &Layout, new: &LockHash) -> Result<(), Failu
     )
 }
 
-/// The hash of a lock file; `None` if it is none.
+/// The hash of a lock file; `None` if it is not a lock.
 pub(crate) fn lock_hash_of(file: &NamedFile) -> Option<LockHash> {
     let parsed = ClusterLock::parse(&file.bytes).ok()?;
     parsed.value.lock_hash().ok()

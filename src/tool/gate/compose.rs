@@ -55,7 +55,7 @@ const PLUGIN_VARIABLES: [&str; 2] = [
     "DOCKER_CLI_PLUGIN_SOCKET",
 ];
 
-/// Mode of a file that a project did not have: compose files hold no secrets and are read by whoever runs Compose.
+/// Mode of a file that a project did not have: compose files hold no secrets, and any user may run Compose.
 const NEW_FILE_MODE: u32 = 0o644;
 
 /// `.env` holds some dozens of lines, and compose files some hundreds.
@@ -137,7 +137,7 @@ impl Compose {
     /// Finds Compose: the program that was named, or docker's plugin, or the program of its own.
     ///
     /// # Errors
-    /// If there is none, or it does not tell its version.
+    /// If there is no Compose, or it does not tell its version.
     pub fn find(named: Option<&Path>, engine: &EngineChoice) -> Result<Self, ComposeError> {
         if let Some(program) = named {
             return Self::ask(vec![program.into()], engine);
@@ -411,7 +411,7 @@ fn here(dir: &Path, names: [&str; 4]) -> Vec<String> {
 /// The files that Compose would read in this directory by itself, if `ours` were not there.
 ///
 /// # Errors
-/// If there is none, or several of which different releases take different ones.
+/// If there are no files, or several of which different releases take different ones.
 pub fn default_files(dir: &Path, ours: Option<&str>) -> Result<Vec<String>, ComposeError> {
     let wrong = |seen: String| ComposeError::DefaultFiles {
         dir: dir.to_owned(),
@@ -517,7 +517,7 @@ impl ProjectFile {
         let write = || -> io::Result<()> {
             let (owner, mode) = match fs::metadata(&self.path) {
                 Ok(there) => (owner_of(&there), there.mode() & 0o7777),
-                // Root acts for whoever owns the project.
+                // Root acts for the project's owner.
                 Err(_) if files::acting_as_root() => (owner_of(&fs::metadata(dir)?), NEW_FILE_MODE),
                 Err(_) => (files::own_identity(), NEW_FILE_MODE),
             };

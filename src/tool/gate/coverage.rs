@@ -88,7 +88,7 @@ pub struct Watched {
     pub service: String,
     /// How much it sees.
     pub sight: Sight,
-    /// How it comes by it: `/home/op/.charon at /opt/charon/.charon`.
+    /// The mounts that show it: `/home/op/.charon at /opt/charon/.charon`.
     pub paths: Vec<String>,
     /// Whether it waits for the gate.
     pub edge: Edge,
@@ -168,14 +168,14 @@ fn see(source: &Path, data_dir: &Path) -> Option<Sight> {
 fn edge(service: &Service, kind: GateKind) -> Edge {
     match (service.depends_on.get(GATE_SERVICE), kind) {
         (None, _) => Edge::Missing,
-        // Compose asks a provider before it creates whoever names it, under any condition.
+        // Compose asks a provider before it creates a service that depends on it, under any condition.
         (Some(_), GateKind::Provider) => Edge::Waits,
         (Some(condition), GateKind::OneShot) if condition == kind.condition() => Edge::Waits,
         (Some(condition), GateKind::OneShot) => Edge::OtherCondition(condition.clone()),
     }
 }
 
-/// Told by the image, whoever publishes it, or else by the program that it runs, or else by its name.
+/// Recognised by the image, from any publisher, or else by the program that it runs, or else by its name.
 pub(crate) fn is_charon(name: &str, service: &Service) -> bool {
     if let Some(image) = &service.image {
         let untagged = image.split('@').next().unwrap_or(image);

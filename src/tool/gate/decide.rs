@@ -33,7 +33,7 @@ pub(crate) struct Asked {
 }
 
 impl Asked {
-    /// What a project's gate was told; the strict answer where there is none.
+    /// The options of a project's gate; the strict ones if it has no gate.
     pub(crate) fn of(installed: Option<Installed>) -> Self {
         Self {
             require: installed.map_or(Require::Confirmed, |gate| gate.require),

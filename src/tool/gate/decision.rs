@@ -157,7 +157,7 @@ impl Words<'_> {
 /// Keeps rehearsals and real clusters apart.
 ///
 /// # Errors
-/// Closed, if the cluster is a rehearsal's and this is none, or the other way round.
+/// Closed, if the cluster is a rehearsal's and this gate is not, or the other way round.
 pub fn check_rehearsal(
     cluster_name: &str,
     rehearsal: bool,

@@ -181,7 +181,7 @@ pub fn mentions(text: &str, variable: &str) -> bool {
 }
 
 /// A text of a compose file with these variables in their place, as Compose puts them in; `None` for what Compose would refuse,
-/// and for a dollar sign that is none of a variable's.
+/// and for a dollar sign that does not belong to a variable.
 pub fn interpolated(text: &str, value: Lookup<'_>) -> Option<String> {
     let (mut out, mut rest) = (String::new(), text);
     while let Some((before, behind)) = rest.split_once('$') {

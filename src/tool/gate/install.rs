@@ -174,7 +174,7 @@ fn check_gate_file(context: &Context, site: &Site) -> Result<(), Failure> {
     }
 }
 
-/// What the gate wrote may be written anew. An override of the project's own is none of ours.
+/// What the gate wrote may be rewritten. The project's own override is not ours to change.
 fn check_written(context: &Context, file: &ProjectFile) -> Result<(), Failure> {
     let path = file.path().display();
     match file.bytes().map(file::origin) {

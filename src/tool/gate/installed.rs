@@ -60,7 +60,7 @@ pub(crate) fn variable(dotenv: Option<&[u8]>, name: &str) -> Option<String> {
     shell(name).or_else(|| dotenv::value(dotenv?, name, &shell))
 }
 
-/// The settings that the project's gate was told of, with today's variables in their place.
+/// The settings that the project's gate was given, with the current values of their variables.
 pub(crate) fn settings(layout: &Layout) -> Settings {
     let told = || {
         let files = files(layout)?;

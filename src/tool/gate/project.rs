@@ -80,11 +80,11 @@ pub struct Provider {
 pub struct Mount {
     /// The path on the machine; or, without a slash before it, the engine's name of a volume, which knows where that lies.
     pub source: String,
-    /// How the service comes by it.
+    /// The mounts through which the service sees it.
     pub via: Via,
 }
 
-/// How a service comes by a path.
+/// A mount through which a service sees a path.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Via {
     /// `volumes:` with a path, or a named volume that is bound to one; the path in the container.

@@ -133,7 +133,7 @@ pub(crate) fn definition(layout: &Layout) -> Option<Definition> {
 fn unread(site: &Site, installed: Option<Installed>) -> Vec<String> {
     let files = |bytes: Option<&[u8]>| dotenv::files(bytes, &site.separator).ok().flatten();
     let base = site.dotenv_without_gate().ok().flatten();
-    // Whoever names files in `.env` names all of them.
+    // If `.env` names files, it names all of them.
     if installed.is_none() || files(base.as_deref()).is_some() {
         return Vec::new();
     }

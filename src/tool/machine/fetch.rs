@@ -27,7 +27,7 @@ const WHOLE_TIMEOUT: Duration = Duration::from_secs(120);
 pub enum PlainHttp {
     /// Only https.
     Refuse,
-    /// Asked for by name: whoever sits on the way can change the file.
+    /// Only if asked for: anyone on the way can change the file.
     Allow,
 }
 
@@ -180,7 +180,7 @@ async fn fetch_in_time(url: &str, plain_http: PlainHttp) -> Result<Fetched, Fetc
         let asked = client
             .get(at.clone())
             .header(ACCEPT, "application/json")
-            // Whoever names none may be sent any (RFC 9110, 12.5.3).
+            // A client that names no encoding may be sent any (RFC 9110, 12.5.3).
             .header(ACCEPT_ENCODING, "identity")
             .send()
             .await;

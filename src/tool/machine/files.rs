@@ -17,7 +17,7 @@ pub(crate) const FILE_MODE: u32 = 0o600;
 pub(crate) const DIR_MODE: u32 = 0o700;
 
 /// Start of the names of files that were not renamed into place yet. Such a file is worthless by
-/// construction: whoever wrote it died before anybody could rely on it.
+/// construction: its writer died before anyone could rely on it.
 pub(crate) const UNFINISHED: &str = ".unfinished-";
 
 /// The operating system refused or failed an operation on a path.

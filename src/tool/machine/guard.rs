@@ -1,4 +1,4 @@
-//! Exclusive holds by the kernel: one ENR key is in one ceremony on this machine, whoever runs it,
+//! Exclusive holds by the kernel: one ENR key is in one ceremony on this machine, whichever user runs it,
 //! and one directory belongs to one command at a time.
 //!
 //! A hold is an flock(2), on Windows a LockFileEx, on a file that is never deleted. The kernel ends it with its holder,
@@ -20,8 +20,8 @@ use crate::machine::datadir::Layout;
 use crate::machine::files::{self, EntryKind, FileError, Owner, Status};
 use crate::machine::{self, os, users};
 
-/// Mode of a guard that all users share. Whoever may open it may hold it; there is nothing in it
-/// but who does.
+/// Mode of a guard that all users share. A user who may open it may hold it; it contains only
+/// who does.
 const SHARED_MODE: u32 = 0o666;
 
 /// The longest note of a holder that is read; a path may have 4096 bytes, and JSON may need six
@@ -221,8 +221,8 @@ fn directory_claim(layout: &Layout) -> Result<Claim<'_>, GuardError> {
     })
 }
 
-/// Claims a data directory that has no state directory beside it, without making one: whoever claims it in the usual way
-/// claims the same. Nothing is changed.
+/// Claims a data directory that has no state directory beside it, without making one. It is the same claim as the usual
+/// one. Nothing is changed.
 pub fn claim_data_directory_alone(layout: &Layout) -> Result<Option<Guard>, GuardError> {
     let claim = Claim {
         path: layout.data_dir().to_owned(),
@@ -459,7 +459,7 @@ impl Claim<'_> {
 }
 
 /// The note in a guard's file, if it is whole. Control characters would let one user write on
-/// another's terminal, so such a note is none.
+/// another's terminal, so such a note is ignored.
 fn read_note(file: &File) -> Option<Note> {
     let len = usize::try_from(file.metadata().ok()?.len().min(MAX_NOTE)).ok()?;
     let mut bytes = vec![0; len];

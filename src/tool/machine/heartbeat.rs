@@ -70,8 +70,8 @@ struct HeartbeatFile {
     cluster_lock_hash: String,
 }
 
-/// Reads charon's heartbeat; `None` if there is none. The error says why one that is there
-/// cannot be used, and charon would fail on it too.
+/// Reads charon's heartbeat; `None` if it does not exist. The error says why an existing one
+/// cannot be used; charon would fail on it too.
 pub fn read_heartbeat(data_dir: &Path) -> Result<Option<Heartbeat>, String> {
     let bytes = match read::read_in(data_dir, Path::new(HEARTBEAT_FILE), read::HEARTBEAT) {
         Ok(bytes) => bytes,

@@ -472,7 +472,7 @@ mod tests {
         ] {
             assert_eq!(found("client", &args), None, "{args:?}");
         }
-        // Whoever is in that directory, such as this program's own caller, names nothing of it.
+        // A process that is only in that directory, such as this program's own caller, names nothing of it.
         let caller = Charon::start_as("/opt/sudo", &["none"], keystore.parent().unwrap(), None);
         let users = find_keystore_users(data);
         assert!(

@@ -52,7 +52,7 @@ fn read(list: &Path) -> Vec<PathBuf> {
     text.lines().map(PathBuf::from).collect()
 }
 
-/// One path a line; one that holds a line end or is no UTF-8 is none of them.
+/// One path per line. A path that contains a line end or is not UTF-8 is left out.
 fn write(list: &Path, project: &Path) -> Option<()> {
     let line = project.to_str().filter(|path| !path.contains('\n'))?;
     let known = read(list);

@@ -24,7 +24,7 @@ pub(crate) fn rights_of_others(sddl: &str, own: &str) -> Option<u32> {
     let is_trusted = |who: &str| who == own || TRUSTED.contains(&who);
     let owner = sddl.strip_prefix("O:")?;
     let (owner, rest) = owner.split_at(owner.find([':', '('])?.checked_sub(1)?);
-    // Whoever owns it can give himself every right.
+    // The owner can give himself every right.
     if !is_trusted(owner) {
         return Some(READ | WRITE);
     }

@@ -13,8 +13,8 @@ use crate::machine::os;
 /// Where docker tells its plugins the socket's address.
 pub const PLUGIN_SOCKET_VARIABLE: &str = "DOCKER_CLI_PLUGIN_SOCKET";
 
-/// When a terminal goes away, docker dies of the same hang-up that we are told of, and its socket
-/// closes at the same time; so long is waited for the signal, which is the better reason.
+/// When a terminal goes away, docker dies of the same hang-up that is sent to us, and its socket
+/// closes at the same time. This is how long to wait for the signal, which is the better reason.
 const HANGUP_GRACE: Duration = Duration::from_millis(100);
 
 /// Who asks to stop.

@@ -44,7 +44,7 @@ fn open_to_look(path: &Path, follow: bool) -> io::Result<File> {
             .custom_flags(FILE_FLAG_BACKUP_SEMANTICS | link)
             .open(path)
     };
-    // Whoever may not read the list may still see the file.
+    // A user who may not read the list may still see the file.
     open(FILE_READ_ATTRIBUTES | READ_CONTROL).or_else(|_| open(FILE_READ_ATTRIBUTES))
 }
 
@@ -451,12 +451,12 @@ impl Signals {
     }
 }
 
-/// Docker offers its plugins a Unix socket, which there is none of here.
+/// Docker offers its plugins a Unix socket, which does not exist here.
 #[derive(Debug)]
 pub(crate) struct PluginSocket(Infallible);
 
 impl PluginSocket {
-    /// There is none.
+    /// Always fails.
     pub(crate) fn open(_address: &OsStr) -> io::Result<Self> {
         Err(io::ErrorKind::Unsupported.into())
     }

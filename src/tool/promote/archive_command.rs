@@ -86,7 +86,7 @@ pub(crate) fn archive(context: &Context, args: &ArchiveArgs) -> Result<(), Failu
             "the held ceremony is given up; its files stay in {stage} as evidence\n"
         ));
     }
-    // The definition first: cut short after this, the command is simply given again.
+    // The definition first: if interrupted after this, the command is simply run again.
     if let Some(source) = kept {
         datadir::forget_definition(&layout).map_err(failures::file)?;
         text.push_str(&format!(

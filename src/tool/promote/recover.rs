@@ -8,7 +8,7 @@ use crate::promote::switch::{self, SwitchJob};
 use crate::promote::{archive, promotion};
 
 /// Finishes or undoes what an earlier promote or archive left when it was interrupted. `None` if
-/// there was nothing to do. Doing it twice, or being cut short again, changes nothing.
+/// there was nothing to do. Doing it twice, or being interrupted again, changes nothing.
 pub(crate) fn recover(layout: &Layout) -> Result<Option<Recovery>, JournalError> {
     recover_at(layout, &|_| ())
 }
@@ -28,7 +28,7 @@ pub(crate) fn recover_at(
         }
     }
     let Some(journal) = read_journal(&state)? else {
-        // Without a journal, nothing in them is needed: whoever made them was killed.
+        // Without a journal, nothing in them is needed: their maker was killed.
         sources::remove_stages(&state)?;
         return Ok(None);
     };

@@ -438,7 +438,7 @@ mod tests {
             if done.is_some() {
                 break;
             }
-            // The recovery is cut short at each of its steps too.
+            // The recovery is interrupted at each of its steps too.
             for again in 0.. {
                 let recovered = crashing_at(again, |reached| {
                     recover_at(&project.layout, reached).unwrap();

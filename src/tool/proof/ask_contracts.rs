@@ -12,7 +12,7 @@ impl Context {
     /// Reads the URL of the execution client, before anything else is done.
     ///
     /// # Errors
-    /// [`crate::error::Kind::Usage`] if it is none.
+    /// [`crate::error::Kind::Usage`] if it is not a URL.
     pub(crate) fn find_execution_client(&self) -> Result<(), Failure> {
         let args = &self.contracts.args;
         let found = self.find_rpc(&NamedNode {

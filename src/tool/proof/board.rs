@@ -56,7 +56,7 @@ pub(crate) async fn board(context: &Context, args: &BoardArgs) -> Result<(), Fai
     let own_lock = layout.data_dir().join(CLUSTER_LOCK_FILE);
     let lock = match &args.lock {
         Some(lock) => Some(lock.clone()),
-        // Whoever names a definition may be somewhere else.
+        // With a definition named, the current directory may be any.
         None => (args.definition.is_none() && own_lock.is_file()).then_some(own_lock),
     };
     let mut deposits = Vec::new();

@@ -1,4 +1,4 @@
-//! Asks whoever was named on the command line what the chain knows of a cluster's validators.
+//! Asks the node named on the command line what the chain knows about a cluster's validators.
 
 use crate::context::Context;
 use crate::error::Failure;
@@ -12,7 +12,7 @@ impl Context {
     /// Reads the URL of the beacon node, before anything else is done.
     ///
     /// # Errors
-    /// [`crate::error::Kind::Usage`] if it is none.
+    /// [`crate::error::Kind::Usage`] if it is not a URL.
     pub(crate) fn find_beacon_node(&self) -> Result<(), Failure> {
         let args = &self.beacon.args;
         let found = self.find_rpc(&NamedNode {

@@ -239,7 +239,7 @@ fn read_files(dir: &Path, facts: &DataDirFacts) -> Result<Material, Failure> {
     Err(advice.into_iter().fold(failure, Failure::hint))
 }
 
-/// How much is read of a file of this name; `None` if it is none that is verified.
+/// How much is read of a file with this name; `None` if such a file is not verified.
 fn limit_of(path: &str) -> Option<Limit> {
     match names::classify(path) {
         Name::Definition => Some(read::DEFINITION),

@@ -250,7 +250,7 @@ fn show(
     };
     let text = match (&bundle, args.bundle) {
         (Some(bundle), true) => bundle.clone(),
-        // Whoever wants the bundle in a file wants no table there.
+        // With the bundle in a file, the table is not wanted on standard output.
         (None, true) => String::new(),
         (_, false) => table(confirmation, this) + &moved,
     };
@@ -349,7 +349,7 @@ fn described(statement: &Statement) -> String {
 /// Lines of one kind from the command line, from files and from standard input.
 pub(crate) struct Given<S> {
     pub(crate) lines: Vec<Signed<S>>,
-    /// What looks like such a line and is none.
+    /// What looks like such a line but is not one.
     pub(crate) broken: Vec<Finding>,
 }
 

@@ -27,10 +27,10 @@ pub(super) struct NamedNode<'a> {
 }
 
 impl Context {
-    /// Reads the URL of a node, before anything else is done; `None` where none is named.
+    /// Reads the URL of a node, before anything else is done; `None` if no node is named.
     ///
     /// # Errors
-    /// [`Kind::Usage`] if it is none.
+    /// [`Kind::Usage`] if it is not a URL.
     pub(super) fn find_rpc(&self, node: &NamedNode<'_>) -> Result<Option<RpcUrl>, Failure> {
         let name = node.name;
         let parsed = match (node.url, node.file) {

@@ -190,7 +190,7 @@ pub(crate) fn secret(place: &str) -> Failure {
     .hint("`charon-dkg enr show` prints the ENR of a key, which is what others need")
 }
 
-/// Whoever sent it has more to fear than a line that is missing. It is not repeated.
+/// Its sender has more to fear than a missing line. It is not repeated.
 pub(crate) fn secret_finding(source: &str, line: usize) -> Finding {
     Finding {
         check: "pasted-secret",

@@ -16,7 +16,7 @@ impl Context {
     /// Reads the profile.
     ///
     /// # Errors
-    /// [`Kind::Usage`] with line and reason if it is none.
+    /// [`Kind::Usage`] with line and reason if it is not a profile.
     pub(crate) fn find_profile(&self) -> Result<(), Failure> {
         let args = &self.profile.args;
         let profile = match (&args.profile, &args.profile_file) {

@@ -145,7 +145,7 @@ pub(crate) fn write_lines<S: Stated>(
     datadir::state_folder(layout, dir)?.write(name, text.as_bytes(), layout.owner()?)
 }
 
-/// The record of what was proved as it lies there; `None` if there is none.
+/// The record of what was proved, as stored; `None` if it does not exist.
 ///
 /// # Errors
 /// If there is something else in its place, or it cannot be read.

@@ -52,7 +52,7 @@ impl RpcUrl {
     /// Reads a URL, white space around it ignored.
     ///
     /// # Errors
-    /// If it is none, or neither http nor https.
+    /// If it is not a URL, or neither http nor https.
     pub(crate) fn parse(text: &str) -> Result<Self, UrlFault> {
         let text = text.trim();
         if u64::try_from(text.len()).is_ok_and(|len| len > MAX_URL_BYTES) {

@@ -261,7 +261,7 @@ pub(crate) fn text(report: &Report, what: &str) -> String {
     }
     line("checks", &report.counts.checks_run.to_string());
     if let Some(chain) = &report.chain {
-        // Whoever has validators to ask about has read the terms too.
+        // Where there are validators to ask about, the terms were read too.
         let token = report.payouts.as_ref().map(|it| it.token);
         let token = token.unwrap_or(StakingToken::ETH);
         text.push_str(&standings_text(&chain.standings, token));

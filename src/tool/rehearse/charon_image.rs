@@ -80,7 +80,7 @@ impl CharonImage {
         })
     }
 
-    /// Has another release at hand, for whoever comes with the wrong one.
+    /// Gets another release, for the operator who comes with the wrong one.
     ///
     /// # Errors
     /// Why it is not available.

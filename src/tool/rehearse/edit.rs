@@ -218,7 +218,7 @@ impl Edit<'_> {
         let first = self.stayer(0)?;
         let refused = self.ours(first, &["stopped"]).await?;
         steps.ended(first, &refused, 3, &["still runs here"]);
-        // Whoever does not stop is the last one.
+        // The one that does not stop is the last one.
         let (stopping, running) = nodes.split_at(nodes.len().saturating_sub(1));
         self.ceremony.stop_nodes(stopping).await?;
         let mut lines = Vec::new();

@@ -39,7 +39,7 @@ pub(crate) async fn rehearse(context: &Context, args: &RehearseArgs) -> Result<(
     let endpoint = context
         .endpoint()
         .map_err(|error| Failure::new(Kind::Refused, error.to_string()))?;
-    // Whoever is stopped here has made nothing but images, which stay for the next time.
+    // If it is stopped here, it has made only images, which stay for the next time.
     let (engine, mode, charon, gates) = tokio::select! {
         ready = prepare(context, &endpoint, args) => ready?,
         _ = interrupt.next() => return Err(stopped()),

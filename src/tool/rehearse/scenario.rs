@@ -17,7 +17,7 @@ use crate::rehearse::trial::{Steps, Stopped, Trial, trial};
 use charon_files::cluster::names::{CLUSTER_LOCK_FILE, ENR_KEY_FILE};
 use charon_files::cluster::version::CharonVersion;
 
-/// A release of another line than the pin's, for whoever comes with the wrong one.
+/// A release of another line than the pin's, for the operator who comes with the wrong one.
 const OTHER_RELEASE: CharonVersion = CharonVersion::release(1, 3, 3);
 /// How long a scenario may take, beside the time between operators.
 const PATIENCE: Duration = Duration::from_secs(20 * 60);

@@ -185,7 +185,7 @@ fn a_record_is_read_by_the_key_that_made_it_for_this_directory_after_these_check
     assert_eq!(read(key, DirectoryId(13), CHECKS), not_ours);
     let others = ChecksId("others");
     assert_eq!(read(key, HERE, others), Err(ProofError::OtherChecks));
-    // Nor by whoever writes the others' name into it.
+    // Nor by writing the other's name into it.
     let renamed = record.replace("\"these\"", "\"others\"");
     assert_ne!(renamed, record);
     assert_eq!(open(renamed.as_bytes(), key, HERE, others), not_ours);

@@ -127,7 +127,7 @@ fn no_edited_line_counts() {
         assert_eq!(give(&format!("{before}{after}")), 0);
         assert_eq!(give(before), 0);
     }
-    // Whoever edits puts the checksum right.
+    // An editor also corrects the checksum.
     for line in &originals {
         let bytes = decode(&line.to_string());
         let content = bytes.len() - 4;

@@ -7,7 +7,7 @@ use crate::cluster::enr::EnrError;
 /// How a record begins, in whatever case.
 pub const BEGINNING: &str = "enr:";
 
-/// Letters that stand together and look like a record without its `enr:`: shorter ones are words and dashes.
+/// Adjacent letters that look like a record without its `enr:`: shorter ones are words and dashes.
 const MIN_PIECE: usize = 40;
 
 /// Letters by which a clipped copy is known to be of one record: the first six are the same in all.
@@ -46,7 +46,7 @@ pub enum BrokenEnr {
     /// Characters are missing.
     #[error("a clipped ENR: only {seen} of {expected} characters are here in one piece")]
     Clipped {
-        /// Characters that stand together, without `enr:`.
+        /// Adjacent characters, without `enr:`.
         seen: usize,
         /// Characters that it should have, without `enr:`.
         expected: usize,
@@ -66,7 +66,7 @@ pub fn is_secret(text: &str) -> bool {
     digits.len() == SECRET_DIGITS && digits.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
-/// Every ENR in a text, what should be one, and what looks like a secret, in the order in which they stand there. A clipped
+/// Every ENR in a text, what should be one, and what looks like a secret, in the order in which they appear. A clipped
 /// copy of a record that is also there in full, as replies quote it, is left out.
 pub fn find_enrs(text: &str) -> Vec<Found> {
     let letters = Letters::of(text);
@@ -142,7 +142,7 @@ const fn is_dash(letter: char) -> bool {
     matches!(letter, '-' | '\u{2010}'..='\u{2014}' | '\u{2212}')
 }
 
-/// The letters that stand together from here on, and where they end; a backslash is what Markdown puts before an underscore.
+/// The adjacent letters from here on, and where they end; a backslash is what Markdown puts before an underscore.
 fn together(text: &str, at: usize) -> (String, usize) {
     let rest = text.get(at..).unwrap_or_default();
     let belongs = |letter: char| is_of_base64(letter) || letter == '\\' || is_dash(letter);
@@ -199,7 +199,7 @@ fn beginnings(text: &str, letters: &Letters) -> Vec<Beginning> {
     beginnings
 }
 
-/// The letters of base64url in a text and where they stand. Everything else is what chats and mails add: line breaks, quote
+/// The letters of base64url in a text and their positions. Everything else is what chats and mails add: line breaks, quote
 /// marks, backslashes of Markdown, equals signs of quoted-printable.
 struct Letters {
     letters: Vec<(usize, char)>,
@@ -255,7 +255,7 @@ impl Letters {
         let end = letters.last().map_or(place, |(at, _)| at + 1);
         let body: String = letters.iter().map(|(_, letter)| *letter).collect();
         let parsed = Enr::parse(&format!("{BEGINNING}{body}"));
-        // Letters that stand together, with what mail and Markdown put between them left out.
+        // Adjacent letters, with what mail and Markdown put between them left out.
         let seen = letters
             .windows(2)
             .take_while(|pair| matches!(pair, [(one, _), (other, _)] if other - one <= 3))
@@ -294,7 +294,7 @@ pub fn lines_with_secrets(text: &str) -> Vec<usize> {
     lines
 }
 
-/// Where 64 hexadecimal digits stand as a word of their own. With `0x`, or behind the name of a digest, they are a hash,
+/// Where 64 hexadecimal digits are a separate word. With `0x`, or behind the name of a digest, they are a hash,
 /// unless there is nothing else.
 fn secrets(text: &str) -> impl Iterator<Item = usize> {
     let all = is_secret(text);

@@ -55,7 +55,7 @@ pub fn clean(text: &str) -> String {
     out
 }
 
-/// What follows an escape sequence, of which this is what stands behind its ESC.
+/// What follows an escape sequence, of which this is what comes after its ESC.
 fn after_escape(text: &str) -> &str {
     if let Some(after) = after_control_sequence(text) {
         return after;
@@ -79,7 +79,7 @@ fn after_escape(text: &str) -> &str {
     }
 }
 
-/// What follows a control sequence (ECMA-48 §5.4), of which this is what stands behind its ESC; `None` for another sequence. It
+/// What follows a control sequence (ECMA-48 §5.4), of which this is what comes after its ESC; `None` for another sequence. It
 /// sets a colour or moves the cursor, and ends with its first byte in `@`…`~`.
 pub fn after_control_sequence(text: &str) -> Option<&str> {
     let last = text

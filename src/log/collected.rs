@@ -2,7 +2,7 @@
 //!
 //! Two things are undone. **Records**: a collector that writes a document for each line, as journald (`-o json` and its kin,
 //! `verbose`, `export`) and docker (`json-file`, `local`) do. **Heads**: what is put before each line, such as a time, a host or
-//! the name of a container. A head is not looked up in a list: it is what stands before charon's own lines, in the same shape,
+//! the name of a container. A head is not looked up in a list: it is what comes before charon's own lines, in the same shape,
 //! again and again. So a line of another program that repeats one of charon's is not taken for charon's.
 
 use std::cmp::Ordering;
@@ -322,7 +322,7 @@ impl Heads {
         )
     }
 
-    /// What stands behind one of the heads.
+    /// What comes after one of the heads.
     fn rest<'a>(&self, line: &'a str) -> Option<&'a str> {
         let longest = self.0.keys().map(String::len).max()?;
         let shapes = shapes_of(line).take_while(|(_, shape)| shape.len() <= longest);

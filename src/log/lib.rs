@@ -1,7 +1,7 @@
 //! charon's output as events, progress and diagnosis.
 //!
 //! [`Transcript`] takes the bytes that charon writes and keeps what matters of them, in bounded memory:
-//! [`Progress`] tells where the ceremony stands, who is missing and whether it hangs; after the end
+//! [`Progress`] tells the state of the ceremony, who is missing and whether it hangs; after the end
 //! [`Transcript::diagnose`] tells why it failed, whose fault it is and what to do.
 //!
 //! Phrases are those of charon v0.13 to v1.11 (sources in `dkg/`, `p2p/`, `app/privkeylock/` and `main.go` of each

@@ -1,4 +1,4 @@
-//! Where a ceremony stands, who is connected, and whether it hangs: events folded into a state.
+//! The state of a ceremony, who is connected, and whether it hangs: events folded into a state.
 //!
 //! Times are the caller's own: the duration since any fixed moment that it chose, never going back.
 
@@ -292,7 +292,7 @@ impl Progress {
         }
     }
 
-    /// Where the ceremony stands. Success stands whatever comes after it.
+    /// The state of the ceremony. Success remains, whatever comes after it.
     pub fn phase(&self) -> Phase {
         if self.failed && self.reached != Phase::Done {
             Phase::Failed

@@ -11,7 +11,7 @@ const ALL_FLAGS: &str = "Parsed config";
 
 const FLAG: &str = "execution-client-rpc-endpoint";
 
-/// What stands between the flag's name and its value, and what ends the value: in console lines, in JSON, in the copy of a
+/// What comes between the flag's name and its value, and what ends the value: in console lines, in JSON, in the copy of a
 /// console line that logfmt carries, and in logfmt itself, which quotes what needs it.
 const FORMS: [(&str, &str); 5] = [
     ("\": \"", "\""),
@@ -64,7 +64,7 @@ impl Redactor {
     }
 }
 
-/// The value behind the flag's name, and what stands before it. A line that was cut may end in it.
+/// The value behind the flag's name, and what comes before it. A line that was cut may end in it.
 fn value(after: &str) -> Option<(&'static str, &str)> {
     FORMS.into_iter().find_map(|(opening, closing)| {
         let rest = after.strip_prefix(opening)?;

@@ -41,7 +41,7 @@ impl Transcript {
         lines.iter().map(|line| self.observe(line, now)).collect()
     }
 
-    /// Where the ceremony stands.
+    /// The state of the ceremony.
     pub fn progress(&self) -> &Progress {
         &self.progress
     }

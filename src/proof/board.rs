@@ -19,7 +19,7 @@ use charon_files::finding::{Finding, Weight, first_seen};
 /// appear without.
 pub const SCHEMA: &str = "charon-dkg.board/1";
 
-/// Where it stands as a whole.
+/// Its state as a whole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Verdict {
@@ -73,7 +73,7 @@ pub struct Drawing<'a> {
 #[derive(Debug, Clone, Serialize)]
 pub struct Board {
     schema: &'static str,
-    /// Where it stands.
+    /// Its state.
     pub verdict: Verdict,
     /// The same in a sentence.
     pub summary: String,
@@ -137,15 +137,15 @@ pub struct OperatorRow {
     pub operator: usize,
     /// As written in the definition; empty in an unsigned one.
     pub address: String,
-    /// How it stands with the ready line.
+    /// The state of the ready line.
     pub ready: Cell,
-    /// How it stands with the receipt.
+    /// The state of the receipt.
     pub receipt: Cell,
     /// The one sentence to send to this operator.
     pub say: String,
 }
 
-/// How it stands with a line of an operator.
+/// The state of a line of an operator.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Cell {
     /// How it counts.

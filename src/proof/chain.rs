@@ -22,7 +22,7 @@ const MAX_FINDINGS: usize = 16;
 /// A public key of a validator.
 pub type Pubkey = [u8; 48];
 
-/// Where a validator stands.
+/// The state of a validator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Standing {
@@ -109,14 +109,14 @@ pub struct Key {
     pub fork_version: [u8; 4],
 }
 
-/// How it stands with one validator.
+/// The state of one validator.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct KeyLine {
     /// `validator 3`.
     pub validator: String,
     /// Its public key, `0x` and hexadecimal.
     pub pubkey: String,
-    /// Where it stands.
+    /// Its state.
     pub standing: Standing,
     /// The Beacon API's word for it, if the chain has it.
     pub status: Option<String>,

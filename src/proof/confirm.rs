@@ -61,7 +61,7 @@ impl Own {
     }
 }
 
-/// How it stands with one operator. Everything but the first keeps the gate shut.
+/// The state of one operator. Everything but the first keeps the gate shut.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Status {

@@ -190,7 +190,7 @@ fn keys(lock: &ClusterLock) -> Option<Vec<EnrPublicKey>> {
         .collect()
 }
 
-/// Where those stand in the first list that are not in the second.
+/// The positions of those in the first list that are not in the second.
 fn missing(all: &[EnrPublicKey], others: &[EnrPublicKey]) -> Vec<NodeIndex> {
     all.iter()
         .enumerate()

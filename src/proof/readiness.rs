@@ -25,7 +25,7 @@ const FRESH_SECONDS: u64 = 24 * 60 * 60;
 /// Clocks may differ by so many seconds.
 const CLOCK_SECONDS: u64 = 60;
 
-/// How it stands with one operator. Everything but the first means that the group is not ready.
+/// The state of one operator. Everything but the first means that the group is not ready.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Readiness {

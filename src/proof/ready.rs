@@ -14,7 +14,7 @@ use crate::line::{
 use crate::receipt::{CharonImage, check_charon};
 use charon_files::cluster::{CharonVersion, DefinitionHash, NodeIndex};
 
-/// Longest list that stands in a line in full, in bytes.
+/// Longest list that a line contains in full, in bytes.
 const MAX_LIST_BYTES: usize = 50;
 /// Bytes of the digest that stands for a longer one, behind its beginning.
 const LIST_DIGEST_BYTES: usize = 16;

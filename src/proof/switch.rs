@@ -113,7 +113,7 @@ impl Condition {
     }
 }
 
-/// How it stands with one condition.
+/// The state of one condition.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Standing {
     /// It is so.
@@ -129,7 +129,7 @@ pub enum Standing {
         /// Who of them has not stopped.
         running: Vec<NodeIndex>,
     },
-    /// An operator's time of stopping lies in the future of this machine's clock: one of both clocks is wrong.
+    /// An operator's time of stopping is in the future of this machine's clock: one of both clocks is wrong.
     ClockAhead(NodeIndex),
     /// It will be so at this time, in seconds of Unix time.
     NotBefore(u64),
@@ -137,7 +137,7 @@ pub enum Standing {
     NotYet,
 }
 
-/// How it stands with every condition that this edit has, in order. `now` is this machine's clock in seconds of Unix time.
+/// The state of every condition that this edit has, in order. `now` is this machine's clock in seconds of Unix time.
 ///
 /// Where old nodes keep their shares, old and new nodes sign with the same keys and may run side by side: then nothing has
 /// to stop.

@@ -400,7 +400,7 @@ impl Node {
         files::write_lock(output, lock_text)?;
         if self.change.kind == EditKind::AddValidators {
             let beside = self.lock_path.parent().unwrap_or(Path::new("."));
-            // Merged with the old ones, where those lie beside the lock.
+            // Merged with the old ones, where those are beside the lock.
             let first = match files::has_deposit_data(beside) {
                 true => 0,
                 false => self.change.before.validators.len(),

@@ -71,7 +71,7 @@ struct HeartbeatFile {
     cluster_lock_hash: String,
 }
 
-/// The hash of the lock that lies beside the key.
+/// The hash of the lock beside the key.
 #[derive(Debug, Default, Deserialize)]
 struct LockHashOnly {
     #[serde(default)]
@@ -358,7 +358,7 @@ pub(crate) fn create_empty_directory(path: &Path) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Copies the ENR key, and the heartbeat that lies beside it.
+/// Copies the ENR key, and the heartbeat beside it.
 pub(crate) fn copy_key(key: &Path, output: &Path) -> Result<(), Failure> {
     let heartbeat = format!("{KEY_FILE}.lock");
     for (from, name) in [
@@ -376,7 +376,7 @@ pub(crate) fn copy_key(key: &Path, output: &Path) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Whether deposit data lies there.
+/// Whether deposit data is there.
 pub(crate) fn has_deposit_data(directory: &Path) -> bool {
     let Ok(entries) = fs::read_dir(directory) else {
         return false;

@@ -29,7 +29,7 @@ pub(crate) struct Context {
     pub(crate) terminal: Terminal,
     /// How the operator spells this program; advice repeats it.
     pub(crate) spelling: String,
-    /// What stands behind `sudo` instead.
+    /// What follows `sudo` instead.
     pub(crate) for_root: String,
     /// How the next command is typed.
     typing: Typing,

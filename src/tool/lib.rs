@@ -23,7 +23,7 @@
 //! | [`rehearse`] | a whole ceremony on this machine with throw-away keys |
 //! | [`docker`] | the engine |
 //! | [`machine`] | files, guards, processes, signals, the terminal, the network |
-//! | [`status`] | where a directory stands and the one safe next command |
+//! | [`status`] | the state of a directory and the one safe next command |
 //! | [`cli`], [`completion`], [`metadata`] | the command line as typed, how it may go on, and what docker asks about the plugin |
 //! | [`context`], [`report`], [`failures`], [`place`], [`error`] | what every verb has at hand; findings and failures for people and for programs |
 //!

@@ -193,7 +193,7 @@ pub(crate) fn owner_to_be(owner: u32, facts: &DataDirFacts) -> Option<String> {
     }
 }
 
-/// What lies here that was made for an ENR key, and so tells that there was one.
+/// What is here that was made for an ENR key, and so shows that there was one.
 ///
 /// # Errors
 /// When the data directory cannot be listed.
@@ -238,7 +238,7 @@ pub(crate) fn created_nodes(data_dir: &Path) -> Vec<PathBuf> {
     }
 }
 
-/// The nearest project above with a node's key in it: somebody may stand in the wrong directory.
+/// The nearest project above with a node's key in it: the user may be in the wrong directory.
 pub(crate) fn project_above(layout: &Layout) -> Option<&Path> {
     let above = layout.project_dir().ancestors().skip(1);
     let mut keys = above.map(|dir| (dir, dir.join(".charon").join(ENR_KEY_FILE)));

@@ -140,7 +140,7 @@ pub(crate) fn finding_line(finding: &Finding) -> String {
 pub(crate) struct Typing {
     /// `docker charon-dkg`.
     pub spelling: String,
-    /// What stands behind `sudo` instead.
+    /// What follows `sudo` instead.
     pub for_root: String,
     /// Flags that name the directories, with a space before each; empty where none were typed.
     pub directories: String,

@@ -347,7 +347,7 @@ impl Look<'_> {
             .join(name.file_name().unwrap_or_default());
         let (key, aside) = (report::quoted(&key), report::quoted(&aside));
         match &known {
-            // Nothing takes the place of a key as long as something lies there.
+            // Nothing takes the place of a key as long as something is there.
             Some(known) => stands(
                 stage,
                 format!("{reason}; {known}"),

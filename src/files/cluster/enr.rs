@@ -50,7 +50,7 @@ pub enum EnrError {
     /// Not an RLP list of signature, sequence number and pairs.
     #[error("the ENR is not an RLP list of signature, sequence number, keys and values")]
     Structure,
-    /// Keys that are not in strictly ascending order, so that one may stand twice.
+    /// Keys that are not in strictly ascending order, so that one may be there twice.
     #[error("the keys of the ENR are not unique and in order")]
     KeyOrder,
     /// No identity scheme, or another than `v4`.

@@ -213,7 +213,7 @@ impl<'a> Node<'a> {
                 limit,
             });
         }
-        // Go's decoder refuses it too, and its own message shows nothing where the mark stands.
+        // Go's decoder refuses it too, and its own message shows nothing at the mark.
         if bytes.starts_with(BYTE_ORDER_MARK) {
             return Err(ParseError::Syntax {
                 problem: "it begins with a byte order mark; save it as UTF-8 without one"

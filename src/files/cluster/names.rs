@@ -1,4 +1,4 @@
-//! The names of a data directory: what charon writes, and what each name stands for.
+//! The names of a data directory: what charon writes, and what each name means.
 //!
 //! One function, [`classify`], knows them all. `plan`, `archive`, `repair`, `verify`, the gate and backups ask it, so that they
 //! cannot disagree about what is an output of a ceremony, and what is a secret.
@@ -52,7 +52,7 @@ pub enum Name {
     OddDepositData,
     /// The directory of keystores.
     ValidatorKeys,
-    /// A keystore, or whatever else lies in or below the directory of keystores; [`KeyFile::parse`] tells them apart.
+    /// A keystore, or anything else in or below the directory of keystores; [`KeyFile::parse`] tells them apart.
     Keystore,
     /// A keystore's password, by the end of its name.
     KeystorePassword,
@@ -155,7 +155,7 @@ pub fn role(name: &str) -> Role {
     }
 }
 
-/// Whether what lies beside a ceremony's files, or below that, may be a key, a cluster lock, deposit data or a secret, by the
+/// Whether what is beside a ceremony's files, or below that, may be a key, a cluster lock, deposit data or a secret, by the
 /// last name of its path. A ceremony cannot confuse anything else.
 pub fn may_be_of_a_ceremony(path: &str) -> bool {
     let name = path.rsplit('/').next().unwrap_or(path);
@@ -193,7 +193,7 @@ pub enum Secret<'a> {
     Password(&'a str),
 }
 
-/// What of a secret the file at this path holds, in a data directory or in this program's own, where outputs lie aside.
+/// What of a secret the file at this path holds, in a data directory or in this program's own, where outputs are kept aside.
 pub fn secret(path: &str) -> Option<Secret<'_>> {
     let (dir, name) = path.rsplit_once('/').unwrap_or(("", path));
     if name == ENR_KEY_FILE || BUNDLES.contains(&name) {

@@ -58,7 +58,7 @@ pub enum LockHashLayout {
     Legacy,
     /// v1.3.0 to v1.5.0: group key and shares.
     Keys,
-    /// v1.6.0: the four deposit leaves stand beside the keys instead of under a root of their own.
+    /// v1.6.0: the four deposit leaves are beside the keys instead of under a root of their own.
     FlatDeposit,
     /// v1.7.0: one deposit and the builder registration.
     OneDeposit,

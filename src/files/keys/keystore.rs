@@ -139,7 +139,7 @@ impl std::fmt::Debug for KeystorePassword {
 }
 
 impl KeystorePassword {
-    /// A password as it lies in `keystore-N.txt`.
+    /// A password as it is in `keystore-N.txt`.
     pub fn new(bytes: &[u8]) -> Self {
         Self(Zeroizing::new(bytes.to_vec()))
     }

@@ -42,7 +42,7 @@ impl LineKind {
     /// Every kind.
     pub const ALL: [LineKind; 3] = [LineKind::Receipt, LineKind::Ready, LineKind::Stopped];
 
-    /// How every line of this kind begins, in whatever case. The 1 is not in the alphabet, so this never stands inside of
+    /// How every line of this kind begins, in whatever case. The 1 is not in the alphabet, so this never occurs inside
     /// a line.
     pub const fn beginning(self) -> &'static str {
         match self {

@@ -80,13 +80,13 @@ fn value_of(char: u8) -> Option<u32> {
     u32::try_from(position).ok()
 }
 
-/// The letters and digits of a text, in lower case, and where they stand. Everything else is what chats add: line
+/// The letters and digits of a text, in lower case, and their positions. Everything else is what chats add: line
 /// breaks, quote marks, Markdown, blanks of all kinds, marks that nobody sees.
 struct Letters<'a> {
     text: &'a str,
     bytes: Vec<u8>,
     places: Vec<u32>,
-    /// Whether something that is seen stands before this letter and after the last.
+    /// Whether something visible comes before this letter and after the last.
     apart: Vec<bool>,
 }
 
@@ -145,7 +145,7 @@ impl<'a> Letters<'a> {
         between.bytes().filter(|byte| *byte == b'\n').count()
     }
 
-    /// Letters from here on that stand together.
+    /// Adjacent letters from here on.
     fn word(&self, index: usize) -> &[u8] {
         let after = self.apart.get(index + 1..).unwrap_or_default();
         let more = after.iter().take_while(|apart| !**apart).count();

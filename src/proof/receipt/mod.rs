@@ -72,7 +72,7 @@ pub enum CharonImage {
     Binary([u8; 32]),
 }
 
-/// What stands before the digest of a program where an image would be named.
+/// What comes before the digest of a program where an image would be named.
 const BINARY: &str = "binary:";
 
 /// What a ceremony of this program was run with.

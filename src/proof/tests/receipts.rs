@@ -135,7 +135,7 @@ fn the_example_in_the_documentation_is_what_this_program_writes_and_reads() {
             "the documentation lacks {shown}"
         );
     }
-    // It stands there twice, once hard wrapped in a quote.
+    // It is there twice, once hard wrapped in a quote.
     assert_eq!(found(documentation), [receipt]);
 }
 

@@ -59,7 +59,7 @@ struct Item {
     quirk_root: Option<[u8; 32]>,
 }
 
-/// Signatures by group keys, collected to be verified together. A signature that stands in the lock and in a file is
+/// Signatures by group keys, collected to be verified together. A signature that is in the lock and in a file is
 /// verified once and answers for both.
 #[derive(Default)]
 pub(super) struct Batch {

@@ -222,7 +222,7 @@ fn report_shares_fault(
     }
 }
 
-/// Reports every key that stands twice in the cluster. Honest keys repeat with a chance of 2^-255.
+/// Reports every key that appears twice in the cluster. Honest keys repeat with a chance of 2^-255.
 fn check_repetitions(lock: &ClusterLock, ledger: &mut Ledger) {
     let mut seen: HashMap<&[u8; 48], (usize, Option<usize>)> = HashMap::new();
     let describe = |(validator, share): (usize, Option<usize>)| match share {

@@ -1,4 +1,4 @@
-//! The terms of a cluster definition, wherever it stands: hashes, numbers, addresses and ENRs.
+//! The terms of a cluster definition, wherever it is found: hashes, numbers, addresses and ENRs.
 
 use std::collections::HashMap;
 

@@ -1,7 +1,7 @@
 //! Takes the bytes of a data directory, gives findings and, only if all is proved, a [`Verified`].
 //!
 //! Nothing here reads files, the clock or the network: the caller brings the bytes and gets values. All problems are
-//! reported at once. What each check proves stands in [`Check`] and in `docs/verify-checks.md`.
+//! reported at once. What each check proves is described in [`Check`] and in `docs/verify-checks.md`.
 //!
 //! ```
 //! use charon_proof::verify::{Expectations, Material, NamedFile, Options, Scope, Verdict, verify};
@@ -221,7 +221,7 @@ impl Progress for NoProgress {
     fn advance(&self, _phase: Phase, _steps: usize) {}
 }
 
-/// A signature that no single key made as it should be: perhaps a contract wallet stands behind the address. Only the
+/// A signature that no single key made as it should be: perhaps the address is a contract wallet's. Only the
 /// contract itself can tell, by `isValidSignature` (EIP-1271).
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct ContractQuestion {

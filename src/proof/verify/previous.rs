@@ -404,7 +404,7 @@ fn check_threshold(previous: &ClusterLock, lock: &ClusterLock, edit: &Edit, ledg
     }
 }
 
-/// Where a public share stands in a lock.
+/// The position of a public share in a lock.
 fn places(lock: &ClusterLock) -> HashMap<[u8; 48], (ValidatorIndex, NodeIndex)> {
     let mut places = HashMap::new();
     for (index, validator) in lock.validators() {
@@ -450,7 +450,7 @@ fn check_shares(previous: &ClusterLock, lock: &ClusterLock, edit: &Edit, ledger:
     }
 }
 
-/// The old keystores are the likeliest to lie where the new ones belong.
+/// The old keystores are the likeliest to be where the new ones belong.
 fn check_keystores(
     context: &Context<'_>,
     previous: &ClusterLock,

@@ -130,7 +130,7 @@ pub struct EditReport {
 /// What the chain says, and what speaks against the validators there.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ChainReport {
-    /// Where each stands.
+    /// The state of each.
     #[serde(flatten)]
     pub standings: Standings,
     /// With ids that begin with `chain-`.

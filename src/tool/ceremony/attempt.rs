@@ -61,7 +61,7 @@ pub enum State {
         rename = "held by a newer charon-dkg, which is the one to use here: the keys are safe, and nothing is to be moved aside"
     )]
     Held,
-    /// The outputs were verified and lie in the data directory; of an edit, they are held beside it.
+    /// The outputs were verified and are in the data directory; of an edit, they are held beside it.
     Promoted,
     /// The attempt is over and its outputs, if any, stay in its stage.
     Failed {
@@ -361,7 +361,7 @@ impl Attempt {
         self.dir.join(PREVIOUS_LOCK_FILE)
     }
 
-    /// Removes the stage with everything in it, which lies elsewhere by now.
+    /// Removes the stage with everything in it, which is elsewhere by now.
     pub(crate) fn remove_stage(&self, layout: &Layout) -> Result<(), FileError> {
         self.open(layout)?.remove_tree(STAGE_DIR)
     }
@@ -686,7 +686,7 @@ mod tests {
         let attempt = Attempt::create(layout, record).unwrap();
         assert_eq!(attempt.number(), 1);
         assert!(!attempts.join(".new").exists());
-        // Whatever else lies there is not ours to remove.
+        // Anything else there is not ours to remove.
         put(&attempts.join(".new/stage/keystore"), b"precious", 0o600);
         assert!(Attempt::create(layout, record).is_err());
         assert!(attempts.join(".new/stage/keystore").exists());

@@ -33,7 +33,7 @@ pub(crate) struct Wanted<'a> {
     pub(crate) own: Option<EnrPublicKey>,
 }
 
-/// Reads the lock and proves what lies here.
+/// Reads the lock and proves what is here.
 ///
 /// # Errors
 /// If there is no lock, or none that can be read.

@@ -37,7 +37,7 @@ pub(crate) struct Watch<'a> {
     not_published: Option<String>,
     /// Whether charon was asked to stop; then its complaints are no news.
     stopping: bool,
-    /// Where all this stands in one place instead of line by line.
+    /// Where all this is shown in one place instead of line by line.
     block: Option<Block>,
 }
 

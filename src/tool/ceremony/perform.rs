@@ -98,7 +98,7 @@ enum Outcome {
     Proved(Done),
     /// Nothing can come of it any more.
     Over(Failure),
-    /// Its outputs may be promoted once what stands in the way is mended.
+    /// Its outputs may be promoted once what blocks it is fixed.
     Open(Failure),
 }
 
@@ -510,7 +510,7 @@ impl Ceremony<'_> {
             .ok()
     }
 
-    /// The key and the definition lie where others can touch them while the ceremony runs. Changed
+    /// The key and the definition are where others can touch them while the ceremony runs. Changed
     /// ones would make right outputs look wrong.
     fn changed_inputs(&self) -> Vec<Finding> {
         let mut findings = Vec::new();

@@ -513,7 +513,7 @@ pub enum NetworkFact {
     NotLookedAt,
 }
 
-/// Whether what the engine mounts is what lies here, tried with the ENR key.
+/// Whether what the engine mounts is what is here, tried with the ENR key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum MountFact {
     /// A container with the ceremony's user read this very key.
@@ -536,7 +536,7 @@ pub enum MountFact {
 }
 
 impl MountFact {
-    /// Whether it stands in the way of a ceremony.
+    /// Whether it blocks a ceremony.
     pub const fn is_problem(&self) -> bool {
         match self {
             MountFact::Same | MountFact::NotLookedAt => false,
@@ -582,7 +582,7 @@ pub struct Facts {
     pub relays: Vec<RelayFact>,
     /// The docker network.
     pub network: NetworkFact,
-    /// Whether the engine mounts what lies here.
+    /// Whether the engine mounts what is here.
     pub mounts: MountFact,
     /// Directory of the attempt that `run` would make.
     pub attempt_dir: PathBuf,
@@ -1097,7 +1097,7 @@ fn check_data_dir(
                 ));
             }
             match facts.role {
-                // What a node at work needs lies there.
+                // What a running node needs is there.
                 Some(Role::Stays | Role::Leaves) => {}
                 Some(Role::Comes) => {
                     let mut others = entries.clone();
@@ -1632,10 +1632,10 @@ fn check_engine<'a>(facts: &'a Facts, findings: &mut Vec<Finding>) -> Option<Eng
     }
 }
 
-/// What stands in place of an engine where charon runs without one.
+/// What replaces an engine where charon runs without one.
 pub const PROCESS: &str = "process";
 
-/// What stands in place of an engine that was not looked at.
+/// What replaces an engine that was not looked at.
 const NOT_LOOKED_AT: &str = "not-looked-at";
 
 /// What only Linux tells: whether charon could start here.

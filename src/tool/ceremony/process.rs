@@ -87,7 +87,7 @@ impl Process {
         let process = Self::of(attempt);
         let owner = layout.owner().map_err(cause)?;
         let stage = attempt.stage();
-        // An edit reads the key where it lies.
+        // An edit reads the key in its place.
         if std::fs::exists(stage.join(ENR_KEY_FILE))? {
             std::fs::remove_file(stage.join(DEFINITION_FILE))?;
             std::fs::remove_file(stage.join(ENR_KEY_FILE))?;
@@ -290,7 +290,7 @@ impl Following {
     }
 }
 
-/// This program, even where the user that is to run it may not go where it lies.
+/// This program, even where the user that is to run it may not enter its directory.
 const OWN_PROGRAM: &str = "/proc/self/exe";
 
 /// A command that runs as this user, with nothing of this process's environment.

@@ -274,7 +274,7 @@ async fn collect(
     ))
 }
 
-/// How the group stands, by the lines that are kept and what this node is about to start; `None` where none are kept and
+/// The state of the group, by the lines that are kept and what this node is about to start; `None` where none are kept and
 /// none are `required`, so that nothing else need be looked at.
 ///
 /// # Errors
@@ -301,7 +301,7 @@ pub(crate) async fn group(
     Ok(Some(group))
 }
 
-/// The operator whose key lies here, if it is one of them.
+/// The operator whose key is here, if it is one of them.
 fn this_node(layout: &Layout, operators: &Operators) -> Option<NodeIndex> {
     let key: EnrKey = facts::enr_key(layout).ok().flatten()?;
     operators.node_of(&key.public_key())

@@ -203,7 +203,7 @@ async fn until(context: &Context, at: Timestamp, interrupt: &mut Interrupt) -> R
 enum Moment {
     /// `--at`: others may get ready in the meantime.
     BeforeTheWait,
-    /// Nothing lies between this and the start.
+    /// Nothing comes between this and the start.
     BeforeTheStart,
 }
 

@@ -43,7 +43,7 @@ const MAX_PATH: usize = 90;
 /// Tar is made of blocks of this many bytes.
 const BLOCK: usize = 512;
 
-/// Which of the two directories of a node a file lies in.
+/// Which of a node's two directories a file is in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Place {
     /// The data directory.
@@ -64,7 +64,7 @@ impl Place {
 
 /// One file that is, or will be, backed up. Its bytes are wiped when dropped.
 pub struct File {
-    /// Which directory it lies in.
+    /// Which directory it is in.
     pub place: Place,
     /// Path relative to that directory, plain and with `/` between its names.
     pub path: String,

@@ -1,7 +1,7 @@
 //! Owners and modes of a damaged directory: looking, and changing what was looked at and nothing else.
 //!
 //! A directory that everybody could write in may be full of traps for the root who repairs it, and they may be set while it
-//! is repaired. So every name is opened relative to the directory that it lies in, without following links and without
+//! is repaired. So every name is opened relative to its directory, without following links and without
 //! opening what it leads to (`O_PATH`), and looked at and, if what was agreed to is what is there, changed by that one
 //! descriptor.
 
@@ -144,7 +144,7 @@ impl Walk<'_> {
     fn visit(&mut self, named: &Named, path: &Path, depth: usize) -> Result<(), FileError> {
         let (mut seen, mount) = named.seen(path)?;
         seen.same_mount = mount == self.mount;
-        // A stage, or an archive, lies some levels below this program's own directory.
+        // A stage, or an archive, is some levels below this program's own directory.
         let enter = seen.kind == EntryKind::Directory && seen.same_mount && depth < 2 * MAX_DEPTH;
         if let Some(step) = (self.step)(&seen) {
             named.set(&step)?;

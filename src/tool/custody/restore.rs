@@ -1,7 +1,7 @@
 //! Restore: from the stage of a backup into the data directory, and what a crash left of that.
 //!
 //! Renames under the journal of [`crate::promote::journal`]: nothing is overwritten, and `cluster-lock.json`, without which charon
-//! does not run, comes last. What lies in the data directory already must be the very same, and stays. The caller holds the
+//! does not run, comes last. What is in the data directory already must be identical, and stays. The caller holds the
 //! directory's guard.
 
 use std::collections::BTreeSet;
@@ -40,7 +40,7 @@ pub struct Restored {
 /// Looks what of a backup the data directory lacks. Nothing is changed.
 ///
 /// # Errors
-/// [`JournalError::Refused`] with everything that lies there and is not in the backup, or not the same.
+/// [`JournalError::Refused`] with everything that is there and not in the backup, or not the same.
 pub fn missing(layout: &Layout, files: &[Unpacked<'_>]) -> Result<Missing, JournalError> {
     let vouched: Vec<FileDigest> = files
         .iter()
@@ -439,7 +439,7 @@ mod tests {
             }
         }
 
-        /// Once recover has run: everything or nothing, and nothing left lying about.
+        /// Once recover has run: everything or nothing, and nothing left over.
         fn assert_settled(&self, before: &BTreeMap<String, Vec<u8>>) {
             let data = self.data();
             assert!(data == *before || data == as_tree(&DATA), "neither nor");

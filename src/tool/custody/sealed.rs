@@ -23,7 +23,7 @@ const MAX_WORK_FACTOR: u8 = 20;
 /// on the curve for each identity, before anything is known to be right.
 const MAX_HEADER: usize = 64 << 10;
 
-/// Shortest passphrase that a backup is made with, in characters: the file may lie with strangers for years.
+/// Shortest passphrase that a backup is made with, in characters: strangers may keep the file for years.
 pub const MIN_PASSPHRASE: usize = 12;
 
 /// The archive, a 16-byte tag for each 64 KiB of it, and the header.

@@ -77,7 +77,7 @@ impl From<FileError> for GatherError {
 /// directory is worth it, what is held above all. Other attempts are not: their stages were promoted, or are evidence of what went wrong here.
 ///
 /// # Errors
-/// When one cannot be read, or something lies there that cannot be backed up.
+/// When one cannot be read, or something there cannot be backed up.
 pub fn gather(layout: &Layout) -> Result<Vec<File>, GatherError> {
     let mut gathered = Gathered::default();
     gathered.add_all(layout.data_dir(), Place::Data, "")?;
@@ -369,7 +369,7 @@ pub(crate) fn remove_stage(layout: &Layout, name: &str) -> Result<(), FileError>
     Ok(())
 }
 
-/// Removes the stages that a command left when it was killed: copies of what lies elsewhere.
+/// Removes the stages that a command left when it was killed: copies of what is elsewhere.
 ///
 /// # Errors
 /// When the operating system refuses or fails.

@@ -190,7 +190,7 @@ pub enum Reason {
         path: PathBuf,
         /// The container's mount.
         mount: ContainerMount,
-        /// How the two lie to each other.
+        /// How the two are related.
         overlap: Overlap,
     },
     /// It carries a label that was asked about.
@@ -202,7 +202,7 @@ pub enum Reason {
     },
 }
 
-/// How a mount lies to a path.
+/// How a mount is related to a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Overlap {
     /// It is the path.
@@ -819,7 +819,7 @@ fn mount_facts_of(mount: MountPoint) -> Option<ContainerMount> {
     })
 }
 
-/// The path without symbolic links; as it stands where it cannot be followed from here.
+/// The path without symbolic links; unchanged where it cannot be followed from here.
 fn resolved(path: &Path) -> PathBuf {
     std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())
 }

@@ -274,7 +274,7 @@ impl Engine {
     ///
     /// # Errors
     /// [`EngineError::Remote`] for an engine that is not on a socket of this machine, and one
-    /// variant for each thing that commonly stands in the way on this machine.
+    /// variant for each common obstacle on this machine.
     pub async fn connect(endpoint: &Endpoint) -> Result<Self, EngineError> {
         Self::connect_within(endpoint, Deadlines::default()).await
     }

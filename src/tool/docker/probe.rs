@@ -4,7 +4,7 @@
 //! network's names and routes. So the question is put by a container of our own image in that
 //! network. What it asks is in [`crate::machine::relays`].
 //!
-//! The same container proves that what the engine mounts is what lies here: it is given the ENR key as the ceremony's
+//! The same container proves that what the engine mounts is what is here: it is given the ENR key as the ceremony's
 //! container will be, and tells the public identifier of the key that it sees. An engine in another mount namespace, as
 //! docker from snap is, sees another one or none.
 

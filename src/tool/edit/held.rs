@@ -119,7 +119,7 @@ pub(crate) fn place(layout: &Layout) -> PathBuf {
     layout.state_dir().join(EDIT_DIR)
 }
 
-/// Where the new files lie, whether or not there are any.
+/// Where the new files are, whether or not there are any.
 pub(crate) fn new_files(layout: &Layout) -> PathBuf {
     place(layout).join(NEW_DIR)
 }
@@ -161,7 +161,7 @@ pub(crate) fn hold(
 ) -> Result<(), HeldError> {
     let owner = layout.owner()?;
     let state = Folder::open(layout.state_dir())?;
-    // A copy that was interrupted; the originals lie where they were taken from.
+    // A copy that was interrupted; the originals are where they were taken from.
     state.remove_tree(UNFINISHED_DIR)?;
     let unfinished = state.make_folder(UNFINISHED_DIR, owner)?;
     let new = unfinished.make_folder(NEW_DIR, owner)?;

@@ -1,4 +1,4 @@
-//! How it stands with an edit that is held: proved anew each time, with the receipts and stopped lines that are known.
+//! The state of an edit that is held: proved anew each time, with the receipts and stopped lines that are known.
 
 use jiff::SignedDuration;
 use serde::Serialize;

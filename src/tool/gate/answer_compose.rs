@@ -74,7 +74,7 @@ fn ask(options: &Options, spelling: &str) -> Result<String, Closed> {
     }
 }
 
-/// Where the project lies. `gate install` writes it down; a project that was copied or moved since would have the gate
+/// Where the project is. `gate install` writes it down; a project that was copied or moved since would have the gate
 /// look into another one's data directory. What cannot be told closes the gate.
 fn project_dir(options: &Options, spelling: &str) -> Result<PathBuf, Closed> {
     let calling = compose::calling_project().map_err(|unknown| {

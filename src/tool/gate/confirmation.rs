@@ -1,4 +1,4 @@
-//! How it stands with the other operators' receipts.
+//! The state of the other operators' receipts.
 
 use crate::ceremony::attempt::{Attempt, State};
 use crate::error::Failure;

@@ -19,7 +19,7 @@ pub struct Scene<'a> {
     pub image_users: &'a BTreeMap<String, String>,
     /// Who must read the data directory, as its containers see it.
     pub run_as: &'a RunAs,
-    /// How the gate stands there.
+    /// The gate's state there.
     pub kind: GateKind,
 }
 
@@ -53,7 +53,7 @@ pub enum Sight {
     Part,
     /// All of it.
     Whole,
-    /// A directory that it lies in, such as `/`.
+    /// A directory that contains it, such as `/`.
     Around,
 }
 

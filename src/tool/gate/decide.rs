@@ -1,4 +1,4 @@
-//! The gate's answer: what lies there now is proved again, at every start.
+//! The gate's answer: what is there now is proved again, at every start.
 
 use std::path::{Path, PathBuf};
 
@@ -83,7 +83,7 @@ fn answer(looked: Result<Found, Closed>) -> (GateDecision, Option<Proof>) {
     }
 }
 
-/// What lies there, where that may start.
+/// What is there, where that may start.
 struct Found {
     summary: String,
     notes: Vec<Finding>,

@@ -120,7 +120,7 @@ impl Closed {
     }
 }
 
-/// How it stands with the other operators.
+/// The state of the other operators.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Confirmation {
     /// Every operator has stated to have the same.

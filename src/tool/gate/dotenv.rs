@@ -1,6 +1,6 @@
 //! One entry more or less in `COMPOSE_FILE` of a project's `.env`, and not a byte otherwise.
 //!
-//! Where the variable has a value, the entry is put behind it, in the line where it stands: later edits of that line are
+//! Where the variable has a value, the entry is put behind it, in the same line: later edits of that line are
 //! followed. Where it has none, a marked block is put at the end, with the files that Compose would have read by itself.
 //! Either is found and taken out again without any record of what was there before.
 
@@ -11,7 +11,7 @@ use charon_files::text::BYTE_ORDER_MARK;
 /// The variable that names a project's files (docker/compose, compose-go `consts`).
 const COMPOSE_FILE: &str = "COMPOSE_FILE";
 
-/// The variable that names what stands between those files.
+/// The variable that names what comes between those files.
 const SEPARATOR: &str = "COMPOSE_PATH_SEPARATOR";
 
 const BEGIN: &str = "# charon-dkg gate: begin";
@@ -58,7 +58,7 @@ pub enum DotenvError {
         /// Counted from 1.
         line: usize,
     },
-    /// A name contains what stands between names.
+    /// A name contains what comes between names.
     #[error("{name:?} contains {separator:?}, which separates the files in COMPOSE_FILE")]
     SeparatorInName {
         /// The file.
@@ -105,7 +105,7 @@ pub enum Edit {
 struct Assignment {
     /// Counted from 1.
     line: usize,
-    /// Where the value stands in the file, quotes excluded.
+    /// The position of the value in the file, quotes excluded.
     value: std::ops::Range<usize>,
 }
 

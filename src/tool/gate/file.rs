@@ -24,7 +24,7 @@ const MARK: &str = "# charon-dkg gate file, sha256 ";
 /// What the gate of a project needs to know.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GateFile {
-    /// How the gate stands there.
+    /// The gate's state there.
     pub gate: Gate,
     /// What must hold before anything starts.
     pub require: Require,
@@ -54,7 +54,7 @@ pub enum Gate {
         run_as: RunAs,
         /// The data directory, relative to the project directory with `./`, or absolute.
         data_dir: String,
-        /// What lies beside it, likewise.
+        /// What is beside it, likewise.
         state_dir: String,
     },
 }

@@ -62,7 +62,7 @@ pub const OVERRIDE_FILE: &str = "compose.override.yml";
 /// The name under which Compose finds the provider: docker's plugin `docker-charondkg`.
 pub const PROVIDER_TYPE: &str = "charondkg";
 
-/// How the gate stands in a project; which one follows from the Compose that is there.
+/// The gate's state in a project; which one follows from the Compose that is there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum GateKind {

@@ -78,7 +78,7 @@ pub struct Provider {
 /// A path of the machine that a service sees.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Mount {
-    /// The path on the machine; or, without a slash before it, the engine's name of a volume, which knows where that lies.
+    /// The path on the machine; or, without a slash before it, the engine's name of a volume, which knows where that is.
     pub source: String,
     /// The mounts through which the service sees it.
     pub via: Via,

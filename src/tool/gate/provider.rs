@@ -30,7 +30,7 @@ pub enum Request {
 /// The options of the provider service in a compose file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Options {
-    /// `project-dir`: where the project lies, absolute in files of `gate install`.
+    /// `project-dir`: where the project is, absolute in files of `gate install`.
     pub project_dir: Option<PathBuf>,
     /// `data-dir`: the data directory, relative to the project directory.
     pub data_dir: Option<PathBuf>,

@@ -41,7 +41,7 @@ pub(crate) struct Site {
 pub(crate) struct Seen {
     pub(crate) run_as: RunAs,
     image_users: BTreeMap<String, String>,
-    /// Where volumes lie, by the engine's names.
+    /// Where volumes are, by the engine's names.
     volumes: BTreeMap<String, PathBuf>,
 }
 

@@ -15,7 +15,7 @@ pub const SCHEMA: &str = "charon-dkg.gate-status/1";
 /// What the gate in a project was told when it was installed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Installed {
-    /// How it stands there.
+    /// Its state there.
     pub kind: GateKind,
     /// What must be so.
     pub require: Require,
@@ -81,7 +81,7 @@ pub struct Seen<'a> {
     pub settings: Vec<Finding>,
 }
 
-/// How it stands with the gate.
+/// The state of the gate.
 #[derive(Debug, Serialize)]
 pub struct Status {
     /// [`SCHEMA`].

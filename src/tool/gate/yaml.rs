@@ -22,7 +22,7 @@ pub fn documents(text: &[u8]) -> Option<Vec<Value>> {
         .collect()
 }
 
-/// A document with every `<<` resolved: what stands in a mapping counts before what it merges, and of several the earlier one.
+/// A document with every `<<` resolved: what is in a mapping counts before what it merges, and of several the earlier one.
 fn merged(value: Value) -> Value {
     match value {
         Value::Object(mut fields) => {

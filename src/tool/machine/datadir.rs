@@ -1,4 +1,4 @@
-//! Where things lie, what is in a data directory, the ENR key file and the kept definition.
+//! Where things are, what is in a data directory, the ENR key file and the kept definition.
 
 use std::ffi::OsString;
 use std::io;
@@ -21,7 +21,7 @@ const IGNORE_FILE: &str = GIT_IGNORE_FILE;
 /// cluster can have, which bounds the memory to about 100 MiB.
 const MAX_ENTRIES: usize = 262_144;
 
-/// Where one ceremony's things lie. Both directories are given by their real paths, so that two
+/// Where one ceremony's things are. Both directories are given by their real paths, so that two
 /// ways to one directory are one guard.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Layout {
@@ -36,7 +36,7 @@ pub enum LayoutError {
     /// The path does not lead to a directory, or its parent does not.
     #[error(transparent)]
     File(#[from] FileError),
-    /// The data directory has no name of its own, so nothing can lie beside it.
+    /// The data directory has no name of its own, so nothing can be beside it.
     #[error("{} cannot be a data directory, expected a directory with a name", path.display())]
     NoName {
         /// The path as given.
@@ -101,7 +101,7 @@ impl Layout {
     }
 
     /// The user and group that own the data directory, and so all that is made for it. Where it
-    /// does not exist yet: the owner of the directory that it will lie in if we are root, who may
+    /// does not exist yet: the owner of the directory that will contain it if we are root, who may
     /// act for another user, and else ourselves.
     pub fn owner(&self) -> Result<Owner, FileError> {
         if let Some(status) = Status::of_path(&self.data_dir)? {
@@ -115,7 +115,7 @@ impl Layout {
     }
 }
 
-/// The directory that something lies in; the root directory lies in itself.
+/// The directory that contains something; the root directory contains itself.
 fn parent_of(path: &Path) -> &Path {
     path.parent().unwrap_or(Path::new("/"))
 }
@@ -165,7 +165,7 @@ impl Entry {
 /// What is known of a data directory and the room beside it, without having changed anything.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct DataDirFacts {
-    /// What lies at the data directory's path; `None` if nothing does.
+    /// What is at the data directory's path; `None` if nothing is.
     pub kind: Option<EntryKind>,
     /// Who owns the data directory, or will own it once it is made.
     pub owner: Owner,
@@ -443,7 +443,7 @@ pub enum KeyFileError {
 
 /// Writes a new ENR key, 64 lower-case hex digits without line end (charon app/k1util), mode 0600,
 /// on the disk before it has its name, and never over another. The data directory and the state
-/// directory must exist; the half-written file lies in the state directory, so that a crash leaves
+/// directory must exist; the half-written file is in the state directory, so that a crash leaves
 /// the data directory clean. The caller holds the directory's guard.
 pub fn create_enr_key_file(layout: &Layout, hex: &Zeroizing<String>) -> Result<(), KeyFileError> {
     let is_hex = hex.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));

@@ -134,7 +134,7 @@ pub enum FetchError {
 /// Trusts the machine's certificate authorities and Mozilla's; uses the machine's proxy settings, but for this machine itself.
 ///
 /// # Errors
-/// One variant for each thing that can stand in the way; nothing is returned in part.
+/// One variant for each possible obstacle; nothing is returned in part.
 pub async fn fetch(url: &str, plain_http: PlainHttp) -> Result<Fetched, FetchError> {
     let timed_out = |_| FetchError::TimedOut {
         url: url.to_owned(),

@@ -81,7 +81,7 @@ pub(crate) struct Status {
 }
 
 impl Status {
-    /// What lies at a path, itself and not what it may link to; `None` if nothing does.
+    /// What is at a path, itself and not what it may link to; `None` if nothing is.
     pub(crate) fn of_path(path: &Path) -> Result<Option<Self>, FileError> {
         os::status_of_path(path).map_err(|cause| FileError::new("look at", path, cause))
     }
@@ -155,7 +155,7 @@ impl Folder {
         FileError::new(action, self.path.join(name.as_ref()), cause)
     }
 
-    /// What lies under `name`, itself and not what it may link to; `None` if nothing does.
+    /// What `name` refers to, itself and not what it may link to; `None` if there is no such name.
     pub(crate) fn status(&self, name: impl AsRef<Path>) -> Result<Option<Status>, FileError> {
         self.dir
             .status(name.as_ref())

@@ -1,4 +1,4 @@
-//! Keeps git from files that lie in a checkout and belong into no commit: a line for each in the checkout's own `info/exclude`
+//! Keeps git from files in a checkout that belong in no commit: a line for each in the checkout's own `info/exclude`
 //! (gitignore(5)). `git add .` and `git clean` leave such files alone, and no commit shows the line.
 
 use std::io::{Read as _, Write as _};
@@ -15,7 +15,7 @@ const POINTER: Limit = Limit {
     what: "a pointer of git",
 };
 
-/// Writes the line, unless it is there or the file lies in no checkout. The path must be real and absolute.
+/// Writes the line, unless it is there or the file is in no checkout. The path must be real and absolute.
 ///
 /// # Errors
 /// If the line cannot be written.
@@ -51,7 +51,7 @@ pub(crate) fn exclude(file: &Path) -> Result<(), FileError> {
         .map_err(failed)
 }
 
-/// The checkout that a file lies in, and the directory of git that has its excludes.
+/// The checkout that contains a file, and the directory of git that has its excludes.
 fn checkout_of(file: &Path) -> Option<(PathBuf, PathBuf)> {
     file.ancestors().skip(1).find_map(|root| {
         let git = root.join(".git");

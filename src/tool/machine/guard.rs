@@ -124,7 +124,7 @@ pub enum GuardError {
         /// The directories looked at.
         tried: String,
     },
-    /// Something lies in the guard's place that is no guard.
+    /// Something in the guard's place is not a guard.
     #[error("{} is {seen}, expected a regular file with one name", path.display())]
     Foreign {
         /// The guard's path.
@@ -381,7 +381,7 @@ impl Claim<'_> {
         }
     }
 
-    /// A guard is a regular file under one name: whatever else lies there, or is linked here from
+    /// A guard is a regular file under one name: anything else there, or linked here from
     /// elsewhere, is not ours to write a note into. A filesystem without RENAME_NOREPLACE shows a
     /// guard under two names for the moment in which it is made.
     fn checked(&self, file: File) -> Result<Checked, GuardError> {

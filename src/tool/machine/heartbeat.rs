@@ -42,7 +42,7 @@ pub enum Sign {
 }
 
 impl Heartbeat {
-    /// Time since charon last wrote it; negative if that lies in the future.
+    /// Time since charon last wrote it; negative if that is in the future.
     pub fn age(&self, now: Timestamp) -> SignedDuration {
         now.duration_since(self.at)
     }

@@ -84,7 +84,7 @@ mod tests {
 
         let (code, stdout, stderr) = panicked("yes");
         assert_eq!(code, Some(1));
-        // What the test harness says stands in front.
+        // What the test harness says comes first.
         let document = &stdout[stdout.find('{').unwrap()..];
         let document: serde_json::Value = serde_json::from_str(document).unwrap();
         assert_eq!(document["schema"], "charon-dkg.failure/1");

@@ -26,7 +26,7 @@ pub struct Limit {
     pub what: &'static str,
 }
 
-/// As much as the parser takes; the reason stands there.
+/// As much as the parser takes; the reason is given there.
 pub const DEFINITION: Limit = Limit {
     bytes: definition::MAX_DEFINITION_BYTES as u64,
     what: "a cluster definition",
@@ -38,13 +38,13 @@ pub const ENR_KEY: Limit = Limit {
     what: "an ENR key",
 };
 
-/// As much as the parser takes; the reason stands there.
+/// As much as the parser takes; the reason is given there.
 pub const CLUSTER_LOCK: Limit = Limit {
     bytes: cluster_lock::MAX_LOCK_BYTES as u64,
     what: "a cluster lock",
 };
 
-/// As much as the parser takes; the reason stands there.
+/// As much as the parser takes; the reason is given there.
 pub const DEPOSIT_DATA: Limit = Limit {
     bytes: deposit_data::MAX_DEPOSIT_FILE_BYTES as u64,
     what: "deposit data",
@@ -54,13 +54,13 @@ pub const DEPOSIT_DATA: Limit = Limit {
 /// 65536 keystores. Each is bounded, but somebody may have put any number of them there.
 pub const MAX_DATA_DIRECTORY_BYTES: u64 = 512 << 20;
 
-/// As much as the parser takes; the reason stands there.
+/// As much as the parser takes; the reason is given there.
 pub const KEYSTORE: Limit = Limit {
     bytes: keystore::MAX_KEYSTORE_LEN as u64,
     what: "a keystore",
 };
 
-/// As much as is tried; the reason stands there.
+/// As much as is tried; the reason is given there.
 pub const KEYSTORE_PASSWORD: Limit = Limit {
     bytes: keystore::MAX_PASSWORD_LEN as u64,
     what: "a keystore password",

@@ -226,7 +226,7 @@ impl Terminal {
     }
 
     /// Tells a program what happened, as one JSON line; silent unless with `--progress json`. The
-    /// fields stand beside `event`, which carries the name.
+    /// fields are beside `event`, which carries the name.
     pub fn event(&self, name: &str, fields: &Value) {
         if !matches!(self.shown, Shown::Json) {
             return;

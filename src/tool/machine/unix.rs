@@ -61,7 +61,7 @@ fn status_of(stat: Stat) -> Status {
     }
 }
 
-/// What lies at a path, itself and not what it may link to; `None` if nothing does.
+/// What is at a path, itself and not what it may link to; `None` if nothing is.
 pub(crate) fn status_of_path(path: &Path) -> io::Result<Option<Status>> {
     match rustix::fs::statat(CWD, path, AtFlags::SYMLINK_NOFOLLOW) {
         Ok(stat) => Ok(Some(status_of(stat))),
@@ -70,7 +70,7 @@ pub(crate) fn status_of_path(path: &Path) -> io::Result<Option<Status>> {
     }
 }
 
-/// Whether an attribute (chattr(1)) keeps everybody, root too, from changing what lies there or from taking it away.
+/// Whether an attribute (chattr(1)) keeps everybody, root too, from changing what is there or from removing it.
 #[cfg(target_os = "linux")]
 pub(crate) fn is_frozen(path: &Path) -> bool {
     use rustix::fs::{StatxAttributes, StatxFlags};
@@ -102,7 +102,7 @@ pub(crate) fn access_list(
     AccessList::parse(bytes.get(..length)?)
 }
 
-/// The same of what lies at a path, itself and not what it may link to.
+/// The same for what is at a path, itself and not what it may link to.
 pub(crate) fn access_list_of(path: &Path, mode: u32) -> Option<AccessList> {
     access_list(mode, |name, into| rustix::fs::lgetxattr(path, name, into))
 }
@@ -201,7 +201,7 @@ pub(crate) fn open_guard(path: &Path, writable: bool) -> io::Result<File> {
     )?))
 }
 
-/// What lies in the way of [`open_guard`], as far as its error tells.
+/// What blocks [`open_guard`], as far as its error tells.
 pub(crate) fn in_the_way(error: &io::Error) -> Option<EntryKind> {
     match Errno::from_io_error(error) {
         Some(Errno::LOOP) => Some(EntryKind::Symlink),
@@ -232,7 +232,7 @@ pub(crate) fn read_exact_at(file: &File, bytes: &mut [u8], offset: u64) -> io::R
     std::os::unix::fs::FileExt::read_exact_at(file, bytes, offset)
 }
 
-/// Where the guards of ENR keys may lie, first fitting one first. Whether one fits depends on
+/// Where the guards of ENR keys may be, first fitting one first. Whether one fits depends on
 /// nothing but the machine, so that all users agree: it must be root's, writable for all and
 /// sticky. Debian and Ubuntu have the first; others keep it to root, and have the last.
 pub(crate) fn meeting_places() -> Vec<PathBuf> {
@@ -330,7 +330,7 @@ impl Dir {
         &self.0
     }
 
-    /// What lies under a name, itself and not what it may link to; `None` if nothing does.
+    /// What a name refers to, itself and not what it may link to; `None` if there is no such name.
     pub(crate) fn status(&self, name: &Path) -> io::Result<Option<Status>> {
         match rustix::fs::statat(&self.0, name, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(stat) => Ok(Some(status_of(stat))),

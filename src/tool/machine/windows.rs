@@ -74,7 +74,7 @@ pub(crate) const fn access_list_of(_path: &Path, _mode: u32) -> Option<AccessLis
     None
 }
 
-/// What lies at a path, itself and not what it may link to; `None` if nothing does.
+/// What is at a path, itself and not what it may link to; `None` if nothing is.
 pub(crate) fn status_of_path(path: &Path) -> io::Result<Option<Status>> {
     match open_to_look(path, false) {
         Ok(file) => status_of_file(&file).map(Some),
@@ -197,7 +197,7 @@ pub(crate) fn open_guard(path: &Path, writable: bool) -> io::Result<File> {
         .open(path)
 }
 
-/// What lies in the way of [`open_guard`], as far as its error tells: nothing here.
+/// What blocks [`open_guard`], as far as its error tells: nothing here.
 pub(crate) const fn in_the_way(_error: &io::Error) -> Option<EntryKind> {
     None
 }
@@ -221,7 +221,7 @@ pub(crate) fn read_exact_at(file: &File, bytes: &mut [u8], offset: u64) -> io::R
     }
 }
 
-/// Where the guards of ENR keys lie: every user may make files there.
+/// Where the guards of ENR keys are: every user may make files there.
 pub(crate) fn meeting_places() -> Vec<PathBuf> {
     let place =
         std::env::var_os("ProgramData").map_or_else(|| r"C:\ProgramData".into(), PathBuf::from);
@@ -300,7 +300,7 @@ impl Dir {
         &self.file
     }
 
-    /// What lies under a name, itself and not what it may link to; `None` if nothing does.
+    /// What a name refers to, itself and not what it may link to; `None` if there is no such name.
     pub(crate) fn status(&self, name: &Path) -> io::Result<Option<Status>> {
         status_of_path(&self.path.join(name))
     }

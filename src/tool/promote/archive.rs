@@ -217,7 +217,7 @@ fn empty_archive(
     archives.remove_folder(name)
 }
 
-/// What lies under these names now.
+/// What these names refer to now.
 pub(crate) fn manifest(
     data: &Folder,
     names: &[String],

@@ -8,7 +8,7 @@ use crate::machine::datadir::Layout;
 use crate::machine::files::{EntryKind, Folder, Status};
 use charon_files::cluster::names::CLUSTER_LOCK_FILE;
 
-/// The attempt that is held. What counts is where the cluster lock lies: a promotion that was finished by a release that
+/// The attempt that is held. What counts is where the cluster lock is: a promotion that was finished by a release that
 /// does not know the word, or a backup that was restored, leaves a record behind that says held.
 pub(crate) fn find(layout: &Layout) -> Option<Attempt> {
     if lies(&layout.data_dir().join(CLUSTER_LOCK_FILE)) {
@@ -21,12 +21,12 @@ pub(crate) fn find(layout: &Layout) -> Option<Attempt> {
     held.find(|attempt| lies(&attempt.stage().join(CLUSTER_LOCK_FILE)))
 }
 
-/// Where what is held lies.
+/// Where what is held is kept.
 pub(crate) fn place(layout: &Layout) -> Option<PathBuf> {
     find(layout).map(|attempt| attempt.stage())
 }
 
-/// Whether the outputs of an attempt lie in the data directory by now, whatever its record says.
+/// Whether the outputs of an attempt are in the data directory by now, whatever its record says.
 pub(crate) fn has_moved(layout: &Layout, attempt: &Attempt) -> bool {
     lies(&layout.data_dir().join(CLUSTER_LOCK_FILE))
         && !lies(&attempt.stage().join(CLUSTER_LOCK_FILE))
@@ -43,7 +43,7 @@ pub(crate) fn relays(layout: &Layout) -> Vec<String> {
     ended.next().map_or_else(Vec::new, |record| record.relays())
 }
 
-/// Where what is held lies in the state directory of a backup that was laid out.
+/// Where what is held is kept in the state directory of a backup that was laid out.
 pub(crate) fn laid_out(state_dir: &Path) -> Option<PathBuf> {
     let attempts = Folder::open(&state_dir.join(ATTEMPTS_DIR)).ok()?;
     let names = attempts.names().ok()?.into_iter();

@@ -233,7 +233,7 @@ pub(crate) fn changed(path: &str, seen: &str) -> Finding {
     )
 }
 
-/// Renames of paths from one directory to the same places in another, and back. The directories that they lie in are in
+/// Renames of paths from one directory to the same places in another, and back. The directories that contain them are in
 /// both.
 pub(crate) struct Moves<'a> {
     pub(crate) from: &'a Folder,
@@ -292,7 +292,7 @@ impl Moves<'_> {
         }
         source.move_new(name, target, name)?;
         (self.reached)(&format!("moved {path}"));
-        // What lies deeper is not among what the sync of all reaches.
+        // What is deeper is not among what the sync of all reaches.
         if alone || path != name {
             self.sync(source, target)?;
         }
@@ -308,7 +308,7 @@ impl Moves<'_> {
     }
 }
 
-/// The directory that a path lies in, opened name by name without following links, and its last name. `None` if there is no
+/// The directory that contains a path, opened name by name without following links, and its last name. `None` if there is no
 /// such directory.
 fn parent_in<'a>(root: &Folder, path: &'a str) -> Result<Option<(Folder, &'a str)>, FileError> {
     let (parent, name) = path.rsplit_once('/').unwrap_or(("", path));

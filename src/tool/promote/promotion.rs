@@ -42,7 +42,7 @@ pub(crate) struct Promoted {
 /// The attempt must be charon-done or held. Every file is hashed again; the stage must hold nothing else
 /// (see [`Attempt::clear_placeholders`]), and the data directory none of the names. Files end with
 /// mode 0600, directories with 0700, all owned by the data directory's owner. The ENR key and the
-/// definition, if vouched for, must lie unchanged in the data directory and are not moved.
+/// definition, if vouched for, must be unchanged in the data directory and are not moved.
 ///
 /// The attempt's record says promoted before the journal is gone. On an error nothing of the
 /// attempt is in the data directory, or the journal is still there and
@@ -157,7 +157,7 @@ pub(crate) struct Promotion<'a> {
     pub(crate) names: Vec<String>,
     /// The vouched files under those names.
     pub(crate) moved: Vec<&'a FileDigest>,
-    /// The directories that those files lie in, relative to the stage.
+    /// The directories of those files, relative to the stage.
     pub(crate) folders: BTreeSet<PathBuf>,
 }
 
@@ -370,8 +370,8 @@ fn seal_file(stage: &Folder, vouched: &FileDigest, owner: Owner) -> Result<Statu
     Status::of_file(&file).map_err(failed("look at"))
 }
 
-/// An input of the ceremony that the verification used: it must still be the same where it lies.
-/// The definition may lie elsewhere; then it does not come into the data directory either.
+/// An input of the ceremony that the verification used: it must still be the same in its place.
+/// The definition may be elsewhere; then it does not come into the data directory either.
 fn check_input(data: &Folder, file: &FileDigest) -> Result<Option<Finding>, FileError> {
     if file.path == DEFINITION_FILE && data.status(DEFINITION_FILE)?.is_none() {
         return Ok(None);

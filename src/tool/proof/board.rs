@@ -1,4 +1,4 @@
-//! `board`: where the ceremony stands, for people, for programs, and as a page to post or to keep.
+//! `board`: the state of the ceremony, for people, for programs, and as a page to post or to keep.
 
 use std::fs;
 use std::io::{self, Read as _, Write as _};

@@ -142,7 +142,7 @@ fn cell(label: &str, cell: &Cell) -> Markup {
     }
 }
 
-/// A text whose commands stand between backticks.
+/// A text whose commands are between backticks.
 fn with_code(text: &str) -> Markup {
     html! {
         @for (position, part) in text.split('`').enumerate() {

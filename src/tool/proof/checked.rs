@@ -87,7 +87,7 @@ pub(crate) fn add_held(material: &mut Material, stage: &Path) -> Result<(), Fail
     let facts = datadir::observe(&as_data_dir).map_err(failures::file)?;
     all_was_seen(&facts, stage)?;
     let staged = read_files(stage, &facts)?;
-    // These have their place in the data directory, and are not promoted over what lies there.
+    // These have their place in the data directory, and are not promoted over what is there.
     let inputs = [staged.definition, staged.enr_key].into_iter().flatten();
     material
         .other_names
@@ -122,7 +122,7 @@ pub(crate) fn read_directory(dir: &Path) -> Result<Material, Failure> {
     Ok(material)
 }
 
-/// This node's ENR key as it lies in the data directory.
+/// This node's ENR key as it is in the data directory.
 ///
 /// # Errors
 /// If it cannot be read.

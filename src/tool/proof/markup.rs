@@ -8,7 +8,7 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use charon_files::text::after_control_sequence;
 
-/// Tags that stand in running text; anything else between angle brackets may be what somebody wrote.
+/// Tags that occur in running text; anything else between angle brackets may be what somebody wrote.
 const TAGS: [&str; 28] = [
     "a",
     "b",
@@ -165,7 +165,7 @@ fn reference(text: &str) -> Option<(char, &str)> {
     Some((letter, after))
 }
 
-/// What stands before and after the first such letter among so many.
+/// What comes before and after the first such letter among so many.
 fn up_to(text: &str, end: char, most: usize) -> Option<(&str, &str)> {
     let (at, _) = text
         .char_indices()

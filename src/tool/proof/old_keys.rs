@@ -46,7 +46,7 @@ impl Context {
             return findings;
         }
         for path in locks {
-            // Where none lies there are no keys.
+            // Without a lock there are no keys.
             if std::fs::symlink_metadata(path).is_err() {
                 continue;
             }
@@ -100,7 +100,7 @@ impl Context {
     }
 }
 
-/// Where the lock of the data directory and that of a held ceremony lie.
+/// Where the lock of the data directory and that of a held ceremony are.
 fn present(layout: &Layout) -> Vec<PathBuf> {
     let held = held::find(layout).map(|attempt| attempt.stage());
     [layout.data_dir().to_owned()]

@@ -27,7 +27,7 @@ const MAX_SHOWN: usize = 60;
 pub(crate) struct Pasted<T> {
     /// [`COMMAND_LINE`], `standard input`, or the file as it was named.
     pub(crate) source: String,
-    /// In the order in which it stands there; nothing in a file or standard input that has none.
+    /// In the order in which it appears; nothing in a file or standard input that has none.
     pub(crate) found: Vec<T>,
 }
 
@@ -45,7 +45,7 @@ pub(crate) struct Wanted<F> {
     pub(crate) find: F,
 }
 
-/// What is in the texts that the arguments give or name, in their order. Words that stand side by side are one text: what
+/// What is in the texts that the arguments give or name, in their order. Adjacent words are one text: what
 /// was pasted without quotes comes as several words if it was wrapped.
 ///
 /// # Errors

@@ -1,4 +1,4 @@
-//! A proof of the whole data directory as it lies there now. Files that were proved before by the same checks are hashed
+//! A proof of the whole data directory as it is now. Files that were proved before by the same checks are hashed
 //! and not proved again; where any has changed, everything is checked anew, but the passwords of keystores that were proved
 //! before are not stretched again.
 

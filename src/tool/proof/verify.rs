@@ -160,7 +160,7 @@ pub(crate) fn recover(context: &Context, layout: &Layout) -> Result<(), Failure>
     Ok(())
 }
 
-/// How many deposits were checked, and where they stood: also in the lock from v1.6.0 on (charon
+/// How many deposits were checked, and where they were: also in the lock from v1.6.0 on (charon
 /// cluster/distvalidator.go), and there alone if no files were given.
 fn deposits(report: &Report) -> String {
     let files = u64::try_from(report.counts.deposit_files).unwrap_or(u64::MAX);

@@ -21,7 +21,7 @@ use charon_files::cluster::version::CharonVersion;
 const OTHER_RELEASE: CharonVersion = CharonVersion::release(1, 3, 3);
 /// How long a scenario may take, beside the time between operators.
 const PATIENCE: Duration = Duration::from_secs(20 * 60);
-/// Where keystores lie in a data directory.
+/// Where keystores are in a data directory.
 const KEYSTORES: &str = "validator_keys";
 
 impl Scenario {

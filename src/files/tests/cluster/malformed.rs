@@ -338,7 +338,7 @@ fn remarks_are_bounded() {
     assert_eq!(parsed.remarks[64].kind, RemarkKind::More(100_000 - 64));
 }
 
-/// A key that is missing in every validator or operator of a large cluster is as harmless as in one, and what stands behind
+/// A key that is missing in every validator or operator of a large cluster is as harmless as in one, and what comes after
 /// it is still seen.
 #[test]
 fn many_missing_keys_are_no_worse_than_one_and_hide_nothing() {

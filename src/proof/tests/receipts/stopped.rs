@@ -251,7 +251,7 @@ fn two_epochs_are_kept_to_the_second() {
     }
     assert_eq!(wait_seconds(None), MAINNET);
     let recreate = edit(EditKind::RecreatePrivateKeys, &[]);
-    // The last one decides, wherever it stands in the chat.
+    // The last one decides, wherever it is in the chat.
     let lines: Vec<StoppedLine> = [300, 7, 0, 299]
         .into_iter()
         .enumerate()

@@ -78,7 +78,31 @@ pub enum Access {
     /// It could not, being this user.
     CannotRead(String),
     /// Its user is not known, for this reason.
-    CouldNotTell(String),
+    CouldNotTell(UserUnknown),
+}
+
+/// Why the user of a service is not known.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(into = "String")]
+pub enum UserUnknown {
+    /// Its image has yet to come.
+    NoImage(String),
+    /// Its image is made from the project, under a name that the compose files do not tell.
+    BuiltHere,
+    /// It has a name, and the number is in the image.
+    Named(String),
+}
+
+impl From<UserUnknown> for String {
+    fn from(reason: UserUnknown) -> Self {
+        match reason {
+            UserUnknown::NoImage(image) => format!("{image} is not here"),
+            UserUnknown::BuiltHere => "its image is built here".to_owned(),
+            UserUnknown::Named(user) => {
+                format!("user {user} has a number that only its image knows")
+            }
+        }
+    }
 }
 
 /// A service that sees something of the data directory.
@@ -204,12 +228,12 @@ fn access(service: &Service, scene: &Scene<'_>) -> Access {
     let (user, shown) = match (&service.user, &service.image) {
         (Some(user), _) => (user.clone(), format!("{user:?}, as its service says")),
         (None, None) => {
-            return Access::CouldNotTell("its image is built here".to_owned());
+            return Access::CouldNotTell(UserUnknown::BuiltHere);
         }
         (None, Some(image)) => match scene.image_users.get(image) {
             Some(user) => (user.clone(), format!("{user:?}, as its image says")),
             None => {
-                return Access::CouldNotTell(format!("{image} is not here"));
+                return Access::CouldNotTell(UserUnknown::NoImage(image.clone()));
             }
         },
     };
@@ -219,7 +243,7 @@ fn access(service: &Service, scene: &Scene<'_>) -> Access {
         other => other,
     };
     if uid.parse::<u32>().is_err() {
-        return Access::CouldNotTell(format!("user {uid} has a number that only its image knows"));
+        return Access::CouldNotTell(UserUnknown::Named(uid.to_owned()));
     }
     let owner = run_as.user.split(':').next().unwrap_or_default();
     if uid == owner && service.userns_mode == run_as.userns_mode {

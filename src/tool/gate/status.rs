@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::gate::coverage::{Access, Edge, RunAs, Sight, Watched, fix, foreign};
+use crate::gate::coverage::{Access, Edge, RunAs, Sight, UserUnknown, Watched, fix, foreign};
 use crate::gate::decision::{GateDecision, Require, Words};
 use crate::gate::project::{Project, Service};
 use crate::gate::{ComposeVersion, GATE_SERVICE, GateKind};
@@ -358,9 +358,15 @@ fn edge_problems(watched: &[Watched], installed: bool, words: Words<'_>) -> Vec<
 /// Who could not read the keys, and of whom that cannot be told.
 fn access_problems(watched: &[Watched], run_as: &RunAs) -> Vec<Problem> {
     let mut problems = Vec::new();
-    let mut unknown = Vec::new();
+    let mut absent = Vec::new();
     for service in watched {
         let name = &service.service;
+        let set = || {
+            let lines = fix(name, run_as);
+            format!(
+                "put this into a compose file that the project reads, not into the gate's: {lines}"
+            )
+        };
         match &service.access {
             Access::Reads => {}
             Access::CannotRead(user) => problems.push(problem(
@@ -368,19 +374,26 @@ fn access_problems(watched: &[Watched], run_as: &RunAs) -> Vec<Problem> {
                     "{name} could not read the keys: it runs as user {user}, and they are for {} alone",
                     run_as.user
                 ),
-                format!(
-                    "put this into a compose file of yours that COMPOSE_FILE names: {}",
-                    fix(name, run_as)
-                ),
+                set(),
             )),
-            Access::CouldNotTell(reason) => unknown.push(format!("{name} ({reason})")),
+            Access::CouldNotTell(reason) => {
+                let shown = String::from(reason.clone());
+                match reason {
+                    UserUnknown::NoImage(_) => absent.push(format!("{name} ({shown})")),
+                    // No pull would change that.
+                    UserUnknown::BuiltHere | UserUnknown::Named(_) => problems.push(problem(
+                        format!("it cannot be told whether {name} could read the keys: {shown}"),
+                        format!("so that it can, {}", set()),
+                    )),
+                }
+            }
         }
     }
-    if !unknown.is_empty() {
+    if !absent.is_empty() {
         problems.push(problem(
             format!(
                 "it cannot be told yet whether these could read the keys: {}",
-                unknown.join(", ")
+                absent.join(", ")
             ),
             format!(
                 "pull their images and ask again; the keys are for user {} alone",
@@ -461,7 +474,7 @@ mod tests {
         let scene = Scene {
             data_dir: Path::new("/p/.charon"),
             real_paths: &BTreeMap::new(),
-            image_users: &BTreeMap::new(),
+            image_users: &BTreeMap::from([("named".to_owned(), "node".to_owned())]),
             run_as: &run_as,
             kind: Installed::of(&project).map_or(GateKind::Provider, |gate| gate.kind),
         };
@@ -517,7 +530,7 @@ mod tests {
         problem: vc-x sees the data directory and does not wait for the gate
             next: docker charon-dkg gate install
         problem: vc-x could not read the keys: it runs as user "7", as its service says, and they are for 1000:1000 alone
-            next: put this into a compose file of yours that COMPOSE_FILE names: services: {vc-x: {user: "1000:1000"}}
+            next: put this into a compose file that the project reads, not into the gate's: services: {vc-x: {user: "1000:1000"}}
         problem: it cannot be told yet whether these could read the keys: vc-y (absent is not here)
             next: pull their images and ask again; the keys are for user 1000:1000 alone
         problem: vc-y takes over the volumes of container z, whatever they are
@@ -527,6 +540,28 @@ mod tests {
             `docker compose up --no-deps` and `docker compose run --no-deps` ask none either, which could not be tried: no image
             `docker compose start`, `docker compose restart` and `docker start` ask none, and start these, which were created and see the data directory: p-charon-1 (exited)
             what ran once is started again by the engine, by its restart policy: charon (always)
+        "#);
+    }
+
+    #[test]
+    fn a_pull_is_advised_only_where_it_tells_the_user() {
+        let services = format!(
+            "{{{GATE}, a: {{image: named, volumes: ['/p/.charon:/k'], depends_on: [charon-dkg-gate]}},
+              b: {{build: ., volumes: ['/p/.charon:/k'], depends_on: [charon-dkg-gate]}},
+              c: {{image: absent, volumes: ['/p/.charon:/k'], depends_on: [charon-dkg-gate]}}}}"
+        );
+        let text = status(&services, |_| ()).text();
+        let problems: Vec<&str> = text
+            .lines()
+            .skip_while(|it| !it.starts_with("problem"))
+            .collect();
+        insta::assert_snapshot!(problems[..6].join("\n"), @r#"
+        problem: it cannot be told whether a could read the keys: user node has a number that only its image knows
+            next: so that it can, put this into a compose file that the project reads, not into the gate's: services: {a: {user: "1000:1000"}}
+        problem: it cannot be told whether b could read the keys: its image is built here
+            next: so that it can, put this into a compose file that the project reads, not into the gate's: services: {b: {user: "1000:1000"}}
+        problem: it cannot be told yet whether these could read the keys: c (absent is not here)
+            next: pull their images and ask again; the keys are for user 1000:1000 alone
         "#);
     }
 

@@ -214,6 +214,12 @@ fn quiet_says_nothing_but_the_exit_code() {
 fn what_is_not_there_cannot_pass() {
     let env = TestEnv::new();
     snapshot!("verify_no_data_directory", env.run(&["verify"]).exits(4));
+    // `receipt` has no argument, and that of `confirm` is something else.
+    let said = env.run(&["verify"]).exits(4).stderr;
+    assert_eq!(env.run(&["receipt"]).exits(4).stderr, said);
+    let line = format!("dkgreceipt1{}1", "q".repeat(200));
+    let outcome = env.run(&["confirm", &line]).exits(4);
+    assert!(outcome.stderr.starts_with(&said), "{}", outcome.stderr);
     snapshot!(
         "verify_no_such_directory",
         env.run(&["verify", "nowhere"]).exits(4)

@@ -65,9 +65,7 @@ pub(crate) fn read_data_dir(layout: &Layout) -> Result<Material, Failure> {
             Kind::VerificationFailed,
             format!("{} does not exist", layout.data_dir().display()),
         )
-        .hint(
-            "name the project directory with --dir, or the data directory itself as the argument",
-        ));
+        .hint("name the project directory with --dir, or the data directory with --data-dir"));
     }
     all_was_seen(&facts, layout.data_dir())?;
     let mut material = read_files(layout.data_dir(), &facts)?;

@@ -21,6 +21,7 @@ use crate::machine::datadir::{self, Layout};
 use crate::machine::files::{self, EntryKind, FileError, Folder};
 use crate::machine::read::{self, ReadError};
 use charon_files::cluster::names::{DEFINITION_FILE, ENR_KEY_FILE, HEARTBEAT_FILE};
+use charon_files::cluster::version::CharonVersion;
 
 pub(crate) const ATTEMPTS_DIR: &str = "attempts";
 pub(crate) const STAGE_DIR: &str = "stage";
@@ -182,6 +183,13 @@ impl Record {
         self.edit
             .as_ref()
             .map_or_else(|| "run".to_owned(), EditCommand::typed)
+    }
+
+    /// The release that all operators should run: this node's, unless its operator asked for that one. Then it may be the
+    /// others who run the right one.
+    pub fn pinned(&self) -> Option<CharonVersion> {
+        let asked = self.flags.iter().any(|flag| flag == "--charon-version");
+        self.charon_version.parse().ok().filter(|_| !asked)
     }
 
     /// The relays at which the operators met: those that `run` was told, or else those of charon's release.
@@ -547,6 +555,15 @@ mod tests {
                 ("cluster-definition.json".to_owned(), Vec::new()),
             ]
         );
+    }
+
+    #[test]
+    fn a_release_that_was_asked_for_is_not_what_all_others_should_run() {
+        let mut record = record(1);
+        let release: CharonVersion = record.charon_version.parse().unwrap();
+        assert_eq!(record.pinned(), Some(release.clone()));
+        record.flags = vec!["--charon-version".to_owned(), release.to_string()];
+        assert_eq!(record.pinned(), None);
     }
 
     #[test]

@@ -118,7 +118,7 @@ impl Ceremony<'_> {
             self.context,
             &numbered,
             self.size(),
-            self.record.charon_version.parse().ok().as_ref(),
+            self.record.pinned().as_ref(),
         );
         let mut log = Log::open(self)?;
         let followed = self

@@ -380,6 +380,11 @@ impl Progress {
         self.step
     }
 
+    /// As [`super::transcript::Transcript::keystores_grew`].
+    pub(crate) fn keystores_grew(&mut self, now: Duration) {
+        self.last_progress = now;
+    }
+
     /// How long nothing has happened that brings the ceremony forward.
     pub fn silent_for(&self, now: Duration) -> Duration {
         now.saturating_sub(self.last_progress)
@@ -742,6 +747,8 @@ mod tests {
         };
         assert_eq!(names(&lost), ["c"]);
         assert_eq!(silent, limit);
+        progress.keystores_grew(at(40));
+        assert_eq!(progress.waiting(at(4) + limit), None);
         progress.observe(&Event::Success, at(70));
         assert_eq!(progress.waiting(at(10_000)), None);
         assert_eq!(progress.phase(), Phase::Done);

@@ -41,6 +41,11 @@ impl Transcript {
         lines.iter().map(|line| self.observe(line, now)).collect()
     }
 
+    /// Takes note that there are more keystores than before, of which charon says nothing.
+    pub fn keystores_grew(&mut self, now: Duration) {
+        self.progress.keystores_grew(now);
+    }
+
     /// The state of the ceremony.
     pub fn progress(&self) -> &Progress {
         &self.progress

@@ -31,6 +31,8 @@ pub(crate) struct Watch<'a> {
     keystores: usize,
     /// What was said of relays; charon says it again every few seconds.
     relays_told: BTreeSet<String>,
+    /// Peers of which was said last that they are connected.
+    here: BTreeSet<String>,
     /// Peers of which was said that they come and go.
     restless_told: BTreeSet<String>,
     /// Why charon could not publish the lock, in its words.
@@ -61,6 +63,7 @@ impl<'a> Watch<'a> {
             reminded: Duration::ZERO,
             keystores: 0,
             relays_told: BTreeSet::new(),
+            here: BTreeSet::new(),
             restless_told: BTreeSet::new(),
             not_published: None,
             stopping: false,
@@ -94,6 +97,7 @@ impl<'a> Watch<'a> {
         let keystores = count_keystores(stage);
         if keystores != self.keystores {
             self.keystores = keystores;
+            self.transcript.keystores_grew(now);
             let all = self.definition.num_validators;
             self.say_in_lines(&format!("keystores written: {keystores} of {all}"));
         }
@@ -226,17 +230,21 @@ impl<'a> Watch<'a> {
                 }
             }
             Event::PeerConnected { peer, .. } => {
+                self.here.insert(peer.clone());
                 let (connected, total) = progress.connected_peers();
                 self.say_in_lines(&format!(
                     "connected: {} ({connected} of {total})",
                     self.peer_by_name(peer)
                 ));
             }
+            // charon tells the end of every connection, also of those that it never counted.
             Event::PeerDisconnected { peer } => {
-                self.say_in_lines(&format!(
-                    "lost: {}; charon tries again",
-                    self.peer_by_name(peer)
-                ));
+                if self.here.remove(peer) {
+                    self.say_in_lines(&format!(
+                        "lost: {}; charon tries again",
+                        self.peer_by_name(peer)
+                    ));
+                }
             }
             Event::RelayResolved { url, .. } => {
                 self.say_in_lines(&format!("relay {url} answers"));

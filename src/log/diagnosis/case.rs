@@ -329,12 +329,13 @@ impl Case<'_> {
             Phase::WaitingForRelay if self.progress.relay_is_silent() => self.relay_unreachable(),
             Phase::WaitingForPeers => self.peers_missing(how),
             Phase::Keygen | Phase::Signing | Phase::Saving => self.hung().unwrap_or_else(|| {
-                if !self.has_ended() {
+                if !self.has_ended() && !self.says_that_it_was_stopped() {
                     return self.log_ends();
                 }
                 let hint = self.hint();
-                // A release that may be hanging for another's sake is stopped by somebody who waits in vain.
-                let whose = if hint.is_empty() {
+                // A release that may be hanging for another's sake is stopped by somebody who waits in vain, and a log
+                // alone does not tell for whose.
+                let whose = if hint.is_empty() && self.has_ended() {
                     Whose::You
                 } else {
                     Whose::Everybody
@@ -358,6 +359,11 @@ impl Case<'_> {
     /// Whether anything says that the process has ended.
     fn has_ended(&self) -> bool {
         self.end.stopped || self.end.oom_killed || self.end.exit_code.is_some()
+    }
+
+    fn says_that_it_was_stopped(&self) -> bool {
+        let best = self.evidence.best.as_ref();
+        best.is_some_and(|(cause, _)| *cause == Cause::Network(Network::Stopped))
     }
 
     /// A node that waits for another one says nothing, and no more does one whose log was cut off.

@@ -140,7 +140,7 @@ pub(super) fn recognise(chain: Chain<'_>) -> Option<Network> {
         "send message: context canceled",
     ]) {
         Network::PeerLost { peer: peer() }
-    } else if chain.has(&["context canceled"]) {
+    } else if chain.has(&["context canceled", "context done"]) {
         Network::Stopped
     } else if chain.has(&["timed out waiting for", "context deadline exceeded"]) {
         Network::PeersTooSlow
@@ -163,7 +163,6 @@ pub(super) fn recognise(chain: Chain<'_>) -> Option<Network> {
         "send message",
         "write request",
         "read response",
-        "protocol aborted",
         "peer errored",
         "no or zero response received",
         "sigdata channel has been closed",

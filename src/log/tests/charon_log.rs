@@ -134,7 +134,7 @@ fn expected(release: &str, case: &str, end: End) -> &'static str {
         ("def1.5-by-v1.10.3", _) => "definition-version-too-old",
         ("mix-1.3-1.10", _) => "charon-versions-differ",
         // Recorded for less time than makes a hang; see the test of its own.
-        ("mix-0.13-0.14", _) => "interrupted",
+        ("mix-0.13-0.14", _) | (_, "pedersen-peer-killed/node0") => "interrupted",
 
         // Some nodes noticed nothing and waited on, until the recorder stopped them.
         ("v0.16.0" | "v0.19.2", "definitions-differ/node0" | "definitions-differ/node2")
@@ -366,6 +366,16 @@ fn nobody_is_blamed_for_a_log_that_ends() {
         assert_eq!((found.id, &found.whose), ("interrupted", &Whose::Unknown));
         assert!(found.next_step.contains("v0.14"), "{}", found.next_step);
     }
+    // The end itself is in this one, and who brought it about is not.
+    let path = fixtures("failures").join("v1.11.0-rc3/pedersen-peer-killed/node0.log");
+    let told = explain(&recorded(&path).output).unwrap();
+    let found = told.diagnosis.unwrap();
+    assert_eq!((found.id, &found.whose), ("interrupted", &Whose::Everybody));
+    assert!(
+        found.cause.contains("was stopped from outside"),
+        "{}",
+        found.cause
+    );
     // Nor does it where such a release was stopped: its operator may have waited in vain for another release.
     let path = fixtures("failures").join("mix-0.13-0.14/node0.log");
     let stopped = End {

@@ -361,6 +361,19 @@ mod tests {
         assert!(headers.contains("accept-encoding: identity"), "{headers}");
     }
 
+    /// The names are those of the URL Standard (UTS 46, nontransitional processing), which browsers ask for too.
+    #[test]
+    fn a_host_in_any_script_is_asked_for_by_its_ascii_name() {
+        for (text, host) in [
+            ("https://bücher.example/d", "xn--bcher-kva.example"),
+            ("https://faß.example/d", "xn--fa-hia.example"),
+            ("https://例え.テスト/d", "xn--r8jz45g.xn--zckzah"),
+        ] {
+            let url = check_url(text, PlainHttp::Refuse).unwrap();
+            assert_eq!(url.host_str(), Some(host));
+        }
+    }
+
     #[tokio::test]
     async fn what_is_not_https_is_refused_unless_asked_for() {
         for text in [

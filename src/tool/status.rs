@@ -54,6 +54,9 @@ struct AttemptLine {
     /// Where charon runs, for people.
     #[serde(skip)]
     place: String,
+    /// charon's command, if this was an edit of the cluster.
+    #[serde(skip)]
+    edit: Option<&'static str>,
     state: &'static str,
     reason: Option<String>,
     /// What charon said, if it came to be started.
@@ -140,11 +143,18 @@ pub(crate) fn show(context: &Context) -> Result<(), Failure> {
     let mut text = format!("{}\n", layout.data_dir().display());
     for attempt in &attempts {
         text.push_str(&format!(
-            "    attempt {} of {}: charon {}, {}{}\n",
+            "    attempt {} of {}: {}charon {}, {}{}\n",
             attempt.number,
             report::clean(&attempt.started),
+            attempt
+                .edit
+                .map_or_else(String::new, |command| format!("{command} with ")),
             report::clean(&attempt.charon),
-            attempt.state,
+            match attempt.edit {
+                // What came of an edit is not in the data directory yet, or never comes there.
+                Some(_) if attempt.state == State::Promoted.name() => "verified",
+                Some(_) | None => attempt.state,
+            },
             attempt
                 .reason
                 .as_deref()
@@ -193,6 +203,10 @@ fn attempts(layout: &Layout) -> Result<Vec<AttemptLine>, Failure> {
             Ok(AttemptLine {
                 number: attempt.number(),
                 place: record.place(),
+                edit: record
+                    .edit
+                    .as_ref()
+                    .map(|edit| edit.request.kind().command()),
                 started: record.started,
                 charon: record.charon_version,
                 flags: record.flags,

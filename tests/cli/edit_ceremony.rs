@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use charon_files::cluster::{ClusterLock, ValidatorIndex};
@@ -10,7 +10,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use crate::charon_binary::{Group, simulator};
-use crate::support::{KEY, LOCK, Outcome, files_below};
+use crate::support::{BINARY, KEY, LOCK, Outcome, files_below};
 
 /// A cluster of four with one validator and a threshold of three, which runs; and a fifth node that is in no cluster.
 struct Running {
@@ -107,6 +107,14 @@ impl Running {
         fs::write(&path, chat).unwrap();
         let command = self.edit(node, &["status", path.to_str().unwrap()]);
         self.group.env.outcome(command).exits(0).json()
+    }
+
+    /// What `status` says of this node, for people.
+    fn told(&self, node: usize) -> String {
+        let mut command = self.group.env.command(Path::new(BINARY));
+        command.args(["status", "--dir"]);
+        command.arg(self.group.env.path(&format!("node{node}")));
+        self.group.env.outcome(command).exits(0).stdout
     }
 
     fn abandon(&self, node: usize) {
@@ -221,6 +229,11 @@ fn each_edit_is_run_proved_and_held_while_the_cluster_goes_on() {
             let status = running.status(**node, &chat);
             assert_eq!(status["conditions"][0]["met"], true, "{status}");
             assert_eq!(status["may_switch"], kind == "add-validators");
+            let told = running.told(**node);
+            let mut attempts = told
+                .lines()
+                .filter(|line| line.contains(kind) && line.contains("attempt"));
+            assert!(attempts.any(|line| line.ends_with(", verified")), "{told}");
             running.abandon(**node);
         }
     }

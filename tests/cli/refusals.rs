@@ -280,6 +280,18 @@ fn two_definitions() {
     fs::copy(env.data(DEFINITION), &other).unwrap();
     let outcome = refused(&env, &["--definition", "other.json"]);
     assert_eq!(outcome.failed(), ["engine-unreachable"]);
+    // What docker made where a definition was mounted needs no coordinator.
+    fs::write(env.data(DEFINITION), "").unwrap();
+    let outcome = refused(&env, &["--definition", "other.json"]);
+    assert!(
+        outcome
+            .stderr
+            .contains("an empty file, as docker leaves it"),
+        "{outcome}"
+    );
+    assert!(!outcome.stderr.contains("ask the coordinator"), "{outcome}");
+    env.run(&["archive", "--with-definition", "--yes"]).exits(0);
+    assert!(!env.data(DEFINITION).exists());
 }
 
 #[test]

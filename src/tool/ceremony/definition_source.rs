@@ -307,7 +307,20 @@ fn other_definition_finding(layout: &Layout, bytes: &[u8], source: &str) -> Opti
         Path::new(DEFINITION_FILE),
         read::DEFINITION,
     );
-    there.is_ok_and(|there| there != bytes).then(|| Finding {
+    let there = there.ok().filter(|there| there != bytes)?;
+    let (seen, advice) = if there.is_empty() {
+        (
+            "an empty file, as docker leaves it where a definition was mounted",
+            "`charon-dkg archive --with-definition` moves it aside",
+        )
+    } else {
+        (
+            "another definition",
+            "ask the coordinator which is right and remove the other; \
+             `charon-dkg archive --with-definition` moves this one aside",
+        )
+    };
+    Some(Finding {
         check: "definition-in-data-directory",
         weight: Weight::Fail,
         subject: layout
@@ -315,11 +328,9 @@ fn other_definition_finding(layout: &Layout, bytes: &[u8], source: &str) -> Opti
             .join(DEFINITION_FILE)
             .display()
             .to_string(),
-        seen: "another definition".to_owned(),
+        seen: seen.to_owned(),
         expected: format!("the one from {source}, or none"),
-        advice: "ask the coordinator which is right and remove the other; \
-                 `charon-dkg archive --with-definition` moves this one aside"
-            .to_owned(),
+        advice: advice.to_owned(),
     })
 }
 

@@ -34,6 +34,8 @@ pub enum Event {
         /// As printed: `v1.10.3`, or `v1.10` and `v1.3.0-rc` in builds of one's own.
         version: String,
     },
+    /// `charon run` began, which is a node at work and no ceremony.
+    NodeStarting,
     /// The cluster definition was read, not yet verified.
     DefinitionLoaded {
         /// `0x` and 64 hex digits, as the definition states it.
@@ -203,6 +205,7 @@ fn from_entry(entry: &Entry) -> Event {
         return from_error(entry);
     }
     match message {
+        "Charon starting" => Event::NodeStarting,
         "Charon DKG starting" => Event::Starting {
             version: entry.field("version").unwrap_or_default().to_owned(),
         },

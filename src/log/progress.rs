@@ -196,6 +196,7 @@ pub struct Progress {
     keys_done: u32,
     waiting_since: Duration,
     last_progress: Duration,
+    is_node: bool,
 }
 
 impl Progress {
@@ -216,6 +217,7 @@ impl Progress {
             keys_done: 0,
             waiting_since: Duration::ZERO,
             last_progress: Duration::ZERO,
+            is_node: false,
         }
     }
 
@@ -223,6 +225,7 @@ impl Progress {
     pub fn observe(&mut self, event: &Event, now: Duration) {
         match event {
             Event::Starting { version } => self.version = Some(version.clone()),
+            Event::NodeStarting => self.is_node = true,
             Event::DefinitionLoaded { definition_hash } => {
                 self.definition_hash = Some(definition_hash.clone());
             }
@@ -383,6 +386,11 @@ impl Progress {
     /// As [`super::transcript::Transcript::keystores_grew`].
     pub(crate) fn keystores_grew(&mut self, now: Duration) {
         self.last_progress = now;
+    }
+
+    /// Whether this is a node at work, and no ceremony.
+    pub(crate) fn is_node(&self) -> bool {
+        self.is_node
     }
 
     /// How long nothing has happened that brings the ceremony forward.

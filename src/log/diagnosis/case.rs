@@ -477,9 +477,23 @@ impl Case<'_> {
             Some(code) => unknown(format!(
                 "charon ended with exit code {code} and did not say why"
             )),
+            None if self.progress.is_node() => self.node_log(),
             // It may be running still, or the log is not whole.
             None => self.cut_short("the log ends"),
         }
+    }
+
+    /// Of a node at work, which may well be running still.
+    fn node_log(&self) -> Diagnosis {
+        if self.progress.relay_is_silent() {
+            return self.relay_unreachable();
+        }
+        said(
+            "node-log",
+            Whose::Unknown,
+            "this is the log of a running node and not of a ceremony, and nothing in it says why the node would have ended",
+            "Look at the last warnings in it. Of a ceremony, give the output of `charon dkg` or `charon alpha edit`.",
+        )
     }
 
     pub(super) fn files_were_written(&self) -> bool {

@@ -70,6 +70,7 @@ impl Evidence {
             }
             Event::Crash { message } => self.keep(Cause::Crash, message),
             Event::Starting { .. }
+            | Event::NodeStarting
             | Event::DefinitionLoaded { .. }
             | Event::P2pUp { .. }
             | Event::Roster { .. }

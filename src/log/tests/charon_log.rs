@@ -393,6 +393,19 @@ fn nobody_is_blamed_for_a_log_that_ends() {
 }
 
 #[test]
+fn a_node_at_work_is_no_interrupted_ceremony() {
+    let starts = "13:05:07.304 INFO cmd        Parsed config                            {\"data-dir\": \"\"}\n\
+                  13:05:07.304 INFO app-start  Charon starting                          {\"version\": \"v1.10.3\"}\n";
+    let fails = "13:05:07.672 WARN app-start  Failure querying relay addresses (will try again): Get \"http://relay:3640\": \
+                 dial tcp: lookup relay on 127.0.0.11:53: no such host\n";
+    let found = |log: &str| explain(log.as_bytes()).unwrap().diagnosis.unwrap();
+    assert_eq!(found(starts).id, "node-log");
+    let found = found(&format!("{starts}{fails}"));
+    assert_eq!(found.id, "relay-unreachable");
+    assert!(found.cause.contains("no such host"), "{}", found.cause);
+}
+
+#[test]
 fn a_node_without_a_place_at_the_relay_is_gone() {
     for (case, name) in [
         ("v0.14.4/peer-killed/node1", "the node frantic-painter"),

@@ -265,6 +265,7 @@ impl<'a> Watch<'a> {
             Event::NotPublished { reason } => self.not_published = Some(reason.clone()),
             Event::Error { .. }
             | Event::Starting { .. }
+            | Event::NodeStarting
             | Event::DefinitionLoaded { .. }
             | Event::P2pUp { .. }
             | Event::Roster { .. }

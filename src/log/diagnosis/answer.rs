@@ -1,7 +1,8 @@
 //! What a diagnosis tells, and of what end.
 
 use charon_files::cluster::NodeIndex;
-use charon_files::text;
+
+use crate::explain::lines_left_out;
 
 /// How the process ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -79,10 +80,8 @@ pub struct Diagnosis {
 impl Diagnosis {
     /// With lines missing nothing follows from what the log does not say.
     pub(crate) fn without_lines(self, count: usize) -> Self {
-        let lines = text::count(u64::try_from(count).unwrap_or(u64::MAX), "line");
-        let missing = format!("the export left out {lines} of the log");
         self.incomplete(
-            &missing,
+            &lines_left_out(count),
             "Export it again with all of them: add `--all` to `journalctl`.",
         )
     }

@@ -12,7 +12,6 @@ use crate::machine::read::{self, Limit};
 use crate::proof::pasted::read_standard_input;
 use crate::report;
 use charon_files::finding::{Finding, Weight};
-use charon_files::text::count;
 use charon_log::{Diagnosis, Phase, Told, Who, Whose};
 
 /// Longest log, in bytes: a day of charon's output at level debug fits.
@@ -123,9 +122,9 @@ fn left_out(told: &Told) -> String {
     if told.left_out == 0 || is_said {
         return String::new();
     }
-    let lines = count(u64::try_from(told.left_out).unwrap_or(u64::MAX), "line");
     format!(
-        "    note:     the export left out {lines} of the log; `journalctl --all` leaves out none\n"
+        "    note:     {}; `journalctl --all` leaves out none\n",
+        charon_log::lines_left_out(told.left_out)
     )
 }
 

@@ -41,7 +41,7 @@ use crate::{
 /// Runs a command line and gives the process exit code.
 pub fn main(argv: Vec<OsString>) -> ExitCode {
     let json = cli::asks_for_json(&argv);
-    panics::end_at_panic(json, Vec::new());
+    panics::end_at_panic(json, Vec::new(), Arc::default());
     // Compose wants to be answered in its own way, mistakes in its own options included.
     if let Some(words) = provider::words_of_compose(&argv) {
         return answer_compose(words);
@@ -63,7 +63,7 @@ pub fn main(argv: Vec<OsString>) -> ExitCode {
     };
     let context = Arc::new(Context::new(&cli, spelling));
     let next = "where this directory stands, and what to do next: `charon-dkg status`";
-    panics::end_at_panic(json, vec![context.spelled(next)]);
+    panics::end_at_panic(json, vec![context.spelled(next)], context.answered());
     match begin_again(&argv, &docker_variables).and_then(|()| dispatch(&context, cli.verb)) {
         Ok(code) => code,
         Err(failure) => {

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde::Serialize;
@@ -42,7 +43,7 @@ pub(crate) struct Context {
     /// Whether nothing is to be printed.
     pub(crate) silent: bool,
     /// Whether a program already has its document.
-    answered: AtomicBool,
+    answered: Arc<AtomicBool>,
 }
 
 impl Context {
@@ -70,13 +71,18 @@ impl Context {
             beacon: named::Beacon::of(outside.beacon),
             contracts: contracts::Contracts::of(outside.execution),
             silent,
-            answered: AtomicBool::new(false),
+            answered: Arc::default(),
         }
     }
 
     /// Something that needs attention, on standard error.
     pub(crate) fn warn(&self, text: &str) {
         self.terminal.warning(&self.spelled(text));
+    }
+
+    /// Whether a program already has its document, for the one thing that ends this process without asking.
+    pub(crate) fn answered(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.answered)
     }
 
     pub(crate) fn spelled(&self, text: &str) -> String {

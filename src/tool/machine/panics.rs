@@ -2,6 +2,8 @@
 
 use std::panic::{self, Location};
 use std::process;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::cli::ProgressStyle;
 use crate::error::{Failure, Kind};
@@ -9,9 +11,9 @@ use crate::machine::terminal::Terminal;
 use crate::report;
 
 /// From now on a panic of any thread ends the process at once, with the exit code of [`Kind::Unexpected`]; what is half done is
-/// then as after a power cut, which the journal is made for. `json`: the failure is the document on standard output too.
-/// `hints`: what to do next, as the operator types it.
-pub(crate) fn end_at_panic(json: bool, hints: Vec<String>) {
+/// then as after a power cut, which the journal is made for. `json`: the failure is the document on standard output too,
+/// unless one was `answered` before. `hints`: what to do next, as the operator types it.
+pub(crate) fn end_at_panic(json: bool, hints: Vec<String>, answered: Arc<AtomicBool>) {
     panic::set_hook(Box::new(move |info| {
         let failure = Failure {
             hints: hints.clone(),
@@ -19,7 +21,7 @@ pub(crate) fn end_at_panic(json: bool, hints: Vec<String>) {
         };
         // One of its own, since the panicking thread may hold the other.
         let terminal = Terminal::of_process(ProgressStyle::Quiet, false);
-        if json {
+        if json && !answered.swap(true, Ordering::Relaxed) {
             terminal
                 .result(report::failure_json(&failure).trim_end())
                 .ok();
@@ -57,7 +59,9 @@ mod tests {
         let Ok(json) = std::env::var("PANIC_AS_JSON") else {
             return;
         };
-        end_at_panic(json == "yes", vec!["charon-dkg status".to_owned()]);
+        let answered = Arc::new(AtomicBool::new(json == "answered"));
+        let hints = vec!["charon-dkg status".to_owned()];
+        end_at_panic(json != "no", hints, answered);
         let join = std::thread::spawn(|| panic!("{SECRET}")).join();
         // Nobody comes here.
         assert!(join.is_ok(), "{SECRET}");
@@ -91,5 +95,11 @@ mod tests {
         assert_eq!(document["kind"], "unexpected");
         assert_eq!(document["hints"][0], "charon-dkg status");
         assert!(!format!("{stdout}{stderr}").contains(SECRET));
+
+        // A program that has its document gets no second one behind it.
+        let (code, stdout, stderr) = panicked("answered");
+        assert_eq!(code, Some(1));
+        assert!(!stdout.contains('{'), "{stdout}");
+        assert!(stderr.contains("has a fault"), "{stderr}");
     }
 }

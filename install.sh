@@ -627,7 +627,8 @@ make_dir() {
 # stage PATH: a temporary file beside it, so that the last step is a rename.
 stage() {
   make_dir "$(dirname -- "$1")"
-  staged=$(mktemp "$(dirname -- "$1")/.charon-dkg.XXXXXX") || die 1 "cannot write beside $1; nothing was installed"
+  staged=$(mktemp "$(dirname -- "$1")/.charon-dkg.XXXXXX") || die 1 "cannot write beside $1; nothing was installed" \
+    "Who may write there: ls -ld '$(dirname -- "$1")'" "Options that choose another place: --prefix, --plugin-dir."
   out "$staged" >>"$work/staged"
 }
 
@@ -697,6 +698,8 @@ commit_plan() {
     grep "^dir$TAB" "$work/old" || true
     cat -- "$work/made" "$work/new"
   } >"$after"
+  # Who upgrades with sudo reads it before, as an ordinary user.
+  chmod 644 "$during" "$after"
   while read -r staged; do [ -L "$staged" ] || sync -- "$staged" 2>/dev/null || true; done <"$work/staged"
 
   trap '' INT TERM HUP
@@ -837,7 +840,7 @@ report() {
     functions) out "Shells that are open now do not know the function yet; open a new one." ;;
   esac
   [ "$way" = none ] || out "Where PATH differs (cron, some services), use docker charondkg: docker charon-dkg may reach docker alone there."
-  out "To take all of it back: sh '$share/install.sh' --uninstall${rerun_scope:+ $rerun_scope}"
+  out "To take all of it back: sh '$share/install.sh' --uninstall$rerun_scope"
 }
 
 report_forwarding() {
@@ -895,12 +898,12 @@ read_options() {
       *) rerun_words="$rerun_words${rerun_words:+ }$1" ;;
     esac
     case $1 in
-      --prefix) prefix=$2 rerun_scope="$rerun_scope${rerun_scope:+ }--prefix '$2'" ;;
+      --prefix) prefix=$2 prefix_given=1 ;;
       --plugin-dir) plugin_dir=$2 ;;
       --from) from=$2 ;;
       --binary) binary=$2 ;;
       --print) action=print print_what=$2 ;;
-      --user) user=1 rerun_scope="$rerun_scope${rerun_scope:+ }--user" ;;
+      --user) user=1 ;;
       --no-forwarder) no_forwarder=1 ;;
       --with-docker) docker_too=1 ;;
       --yes | -y) yes=1 ;;
@@ -930,6 +933,9 @@ choose_places() {
   fi
   case $prefix in /*) ;; *) prefix=$PWD/$prefix ;; esac
   while [ "$prefix" != "${prefix%/}" ]; do prefix=${prefix%/}; done
+  # These work wherever they are pasted.
+  [ "$user" = 0 ] || rerun_scope=' --user'
+  [ "$prefix_given" = 0 ] || rerun_scope="$rerun_scope --prefix '$prefix'"
   # Below a prefix of somebody's own choosing nothing outside it is touched.
   [ "$scope" = user ] || [ "$prefix" = /usr/local ] || [ "$prefix" = /usr ] || scope=prefix
   plugin_dir=${plugin_dir:-$prefix/lib/docker/cli-plugins}
@@ -950,7 +956,7 @@ choose_places() {
 
 main() {
   user=0 prefix='' plugin_dir='' no_forwarder=0 docker_too=0 yes=0 from='' binary='' action=install
-  rerun_words='' rerun_scope='' committed=0 apt_updated=''
+  rerun_words='' rerun_scope='' prefix_given=0 committed=0 apt_updated=''
   read_options "$@"
   if [ "$action" = help ]; then
     usage
@@ -968,6 +974,8 @@ main() {
     esac
     return
   fi
+  [ -f "$here/$self" ] || die 2 "this script was not run from a file; it has to be one, since it installs a copy of itself" \
+    "Clone the repository, or get a release, and run install.sh there."
 
   trap cleanup EXIT
   trap 'exit 130' INT TERM HUP
@@ -1003,7 +1011,8 @@ main() {
       die 2 "there is no charon-dkg source beside this script" "Run it in a clone of the repository, or give --binary FILE."
   fi
   make_plan
-  check_plan
+  # A manifest that only root may read, as earlier releases made it, is looked at as root.
+  [ -f "$manifest" ] && [ ! -r "$manifest" ] && [ "$scope" != user ] || check_plan
   [ -n "$built" ] || prepare_build
   [ "$action" != prepare ] || return 0
   [ "$docker_too" = 0 ] || with_docker

@@ -1053,6 +1053,42 @@ fn nothing_outside_a_prefix_is_touched() {
     assert!(!prefix.exists());
 }
 
+#[test]
+#[ignore = "needs docker's CLI"]
+fn the_command_that_takes_a_relative_prefix_back_works_elsewhere() {
+    let place = Place::with_docker(&docker_clis()[0]);
+    let path = place.docker_first();
+    let output = place
+        .command(&path, source("install.sh"))
+        .args(["--prefix", "below", "--binary", &recorder()])
+        .output()
+        .unwrap();
+    expect_code(&output, 0);
+    let said = told(&output);
+    let back = said.split("To take all of it back: ").nth(1).unwrap();
+    let back = back.lines().next().unwrap();
+    let mut command = place.command(&path, "sh");
+    let output = command.args(["-c", back]).current_dir("/").output();
+    expect_code(&output.unwrap(), 0);
+    assert!(!place.path("below").exists());
+}
+
+#[test]
+#[ignore = "needs docker's CLI"]
+fn a_script_from_standard_input_is_refused() {
+    let place = Place::with_docker(&docker_clis()[0]);
+    let path = place.bin_first();
+    let output = place
+        .command(&path, "sh")
+        .args(["-s", "--", "--user", "--binary", &recorder()])
+        .stdin(fs::File::open(source("install.sh")).unwrap())
+        .output()
+        .unwrap();
+    expect_code(&output, 2);
+    expect_says(&output, "was not run from a file");
+    assert!(tree(&place.home()).is_empty());
+}
+
 // ------------------------------------------------------------------------------------------------
 // From a release
 // ------------------------------------------------------------------------------------------------

@@ -77,6 +77,13 @@ echo "== an ordinary user: sudo does what needs root, and only that"
 report=$(sudo -u alice ./install.sh --binary recorder 2>&1) || fail "$report"
 has 'Continuing as root with sudo'
 as 'docker charon-dkg' docker charon-dkg --version
+for mode in 644 600; do
+  chmod "$mode" /usr/local/share/charon-dkg/manifest
+  cat charon-dkg >upgrade && echo "# $mode" >>upgrade && chmod 755 upgrade
+  report=$(sudo -u alice ./install.sh --binary upgrade 2>&1) || fail "$report"
+  cmp -s upgrade /usr/local/bin/charon-dkg || fail "the binary was not replaced with a manifest of mode $mode"
+done
+rm upgrade
 report=$(sudo -u alice ./install.sh --uninstall 2>&1) || fail "$report"
 [ "$(snapshot)" = "$before" ] || fail "not as before, after sudo"
 

@@ -521,8 +521,16 @@ impl ProjectFile {
                 Err(_) if files::acting_as_root() => (owner_of(&fs::metadata(dir)?), NEW_FILE_MODE),
                 Err(_) => (files::own_identity(), NEW_FILE_MODE),
             };
+            // One name, so that what a killed command left of it goes with the next: the file may hold secrets, as `.env` does.
+            let mut name = OsString::from(files::UNFINISHED);
+            name.push(self.path.file_name().unwrap_or_default());
+            match fs::remove_file(dir.join(&name)) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                Ok(()) | Err(_) => {}
+            }
             let mut temporary = tempfile::Builder::new()
-                .prefix(files::UNFINISHED)
+                .prefix(&name)
+                .rand_bytes(0)
                 .permissions(fs::Permissions::from_mode(0o600))
                 .tempfile_in(dir)?;
             temporary.write_all(bytes)?;
@@ -739,6 +747,18 @@ mod tests {
     fn named(line: &str) -> Result<Named, UnknownCall> {
         let words: Vec<OsString> = line.split(' ').map(OsString::from).collect();
         named_project(&words)
+    }
+
+    #[test]
+    fn what_a_killed_command_left_of_a_file_goes_with_the_next() {
+        let dir = tempfile::tempdir().unwrap();
+        let left = dir.path().join(".unfinished-.env");
+        fs::write(&left, "SECRET=").unwrap();
+        let mut file = ProjectFile::read(dir.path(), ".env").unwrap();
+        file.replace(Some(b"SECRET=1\n")).unwrap();
+        assert_eq!(fs::read(dir.path().join(".env")).unwrap(), b"SECRET=1\n");
+        assert!(!left.exists());
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
     }
 
     #[test]

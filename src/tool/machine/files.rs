@@ -318,6 +318,16 @@ impl Folder {
         self.gone("remove", name.as_ref(), self.dir.remove_file(name.as_ref()))
     }
 
+    /// Removes files of which a command that was killed had not written all.
+    pub(crate) fn remove_unfinished(&self) -> Result<(), FileError> {
+        for name in self.names()? {
+            if name.to_string_lossy().starts_with(UNFINISHED) {
+                self.remove_file(&name)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Removes an empty directory; nothing there is fine.
     pub(crate) fn remove_folder(&self, name: impl AsRef<Path>) -> Result<(), FileError> {
         let removed = self.dir.remove_dir(name.as_ref());

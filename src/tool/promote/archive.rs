@@ -10,7 +10,7 @@ use rayon::prelude::*;
 use serde::Serialize;
 
 use crate::machine::datadir::{self, Layout};
-use crate::machine::files::{self, EntryKind, FileError, Folder, Owner};
+use crate::machine::files::{EntryKind, FileError, Folder, Owner};
 use crate::machine::read;
 use crate::promote::journal::{self, FORMAT, Job, Journal, JournalError, Moves, Reached, Recovery};
 use charon_files::cluster::names::{
@@ -284,11 +284,7 @@ pub(crate) fn remove_unbegun(
     archive: &Folder,
     name: &str,
 ) -> Result<(), FileError> {
-    for name in archive.names()? {
-        if name.to_string_lossy().starts_with(files::UNFINISHED) {
-            archive.remove_file(&name)?;
-        }
-    }
+    archive.remove_unfinished()?;
     archives.remove_folder(name)
 }
 

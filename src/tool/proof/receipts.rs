@@ -20,7 +20,7 @@ use charon_proof::proofs::MAX_RECORD_BYTES;
 use charon_proof::ready::ReadyLine;
 use charon_proof::receipt::Receipt;
 
-const RECEIPTS_DIR: &str = "receipts";
+pub(crate) const RECEIPTS_DIR: &str = "receipts";
 const READY_DIR: &str = "ready";
 const PROVED_FILE: &str = "proved-keystores.json";
 

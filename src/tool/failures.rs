@@ -16,7 +16,7 @@ use crate::machine::os;
 use crate::machine::read::ReadError;
 use crate::machine::signals::InterruptError;
 use crate::promote::journal::JournalError;
-use crate::report::{quoted, read_only_advice};
+use crate::report::{MOUNT_ALL, quoted, read_only_advice};
 use charon_files::finding::Finding;
 
 /// What neither the user nor an operator can do anything about.
@@ -33,7 +33,8 @@ pub(crate) fn file(error: FileError) -> Failure {
     }
 }
 
-/// What to do where no right would let anybody write: the file system is full or mounted read-only, or an attribute forbids it.
+/// What to do where no right would let anybody write or move: the file system is full, fails, is mounted read-only or ends
+/// there, or an attribute forbids it.
 pub(crate) fn out_of_reach(cause: &io::Error, path: &Path) -> Option<String> {
     let kind = cause.kind();
     if matches!(
@@ -51,6 +52,21 @@ pub(crate) fn out_of_reach(cause: &io::Error, path: &Path) -> Option<String> {
         return Some(format!(
             "`lsattr -d {frozen}` shows an attribute that lets nobody change it: `sudo chattr -ia {frozen}` takes it away; then run the command again"
         ));
+    }
+    if kind == io::ErrorKind::ResourceBusy {
+        let path = quoted(path);
+        return Some(format!(
+            "`findmnt {path}` shows what is mounted there: stop what uses it, unmount it, move its files into that directory itself, and run the command again"
+        ));
+    }
+    if kind == io::ErrorKind::CrossesDevices {
+        return Some(MOUNT_ALL.to_owned());
+    }
+    if os::is_disk_failure(cause) {
+        return Some(
+            "the disk or the way to it fails, and `sudo dmesg` says more: mend that, and run the command again"
+                .to_owned(),
+        );
     }
     (kind == io::ErrorKind::ReadOnlyFilesystem).then(|| read_only_advice(existing(path)))
 }
@@ -136,8 +152,11 @@ pub(crate) fn guard(error: GuardError) -> Failure {
         GuardError::BadId { .. }
         | GuardError::NoSharedDirectory { .. }
         | GuardError::Foreign { .. }
-        | GuardError::Restless { .. }
-        | GuardError::File(_) => Failure::new(Kind::Refused, error.to_string()),
+        | GuardError::Restless { .. } => Failure::new(Kind::Refused, error.to_string()),
+        GuardError::File(error) => Failure {
+            kind: Kind::Refused,
+            ..file(error)
+        },
     }
 }
 
@@ -165,11 +184,16 @@ pub(crate) fn journal(error: JournalError) -> Failure {
         | JournalError::Read(_)
         | JournalError::File(_) => {
             let advice = file_at_fault(&error).and_then(|it| out_of_reach(&it.cause, &it.path));
-            let failure = Failure::new(Kind::Unexpected, error.to_string());
-            match advice {
-                Some(advice) => failure.hint(advice),
-                None => failure,
+            let mut failure = Failure::new(Kind::Unexpected, error.to_string());
+            if let Some(advice) = advice {
+                failure = failure.hint(advice);
             }
+            if matches!(error, JournalError::Stuck { .. }) {
+                failure = failure.hint(
+                    "nothing is lost: the command, run again, first finishes what this one began, or takes it back",
+                );
+            }
+            failure
         }
     }
 }
@@ -228,7 +252,30 @@ mod tests {
             read_only.contains(&format!("`findmnt --target {shown}`")),
             "{read_only}"
         );
+        let failing = FileError::new("sync", &path, io::Error::from_raw_os_error(5));
+        let failing = file(failing).hints.join("; ");
+        assert!(
+            cfg!(windows) || failing.contains("`sudo dmesg`"),
+            "{failing}"
+        );
+        let mounted = said(io::ErrorKind::ResourceBusy);
+        assert!(
+            mounted.contains(&format!("`findmnt {shown}/none/file`")),
+            "{mounted}"
+        );
+        let apart = said(io::ErrorKind::CrossesDevices);
+        assert!(apart.contains("whole project directory"), "{apart}");
         let denied = said(io::ErrorKind::PermissionDenied);
         assert!(denied.contains("run this as root"), "{denied}");
+    }
+
+    #[test]
+    fn what_stays_half_done_is_finished_by_the_command_run_again() {
+        let error = || FileError::new("sync", "/x", io::Error::other("no"));
+        let stuck = JournalError::after_undo(error().into(), Err(error()));
+        let hints = journal(stuck).hints;
+        assert!(hints.concat().contains("nothing is lost"), "{hints:?}");
+        let undone = JournalError::after_undo(error().into(), Ok(()));
+        assert_eq!(journal(undone).hints, [""; 0]);
     }
 }

@@ -75,6 +75,9 @@ pub(crate) fn read_only_advice(path: &Path) -> String {
     )
 }
 
+/// What to do where a file system ends between two of our directories, as files are moved by a rename.
+pub(crate) const MOUNT_ALL: &str = "mount the whole project directory, not a part of it alone";
+
 /// Findings as a text for people, worst first, each with what was seen, expected and to be done. A note that holds for
 /// several subjects is said once.
 pub(crate) fn findings_text(findings: &[Finding]) -> String {

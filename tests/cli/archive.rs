@@ -1,11 +1,12 @@
 //! `archive`: outputs go aside, the ENR key never, and nothing from under a running charon.
 
 use std::fs;
+use std::path::Path;
 
 use charon_dkg::ceremony::attempt::State;
 use charon_dkg::machine::datadir;
 
-use crate::support::{CEREMONY, DEFINITION, KEY, LOCK, TestEnv, Tree};
+use crate::support::{BINARY, CEREMONY, DEFINITION, KEY, LOCK, TestEnv, Tree, files_below};
 
 #[test]
 fn nothing_to_move_is_said_without_a_question_or_a_trace() {
@@ -50,6 +51,39 @@ fn outputs_are_moved_whole_and_key_and_definition_stay() {
     // And now there is nothing.
     let again = env.run(&["archive"]).exits(0);
     assert_eq!(again.stdout, "nothing to move aside\n");
+}
+
+#[test]
+#[ignore = "needs root"]
+fn what_is_mounted_cannot_be_moved_and_the_refusal_says_where() {
+    for (mounted, hint) in [
+        (
+            "validator_keys",
+            "/validator_keys` shows what is mounted there",
+        ),
+        ("", "mount the whole project directory"),
+    ] {
+        let env = TestEnv::finished(CEREMONY, 0);
+        let before = files_below(&env.data(""));
+        // What is mounted is gone with the process.
+        let mut command = env.command(Path::new("unshare"));
+        command
+            .args([
+                "--mount",
+                "sh",
+                "-ec",
+                r#"mount --bind "$0" "$0"; exec "$@""#,
+            ])
+            .arg(env.data(mounted))
+            .args([BINARY, "archive", "--yes"]);
+        let outcome = env.outcome(command).exits(1);
+        assert!(
+            outcome.stderr.contains("everything is back in its place"),
+            "{outcome}"
+        );
+        assert!(outcome.stderr.contains(hint), "{outcome}");
+        assert!(files_below(&env.data("")) == before, "something was moved");
+    }
 }
 
 /// As the answer to that question says, by the shell.

@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use crate::ceremony::edit::{EditCommand, Places, Role};
 use crate::ceremony::pins;
-use crate::report::{quoted, read_only_advice};
+use crate::report::{MOUNT_ALL, quoted, read_only_advice};
 use charon_files::cluster::access::{self, EntryKind, FileMode};
 use charon_files::cluster::definition::Definition;
 use charon_files::cluster::hash::DefinitionHash;
@@ -1128,7 +1128,7 @@ fn check_data_dir(
                     &subject,
                     &format!("{} is on another file system", request.state_dir.display()),
                     "both on one file system, so that promotion is a rename",
-                    "mount the whole project directory, not the data directory alone",
+                    MOUNT_ALL,
                 ));
             }
             Some((*uid, *gid))

@@ -41,7 +41,7 @@ impl FileError {
         Self {
             action,
             path: path.into(),
-            cause: cause.into(),
+            cause: os_error(cause.into()),
         }
     }
 
@@ -54,6 +54,13 @@ impl FileError {
     pub fn is_existing(&self) -> bool {
         self.cause.kind() == io::ErrorKind::AlreadyExists
     }
+}
+
+/// What the operating system said, which tempfile hides behind the name of its file.
+fn os_error(cause: io::Error) -> io::Error {
+    let inner = cause.get_ref().and_then(|wrapper| wrapper.source());
+    let code = inner.and_then(|inner| inner.downcast_ref::<io::Error>()?.raw_os_error());
+    code.map_or(cause, io::Error::from_raw_os_error)
 }
 
 /// A relative path with `/` on every system.
@@ -297,6 +304,10 @@ impl Folder {
         .into_iter();
         match ways.find(|(_, path)| os::is_frozen(path)) {
             Some((what, frozen)) => FileError::new(what, frozen, cause),
+            // A mount point.
+            None if cause.kind() == io::ErrorKind::ResourceBusy => {
+                FileError::new("move", &entry, cause)
+            }
             None => to.error("rename into", new_name, cause),
         }
     }

@@ -219,6 +219,11 @@ pub(crate) fn is_read_only(error: &io::Error) -> bool {
     )
 }
 
+/// Whether a disk, or the way to it, did not do what it was asked.
+pub(crate) fn is_disk_failure(error: &io::Error) -> bool {
+    Errno::from_io_error(error) == Some(Errno::IO)
+}
+
 /// Whether a file system does not lock what is only open for reading (NFS), or no directories.
 pub(crate) fn locks_no_directories(error: &io::Error) -> bool {
     matches!(

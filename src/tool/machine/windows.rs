@@ -207,6 +207,11 @@ pub(crate) fn is_read_only(error: &io::Error) -> bool {
     error.raw_os_error() == Some(ERROR_ACCESS_DENIED)
 }
 
+/// Not told apart there.
+pub(crate) const fn is_disk_failure(_error: &io::Error) -> bool {
+    false
+}
+
 /// Windows locks ranges of files, and a directory has none.
 pub(crate) const fn locks_no_directories(_error: &io::Error) -> bool {
     true

@@ -179,6 +179,7 @@ pub(crate) fn journal(error: JournalError) -> Failure {
         JournalError::Pending { .. }
         | JournalError::Undone { .. }
         | JournalError::Stuck { .. }
+        | JournalError::Unrecorded { .. }
         | JournalError::Journal { .. }
         | JournalError::Attempt(_)
         | JournalError::Read(_)
@@ -188,7 +189,11 @@ pub(crate) fn journal(error: JournalError) -> Failure {
             if let Some(advice) = advice {
                 failure = failure.hint(advice);
             }
-            if matches!(error, JournalError::Stuck { .. }) {
+            let is_half_done = matches!(
+                error,
+                JournalError::Stuck { .. } | JournalError::Unrecorded { .. }
+            );
+            if is_half_done {
                 failure = failure.hint(
                     "nothing is lost: the command, run again, first finishes what this one began, or takes it back",
                 );
@@ -201,8 +206,10 @@ pub(crate) fn journal(error: JournalError) -> Failure {
 /// What could not be moved or written.
 fn file_at_fault(error: &JournalError) -> Option<&FileError> {
     match error {
-        JournalError::File(error) => Some(error),
-        JournalError::Undone { cause } | JournalError::Stuck { cause, .. } => file_at_fault(cause),
+        JournalError::File(error) | JournalError::Attempt(AttemptError::File(error)) => Some(error),
+        JournalError::Undone { cause }
+        | JournalError::Stuck { cause, .. }
+        | JournalError::Unrecorded { cause } => file_at_fault(cause),
         JournalError::Refused(_)
         | JournalError::Pending { .. }
         | JournalError::Journal { .. }

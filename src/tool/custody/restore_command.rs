@@ -294,6 +294,7 @@ fn occupied(error: JournalError) -> Failure {
         other @ (JournalError::Pending { .. }
         | JournalError::Undone { .. }
         | JournalError::Stuck { .. }
+        | JournalError::Unrecorded { .. }
         | JournalError::Journal { .. }
         | JournalError::Attempt(_)
         | JournalError::Read(_)

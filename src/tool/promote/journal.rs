@@ -50,6 +50,12 @@ pub enum JournalError {
         /// What failed on the way back.
         undo: FileError,
     },
+    /// Everything was moved and is on the disk, but its record is not; the journal stays for [`recover`](crate::promote::recover::recover).
+    #[error("{cause}; all files are in their place, and only the record of it is missing")]
+    Unrecorded {
+        /// What failed.
+        cause: Box<JournalError>,
+    },
     /// The journal is not what this program writes.
     #[error("{} is not a journal of this program: {reason}", path.display())]
     Journal {

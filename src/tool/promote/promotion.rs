@@ -122,13 +122,15 @@ fn promote_files(
         names: &promotion.names,
         reached,
     };
-    let done = moves
-        .forward()
-        .map_err(JournalError::from)
-        .and_then(|()| Ok(attempt.advance(layout, State::Promoted)?));
-    if let Err(cause) = done {
+    if let Err(cause) = moves.forward() {
         let undone = moves.back().and_then(|()| remove_journal(&state));
-        return Err(JournalError::after_undo(cause, undone));
+        return Err(JournalError::after_undo(cause.into(), undone));
+    }
+    // Nothing is taken back any more: the record may say promoted even if putting it on the disk failed, and then nobody would
+    // look into the stage again.
+    if let Err(cause) = attempt.advance(layout, State::Promoted) {
+        let cause = Box::new(cause.into());
+        return Err(JournalError::Unrecorded { cause });
     }
     reached("record written");
     remove_journal(&state)?;
@@ -505,6 +507,7 @@ mod tests {
     use std::time::Instant;
 
     use super::*;
+    use crate::ceremony::attempt;
     use crate::machine::testing::{
         self, Helper, KEY, NOBODY, Project, as_tree, crashing_at, outputs, put, tree,
     };
@@ -630,6 +633,29 @@ mod tests {
                 "journal removed",
             ]
         );
+        assert_settled(&project, &attempt);
+    }
+
+    #[test]
+    fn nothing_is_taken_back_for_want_of_a_record() {
+        let project = Project::new();
+        let attempt = held(&project);
+        let record = attempt.dir().join(attempt::RECORD_FILE);
+        let aside = attempt.dir().join("aside");
+        let error = promote_files(&project.layout, &attempt, &vouch(&FILES), &|step| {
+            if step == "moved cluster-lock.json" {
+                fs::rename(&record, &aside).unwrap();
+            }
+        })
+        .unwrap_err();
+        assert!(matches!(error, JournalError::Unrecorded { .. }), "{error}");
+        assert_eq!(outputs(&project), as_tree(&FILES));
+        fs::rename(&aside, &record).unwrap();
+        let finished = recover(&project.layout).unwrap();
+        let Some(Recovery::PromotionFinished { names, .. }) = finished else {
+            panic!("{finished:?}, expected a finished promotion");
+        };
+        assert_eq!(names.last().unwrap(), CLUSTER_LOCK_FILE);
         assert_settled(&project, &attempt);
     }
 

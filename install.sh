@@ -830,7 +830,7 @@ report() {
     fi
     report_forwarding
   fi
-  [ -z "$way_reason" ] || out "No forwarder was placed: $way_reason."
+  [ -z "$way_reason" ] || out "The forwarder is a shell function, not a program: $way_reason."
   if [ "$way-$scope" = functions-prefix ]; then
     out "For docker charon-dkg add this line to ~/.bashrc or ~/.zshrc:   . '$share/docker.sh'"
     out "or this one to ~/.config/fish/config.fish:                      source '$share/docker.fish'"

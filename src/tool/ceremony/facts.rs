@@ -246,7 +246,6 @@ fn check_names(layout: &Layout) -> Result<(), Failure> {
 /// Why our directory beside the data directory cannot be made or written in, if so.
 fn state_dir_problem(layout: &Layout, owner: u32) -> Option<StateDirProblem> {
     let state_dir = layout.state_dir();
-    let let_in = "let the owner of the data directory write there, or run this as root";
     let problem = |seen: String, advice: &str| {
         Some(StateDirProblem {
             seen,
@@ -273,11 +272,20 @@ fn state_dir_problem(layout: &Layout, owner: u32) -> Option<StateDirProblem> {
     match os::check_writable(path) {
         Ok(()) => None,
         Err(error) => {
-            let advice = failures::out_of_reach(&error, path);
-            problem(
-                format!("{what}: {error}"),
-                advice.as_deref().unwrap_or(let_in),
-            )
+            let advice = failures::out_of_reach(&error, path).unwrap_or_else(|| let_in(path, me));
+            problem(format!("{what}: {error}"), &advice)
+        }
+    }
+}
+
+/// How this user comes to write in a directory: its owner need only change the mode.
+fn let_in(dir: &Path, user: u32) -> String {
+    match Status::of_path(dir) {
+        Ok(Some(status)) if status.owner.uid == user => {
+            format!("chmod u+rwx {}", quoted(dir))
+        }
+        Ok(Some(_) | None) | Err(_) => {
+            "let the owner of the data directory write there, or run this as root".to_owned()
         }
     }
 }
@@ -529,4 +537,19 @@ pub(crate) fn plan(observed: &Observed) -> Result<plan::Plan, Failure> {
         };
         Failure::new(kind, "the ceremony cannot start; nothing was changed").with_findings(findings)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_owner_of_a_directory_without_rights_in_it_is_told_the_command() {
+        let dir = tempfile::tempdir().unwrap();
+        let owner = files::own_identity().uid;
+        let advice = let_in(dir.path(), owner);
+        assert_eq!(advice, format!("chmod u+rwx {}", quoted(dir.path())));
+        let advice = let_in(dir.path(), owner + 1);
+        assert!(advice.starts_with("let the owner"), "{advice}");
+    }
 }

@@ -224,7 +224,10 @@ impl Progress {
     /// Takes one event, seen at `now`.
     pub fn observe(&mut self, event: &Event, now: Duration) {
         match event {
-            Event::Starting { version } => self.version = Some(version.clone()),
+            Event::Starting { version } => {
+                self.version = Some(version.clone());
+                self.is_node = false;
+            }
             Event::NodeStarting => self.is_node = true,
             Event::DefinitionLoaded { definition_hash } => {
                 self.definition_hash = Some(definition_hash.clone());
@@ -388,7 +391,7 @@ impl Progress {
         self.last_progress = now;
     }
 
-    /// Whether this is a node at work, and no ceremony.
+    /// Whether a node at work comes last, and no ceremony.
     pub(crate) fn is_node(&self) -> bool {
         self.is_node
     }

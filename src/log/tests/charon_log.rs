@@ -403,6 +403,10 @@ fn a_node_at_work_is_no_interrupted_ceremony() {
     let found = found(&format!("{starts}{fails}"));
     assert_eq!(found.id, "relay-unreachable");
     assert!(found.cause.contains("no such host"), "{}", found.cause);
+    let ceremony = "13:09:07.304 INFO dkg        Charon DKG starting                      {\"version\": \"v1.10.3\"}\n";
+    let after = explain(format!("{starts}{ceremony}").as_bytes()).unwrap();
+    let found = after.diagnosis.unwrap();
+    assert_eq!(found.id, "interrupted");
 }
 
 #[test]

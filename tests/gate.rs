@@ -1020,11 +1020,20 @@ fn the_gate_tells_of_a_project_that_is_not_set_up_for_the_cluster() {
             .good();
         // What a refused `up` was creating, the engine may be at when the next one comes.
         project.compose(&["up", "-d", "el"]).good();
+        let remove_old_gate = || match age {
+            Age::Today | Age::Second => {}
+            // It replaces no container on engines from API 1.45 on, whose images have no `ContainerConfig` any more.
+            Age::First => {
+                let remove = ["rm", "-s", "-f", "charon-dkg-gate"];
+                project.compose(&remove).good();
+            }
+        };
         let refused = |dotenv: Option<&str>, words: [&str; 2]| {
             if let Some(dotenv) = dotenv {
                 project.write(".env", dotenv);
             }
             project.ours(&check).bad(3, &words);
+            remove_old_gate();
             let said = project.compose(&["up", "-d"]);
             assert_ne!(said.code, 0, "{age:?}: {}", said.err);
             let says = match age {
@@ -1056,6 +1065,7 @@ fn the_gate_tells_of_a_project_that_is_not_set_up_for_the_cluster() {
             [&ours[..], &check].concat(),
             [&ours[..], &["up"]].concat(),
         ] {
+            remove_old_gate();
             let mut command = project.command(&words, &project.dir());
             let said = Said::of(command.env("NETWORK", "mainnet"));
             assert_ne!(said.code, 0, "{age:?} {words:?}: {}", said.err);
@@ -1067,6 +1077,7 @@ fn the_gate_tells_of_a_project_that_is_not_set_up_for_the_cluster() {
         let other =
             "CHARON_VERSION=v1.10.3\nNETWORK=hoodi\nCHARON_P2P_RELAYS=https://other.example\n";
         project.write(".env", other);
+        remove_old_gate();
         let said = project.compose(&["up", "-d"]).good();
         let says = match age {
             Age::Today => said.err,

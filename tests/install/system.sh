@@ -36,7 +36,8 @@ if [ -f /usr/local/share/charon-dkg/install.sh ]; then
     [ ! -e "$left" ] || fail "$left cannot be taken away"
   done
 fi
-# The real docker where Debian's package has it, and nowhere else.
+# The real docker where Debian's package has it, and nowhere else. This shell remembers a forwarder that has just gone.
+hash -r
 mv "$(command -v docker)" /docker-real
 rm -f /usr/local/bin/docker /usr/bin/docker
 mv /docker-real /usr/bin/docker

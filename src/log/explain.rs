@@ -9,7 +9,7 @@ use crate::progress::{ClusterSize, MAX_PEERS, Progress};
 use crate::redact::Redactor;
 use crate::transcript::Transcript;
 use crate::unfold::unfolded;
-use charon_files::text::{self, from_utf16};
+use charon_files::text::from_utf16;
 
 /// Validators of a cluster whose size a log does not say: with them silence is called a hang only when it is one for most.
 const ASSUMED_VALIDATORS: usize = 100;
@@ -23,12 +23,6 @@ pub struct Told {
     pub diagnosis: Option<Diagnosis>,
     /// How many lines the log's collector left out.
     pub left_out: usize,
-}
-
-/// That lines are missing, in the words of whoever says so.
-pub fn lines_left_out(count: usize) -> String {
-    let lines = text::count(u64::try_from(count).unwrap_or(u64::MAX), "line");
-    format!("the export left out {lines} of the log")
 }
 
 /// What a log says of the last run of charon in it; `None` if there is nothing of charon in it.

@@ -18,9 +18,9 @@ pub mod transcript;
 mod unfold;
 pub mod url_keys;
 
-pub use diagnosis::{Diagnosis, End, Who, Whose};
+pub use diagnosis::{Diagnosis, End, Who, Whose, lines_left_out};
 pub use event::{Event, RelayTrouble, Round};
-pub use explain::{Told, explain, lines_left_out};
+pub use explain::{Told, explain};
 pub use line::{ClockTime, Entry, Level, Line, LineBuffer};
 pub use progress::{ClusterSize, Link, Peer, Phase, Progress, Waiting};
 pub use redact::Redactor;

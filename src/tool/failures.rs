@@ -64,7 +64,7 @@ pub(crate) fn out_of_reach(cause: &io::Error, path: &Path) -> Option<String> {
     }
     if os::is_disk_failure(cause) {
         return Some(
-            "the disk or the way to it fails, and `sudo dmesg` says more: mend that, and run the command again"
+            "the disk or its connection is failing, and `sudo dmesg` says more: fix that, and run the command again"
                 .to_owned(),
         );
     }

@@ -1,8 +1,7 @@
 //! What a diagnosis tells, and of what end.
 
 use charon_files::cluster::NodeIndex;
-
-use crate::explain::lines_left_out;
+use charon_files::text;
 
 /// How the process ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -105,6 +104,12 @@ impl Diagnosis {
             )
         }
     }
+}
+
+/// That the collector of a log left lines out, as a part of a sentence.
+pub fn lines_left_out(count: usize) -> String {
+    let lines = text::count(u64::try_from(count).unwrap_or(u64::MAX), "line");
+    format!("the export left out {lines} of the log")
 }
 
 /// A diagnosis without evidence.

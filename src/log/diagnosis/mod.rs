@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use super::progress::{Phase, Progress};
 
-pub use self::answer::{Diagnosis, End, Who, Whose};
+pub use self::answer::{Diagnosis, End, Who, Whose, lines_left_out};
 use self::case::Case;
 use self::chain::shorten;
 pub(super) use self::evidence::Evidence;
